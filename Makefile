@@ -1,0 +1,34 @@
+# Parlor. `make run` is all a newcomer needs; YES=1 answers every question with yes.
+PREFIX ?= $(shell if [ "$$(id -u)" = 0 ]; then echo /usr/local; else echo $(HOME)/.local; fi)
+
+.PHONY: help run test build check bench test-agent install
+
+help:
+	@echo 'make run       set up what is missing, build, and talk to the main group'
+	@echo 'make test      set up what tests need, then formatting, lints and all tests'
+	@echo 'make build     build target/release/parlor'
+	@echo 'make check     formatting and lints only'
+	@echo 'make bench     measure every figure, and write docs/BENCHMARKS.md'
+	@echo 'make install   copy parlor, one file, to $$(PREFIX)/bin ($(PREFIX))'
+
+run:
+	@scripts/run.sh
+
+test:
+	@scripts/test.sh
+
+build:
+	cargo build --release --locked
+
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+bench:
+	cargo bench --locked --bench figures
+
+test-agent:
+	@scripts/build-test-agent.sh
+
+install: build
+	install -D -m 755 target/release/parlor '$(DESTDIR)$(PREFIX)/bin/parlor'

@@ -1,0 +1,122 @@
+//! Builds the agent runner as a static binary with a cargo of its own, so that `parlor` carries it inside.
+
+use std::env;
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// More than this in every `parlor` and every image would be a mistake, not a program.
+const MAX_BYTES: u64 = 20 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    match skills().and_then(|()| build()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: what parlor carries inside cannot be built: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
+    for path in ["build.rs", "Cargo.lock", "container/agent-runner/src", "container/agent-runner/Cargo.toml"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let target = env::var("TARGET")?;
+    // One folder for debug and release: the runner is the same in both. It is beside `debug/` and `release/`, whose
+    // locks the outer cargo holds, so that the two never wait for each other.
+    let target_dir = out.ancestors().nth(4).ok_or("OUT_DIR is not inside a target folder")?.join("parlor-runner");
+    let output = cargo(&root, &target, &target_dir).output()?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let hint = if text.contains("-lc") || text.contains("libc.a") || text.contains("crt1.o") {
+            "\nThe static C library is missing. Install it: `apt install gcc libc6-dev` (Debian, Ubuntu), \
+             `dnf install gcc glibc-static` (Fedora)."
+        } else if text.contains("linker `cc` not found") {
+            "\nA linker is missing. Install one: `apt install gcc libc6-dev` (Debian, Ubuntu)."
+        } else {
+            ""
+        };
+        return Err(format!("cargo says:\n{text}{hint}").into());
+    }
+    let built = target_dir.join(&target).join("runner").join("agent-runner");
+    let bytes = fs::read(&built).map_err(|e| format!("{}: {e}", built.display()))?;
+    let size = bytes.len() as u64;
+    if size > MAX_BYTES {
+        return Err(format!("{} has {size} bytes, at most {MAX_BYTES} are allowed", built.display()).into());
+    }
+    let embedded = out.join("agent-runner");
+    if fs::read(&embedded).ok().as_deref() != Some(bytes.as_slice()) {
+        fs::write(&embedded, &bytes)?;
+    }
+    println!("cargo::rustc-env=PARLOR_RUNNER_BIN={}", embedded.display());
+    println!("cargo::rustc-env=PARLOR_RUNNER_ID={:016x}-{size}", fnv1a(&bytes));
+    Ok(())
+}
+
+/// Lists the shipped skills as constants, sorted: path, content, whether it can be run.
+fn skills() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("container/skills");
+    // Cargo runs this again at every build when a path it watches is missing.
+    let watched = if root.is_dir() { "container/skills" } else { "container" };
+    println!("cargo::rerun-if-changed={watched}");
+    let mut files = Vec::new();
+    let mut folders = if root.is_dir() { vec![root.clone()] } else { Vec::new() };
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if folder != root {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut code = String::from("const EMBEDDED: &[(&str, &[u8], bool)] = &[\n");
+    for path in files {
+        let name = path.strip_prefix(&root)?.to_str().ok_or("a skill's name is not UTF-8")?;
+        let run = fs::metadata(&path)?.permissions().mode() & 0o111 != 0;
+        let path = path.to_str().ok_or("the path to the skills is not UTF-8")?;
+        writeln!(code, "    ({name:?}, include_bytes!({path:?}), {run}),")?;
+    }
+    code.push_str("];\n");
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("skills.rs"), code)?;
+    Ok(())
+}
+
+/// The inner cargo: what the outer one set for this package, its clippy or its target folder must not reach it.
+fn cargo(root: &Path, target: &str, target_dir: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (key, _) in env::vars_os() {
+        let Some(name) = key.to_str() else { continue };
+        let keep = ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_INCREMENTAL"].contains(&name)
+            || ["CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_", "CARGO_SOURCE_"].iter().any(|p| name.starts_with(p));
+        let leaks = name.starts_with("CARGO")
+            || name.starts_with("RUSTFLAGS")
+            || name.starts_with("DEP_")
+            || ["MAKEFLAGS", "MFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC", "RUSTDOC", "TARGET", "HOST", "OUT_DIR"]
+                .contains(&name)
+            || ["PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS", "CLIPPY_ARGS"].contains(&name);
+        if leaks && !keep {
+            command.env_remove(&key);
+        }
+    }
+    command
+        .current_dir(root)
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .args(["build", "--locked", "--package", "parlor-agent-runner", "--features", "runner"])
+        .args(["--bin", "agent-runner", "--profile", "runner", "--target", target, "--target-dir"])
+        .arg(target_dir);
+    command
+}
+
+/// A fingerprint of the runner, so that a start need not hash megabytes. Not for security.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

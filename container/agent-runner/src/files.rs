@@ -1,0 +1,121 @@
+//! Files of the IPC folders: fresh ids, names that sort in order of writing, and atomic writes.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// A fresh id of 32 hexadecimal digits; fits the host's `^[A-Za-z0-9_-]{1,64}$`.
+///
+/// The first digits are the time in milliseconds, so that ids sort by it; the rest is random. Should the system's
+/// random source be closed to the container, time, process id and a counter still keep ids of one group apart.
+pub fn fresh_id() -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let mut random = [0_u8; 8];
+    if File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).is_err() {
+        random = (u64::from(now.subsec_nanos()) << 32 | u64::from(std::process::id())).to_be_bytes();
+    }
+    let millis = now.as_millis() as u64 & 0xffff_ffff_ffff;
+    format!("{millis:012x}{:04x}{:016x}", counter & 0xffff, u64::from_be_bytes(random))
+}
+
+/// Writes `dir/name` at once: first `name.tmp`, then a rename, so that no reader sees half a file.
+///
+/// # Errors
+/// When the folder is missing or not writable; nothing is left behind then.
+pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = dir.join(format!("{name}.tmp"));
+    let written = File::create(&unfinished)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&unfinished, dir.join(name)));
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}
+
+/// The folders and zone an agent works with. Everything but tests uses the fixed ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// `messages/`, `tasks/`, `results/` and the snapshots.
+    pub ipc: PathBuf,
+    /// Follow-ups of this run.
+    pub input: PathBuf,
+    /// The group's workspace.
+    pub group: PathBuf,
+}
+
+impl Folders {
+    /// The folders of the container, each of which the environment may move (tests do): `PARLOR_IPC_DIR`,
+    /// `PARLOR_INPUT_DIR`, `PARLOR_GROUP_DIR`.
+    pub fn from_env() -> Self {
+        let folder = |key, default: &str| std::env::var_os(key).map_or_else(|| default.into(), PathBuf::from);
+        Self {
+            ipc: folder("PARLOR_IPC_DIR", crate::protocol::IPC_DIR),
+            input: folder("PARLOR_INPUT_DIR", crate::protocol::INPUT_DIR),
+            group: folder("PARLOR_GROUP_DIR", crate::protocol::GROUP_DIR),
+        }
+    }
+
+    /// Drops a request into `messages/` or `tasks/` under a fresh id, which it returns; the host answers with a
+    /// result file of that id.
+    ///
+    /// # Errors
+    /// When the request is no JSON object, or the file cannot be written.
+    pub fn request(&self, kind: &str, request: &impl Serialize) -> io::Result<String> {
+        let id = fresh_id();
+        let mut json = serde_json::to_value(request)?;
+        let Value::Object(fields) = &mut json else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a request must be a JSON object"));
+        };
+        fields.insert("id".to_owned(), Value::String(id.clone()));
+        let dir = self.ipc.join(kind);
+        fs::create_dir_all(&dir)?;
+        write_atomically(&dir, &format!("{id}.json"), json.to_string().as_bytes())?;
+        Ok(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_sort_by_time_and_fit_the_hosts_form() {
+        let ids: Vec<String> = (0..1000).map(|_| fresh_id()).collect();
+        let mut sorted = ids.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(sorted, ids);
+        assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+
+    #[test]
+    fn a_request_is_one_whole_file_that_carries_its_id() {
+        let home = tempfile::tempdir().unwrap();
+        let folders = Folders { ipc: home.path().into(), input: home.path().into(), group: home.path().into() };
+        let id = folders.request("tasks", &serde_json::json!({"type": "refresh_groups"})).unwrap();
+        let names: Vec<_> = fs::read_dir(home.path().join("tasks")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, [format!("{id}.json").as_str()]);
+        let text = fs::read_to_string(home.path().join("tasks").join(&names[0])).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            serde_json::json!({"type": "refresh_groups", "id": id})
+        );
+        assert!(folders.request("tasks", &serde_json::json!([1])).is_err());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("x.json")).unwrap();
+        assert!(write_atomically(home.path(), "x.json", b"{}").is_err());
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,35 @@
+//! The program in the container: `agent-runner` runs an agent, and under the name `parlor-tool` (or as
+//! `agent-runner tool …`) it is the host tools' command line.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use parlor_agent_runner::{run, tool};
+
+const USAGE: &str = "agent-runner reads the JSON of a run on stdin; Parlor starts it in the container of a group.
+`agent-runner tool …` (or the name parlor-tool) asks the host for things: see `agent-runner tool help`.";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    let name = args.next().unwrap_or_default();
+    if tool::is_name(&name) {
+        return tool::main(&args.collect::<Vec<_>>());
+    }
+    match args.next().as_deref() {
+        None => run::main(),
+        Some("tool") => tool::main(&args.collect::<Vec<_>>()),
+        Some("--version") => {
+            println!("agent-runner {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Some("--help" | "-h") => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some(other) => {
+            eprintln!("agent-runner has no argument {other:?}.\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}

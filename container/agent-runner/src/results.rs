@@ -1,0 +1,62 @@
+//! Waiting for the host's answer to a request.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::protocol::CommandResult;
+use crate::watch::Watch;
+
+/// A watched `results/` folder. Open it before the request is dropped, so that the answer cannot be missed.
+#[derive(Debug)]
+pub struct Results {
+    dir: std::path::PathBuf,
+    watch: Watch,
+}
+
+impl Results {
+    /// Begins to watch `<ipc>/results`.
+    pub fn open(ipc: &Path) -> Self {
+        let dir = ipc.join("results");
+        let watch = Watch::new(&dir);
+        Self { dir, watch }
+    }
+
+    /// The result of the request `id`; none when the host has not answered within `timeout`.
+    pub fn wait(&mut self, id: &str, timeout: Duration) -> Option<CommandResult> {
+        let end = Instant::now() + timeout;
+        let path = self.dir.join(format!("{id}.json"));
+        loop {
+            let result = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let left = end.saturating_duration_since(Instant::now());
+            if result.is_some() || left.is_zero() {
+                return result;
+            }
+            self.watch.wait(left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_seen_at_once_and_silence_ends_in_none() {
+        let ipc = tempfile::tempdir().unwrap();
+        let dir = ipc.path().join("results");
+        fs::create_dir(&dir).unwrap();
+        let mut results = Results::open(ipc.path());
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            crate::files::write_atomically(&dir, "a.json", br#"{"ok":false,"error":"no","x":1}"#).unwrap();
+        });
+        let start = Instant::now();
+        let result = results.wait("a", Duration::from_secs(10)).unwrap();
+        assert!(start.elapsed() < Duration::from_millis(900), "the watch did not wake");
+        assert_eq!((result.ok, result.error.as_deref()), (false, Some("no")));
+        assert_eq!(result.details["x"], 1);
+        assert_eq!(results.wait("b", Duration::from_millis(30)), None);
+        writer.join().unwrap();
+    }
+}

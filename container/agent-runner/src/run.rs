@@ -1,0 +1,134 @@
+//! A run: stdin, one turn for the first prompt, then a turn for whatever follow-ups wait, until `_close`.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::exec::Exec;
+use crate::files::{Folders, fresh_id};
+use crate::guide::Guide;
+use crate::inputs::{Inputs, Next};
+use crate::process::Working;
+use crate::protocol::{ErrorKind, Output, RunInput, Status, Turn};
+use crate::wire::Wire;
+
+/// How often a turn at work shows a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// How long a frame in the making holds a SIGTERM back.
+const FRAME_LIMIT: Duration = Duration::from_millis(50);
+
+/// What a provider knows of its run. Clones share the channels.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// What came on stdin.
+    pub input: Arc<RunInput>,
+    /// The session's id: the one to resume, else a fresh one.
+    pub session: String,
+    /// Where things lie.
+    pub folders: Folders,
+    /// For texts before a turn's end.
+    pub wire: Wire,
+    /// Where a command at work is noted, so that SIGTERM ends it too.
+    pub working: Working,
+}
+
+/// Something that answers prompts.
+pub trait Provider {
+    /// Answers the prompts of one turn, in order. Of the output only the outcome counts; the turn's end and the
+    /// consumed inputs are added by the caller.
+    fn answer(&mut self, prompts: &[String]) -> Output;
+}
+
+/// Runs an agent from stdin to its end.
+pub fn main() -> ExitCode {
+    // Watched before stdin is read: no follow-up can come earlier than that.
+    let folders = Folders::from_env();
+    let mut inputs = Inputs::open(&folders.input);
+    let wire = Wire::new(heartbeat_interval());
+    let working = Working::default();
+    if let Err(error) = end_on_signals(wire.clone(), working.clone()) {
+        eprintln!("signals are left to the system: {error}");
+    }
+    let input = match read_stdin() {
+        Ok(input) => input,
+        Err(reason) => {
+            eprintln!("{reason}");
+            wire.end_turn(&failure(reason));
+            return ExitCode::FAILURE;
+        }
+    };
+    let session = input.session_id.clone().unwrap_or_else(fresh_id);
+    let room = Room { input: Arc::new(input), session, folders, wire, working };
+    let mut provider = provider(&room);
+    turn(provider.as_mut(), &room, std::slice::from_ref(&room.input.prompt), Vec::new());
+    loop {
+        match inputs.wait() {
+            Next::Close => return ExitCode::SUCCESS,
+            Next::Inputs(list) => {
+                let (names, prompts): (Vec<_>, Vec<_>) = list.into_iter().map(|one| (one.name, one.text)).unzip();
+                turn(provider.as_mut(), &room, &prompts, names);
+            }
+        }
+    }
+}
+
+fn turn(provider: &mut dyn Provider, room: &Room, prompts: &[String], consumed: Vec<String>) {
+    room.wire.begin_turn();
+    let answer = provider.answer(prompts);
+    room.wire.end_turn(&Output { turn: Some(Turn::Done), consumed, ..answer });
+}
+
+fn provider(room: &Room) -> Box<dyn Provider> {
+    match room.input.provider.as_deref().unwrap_or("guide") {
+        "guide" => Box::new(Guide::new(room.clone())),
+        "exec" => Box::new(Exec::new(room.clone())),
+        other => Box::new(Unknown(other.to_owned())),
+    }
+}
+
+/// Stands in for a provider that this runner does not have.
+struct Unknown(String);
+
+impl Provider for Unknown {
+    fn answer(&mut self, _: &[String]) -> Output {
+        failure(format!(
+            "This image's agent-runner has no provider {:?}; it has guide and exec. Choose one of them for the group, \
+             or an image that has the provider.",
+            self.0
+        ))
+    }
+}
+
+/// An output for a turn that failed.
+pub fn failure(reason: String) -> Output {
+    Output { status: Status::Error, error: Some(reason), error_kind: Some(ErrorKind::Other), ..Output::default() }
+}
+
+fn read_stdin() -> Result<RunInput, String> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).map_err(|error| format!("stdin cannot be read: {error}"))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("stdin is not the JSON of a run: {error}"))
+}
+
+/// A minute; tests make it shorter with `PARLOR_HEARTBEAT_MS`.
+fn heartbeat_interval() -> Duration {
+    let ms = std::env::var("PARLOR_HEARTBEAT_MS").ok().and_then(|text| text.parse().ok()).filter(|ms| *ms > 0);
+    ms.map_or(HEARTBEAT, Duration::from_millis)
+}
+
+/// On SIGTERM or SIGINT the command at work is killed and the program exits: 0 when idle, 143 out of a turn.
+fn end_on_signals(wire: Wire, working: Working) -> io::Result<()> {
+    let (mut signalled, handler) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, handler.try_clone()?)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, handler)?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if signalled.read_exact(&mut [0]).is_ok() {
+            let aborted = wire.settle(FRAME_LIMIT);
+            working.kill();
+            std::process::exit(if aborted { 143 } else { 0 });
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! stdout: whole frames from several threads, and a heartbeat while a turn works.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::protocol::{Output, Turn};
+
+/// The agent's stdout. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Wire {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// When the open turn began. Its lock is also what keeps frames whole.
+    turn: Mutex<Option<Instant>>,
+    changed: Condvar,
+}
+
+impl Wire {
+    /// A stdout that shows a sign of life each `heartbeat` while a turn is open.
+    pub fn new(heartbeat: Duration) -> Self {
+        let wire = Self::default();
+        let beating = wire.clone();
+        // Without the thread a long turn merely shows no signs of life.
+        let _ = thread::Builder::new().name("heartbeat".into()).spawn(move || beating.beat(heartbeat));
+        wire
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A turn begins.
+    pub fn begin_turn(&self) {
+        *self.lock() = Some(Instant::now());
+        self.shared.changed.notify_one();
+    }
+
+    /// A text for the chat before the turn's end.
+    pub fn say(&self, text: &str) {
+        let output = Output { result: Some(text.to_owned()), turn: Some(Turn::Open), ..Output::default() };
+        let guard = self.lock();
+        write(&output);
+        drop(guard);
+    }
+
+    /// The turn's last output.
+    pub fn end_turn(&self, output: &Output) {
+        let mut turn = self.lock();
+        *turn = None;
+        write(output);
+    }
+
+    /// Waits at most `limit` for a frame in the making; true when a turn was open.
+    pub fn settle(&self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        loop {
+            match self.shared.turn.try_lock() {
+                Ok(turn) => return turn.is_some(),
+                Err(TryLockError::Poisoned(_)) => return true,
+                Err(TryLockError::WouldBlock) if Instant::now() >= end => return true,
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    fn beat(&self, interval: Duration) {
+        let mut turn = self.lock();
+        let mut last = Instant::now();
+        loop {
+            let Some(begun) = *turn else {
+                turn = self.shared.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let due = begun.max(last) + interval;
+            let now = Instant::now();
+            if now >= due {
+                write(&Output { heartbeat: true, ..Output::default() });
+                last = now;
+            } else {
+                turn = self.shared.changed.wait_timeout(turn, due - now).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+}
+
+/// A host that is gone ends the agent: nobody is left to answer.
+fn write(output: &Output) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(output.to_frame().as_bytes()).and_then(|()| stdout.flush()) {
+        eprintln!("the output cannot be written ({error}): the host is gone");
+        std::process::exit(1);
+    }
+}

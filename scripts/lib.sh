@@ -1,0 +1,181 @@
+# Shared by the scripts beside it; POSIX sh. To be sourced with the repository as working folder.
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# The user behind sudo, when there is one: what is built belongs to that user.
+caller=
+if is_root && [ -n "${SUDO_USER:-}" ] && [ "${SUDO_UID:-0}" != 0 ]; then
+    caller=$SUDO_USER
+fi
+caller_home() { awk -F: -v user="$caller" '$1 == user { print $6 }' /etc/passwd; }
+
+# sudo and login shells leave cargo's folder out of PATH, those of ordinary users the system's tools.
+for dir in /usr/sbin /sbin "${CARGO_HOME:-${HOME:-/root}/.cargo}/bin" ${caller:+"$(caller_home)/.cargo/bin"}; do
+    case ":$PATH:" in
+        *":$dir:"*) ;;
+        *) [ ! -d "$dir" ] || PATH="$PATH:$dir" ;;
+    esac
+done
+export PATH
+
+# Runs a command as the user behind sudo, else as is.
+as_caller() {
+    if [ -n "$caller" ]; then
+        # shellcheck disable=SC2086
+        sudo -u "$caller" env HOME="$(caller_home)" PATH="$PATH" ${CARGO_NET_OFFLINE:+CARGO_NET_OFFLINE=$CARGO_NET_OFFLINE} "$@"
+    else
+        "$@"
+    fi
+}
+
+# The same with the group that docker's socket belongs to.
+as_caller_with_docker() {
+    groups=$(id -G "$caller" | tr ' ' ','),$(stat -c %g /var/run/docker.sock)
+    setpriv --reuid "$SUDO_UID" --regid "$(id -g "$caller")" --groups "$groups" \
+        env HOME="$(caller_home)" USER="$caller" PATH="$PATH" "$@"
+}
+
+as_root() {
+    if is_root; then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "this needs root, and there is no sudo. As root, run: $*"
+    fi
+}
+
+# Asks before something is installed or started. YES=1 and a run without a terminal go on, and say so.
+ask() {
+    if [ "${YES:-}" = 1 ] || [ ! -t 0 ]; then
+        say "$1: going on without asking (YES=1, or no terminal)."
+        return 0
+    fi
+    printf '%s. Go on? [Y/n] ' "$1" >&2
+    read -r answer || answer=n
+    case $answer in
+        '' | [Yy]*) ;;
+        *) die "stopped, nothing was changed" ;;
+    esac
+}
+
+# Whether a process of this name runs; minimal systems have no pgrep. One that ended and that nobody waited for does not.
+runs() {
+    for stat in /proc/[0-9]*/stat; do
+        name=
+        { read -r _ name state _ <"$stat"; } 2>/dev/null || continue
+        [ "$name" != "($1)" ] || [ "$state" = Z ] || return 0
+    done
+    return 1
+}
+
+apt_updated=
+known_package() { apt-cache show "$1" >/dev/null 2>&1; }
+
+# Installs packages with apt; elsewhere says what is needed.
+install_packages() {
+    [ $# -gt 0 ] || return 0
+    if ! have apt-get; then
+        die "these are missing (Debian's package names): $*. Install them with your system's package manager and try again."
+    fi
+    if ! is_root && ! have sudo; then
+        die "these packages are missing: $*. There is no sudo: as root, run: apt-get update && apt-get install -y --no-install-recommends $*"
+    fi
+    ask "These packages are needed and will be installed with apt: $*"
+    if [ -z "$apt_updated" ]; then
+        as_root apt-get update -q >&2 || say "apt-get update failed; trying with what it knows."
+        apt_updated=1
+    fi
+    wanted=
+    for package in "$@"; do
+        if known_package "$package"; then
+            wanted="$wanted $package"
+        else
+            say "$package is not known to this system's apt; going on without it."
+        fi
+    done
+    # shellcheck disable=SC2086
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $wanted >&2 ||
+        die "apt could not install:$wanted"
+}
+
+check_rust() {
+    needed=$(sed -n 's/^rust-version = "\([0-9.]*\)"$/\1/p' Cargo.toml)
+    how="Get a current Rust from https://rustup.rs: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+    if ! have cargo || ! as_caller rustc --version >/dev/null 2>&1; then
+        die "there is no Rust. $how"
+    fi
+    found=$(as_caller rustc --version | sed 's/^rustc \([0-9]*\.[0-9]*\).*/\1/')
+    oldest=$(printf '%s\n%s\n' "$needed" "$found" | sort -t. -k1,1n -k2,2n | head -n 1)
+    if [ "$oldest" != "$needed" ]; then
+        die "Rust $found is too old, $needed or newer is needed. With rustup: rustup update stable. $how"
+    fi
+}
+
+static_busybox() {
+    for file in /bin/busybox /usr/bin/busybox; do
+        if [ -x "$file" ]; then
+            ldd "$file" 2>&1 | grep -q -e 'not a dynamic' -e 'statically linked' && return 0
+        fi
+    done
+    return 1
+}
+
+# What a build and the agent image need, as package names.
+missing_base() {
+    have cc || printf 'gcc '
+    ls /usr/lib/libc.a /usr/lib/*/libc.a /usr/lib64/libc.a 2>/dev/null | grep -q . || printf 'libc6-dev '
+    static_busybox || printf 'busybox-static '
+    [ -e /usr/share/zoneinfo/Etc/UTC ] || printf 'tzdata '
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || printf 'ca-certificates '
+}
+
+docker_answers() { have docker && timeout 20 docker version >/dev/null 2>&1; }
+# What podman puts into containers as their init.
+have_init() { [ -x /usr/libexec/podman/catatonit ] || [ -x /usr/lib/podman/catatonit ] || have catatonit; }
+podman_answers() { have podman && timeout 30 podman info >/dev/null 2>&1; }
+
+wait_for_docker() {
+    for try in $(seq 120); do
+        if as_root timeout 20 docker version >/dev/null 2>&1; then return 0; fi
+        # One that gave up will not answer any more; a new one needs a moment to show up.
+        if [ "$try" -gt 6 ] && ! runs dockerd; then return 1; fi
+        sleep 0.5
+    done
+    return 1
+}
+
+# Starts docker's daemon unless one runs: a second one would break the first one's networks.
+start_docker() {
+    ! docker_answers || return 0
+    if runs dockerd; then
+        say "dockerd runs; waiting until it answers."
+        wait_for_docker && return 0
+        ! runs dockerd || die "dockerd runs but does not answer. Look into its log, or restart it."
+    fi
+    if [ -d /run/systemd/system ]; then
+        ask "Docker's daemon is not running and will be started with systemctl"
+        as_root systemctl start docker || die "docker does not start: see journalctl -u docker"
+        wait_for_docker || die "docker was started but does not answer: see journalctl -u docker"
+        return 0
+    fi
+    ask "Docker's daemon is not running and will be started in the background (there is no systemd)"
+    # The default first; then for machines where the choice of storage fails.
+    for options in "" "--storage-driver=overlay2" "--storage-driver=vfs"; do
+        say "Starting dockerd $options"
+        as_root sh -c "setsid dockerd $options >>/var/log/dockerd.log 2>&1 </dev/null &"
+        wait_for_docker && return 0
+        ! runs dockerd || die "dockerd does not answer: see /var/log/dockerd.log"
+    done
+    die "dockerd does not start: see /var/log/dockerd.log"
+}
+
+docker_packages() {
+    printf 'docker.io iptables '
+    # In newer releases the client is a package of its own.
+    ! known_package docker-cli || printf 'docker-cli '
+}
+podman_packages() { printf 'podman runc uidmap slirp4netns fuse-overlayfs netavark aardvark-dns catatonit '; }

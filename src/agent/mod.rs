@@ -1,0 +1,178 @@
+//! What an agent needs on the host before its container starts: its folders, its home, the shipped skills, its secrets.
+//!
+//! Everything below a group's folders may have been arranged by a hostile container: all of it goes through
+//! [`SafeDir`]. Blocking; a group where nothing changed costs well under a millisecond.
+
+mod ownership;
+mod skills;
+mod source;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use thiserror::Error;
+
+use crate::config::home::Home;
+use crate::config::provider;
+use crate::config::secrets::{self, EnvFileError};
+use crate::config::settings::Settings;
+use crate::domain::group::Group;
+use crate::domain::run::AgentNeeds;
+use crate::safe_dir::{Owner, SafeDir};
+
+pub use ownership::{Repaired, repair_ownership};
+pub use skills::Skills;
+
+/// What Claude Code finds in its home the first time. The group may change it; it is never written again.
+const CLAUDE_SETTINGS: &str = r#"{
+  "env": {
+    "CLAUDE_CODE_EXPERIMENTAL_AGENT_TEAMS": "1",
+    "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD": "1",
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "0"
+  }
+}
+"#;
+
+/// What a group finds in its agent's settings the first time.
+const AGENT_SETTINGS: &str = "\
+# Settings of this group's agent.
+#
+# This folder is the group's own copy (/app/agent in the room): what is changed here changes this group's agent alone,
+# and Parlor never writes this file again. Providers say in their documentation which settings they read from here.
+";
+
+/// Name of a group's copy of `AGENT_RUNNER_SRC` in its session folder.
+pub const RUNNER_SRC: &str = "agent-runner-src";
+
+/// What a run needs to know about its agent.
+#[derive(Debug)]
+pub struct AgentPlan {
+    /// The provider, as the runner is told.
+    pub provider: &'static str,
+    /// What goes in over stdin; empty for providers that need none.
+    pub secrets: BTreeMap<String, SecretString>,
+    /// Whether the provider talks to the network.
+    pub needs_network: bool,
+    /// The group's copy of `AGENT_RUNNER_SRC`, to be mounted at `/app/src`.
+    pub runner_src: Option<PathBuf>,
+}
+
+impl AgentPlan {
+    /// What the room must have for this agent.
+    pub fn mounts(&self) -> AgentNeeds {
+        AgentNeeds { network: self.needs_network, runner_src: self.runner_src.clone() }
+    }
+}
+
+/// Why a group's agent could not be made ready.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// A folder or file.
+    #[error("cannot prepare {path}: {source}; check its owner and mode, and the space on the disk")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The group's provider.
+    #[error("{0}")]
+    Provider(String),
+    /// The secrets.
+    #[error(transparent)]
+    Secrets(#[from] EnvFileError),
+}
+
+trait At<T> {
+    fn at(self, path: &Path) -> Result<T, AgentError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, path: &Path) -> Result<T, AgentError> {
+        self.map_err(|source| AgentError::Io { path: path.to_owned(), source })
+    }
+}
+
+/// Makes a group's agent ready, before each run. `owner` is whom the group's files belong to; none leaves them to the
+/// host's own user.
+pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Owner>) -> Result<AgentPlan, AgentError> {
+    let folder = group.folder.as_str();
+    let groups = root(&home.groups(), 0o755)?;
+    let workspace = groups.ensure_dir(Path::new(folder), owner, 0o755).at(&home.group(&group.folder))?;
+    if let Some(owner) = owner
+        && let Err(error) = ownership::adopt(&workspace, owner)
+    {
+        tracing::warn!("files of group {folder} are not the agent's: {error}");
+    }
+    if group.is_main {
+        groups.ensure_dir(Path::new("global"), owner, 0o755).at(&home.global())?;
+    }
+    root(&home.data(), 0o700)?;
+    let sessions_path = home.data().join("sessions");
+    let sessions = root(&sessions_path, 0o755)?;
+    let session_path = home.session(&group.folder);
+    // The session folder itself is never mounted: it stays the host's own.
+    let session = sessions.ensure_dir(Path::new(folder), None, 0o755).at(&session_path)?;
+    let claude_path = session_path.join(".claude");
+    let claude = session.ensure_dir(Path::new(".claude"), owner, 0o755).at(&claude_path)?;
+    once(&claude, "settings.json", CLAUDE_SETTINGS, owner).at(&claude_path.join("settings.json"))?;
+    let agent_path = session_path.join("agent");
+    let agent = session.ensure_dir(Path::new("agent"), owner, 0o755).at(&agent_path)?;
+    once(&agent, "agent.toml", AGENT_SETTINGS, owner).at(&agent_path.join("agent.toml"))?;
+    if let Err(error) = Skills::find(home, settings).sync(home, &group.folder, &claude, owner) {
+        // Without them an agent can still answer; a group that spoils its own copy must not fall silent for it.
+        tracing::warn!("skills of group {folder} are not up to date: {error}");
+    }
+    let runner_src = match &settings.agent_runner_src {
+        Some(from) => Some(source::copy_once(from, &session, &session_path, owner)?),
+        None => None,
+    };
+    let (provider, secrets) = provider_of(home, settings, group)?;
+    Ok(AgentPlan { provider, secrets, needs_network: provider::needs_network(provider), runner_src })
+}
+
+/// A folder that only the host can write, made when missing.
+fn root(path: &Path, mode: u32) -> Result<SafeDir, AgentError> {
+    match SafeDir::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new().recursive(true).mode(mode).create(path).at(path)?;
+            SafeDir::open(path).at(path)
+        }
+        other => other.at(path),
+    }
+}
+
+/// Writes a file that the group owns from then on.
+fn once(dir: &SafeDir, name: &str, text: &str, owner: Option<Owner>) -> io::Result<()> {
+    let name = OsStr::new(name);
+    if !dir.exists(name)? {
+        dir.create_new(name, text.as_bytes(), owner, 0o644)?;
+    }
+    Ok(())
+}
+
+fn provider_of(
+    home: &Home,
+    settings: &Settings,
+    group: &Group,
+) -> Result<(&'static str, BTreeMap<String, SecretString>), AgentError> {
+    let config = &group.container_config;
+    let read = || secrets::read(home, &settings.secret_keys);
+    let with_key = provider::choose(settings, config, true).map_err(AgentError::Provider)?;
+    // `.env` is read only where it may matter.
+    if !provider::needs_secrets(with_key.provider) {
+        return Ok((with_key.provider, BTreeMap::new()));
+    }
+    let found = read()?;
+    let choice = provider::choose(settings, config, !found.is_empty()).map_err(AgentError::Provider)?;
+    let secrets = if provider::needs_secrets(choice.provider) { found } else { BTreeMap::new() };
+    Ok((choice.provider, secrets))
+}
+
+#[cfg(test)]
+mod tests;

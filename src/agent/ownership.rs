@@ -1,0 +1,92 @@
+//! Files that belong to the wrong user: what an operator copied as root, or an engine made. Repaired at start.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::config::home::Home;
+use crate::safe_dir::{Kind, Owner, SafeDir};
+
+/// Entries of a folder that are looked at before it counts as right.
+const LOOK: usize = 64;
+
+/// What a repair did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Folders looked at.
+    pub folders: u64,
+    /// Files and folders given to their owner.
+    pub changed: u64,
+    /// What could not be.
+    pub skipped: u64,
+}
+
+/// Gives every group's trees to their owner where they belong to someone else. Blocking, and for thousands of groups a
+/// matter of a second or more: meant for the background. Goes on past what fails.
+pub fn repair_ownership(home: &Home, owner: Owner) -> Repaired {
+    let mut done = Repaired::default();
+    repair_all(&home.groups(), &[""], owner, &mut done);
+    repair_all(&home.data().join("ipc"), &[""], owner, &mut done);
+    repair_all(&home.data().join("inputs"), &[""], owner, &mut done);
+    repair_all(&home.data().join("sessions"), &[".claude", "agent", super::RUNNER_SRC], owner, &mut done);
+    if done.changed > 0 || done.skipped > 0 {
+        tracing::info!(
+            "owner of groups' files set to {}:{}: {} changed, {} left as they are",
+            owner.uid,
+            owner.gid,
+            done.changed,
+            done.skipped
+        );
+    }
+    done
+}
+
+/// Every folder below `root`, or these ones in each.
+fn repair_all(root: &Path, inner: &[&str], owner: Owner, done: &mut Repaired) {
+    let entries = SafeDir::open(root).and_then(|dir| dir.entries().map(|entries| (dir, entries)));
+    let (dir, entries) = match entries {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return tracing::warn!("{} cannot be checked: {error}", root.display()),
+    };
+    for entry in entries.flatten() {
+        for name in inner {
+            let below: PathBuf =
+                if name.is_empty() { PathBuf::from(&entry.name) } else { Path::new(&entry.name).join(name) };
+            let Ok(folder) = dir.open_dir(&below) else { continue };
+            done.folders += 1;
+            if let Err(error) = repair(&folder, owner, done) {
+                done.skipped += 1;
+                tracing::warn!("{:?} cannot be given to {}:{}: {error}", root.join(below), owner.uid, owner.gid);
+            }
+        }
+    }
+}
+
+/// The same for one folder before a run: what the operator, who is root here, has put there meanwhile.
+pub(super) fn adopt(folder: &SafeDir, owner: Owner) -> io::Result<()> {
+    if looks_wrong(folder, owner)? { repair(folder, owner, &mut Repaired::default()) } else { Ok(()) }
+}
+
+fn repair(folder: &SafeDir, owner: Owner, done: &mut Repaired) -> io::Result<()> {
+    let result = folder.chown_tree(owner)?;
+    done.changed += result.changed;
+    done.skipped += result.skipped;
+    Ok(())
+}
+
+fn looks_wrong(folder: &SafeDir, owner: Owner) -> io::Result<bool> {
+    let right = |uid: u32, gid: u32| (uid, gid) == (owner.uid, owner.gid);
+    let own = rustix::fs::fstat(folder.as_fd())?;
+    if !right(own.st_uid, own.st_gid) {
+        return Ok(true);
+    }
+    for entry in folder.entries()?.take(LOOK) {
+        // A file of someone else with a second name stays as it is, and is no reason to look again at every start.
+        let meta = folder.stat(&entry?.name)?;
+        if meta.is_some_and(|m| !right(m.uid, m.gid) && (m.kind == Kind::Dir || m.links == 1)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

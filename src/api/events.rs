@@ -1,0 +1,90 @@
+//! `GET /v1/events`: where a client's stream begins.
+
+use std::str::FromStr;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+use super::body::Params;
+use super::problem::Problem;
+use super::router::Api;
+use super::stream;
+use crate::domain::ids::ChatJid;
+use crate::store::events;
+
+/// Where a new stream begins; for clients that want to resume before the first event came.
+const CURSOR: HeaderName = HeaderName::from_static("parlor-cursor");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    since: Option<String>,
+    chat: Option<ChatJid>,
+}
+
+pub(super) async fn stream(
+    State(api): State<Api>,
+    Params(query): Params<Query>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // A browser that reconnects sends what it saw last, and the address it was first given.
+    let given = match headers.get("last-event-id") {
+        Some(value) => Some(value.to_str().map_err(|_| malformed("…"))?.to_owned()),
+        None => query.since,
+    };
+    let store = &api.deps.store;
+    let since = given.as_deref().map(Cursor::from_str).transpose()?;
+    let (oldest, newest) = store.read(events::bounds).await?;
+    let seq = match since {
+        None => newest,
+        Some(cursor) => {
+            let kept = oldest.map_or(newest, |oldest| oldest - 1);
+            if cursor.store != store.id() || !(kept..=newest).contains(&cursor.seq) {
+                return Err(Problem::new(
+                    StatusCode::GONE,
+                    "resync",
+                    "events after this cursor are not kept any more, or it belongs to another store: \
+                     read the state anew, then follow from `cursor`",
+                )
+                .with("cursor", format!("{}-{newest}", store.id())));
+            }
+            cursor.seq
+        }
+    };
+    let body = Body::from_stream(stream::follow(&api, seq, query.chat));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(cursor) = HeaderValue::try_from(format!("{}-{seq}", store.id())) {
+        headers.insert(CURSOR, cursor);
+    }
+    Ok(response)
+}
+
+/// `<store>-<seq>`.
+struct Cursor {
+    store: String,
+    seq: i64,
+}
+
+impl FromStr for Cursor {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let (store, seq) = text.rsplit_once('-').ok_or_else(|| malformed(text))?;
+        let seq = seq.parse().ok().filter(|seq| *seq >= 0).ok_or_else(|| malformed(text))?;
+        Ok(Self { store: store.to_owned(), seq })
+    }
+}
+
+fn malformed(text: &str) -> Problem {
+    let text: String = text.chars().take(80).collect();
+    Problem::bad(
+        "invalid_cursor",
+        format!("{text:?} is not a cursor: use the id of an event, or leave it out to begin now"),
+    )
+}

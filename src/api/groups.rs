@@ -1,0 +1,204 @@
+//! Groups, as the operator sees and sets them.
+
+use std::path::Path;
+
+use axum::Json as Out;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::body::{Change, Id, Json};
+use super::problem::Problem;
+use super::router::Api;
+use crate::config::{provider, values};
+use crate::domain::group::{ContainerConfig, Group};
+use crate::domain::ids::GroupFolder;
+use crate::ops::groups::{GroupFields, NewGroup, register as register_group};
+use crate::policy::mounts::engine_safe;
+use crate::store::{TxError, groups};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct New {
+    jid: String,
+    #[serde(default)]
+    name: String,
+    folder: String,
+    trigger: Option<String>,
+    requires_trigger: Option<bool>,
+    container_config: Option<ContainerConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Patch {
+    name: Option<String>,
+    #[serde(default)]
+    trigger: Change<String>,
+    requires_trigger: Option<bool>,
+    /// Merged into what is set (RFC 7396): null clears a key.
+    container_config: Option<Value>,
+    is_main: Option<bool>,
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+    Ok(Out(json!({ "groups": api.deps.store.read(groups::all).await? })))
+}
+
+pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Group>, Problem> {
+    let group = api.deps.store.read(move |db| groups::by_folder(db, &folder)?.ok_or_else(|| missing(&folder))).await?;
+    Ok(Out(group))
+}
+
+fn missing(folder: &GroupFolder) -> TxError {
+    TxError::NotFound(format!("there is no group {folder}: `parlor groups list` shows those there are"))
+}
+
+pub(super) async fn register(
+    State(api): State<Api>,
+    Json(new): Json<New>,
+) -> Result<(StatusCode, Out<Group>), Problem> {
+    let config = new.container_config.unwrap_or_default();
+    check(&config)?;
+    let fields = GroupFields {
+        jid: &new.jid,
+        name: &new.name,
+        folder: &new.folder,
+        trigger: new.trigger.as_deref(),
+        requires_trigger: new.requires_trigger,
+    };
+    let group = NewGroup::parse(&fields, config).map_err(|e| Problem::bad("invalid_field", e.0))?;
+    let now = api.deps.clock.now();
+    let group = api.deps.store.write(move |tx| register_group(tx, group, now)).await?;
+    Ok((StatusCode::CREATED, Out(group)))
+}
+
+pub(super) async fn update(
+    State(api): State<Api>,
+    Id(folder): Id<GroupFolder>,
+    Json(patch): Json<Patch>,
+) -> Result<Out<Group>, Problem> {
+    if patch.is_main == Some(false) {
+        return Err(Problem::bad(
+            "invalid_field",
+            "isMain cannot be taken away: make another group main instead, there is always one",
+        ));
+    }
+    let of = folder.clone();
+    let found = api.deps.store.read(move |db| groups::by_folder(db, &of)?.ok_or_else(|| missing(&of))).await?;
+    // Checked against the state before the transaction for a precise answer, applied again inside it.
+    apply(found, &patch)?;
+    let group = api
+        .deps
+        .store
+        .write(move |tx| {
+            let found = groups::by_folder(tx, &folder)?.ok_or_else(|| missing(&folder))?;
+            let group = apply(found, &patch).map_err(|e| TxError::Conflict(e.detail().to_owned()))?;
+            groups::update(tx, &group)?;
+            if patch.is_main == Some(true) {
+                groups::make_main(tx, &group.folder)?;
+            }
+            groups::by_folder(tx, &folder)?.ok_or_else(|| missing(&folder))
+        })
+        .await?;
+    Ok(Out(group))
+}
+
+/// The group with the patch's changes, checked by the same rules as a new one.
+fn apply(group: Group, patch: &Patch) -> Result<Group, Problem> {
+    let trigger = match &patch.trigger {
+        Change::Keep => group.trigger.clone(),
+        Change::Set(trigger) => trigger.clone(),
+    };
+    let config = match &patch.container_config {
+        None => group.container_config.clone(),
+        Some(change) => merged(&group.container_config, change)?,
+    };
+    check(&config)?;
+    let fields = GroupFields {
+        jid: group.jid.as_str(),
+        name: patch.name.as_deref().unwrap_or(&group.name),
+        folder: group.folder.as_str(),
+        trigger: trigger.as_deref(),
+        requires_trigger: Some(patch.requires_trigger.unwrap_or(group.requires_trigger)),
+    };
+    let checked = NewGroup::parse(&fields, config).map_err(|e| Problem::bad("invalid_field", e.0))?;
+    Ok(checked.apply_to(group))
+}
+
+pub(super) async fn remove(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<StatusCode, Problem> {
+    let (stopped, now) = (folder.clone(), api.deps.clock.now());
+    api.deps.store.write(move |tx| groups::remove(tx, &folder, now)).await?;
+    // Its container must not outlive it.
+    api.deps.dispatch.stop(&stopped).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Merge patch over the container settings.
+fn merged(config: &ContainerConfig, change: &Value) -> Result<ContainerConfig, Problem> {
+    let bad = |detail: String| Problem::bad("invalid_field", format!("containerConfig: {detail}"));
+    if !change.is_object() && !change.is_null() {
+        return Err(bad("give an object, or null for the defaults".into()));
+    }
+    let mut value = if change.is_null() { json!({}) } else { serde_json::to_value(config).unwrap_or_default() };
+    merge(&mut value, change);
+    serde_json::from_value(value).map_err(|e| bad(e.to_string()))
+}
+
+fn merge(target: &mut Value, change: &Value) {
+    let (Value::Object(target), Value::Object(change)) = (target, change) else { return };
+    for (key, value) in change {
+        match value {
+            Value::Null => {
+                target.remove(key);
+            }
+            _ => match target.get_mut(key) {
+                Some(old) if old.is_object() && value.is_object() => merge(old, value),
+                _ => {
+                    target.insert(key.clone(), value.clone());
+                }
+            },
+        }
+    }
+}
+
+/// Refuses values that an engine would refuse only at the next run, when nobody looks.
+fn check(config: &ContainerConfig) -> Result<(), Problem> {
+    let bad = |detail: String| Err(Problem::bad("invalid_field", format!("containerConfig: {detail}")));
+    if config.version != 1 {
+        return bad(format!("version {} is not known: use 1, or leave it out", config.version));
+    }
+    if config.timeout.is_some_and(|ms| !(1_000..=86_400_000).contains(&ms)) {
+        return bad("timeout must be whole milliseconds from 1000 to 86400000 (a day)".into());
+    }
+    let limits = [
+        ("memory", config.memory.as_deref().map(|text| values::memory(text).map(drop))),
+        ("cpus", config.cpus.as_deref().map(|text| values::cpus(text).map(drop))),
+        ("pids", config.pids.map(|number| values::pids(number.into()).map(drop))),
+        ("network", config.network.as_deref().map(|text| values::network(text).map(drop))),
+        ("image", config.image.as_deref().map(|text| values::image(text).map(drop))),
+    ];
+    for (key, result) in limits {
+        if let Some(Err(allowed)) = result {
+            return bad(format!("{key} must be {allowed}; null clears it"));
+        }
+    }
+    if let Some(name) = &config.provider {
+        provider::parse(name).or_else(|why| bad(format!("provider: {why}")).map(|()| ""))?;
+    }
+    let word = |t: &str| !t.is_empty() && t.len() <= 256 && !t.chars().any(|c| c.is_control() || c.is_whitespace());
+    if config.model.as_deref().is_some_and(|model| !word(model)) {
+        return bad("model must be one word; null clears it".into());
+    }
+    for mount in &config.additional_mounts {
+        let path = Path::new(&mount.host_path);
+        engine_safe(path).or_else(|why| bad(format!("hostPath: {why}")))?;
+    }
+    for (key, value) in &config.env {
+        if !values::env_name(key) || value.contains('\0') {
+            return bad(format!("env {key:?} is not allowed: use letters, digits and `_`, starting with no digit"));
+        }
+    }
+    Ok(())
+}

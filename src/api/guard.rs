@@ -1,0 +1,165 @@
+//! Who may speak to the TCP listener: the bearer of the token, from a page of no other origin, under a name that no
+//! attacker's DNS can point here. The Unix socket needs none of this: its mode lets in only its owner.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+
+/// Names that engines give their host inside containers; nobody can register them.
+const GATEWAYS: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
+
+/// What a TCP request must show.
+#[derive(Debug)]
+pub(super) struct Guard {
+    token: SecretString,
+    /// Whether the listener can be reached from this machine alone.
+    loopback: bool,
+}
+
+impl Guard {
+    pub(super) fn new(token: SecretString, loopback: bool) -> Self {
+        Self { token, loopback }
+    }
+
+    /// Refuses what must not reach a handler.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = self.host(headers)?;
+        origin(headers, host)?;
+        self.bearer(headers)
+    }
+
+    /// A page of an attacker whose name was rebound to this address still sends that name.
+    fn host<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
+        let mut values = headers.get_all(header::HOST).iter();
+        let refused = || {
+            Problem::new(
+                StatusCode::FORBIDDEN,
+                "host_not_allowed",
+                "the Host header names neither an IP address of this listener nor localhost: use the address itself",
+            )
+        };
+        let (Some(host), None) = (values.next().and_then(|v| v.to_str().ok()), values.next()) else {
+            return Err(refused());
+        };
+        let name = name_of(host).to_ascii_lowercase();
+        let allowed = match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            Ok(ip) => !self.loopback || ip.is_loopback(),
+            Err(_) => name == "localhost" || (!self.loopback && GATEWAYS.contains(&name.as_str())),
+        };
+        if allowed { Ok(host) } else { Err(refused()) }
+    }
+
+    /// The token counts in the header alone: addresses end in logs and histories.
+    fn bearer(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let given = headers.get(header::AUTHORIZATION).and_then(token_of).unwrap_or_default();
+        let wanted = self.token.expose_secret().as_bytes();
+        if !wanted.is_empty() && bool::from(given.ct_eq(wanted)) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the token is missing or wrong: send `Authorization: Bearer <PARLOR_TOKEN>`",
+        ))
+    }
+}
+
+fn token_of(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// The name in `name`, `name:port` or `[v6]:port`.
+fn name_of(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.split_inclusive(']').next().unwrap_or(host);
+    }
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+/// A browser says which page asks; only a page of this very listener may.
+fn origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
+    let foreign = headers.get_all(header::ORIGIN).iter().any(|origin| {
+        let name = origin.to_str().ok().and_then(|text| text.strip_prefix("http://"));
+        !name.is_some_and(|name| name.eq_ignore_ascii_case(host))
+    });
+    let cross_site = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+    if foreign || cross_site {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "the request comes from another web page: the API answers programs and pages of its own origin only",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    fn status(loopback: bool, headers: &[(&str, &str)]) -> u16 {
+        let guard = Guard::new("correct horse".into(), loopback);
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(http::HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        guard.check(&map).map_or_else(|problem| problem.into_response().status().as_u16(), |()| 200)
+    }
+
+    const TOKEN: (&str, &str) = ("authorization", "Bearer correct horse");
+
+    #[test]
+    fn the_token_must_be_exact() {
+        let host = ("host", "127.0.0.1:80");
+        assert_eq!(status(true, &[host, TOKEN]), 200);
+        assert_eq!(status(true, &[host, ("authorization", "bearer correct horse")]), 200);
+        for wrong in ["Bearer correct hors", "Bearer correct horsee", "Bearer ", "Bearer", "Basic correct horse", ""] {
+            assert_eq!(status(true, &[host, ("authorization", wrong)]), 401, "{wrong:?}");
+        }
+        assert_eq!(status(true, &[host]), 401);
+    }
+
+    #[test]
+    fn an_empty_token_admits_nobody() {
+        let guard = Guard::new("".into(), true);
+        let mut map = HeaderMap::new();
+        map.insert(header::HOST, HeaderValue::from_static("localhost"));
+        map.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer "));
+        assert!(guard.check(&map).is_err());
+    }
+
+    #[test]
+    fn rebound_names_are_refused() {
+        for good in ["127.0.0.1", "127.0.0.1:7777", "localhost:1", "LOCALHOST", "[::1]:80", "[::1]"] {
+            assert_eq!(status(true, &[("host", good), TOKEN]), 200, "{good}");
+        }
+        for bad in
+            ["evil.example", "evil.example:7777", "localhost.evil.example", "10.0.0.1", "", "host.docker.internal"]
+        {
+            assert_eq!(status(true, &[("host", bad), TOKEN]), 403, "{bad}");
+        }
+        assert_eq!(status(false, &[("host", "10.0.0.1:7777"), TOKEN]), 200);
+        assert_eq!(status(false, &[("host", "host.docker.internal:7777"), TOKEN]), 200);
+        assert_eq!(status(false, &[("host", "evil.example"), TOKEN]), 403);
+        assert_eq!(status(true, &[("host", "localhost"), ("host", "evil.example"), TOKEN]), 403);
+        assert_eq!(status(true, &[TOKEN]), 403);
+    }
+
+    #[test]
+    fn other_pages_are_refused() {
+        let host = ("host", "localhost:7777");
+        assert_eq!(status(true, &[host, TOKEN, ("origin", "http://localhost:7777")]), 200);
+        for bad in ["http://evil.example", "null", "https://localhost:7777", "http://localhost:7778", "file://"] {
+            assert_eq!(status(true, &[host, TOKEN, ("origin", bad)]), 403, "{bad}");
+        }
+        assert_eq!(status(true, &[host, TOKEN, ("sec-fetch-site", "cross-site")]), 403);
+        assert_eq!(status(true, &[host, TOKEN, ("sec-fetch-site", "none")]), 200);
+    }
+}

@@ -1,0 +1,80 @@
+//! What waits to go out, and what could not.
+
+use axum::Json as Out;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::body::{Id, Json, Params};
+use super::chats::{LIMIT, MAX_LIMIT};
+use super::problem::Problem;
+use super::router::Api;
+use crate::domain::clock::rfc3339;
+use crate::domain::delivery::Delivery;
+use crate::domain::ids::DeliveryId;
+use crate::store::outbox;
+
+/// Characters of a text that a list shows.
+const PREVIEW: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    /// Delivered rows, too.
+    #[serde(default)]
+    all: bool,
+    limit: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    id: Option<DeliveryId>,
+}
+
+pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
+    let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
+    let rows = api
+        .deps
+        .store
+        .read(move |db| Ok(outbox::list(db, query.all, limit)?.iter().map(row).collect::<Vec<Value>>()))
+        .await?;
+    Ok(Out(json!({ "outbox": rows })))
+}
+
+pub(super) async fn show(State(api): State<Api>, Id(id): Id<DeliveryId>) -> Result<Out<Value>, Problem> {
+    let found = api.deps.store.read(move |db| outbox::get(db, id)).await?;
+    let Some(delivery) = found else {
+        return Err(Problem::not_found(format!(
+            "there is no delivery {id}: `parlor outbox list --all` shows those kept"
+        )));
+    };
+    let mut whole = row(&delivery);
+    whole["text"] = delivery.new.text.into();
+    Ok(Out(whole))
+}
+
+/// A delivery with the beginning of its text.
+fn row(delivery: &Delivery) -> Value {
+    let new = &delivery.new;
+    json!({
+        "id": new.id,
+        "jid": new.jid,
+        "text": new.text.chars().take(PREVIEW).collect::<String>(),
+        "length": new.text.chars().count(),
+        "kind": new.kind,
+        "runId": new.run_id,
+        "state": delivery.state,
+        "partsDone": delivery.parts_done,
+        "tries": delivery.tries,
+        "nextTry": delivery.next_try.map(rfc3339),
+        "lastError": delivery.last_error,
+        "createdAt": rfc3339(delivery.created_at),
+    })
+}
+
+pub(super) async fn retry(State(api): State<Api>, body: Option<Json<Retry>>) -> Result<Out<Value>, Problem> {
+    let id = body.and_then(|Json(body)| body.id);
+    let retried = api.deps.store.write(move |tx| outbox::retry(tx, id)).await?;
+    Ok(Out(json!({ "retried": retried })))
+}

@@ -1,0 +1,112 @@
+//! Runs and their logs; ending one, and giving failed messages another try.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use axum::Json as Out;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::body::{Id, Json, Params};
+use super::chats::{LIMIT, MAX_LIMIT};
+use super::problem::Problem;
+use super::router::Api;
+use crate::domain::ids::{GroupFolder, RunId};
+use crate::domain::run::RunState;
+use crate::store::runs::Run;
+use crate::store::{TxError, groups, inbound, runs};
+
+/// Bytes of a log that are answered; its end is what explains a failure.
+const MAX_LOG: u64 = 32 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    folder: Option<GroupFolder>,
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    folder: GroupFolder,
+}
+
+pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
+    let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
+    let rows = api.deps.store.read(move |db| runs::list(db, query.folder.as_ref(), limit)).await?;
+    Ok(Out(json!({ "runs": rows })))
+}
+
+pub(super) async fn show(State(api): State<Api>, Id(id): Id<RunId>) -> Result<Out<Run>, Problem> {
+    find(&api, id).await.map(Out)
+}
+
+async fn find(api: &Api, id: RunId) -> Result<Run, Problem> {
+    let run = api.deps.store.read(move |db| runs::get(db, id)).await?;
+    run.ok_or_else(|| Problem::not_found(format!("there is no run {id}: `parlor runs list` shows those there are")))
+}
+
+pub(super) async fn stop(State(api): State<Api>, Id(id): Id<RunId>) -> Result<StatusCode, Problem> {
+    let run = find(&api, id).await?;
+    let live = matches!(run.state, RunState::Starting | RunState::Running);
+    if live && api.deps.dispatch.stop_run(&run.jid, id).await {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::new(StatusCode::CONFLICT, "not_running", format!("run {id} has ended: there is nothing to stop")))
+}
+
+pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Result<Out<Value>, Problem> {
+    let retried = api
+        .deps
+        .store
+        .write(move |tx| {
+            let Some(group) = groups::by_folder(tx, &body.folder)? else {
+                return Err(TxError::NotFound(format!("there is no group {}", body.folder)));
+            };
+            inbound::retry_failed(tx, &group.jid)
+        })
+        .await?;
+    Ok(Out(json!({ "retried": retried })))
+}
+
+pub(super) async fn log(State(api): State<Api>, Id(id): Id<RunId>) -> Result<Response, Problem> {
+    let run = find(&api, id).await?;
+    let folder = api.deps.settings.home.runs(&run.folder);
+    let text = tokio::task::spawn_blocking(move || read_log(&folder, id)).await.ok().flatten();
+    let Some(text) = text else {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_log",
+            format!("run {id} has no log: it has not ended yet, it never came to a start, or its log was rotated away"),
+        ));
+    };
+    let mut response = text.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Ok(response)
+}
+
+/// The run's log: the file of the group's log folder that carries the run's id in its name. Never mounted, so that no
+/// container can have put a link there.
+fn read_log(folder: &Path, id: RunId) -> Option<Vec<u8>> {
+    let path = find_log(folder, id)?;
+    let mut file = fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    if length > MAX_LOG {
+        use std::io::{Seek, SeekFrom};
+        file.seek(SeekFrom::End(-(MAX_LOG as i64))).ok()?;
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_LOG).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn find_log(folder: &Path, id: RunId) -> Option<PathBuf> {
+    let id = id.to_string().to_lowercase();
+    let mut entries = fs::read_dir(folder).ok()?.flatten();
+    entries.find(|entry| entry.file_name().to_string_lossy().to_lowercase().contains(&id)).map(|entry| entry.path())
+}

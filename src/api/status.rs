@@ -1,0 +1,123 @@
+//! What runs, what waits and why; health, readiness and metrics.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::Json as Out;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use super::router::Api;
+use crate::domain::group::Group;
+use crate::store::{TxResult, groups};
+
+/// How long the store may take to show that it lives.
+const ALIVE: Duration = Duration::from_secs(5);
+
+pub(super) async fn status(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+    let deps = &api.deps;
+    let (all, counts) = deps.store.read(|db| Ok((groups::all(db)?, Counts::read(db)?))).await?;
+    let mut rows = Vec::with_capacity(all.len());
+    for group in all {
+        rows.push(row(&api, group, &counts).await);
+    }
+    let can = deps.engine.capabilities();
+    let unsupported: Vec<Value> = can.unsupported.iter().map(|u| json!({ "what": u.what, "why": u.why })).collect();
+    Ok(Out(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": *deps.ready.borrow(),
+        "home": deps.settings.home.root(),
+        "assistant": deps.settings.assistant_name,
+        "maxContainers": deps.settings.max_containers,
+        "cursor": format!("{}-{}", deps.store.id(), *deps.store.events().borrow()),
+        "engine": {
+            "name": deps.engine.name(),
+            "version": can.version,
+            "rootless": can.rootless,
+            "unsupported": unsupported,
+        },
+        "outbox": counts.outbox,
+        "groups": rows,
+    })))
+}
+
+async fn row(api: &Api, group: Group, counts: &Counts) -> Value {
+    let activity = api.deps.dispatch.activity(&group.folder).await;
+    let runs: Vec<Value> = activity
+        .runs
+        .iter()
+        .map(|(id, lane, turn_open)| json!({ "id": id, "lane": lane, "turnOpen": turn_open }))
+        .collect();
+    json!({
+        "messages": counts.messages.get(group.jid.as_str()),
+        "folder": group.folder,
+        "jid": group.jid,
+        "name": group.name,
+        "isMain": group.is_main,
+        "paused": group.paused,
+        "runs": runs,
+        "waiting": activity.waiting,
+    })
+}
+
+/// Open and failed rows, counted.
+struct Counts {
+    /// By chat and state.
+    messages: HashMap<String, HashMap<String, i64>>,
+    /// By state.
+    outbox: HashMap<String, i64>,
+}
+
+impl Counts {
+    fn read(db: &Connection) -> TxResult<Self> {
+        let mut messages: HashMap<String, HashMap<String, i64>> = HashMap::new();
+        // Each part of the union has a partial index of its own.
+        let mut s = db.prepare_cached(
+            "SELECT jid, state, count(*) FROM inbound WHERE state IN ('pending', 'in_flight') GROUP BY jid, state
+             UNION ALL SELECT jid, state, count(*) FROM inbound WHERE state = 'failed' GROUP BY jid",
+        )?;
+        let mut rows = s.query([])?;
+        while let Some(row) = rows.next()? {
+            messages.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get(2)?);
+        }
+        let mut s = db.prepare_cached(
+            "SELECT 'pending', count(*) FROM outbox WHERE state = 'pending'
+             UNION ALL SELECT 'failed', count(*) FROM outbox WHERE state = 'failed'",
+        )?;
+        let outbox = s.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        Ok(Self { messages, outbox })
+    }
+}
+
+pub(super) async fn healthz(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+    let alive = api.deps.store.read(|db| Ok(db.query_row("SELECT 1", [], |_| Ok(()))?));
+    match tokio::time::timeout(ALIVE, alive).await {
+        Ok(Ok(())) => Ok(Out(json!({ "status": "ok" }))),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_slow",
+            format!("the store did not answer within {} s: look at the disk", ALIVE.as_secs()),
+        )),
+    }
+}
+
+pub(super) async fn readyz(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+    if *api.deps.ready.borrow() {
+        return Ok(Out(json!({ "status": "ready" })));
+    }
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the host is starting or ending: ask again soon")
+        .retry_after(1))
+}
+
+pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    let mut response = api.deps.metrics.render().into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response
+}

@@ -1,0 +1,118 @@
+//! Test doubles for the API's neighbours.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+use crate::api::Work;
+use crate::config::home::Home;
+use crate::config::settings::{Limits, LogLevel, Settings};
+use crate::container::engine::{Attached, Capabilities, ContainerEngine, EngineError, Unsupported};
+use crate::container::spec::RunSpec;
+use crate::dispatch::{GroupActivity, Typing};
+use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+
+/// Test double: a dispatcher with a run in the group `busy`, and none elsewhere.
+pub(super) struct FakeWork {
+    pub(super) typing: broadcast::Sender<Typing>,
+}
+
+#[async_trait]
+impl Work for FakeWork {
+    async fn stop(&self, folder: &GroupFolder) -> bool {
+        folder.as_str() == "busy"
+    }
+    async fn stop_run(&self, jid: &ChatJid, _: RunId) -> bool {
+        jid.as_str() == "web:busy"
+    }
+    async fn activity(&self, folder: &GroupFolder) -> GroupActivity {
+        let waiting = (folder.as_str() == "busy").then(|| "waits for a slot".to_owned());
+        GroupActivity { runs: Vec::new(), waiting }
+    }
+    fn typing(&self) -> broadcast::Receiver<Typing> {
+        self.typing.subscribe()
+    }
+}
+
+/// Test double: an engine that starts nothing.
+#[derive(Debug)]
+pub(super) struct FakeEngine;
+
+fn nothing<T>() -> Result<T, EngineError> {
+    Err(EngineError::Failed { engine: "fake".into(), action: "anything".into(), reason: "a test double".into() })
+}
+
+#[async_trait]
+impl ContainerEngine for FakeEngine {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+    fn capabilities(&self) -> Capabilities {
+        let unsupported = vec![Unsupported { what: "cpus", why: "no controller".into() }];
+        Capabilities { version: "1.2".into(), rootless: false, keep_id: false, unsupported }
+    }
+    async fn probe(&self) -> Result<Capabilities, EngineError> {
+        Ok(self.capabilities())
+    }
+    async fn start(&self, _: &RunSpec) -> Result<Attached, EngineError> {
+        nothing()
+    }
+    fn describe(&self, _: &RunSpec) -> Vec<String> {
+        Vec::new()
+    }
+    fn refusal(&self, _: i32, _: &str) -> EngineError {
+        EngineError::Failed { engine: "fake".into(), action: "run".into(), reason: "a test double".into() }
+    }
+    async fn stop(&self, _: &str, _: Duration) -> Result<(), EngineError> {
+        nothing()
+    }
+    async fn kill(&self, _: &str) -> Result<(), EngineError> {
+        nothing()
+    }
+    async fn exists(&self, _: &str) -> Result<bool, EngineError> {
+        nothing()
+    }
+    async fn list(&self, _: &str, _: &str) -> Result<Vec<String>, EngineError> {
+        nothing()
+    }
+    async fn remove(&self, _: &[String]) -> Result<(), EngineError> {
+        nothing()
+    }
+    async fn image_exists(&self, _: &str) -> Result<bool, EngineError> {
+        nothing()
+    }
+    async fn import_image(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
+        nothing()
+    }
+}
+
+/// Settings of an installation in a folder, without TCP.
+pub(crate) fn settings(root: &Path) -> Settings {
+    Settings {
+        home: Home::new(root.to_owned()),
+        config_dir: root.join("config"),
+        user_home: None,
+        assistant_name: "Andy".into(),
+        image: None,
+        container_timeout: Duration::from_secs(1800),
+        idle_timeout: Duration::from_secs(1800),
+        max_log_bytes: 10 << 20,
+        max_output_bytes: 128 << 20,
+        turn_limit: Duration::from_secs(4 * 3600),
+        max_containers: 5,
+        timezone: chrono_tz::UTC,
+        log_level: LogLevel::Info,
+        runtime: None,
+        provider: "auto".into(),
+        listen: None,
+        token: None,
+        secret_keys: Vec::new(),
+        agent_runner_src: None,
+        skills_dir: None,
+        limits: Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 },
+        network: None,
+        shutdown_grace: Duration::from_secs(5),
+    }
+}

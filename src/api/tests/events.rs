@@ -1,0 +1,129 @@
+//! The event stream.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Events, start, start_with};
+use crate::api::Limits;
+use crate::dispatch::Typing;
+use crate::domain::event::{Event, TurnState};
+
+#[tokio::test]
+async fn events_are_seen_live_and_again_after_a_cursor() {
+    let api = start().await;
+    let mut live = Events::open(&api.socket(), "", &[]).await;
+    let begin = live.headers["parlor-cursor"].to_str().unwrap().to_owned();
+    assert_eq!(begin, format!("{}-0", api.store.id()));
+    assert_eq!(live.headers["content-type"], "text/event-stream");
+    let text = "line\nbreaks \"quoted\" \u{7} é😀";
+    api.say("web:a", text).await;
+    let turn = Event::Turn { chat_jid: "web:a".parse().unwrap(), state: TurnState::Done, through_seq: 4, reason: None };
+    api.store.write(move |tx| crate::store::events::append(tx, &turn, chrono::Utc::now())).await.unwrap();
+    let (id, name, data) = live.next().await.unwrap();
+    assert_eq!((id.as_deref(), name.as_str()), (Some(format!("{}-1", api.store.id()).as_str()), "message"));
+    assert_eq!((data["chatJid"].as_str(), data["text"].as_str()), (Some("web:a"), Some(text)));
+    let (_, name, data) = live.next().await.unwrap();
+    assert_eq!((name.as_str(), &data), ("turn", &json!({"chatJid": "web:a", "state": "done", "throughSeq": 4})));
+
+    let mut all = Events::open(&api.socket(), &format!("?since={begin}"), &[]).await;
+    assert_eq!(all.next().await.unwrap().2["text"], text);
+    // What a browser saw last counts more than the address it was given.
+    let id = id.unwrap();
+    let mut rest = Events::open(&api.socket(), &format!("?since={begin}"), &[("last-event-id", &id)]).await;
+    assert_eq!(rest.next().await.unwrap().1, "turn");
+    api.end().await;
+}
+
+#[tokio::test]
+async fn a_chat_sees_only_its_own() {
+    let api = start().await;
+    let mut own = Events::open(&api.socket(), "?chat=web:b", &[]).await;
+    for n in 0..1500 {
+        api.say("web:a", &n.to_string()).await;
+    }
+    api.say("web:b", "for b").await;
+    for jid in ["web:a", "web:b"] {
+        api.typing.send(Typing { jid: jid.parse().unwrap(), on: true }).unwrap();
+    }
+    let mut seen = [own.next().await.unwrap(), own.next().await.unwrap()];
+    seen.sort_by(|a, b| a.1.cmp(&b.1));
+    assert_eq!(seen[0].2["text"], "for b");
+    assert_eq!(seen[1], (None, "typing".into(), json!({"chatJid": "web:b", "on": true})));
+    api.end().await;
+}
+
+#[tokio::test]
+async fn cursors_that_cannot_be_followed_are_told_to_resync() {
+    let api = start().await;
+    for text in ["one", "two", "three"] {
+        api.say("web:a", text).await;
+    }
+    let id = api.store.id().to_owned();
+    for bad in ["other-1".to_owned(), format!("{id}-4")] {
+        let answer = api.call("GET", &format!("/v1/events?since={bad}"), None).await;
+        answer.problem(410, "resync");
+        assert_eq!(answer.json()["cursor"], format!("{id}-3"));
+    }
+    for bad in ["x", "abc-", "abc-x", "abc--1", "-"] {
+        let answer = api.call("GET", &format!("/v1/events?since={bad}"), None).await;
+        assert!(answer.status == 400 || answer.status == 410, "{bad}: {answer:?}");
+    }
+    // The first two expire: 1 is behind them, 2 is just at their end.
+    api.store.write(|tx| Ok(tx.execute("DELETE FROM events WHERE seq <= 2", [])?)).await.unwrap();
+    api.call("GET", &format!("/v1/events?since={id}-1"), None).await.problem(410, "resync");
+    let mut rest = Events::open(&api.socket(), &format!("?since={id}-2"), &[]).await;
+    assert_eq!(rest.next().await.unwrap().2["text"], "three");
+    api.store.write(|tx| Ok(tx.execute("DELETE FROM events", [])?)).await.unwrap();
+    api.call("GET", &format!("/v1/events?since={id}-2"), None).await.problem(410, "resync");
+    Events::open(&api.socket(), &format!("?since={id}-3"), &[]).await;
+    api.end().await;
+}
+
+#[tokio::test]
+async fn a_text_of_48_mib_arrives_in_one_event() {
+    let api = start().await;
+    let mut live = Events::open(&api.socket(), "", &[]).await;
+    let text = "0123456789abcde\n".repeat(3 << 20);
+    api.say("web:a", &text).await;
+    api.say("web:a", "after").await;
+    let (_, _, data) = live.next().await.unwrap();
+    assert!(data["text"].as_str() == Some(&text));
+    assert_eq!(live.next().await.unwrap().2["text"], "after");
+    api.end().await;
+}
+
+#[tokio::test]
+async fn quiet_streams_are_kept_alive_and_end_with_the_host() {
+    let limits = Limits { keep_alive: Duration::from_millis(30), ..Limits::default() };
+    let api = start_with(|_| {}, limits).await;
+    let mut live = Events::open(&api.socket(), "", &[]).await;
+    let first = live.block().await.unwrap();
+    assert!(first.starts_with(": "));
+    for _ in 0..3 {
+        assert_eq!(live.block().await.unwrap(), ": \n\n");
+    }
+    let socket = api.socket();
+    api.stop.cancel();
+    while live.block().await.is_some() {}
+    api.task.await.unwrap();
+    assert!(!socket.exists(), "the socket goes with the host");
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_nothing_up_and_loses_nothing() {
+    let api = start().await;
+    let mut slow = Events::open(&api.socket(), "", &[]).await;
+    let mut quick = Events::open(&api.socket(), "", &[]).await;
+    let text = "x".repeat(100_000);
+    for n in 0..200 {
+        api.say("web:a", &format!("{n} {text}")).await;
+        let (_, _, data) = quick.next().await.unwrap();
+        assert!(data["text"].as_str().unwrap().starts_with(&format!("{n} ")));
+    }
+    for n in 0..200 {
+        let (_, _, data) = slow.next().await.unwrap();
+        assert!(data["text"].as_str().unwrap().starts_with(&format!("{n} ")));
+    }
+    api.end().await;
+}

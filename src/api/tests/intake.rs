@@ -1,0 +1,98 @@
+//! Messages in.
+
+use serde_json::json;
+
+use super::{Answer, Served, start};
+
+async fn post(api: &Served, jid: &str, body: serde_json::Value) -> Answer {
+    api.call("POST", &format!("/v1/chats/{jid}/messages"), Some(body)).await
+}
+
+/// Text, sender and time.
+type Row = (String, String, i64);
+
+#[tokio::test]
+async fn a_message_is_stored_once_whatever_is_sent_twice() {
+    let api = start().await;
+    api.group("web:lab", "lab").await;
+    let body = json!({"sender": "u1", "senderName": "Uma", "text": "hi", "id": "m-1", "timestamp": "2026-01-02T03:04:05+01:00"});
+    let first = post(&api, "web:lab", body.clone()).await;
+    assert_eq!((first.status, first.json()), (202, json!({"seq": 1, "role": "trigger"})));
+    let again = post(&api, "web%3Alab", body).await;
+    assert_eq!(again.json(), json!({"seq": 1, "role": "trigger"}));
+    let other = post(&api, "web:lab", json!({"sender": "u1", "text": "no id"})).await.json();
+    let third = post(&api, "web:lab", json!({"sender": "u1", "text": "no id"})).await.json();
+    assert!(other["seq"].as_i64().unwrap() > 1);
+    assert!(third["seq"].as_i64() > other["seq"].as_i64(), "without ids each message is a new one");
+    let stored: Vec<Row> = api
+        .store
+        .read(|db| {
+            let mut s = db.prepare("SELECT text, sender_name, sent_at FROM inbound ORDER BY seq")?;
+            Ok(s.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(stored.len(), 3);
+    assert_eq!(stored[0], ("hi".to_owned(), "Uma".to_owned(), 1_767_319_445_000));
+    assert_eq!(stored[1].1, "u1");
+    api.end().await;
+}
+
+#[tokio::test]
+async fn an_unregistered_chat_is_refused_and_then_known() {
+    let api = start().await;
+    let answer = post(&api, "web:new", json!({"sender": "u1", "text": "hi"})).await;
+    assert!(answer.problem(404, "chat_not_registered").contains("parlor groups add"));
+    let chats = api.call("GET", "/v1/chats", None).await.json();
+    assert_eq!(chats["chats"][0]["jid"], "web:new");
+    assert_eq!(chats["chats"][0]["isRegistered"], false);
+    api.end().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named() {
+    let api = start().await;
+    api.group("web:lab", "lab").await;
+    let detail =
+        post(&api, "web:lab", json!({"sender": "u", "text": "x", "colour": 1})).await.problem(400, "invalid_body");
+    assert!(detail.contains("colour"), "{detail}");
+    let detail = post(&api, "web:lab", json!({"text": "x"})).await.problem(400, "invalid_body");
+    assert!(detail.contains("sender"), "{detail}");
+    post(&api, "web:lab", json!({"sender": "u", "text": " \n"})).await.problem(400, "invalid_field");
+    post(&api, "web:lab", json!({"sender": "", "text": "x"})).await.problem(400, "invalid_field");
+    post(&api, "web:lab", json!({"sender": "u", "text": "x", "timestamp": "yesterday"}))
+        .await
+        .problem(400, "invalid_body");
+    post(&api, "12036@g.us", json!({"sender": "u", "text": "x"})).await.problem(403, "chat_of_another_channel");
+    post(&api, "telegram:1", json!({"sender": "u", "text": "x"})).await.problem(403, "chat_of_another_channel");
+    post(&api, "web:a%20b", json!({"sender": "u", "text": "x"})).await.problem(400, "invalid_id");
+    post(&api, "web:%ff", json!({"sender": "u", "text": "x"})).await.problem(400, "invalid_id");
+    api.call("GET", "/v1/chats/web:lab/messages", None).await.problem(405, "method_not_allowed");
+    api.call("GET", "/v2", None).await.problem(404, "no_such_route");
+    let stored: i64 =
+        api.store.read(|db| Ok(db.query_row("SELECT count(*) FROM inbound", [], |r| r.get(0))?)).await.unwrap();
+    assert_eq!(stored, 0);
+    api.end().await;
+}
+
+#[tokio::test]
+async fn a_full_store_says_so_and_when_to_come_back() {
+    let api = start().await;
+    api.group("web:lab", "lab").await;
+    // A real full database: no page may be added any more.
+    api.store.write(|tx| Ok(tx.query_row("PRAGMA max_page_count = 1", [], |_| Ok(()))?)).await.unwrap();
+    let mut full = None;
+    for n in 0..200 {
+        let answer = post(&api, "web:lab", json!({"sender": "u", "text": format!("{n} {}", "x".repeat(4000))})).await;
+        if answer.status != 202 {
+            full = Some(answer);
+            break;
+        }
+    }
+    let answer = full.expect("the store fills up");
+    answer.problem(503, "store_full");
+    assert_eq!(answer.headers["retry-after"], "5");
+    api.store.write(|tx| Ok(tx.query_row("PRAGMA max_page_count = 100000", [], |_| Ok(()))?)).await.unwrap();
+    assert_eq!(post(&api, "web:lab", json!({"sender": "u", "text": "x".repeat(4000)})).await.status, 202, "it goes on");
+    api.end().await;
+}

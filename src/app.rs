@@ -1,0 +1,231 @@
+//! The composition root: every channel and every spawned worker is made here, on one page.
+//!
+//! `main` and the tests both call [`start`]. What is started ends with [`Host::stop`], in two stages.
+
+mod greeting;
+mod place;
+mod recovery;
+
+use std::fs;
+use std::sync::Arc;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, ApiDeps, Listeners};
+use crate::channel::ingest::Ingest;
+use crate::channel::local::Local;
+use crate::channel::outbound::Outbound;
+use crate::channel::{Registry, retention, typing};
+use crate::config::allowlists::{self, Watched};
+use crate::config::settings::Settings;
+use crate::container::cli_engine::CliOptions;
+use crate::container::detect::detect;
+use crate::container::{orphans, user};
+use crate::dispatch::{Deps, DispatchHandle, Rooms, Slots};
+use crate::domain::clock::{SharedClock, SystemClock};
+use crate::ipc::{IpcDeps, IpcHandle, IpcService};
+use crate::lifecycle::Shutdown;
+use crate::policy::senders::SenderRules;
+use crate::safe_dir::Owner;
+use crate::scheduler::Scheduler;
+use crate::store::{Store, Wake, runs};
+
+/// Events of typing that a slow listener may lag behind.
+const TYPING_BACKLOG: usize = 256;
+/// A running host.
+#[derive(Debug)]
+pub struct Host {
+    /// When it ends.
+    pub shutdown: Shutdown,
+    settings: Arc<Settings>,
+    dispatch: DispatchHandle,
+    workers: TaskTracker,
+    services: tokio_util::sync::CancellationToken,
+    store: Store,
+    _lock: fs::File,
+}
+
+/// Starts everything; returns when the host is ready.
+pub async fn start(settings: Settings) -> anyhow::Result<Host> {
+    let settings = Arc::new(settings);
+    let clock: SharedClock = Arc::new(SystemClock);
+    let shutdown = Shutdown::default();
+    // Workers end after the runs: what these still say has to be stored and delivered.
+    let services = tokio_util::sync::CancellationToken::new();
+    let workers = TaskTracker::new();
+    place::prepare_folders(&settings.home)?;
+    let lock = place::lock(&settings.home).await?;
+    let metrics = metrics();
+
+    let options = CliOptions { cache: Some(settings.home.data()), ..CliOptions::default() };
+    let (wakes, wake_queue) = mpsc::unbounded_channel();
+    let engine = detect(settings.runtime.as_deref(), &options);
+    let open = place::open_store(&settings, &clock, wakes);
+    let (engine, opened) = tokio::join!(engine, open);
+    let (store, instance) = opened?;
+    let engine = engine.context("no container engine works here")?;
+
+    let channels = Registry::new(vec![
+        Arc::new(Local::console(store.clone(), clock.clone())),
+        Arc::new(Local::web(store.clone(), clock.clone())),
+    ]);
+    // Their rows say so until they are gone: a host that dies here has the next one look again.
+    if !store.read(runs::live).await?.is_empty() {
+        let cleared = orphans::clear(&*engine, &instance).await.context("clearing containers of an earlier life")?;
+        tracing::info!("{cleared} containers of an earlier life are gone");
+    }
+    let work = recovery::recover(&store, &clock, &channels).await?;
+
+    let process = rustix::process::getuid();
+    let user = user::user_for(process.as_raw(), rustix::process::getgid().as_raw(), sudo_ids(), &engine.capabilities());
+    let owner = process.is_root().then_some(Owner { uid: user.uid, gid: user.gid });
+    let (ipc, ipc_service) = IpcService::new(IpcDeps {
+        home: settings.home.clone(),
+        secret_keys: settings.secret_keys.clone(),
+        store: store.clone(),
+        clock: clock.clone(),
+        channels: channels.clone(),
+        timezone: settings.timezone,
+        room_owner: owner,
+    })?;
+    let (typing_tx, _) = broadcast::channel(TYPING_BACKLOG);
+    let rooms = Rooms::new(&settings, user, owner, instance.clone());
+    let dispatch = DispatchHandle::new(Deps {
+        store: store.clone(),
+        clock: clock.clone(),
+        engine: engine.clone(),
+        registry: channels.clone(),
+        settings: settings.clone(),
+        slots: Slots::new(settings.max_containers),
+        ipc: ipc.clone(),
+        rooms: rooms.clone(),
+        typing: typing_tx,
+        shutdown: shutdown.clone(),
+    });
+    let listeners = Listeners::bind(&settings).await?;
+    workers.spawn(ipc_service.run(services.clone()));
+    // Before anything wakes a chat: a retry is told what was said already, by file as well.
+    ipc.recovered().await;
+    workers.spawn(greeting::run(settings.clone(), store.clone(), engine.clone(), listeners.tcp_address()));
+    let senders = Arc::new(Watched::new(settings.config_dir.join(allowlists::SENDERS), SenderRules::from_file));
+    let (ready_tx, ready) = watch::channel(false);
+    let (outbox_bell, schedule_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+
+    workers.spawn(
+        Scheduler::new(store.clone(), clock.clone(), settings.timezone)
+            .run(schedule_bell.clone(), shutdown.soft.clone()),
+    );
+    workers.spawn(
+        Outbound::new(store.clone(), clock.clone(), channels.clone()).run(outbox_bell.clone(), services.clone()),
+    );
+    workers.spawn(typing::run(dispatch.typing(), channels.clone(), services.clone()));
+    workers.spawn(retention::run(store.clone(), clock.clone(), services.clone()));
+    workers.spawn(api::serve(
+        ApiDeps {
+            store: store.clone(),
+            clock: clock.clone(),
+            settings: settings.clone(),
+            ingest: Ingest::new(store.clone(), clock.clone(), &settings.assistant_name, senders),
+            dispatch: Arc::new(dispatch.clone()),
+            ready,
+            engine: engine.clone(),
+            metrics,
+            limits: api::Limits::default(),
+        },
+        listeners,
+        services.clone(),
+    ));
+    let bells = Bells { outbox: outbox_bell, schedule: schedule_bell, ipc: ipc.clone() };
+    tokio::spawn(route_wakes(wake_queue, dispatch.clone(), bells));
+    // What takes long on a large installation, or when an image is missing, does not hold up the start.
+    let settling = recovery::settle_in(recovery::Parts {
+        settings: settings.clone(),
+        store: store.clone(),
+        ipc,
+        engine,
+        rooms,
+        owner,
+        instance,
+        services: services.clone(),
+    });
+    workers.spawn(services.clone().run_until_cancelled_owned(settling));
+    for jid in work {
+        dispatch.wake(&jid);
+    }
+    // Nobody follows it when the API is gone.
+    let _ = ready_tx.send(true);
+    workers.spawn({
+        let services = services.clone();
+        async move {
+            services.cancelled().await;
+            let _ = ready_tx.send(false);
+        }
+    });
+    Ok(Host { shutdown, settings, dispatch, workers, services, store, _lock: lock })
+}
+
+impl Host {
+    /// Ends when the shutdown was begun by a signal or a call, and everything is gone.
+    pub async fn wait(self) -> anyhow::Result<()> {
+        self.shutdown.soft.cancelled().await;
+        self.end().await
+    }
+
+    /// Begins the shutdown and waits for its end: runs are asked to finish, and ended after the grace.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.begin(self.settings.shutdown_grace);
+        self.end().await
+    }
+
+    /// The host's store, for the program that runs it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.dispatch.finished().await;
+        self.shutdown.hard.cancel();
+        self.services.cancel();
+        self.workers.close();
+        self.workers.wait().await;
+        self.store.close().await;
+        tracing::info!("Parlor has shut down");
+        Ok(())
+    }
+}
+
+/// Counters and gauges of this process; the first host of a process installs them.
+fn metrics() -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::debug!("metrics are recorded by an earlier host of this process");
+    }
+    handle
+}
+
+fn sudo_ids() -> Option<user::SudoIds> {
+    let id = |name| std::env::var(name).ok()?.parse().ok();
+    Some(user::SudoIds { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? })
+}
+
+struct Bells {
+    outbox: Arc<Notify>,
+    schedule: Arc<Notify>,
+    ipc: IpcHandle,
+}
+
+/// Wake-ups after commits: each rings a bell, and whoever hears it looks into the store.
+async fn route_wakes(mut queue: mpsc::UnboundedReceiver<Wake>, dispatch: DispatchHandle, bells: Bells) {
+    while let Some(wake) = queue.recv().await {
+        match wake {
+            Wake::Group(jid) => dispatch.wake(&jid),
+            Wake::Outbox => bells.outbox.notify_one(),
+            Wake::Scheduler => bells.schedule.notify_one(),
+            Wake::Snapshots => bells.ipc.snapshots_changed(),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a host says about itself when it starts: where it lies, what works for it, and where to talk.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::settings::Settings;
+use crate::config::{provider, secrets};
+use crate::container::engine::ContainerEngine;
+use crate::container::mounts;
+use crate::domain::group::{ContainerConfig, Group};
+use crate::store::{Store, groups};
+
+/// Looks at everything and says it, beside the start: none of it holds up the first message.
+pub(super) async fn run(
+    settings: Arc<Settings>,
+    store: Store,
+    engine: Arc<dyn ContainerEngine>,
+    tcp: Option<SocketAddr>,
+) {
+    let groups = store.read(groups::all).await.unwrap_or_default();
+    // It reads folders, which may be slow.
+    let _ = tokio::task::spawn_blocking(move || say(&settings, &*engine, tcp, &groups)).await;
+}
+
+/// Logs the start, a line to a subject.
+fn say(settings: &Settings, engine: &dyn ContainerEngine, tcp: Option<SocketAddr>, groups: &[Group]) {
+    let home = &settings.home;
+    tracing::info!("Parlor {}, home {}", env!("CARGO_PKG_VERSION"), home.root().display());
+    let can = engine.capabilities();
+    tracing::info!("engine: {} {}{}", engine.name(), can.version, if can.rootless { ", rootless" } else { "" });
+    for limit in &can.unsupported {
+        tracing::warn!("{} cannot enforce the limit on {} here: {}", engine.name(), limit.what, limit.why);
+    }
+    say_provider(settings);
+    match mounts::masked(home) {
+        Ok(masked) => tracing::info!("hidden from main: {}", masked.join(", ")),
+        Err(error) => tracing::warn!("what is hidden from main cannot be listed, so its runs will fail: {error}"),
+    }
+    tracing::info!("API: {}", home.socket().display());
+    if let Some(address) = tcp {
+        tracing::info!("API: http://{address}, with the token");
+    }
+    let main = groups.iter().find(|group| group.is_main);
+    match (groups.len(), main) {
+        (0, _) => tracing::info!("no groups yet: `parlor chat` makes the first one and talks to it"),
+        (count, None) => tracing::info!("groups: {count}, none of them is main: `parlor groups set-main` chooses one"),
+        (count, Some(main)) => {
+            tracing::info!("groups: {count}, main is {} ({}): `parlor chat` talks to it", main.folder, main.jid);
+        }
+    }
+}
+
+/// The provider of groups without their own, and why it is that one.
+fn say_provider(settings: &Settings) {
+    let keys = match secrets::read(&settings.home, &settings.secret_keys) {
+        Ok(keys) => keys,
+        Err(error) => return tracing::warn!("provider: not known, {error}"),
+    };
+    match provider::choose(settings, &ContainerConfig::default(), !keys.is_empty()) {
+        Ok(choice) if settings.provider != provider::AUTO => {
+            tracing::info!("provider: {}, as PARLOR_PROVIDER says", choice.provider);
+        }
+        Ok(choice) => {
+            let why = choice.note.unwrap_or_else(|| match choice.provider {
+                provider::IMAGE => "CONTAINER_IMAGE is set, and there is a key for it".to_owned(),
+                _ => "there is no vendor's key in .env".to_owned(),
+            });
+            tracing::info!("provider: {} ({why})", choice.provider);
+        }
+        Err(why) => tracing::warn!("provider: none, runs will fail: {why}"),
+    }
+}

@@ -1,0 +1,156 @@
+//! What a host finds from an earlier life, and what it does about it: first what must come before anything runs, then, in the
+//! background, what takes long on a large installation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::agent;
+use crate::channel::Registry;
+use crate::config::settings::Settings;
+use crate::container::engine::ContainerEngine;
+use crate::container::inputs::Inputs;
+use crate::container::orphans;
+use crate::dispatch::Rooms;
+use crate::domain::clock::SharedClock;
+use crate::domain::delivery::{DeliveryKind, NewDelivery};
+use crate::domain::ids::{ChatJid, DeliveryId};
+use crate::domain::task::FireState;
+use crate::ipc::IpcHandle;
+use crate::safe_dir::Owner;
+use crate::scheduler;
+use crate::store::{Store, groups, inbound, outbox, runs, tasks};
+
+/// Pauses before looks for containers that a killed host's engine clients still brought up.
+const LATECOMERS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(50)];
+
+/// After a crash everything that was under way waits again; only a task's firing does not start twice: it is told. Returns
+/// the chats that have work.
+pub(super) async fn recover(store: &Store, clock: &SharedClock, channels: &Registry) -> anyhow::Result<Vec<ChatJid>> {
+    let (now, clock, channels) = (clock.now(), clock.clone(), channels.clone());
+    let (work, was_under_way) = store
+        .write(move |tx| {
+            let live = runs::interrupt_live(tx, now)?;
+            let reclaimed = inbound::reclaim_all(tx)?;
+            let interrupted = scheduler::recover(tx, now)?;
+            for fire in &interrupted {
+                let Some(task) = tasks::get(tx, &fire.task_id)? else { continue };
+                let text = format!(
+                    "Task {} was interrupted by a restart of Parlor. It is not repeated; `parlor tasks run {}` runs it again.",
+                    fire.task_id, fire.task_id
+                );
+                let new = NewDelivery {
+                    id: DeliveryId(clock.ulid()),
+                    jid: task.jid.clone(),
+                    text,
+                    sender: None,
+                    reply_to: None,
+                    kind: DeliveryKind::Notice,
+                    run_id: fire.run_id,
+                };
+                outbox::put(tx, &new, channels.route(&task.jid), false, now)?;
+            }
+            let mut work = inbound::chats_with_work(tx)?;
+            for fire in tasks::in_state(tx, FireState::Claimed)? {
+                if let Some(group) = groups::by_folder(tx, &fire.folder)?
+                    && !work.contains(&group.jid)
+                {
+                    work.push(group.jid);
+                }
+            }
+            Ok((work, [live.len(), reclaimed, interrupted.len()]))
+        })
+        .await?;
+    if let [_, reclaimed, interrupted] = was_under_way
+        && was_under_way != [0; 3]
+    {
+        tracing::info!("recovered: {reclaimed} messages wait again, {interrupted} tasks were interrupted");
+    }
+    Ok(work)
+}
+
+/// What [`settle_in`] works on.
+pub(super) struct Parts {
+    pub(super) settings: Arc<Settings>,
+    pub(super) store: Store,
+    pub(super) ipc: IpcHandle,
+    pub(super) engine: Arc<dyn ContainerEngine>,
+    pub(super) rooms: Rooms,
+    pub(super) owner: Option<Owner>,
+    pub(super) instance: String,
+    pub(super) services: CancellationToken,
+}
+
+/// After the start: the image, folders of groups, and what agents of an earlier life left behind.
+pub(super) async fn settle_in(parts: Parts) {
+    let Parts { settings, store, ipc, engine, rooms, owner, instance, services } = parts;
+    clear_unknown(&store, &*engine, &instance).await;
+    clear_inputs(&settings, &store).await;
+    rooms.image_in_advance(&*engine).await;
+    let home = settings.home.clone();
+    if let Some(owner) = owner {
+        // What it could not repair it has said.
+        let _ = tokio::task::spawn_blocking(move || agent::repair_ownership(&home, owner)).await;
+    }
+    sweep(&store, &ipc).await;
+    // An engine's client outlives a killed host: its container may show up after the others were cleared, and have
+    // asked for something before it was found.
+    for wait in LATECOMERS {
+        tokio::select! {
+            () = services.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        if clear_unknown(&store, &*engine, &instance).await {
+            clear_inputs(&settings, &store).await;
+            sweep(&store, &ipc).await;
+        }
+    }
+}
+
+/// Has every group's folder looked through for files that nobody waits for.
+async fn sweep(store: &Store, ipc: &IpcHandle) {
+    let all = store.read(groups::all).await.unwrap_or_default();
+    ipc.sweep_all(all.into_iter().map(|g| g.folder).collect());
+}
+
+/// Containers that no live run knows. The list comes before the look into the store: a run is stored before it starts.
+/// Says whether there were any.
+async fn clear_unknown(store: &Store, engine: &dyn ContainerEngine, instance: &str) -> bool {
+    try_clear_unknown(store, engine, instance).await.unwrap_or_else(|error| {
+        tracing::warn!("looking for containers of an earlier life: {error:#}");
+        false
+    })
+}
+
+async fn try_clear_unknown(store: &Store, engine: &dyn ContainerEngine, instance: &str) -> anyhow::Result<bool> {
+    let mut names = engine.list(orphans::INSTANCE_LABEL, instance).await?;
+    let live = store.read(runs::live).await?;
+    names.retain(|name| !live.iter().any(|run| run.container == *name));
+    if names.is_empty() {
+        return Ok(false);
+    }
+    engine.remove(&names).await?;
+    tracing::info!("{} containers of an earlier life are gone", names.len());
+    Ok(true)
+}
+
+/// Input folders that no live run has; listed before the look into the store, for the same reason.
+async fn clear_inputs(settings: &Settings, store: &Store) {
+    let home = settings.home.clone();
+    let listed = tokio::task::spawn_blocking(move || {
+        if let Err(error) = Inputs::finish_removals(&home) {
+            tracing::warn!("input folders of an earlier life: {error}");
+        }
+        (Inputs::all(&home), home)
+    })
+    .await;
+    let Ok((Ok(names), home)) = listed else { return };
+    let Ok(live) = store.read(runs::live).await else { return };
+    let left: Vec<_> = names.into_iter().filter(|run| !live.iter().any(|r| r.id == *run)).collect();
+    let removed =
+        tokio::task::spawn_blocking(move || left.iter().try_for_each(|run| Inputs::remove(&home, *run))).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!("input folders of an earlier life: {error}");
+    }
+}

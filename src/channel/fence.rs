@@ -1,0 +1,94 @@
+//! Finds the code fences of a Markdown text, so that the splitter can keep them whole or cut them properly.
+
+/// A fenced code block. All positions are byte offsets into the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fence<'a> {
+    /// Where the opening line begins.
+    pub start: usize,
+    /// Where the line after the opening line begins.
+    pub body: usize,
+    /// Where the closing line ends, without its line break; the text's end when nothing closes it.
+    pub end: usize,
+    /// The opening line with its info string, without a line break.
+    pub open: &'a str,
+    /// The marker: backticks or tildes.
+    marker: &'a str,
+}
+
+impl Fence<'_> {
+    /// What stands before a part that goes on inside the block.
+    pub fn reopen(&self) -> String {
+        format!("{}\n", self.open)
+    }
+
+    /// What ends a part inside the block.
+    pub fn close(&self) -> String {
+        let indent = &self.open[..self.open.len() - self.open.trim_start().len()];
+        format!("\n{indent}{}", self.marker)
+    }
+
+    /// Characters that a cut adds to each part.
+    pub fn overhead(&self) -> usize {
+        self.reopen().chars().count() + self.close().chars().count()
+    }
+}
+
+/// Blocks that are looked for in one text; those behind are plain text. Bounds the memory that a hostile text takes.
+const MAX_FENCES: usize = 10_000;
+
+/// The fences of a text, in order.
+pub(super) fn find(text: &str) -> Vec<Fence<'_>> {
+    let mut fences = Vec::new();
+    let mut open: Option<Fence<'_>> = None;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        if fences.len() == MAX_FENCES {
+            break;
+        }
+        let bare = line.trim_end_matches(['\n', '\r']);
+        match open.take() {
+            None => {
+                open = marker(bare).map(|marker| Fence { start, body: at, end: text.len(), open: bare, marker });
+            }
+            Some(fence) if closes(bare, fence.marker) => fences.push(Fence { end: start + bare.len(), ..fence }),
+            Some(fence) => open = Some(fence),
+        }
+    }
+    fences.extend(open);
+    fences
+}
+
+/// The marker of an opening line.
+fn marker(line: &str) -> Option<&str> {
+    let line = line.trim_start_matches([' ', '\t']);
+    let sign = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
+    let length = line.len() - line.trim_start_matches(sign).len();
+    let info = &line[length..];
+    (length >= 3 && !(sign == '`' && info.contains('`'))).then(|| &line[..length])
+}
+
+/// Whether a text begins with a marker.
+pub(super) fn begins(text: &str) -> bool {
+    text.starts_with("```") || text.starts_with("~~~")
+}
+
+fn closes(line: &str, marker: &str) -> bool {
+    let line = line.trim();
+    line.len() >= marker.len() && line.starts_with(marker) && line.bytes().all(|b| b == marker.as_bytes()[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fences_are_found_as_markdown_means_them() {
+        let text = "a\n```rust\nlet x;\n```\nb\n~~~~\n```\n~~~\n~~~~\n``` not`\n  ```\nopen";
+        let found: Vec<&str> = find(text).iter().map(|f| &text[f.start..f.end]).collect();
+        assert_eq!(found, ["```rust\nlet x;\n```", "~~~~\n```\n~~~\n~~~~", "  ```\nopen"]);
+        assert_eq!(find(text)[0].reopen(), "```rust\n");
+        assert_eq!(find(text)[2].close(), "\n  ```");
+    }
+}

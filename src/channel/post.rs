@@ -1,0 +1,230 @@
+//! Takes the waiting rows of one chat to its channel, one part at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::pace::{Bucket, Pace};
+use super::{Channel, DeliverError, Registry, Target, split};
+use crate::domain::clock::SharedClock;
+use crate::domain::delivery::{Delivery, DeliveryKind, NewDelivery};
+use crate::domain::ids::{ChatJid, DeliveryId};
+use crate::store::{Store, StoreError, Tx, TxResult, groups, outbox};
+
+/// Rows that a chat gets in one go, so that chats beyond the limit of concurrency have their turn.
+const ROWS: usize = 20;
+/// Wait between tries to note in the store what a platform already took.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Everything a delivery needs.
+#[derive(Debug)]
+pub(super) struct Post {
+    store: Store,
+    clock: SharedClock,
+    registry: Registry,
+    pace: Pace,
+}
+
+/// How a chat's turn ended.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// What is left of its rate limit.
+    pub bucket: Bucket,
+    /// How long it must rest before its next turn.
+    pub rest: Option<Duration>,
+}
+
+/// What one row came to.
+enum Row {
+    /// It is over, one way or the other: the next one.
+    Ended,
+    /// The chat must wait this long.
+    Rest(Duration),
+    /// It waits for its stored time, or the host ends.
+    Later,
+}
+
+impl Post {
+    pub fn new(store: Store, clock: SharedClock, registry: Registry, pace: Pace) -> Self {
+        Self { store, clock, registry, pace }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Delivers what waits for a chat, until there is no more, something must wait, or others should have a turn.
+    pub async fn serve(self: Arc<Self>, jid: ChatJid, mut bucket: Bucket, shutdown: CancellationToken) -> Served {
+        for _ in 0..ROWS {
+            let wanted = jid.clone();
+            let row = match self.store.read(move |db| outbox::next(db, &wanted)).await {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!("the outbox cannot be read: {error}");
+                    return Served { bucket, rest: Some(STORE_AGAIN) };
+                }
+            };
+            match self.row(&row, &mut bucket, &shutdown).await {
+                Row::Ended => {}
+                Row::Rest(time) => return Served { bucket, rest: Some(time) },
+                Row::Later => break,
+            }
+        }
+        Served { bucket, rest: None }
+    }
+
+    async fn row(&self, row: &Delivery, bucket: &mut Bucket, shutdown: &CancellationToken) -> Row {
+        let waits = row.next_try.is_some_and(|due| !self.pace.wait(due, self.now()).is_zero());
+        if waits {
+            return Row::Later;
+        }
+        let Some(channel) = self.registry.of(&row.new.jid).cloned() else {
+            let reason = format!(
+                "no channel takes the chat {}: set up its channel, then `parlor outbox retry {}`",
+                row.new.jid, row.new.id
+            );
+            self.note_failure(row, &reason, None, shutdown).await;
+            return Row::Ended;
+        };
+        if channel.capabilities().local {
+            return self.deliver_locally(row, shutdown).await;
+        }
+        self.deliver(row, channel.as_ref(), bucket, shutdown).await
+    }
+
+    /// For rows that were stored before their chat became local.
+    async fn deliver_locally(&self, row: &Delivery, shutdown: &CancellationToken) -> Row {
+        let (new, now) = (row.new.clone(), self.now());
+        let noted = self.note(shutdown, move |tx| {
+            outbox::deliver_locally(tx, &new, now)?;
+            outbox::delivered(tx, new.id, now)
+        });
+        if noted.await { Row::Ended } else { Row::Later }
+    }
+
+    async fn deliver(
+        &self,
+        row: &Delivery,
+        channel: &dyn Channel,
+        bucket: &mut Bucket,
+        shutdown: &CancellationToken,
+    ) -> Row {
+        let id = row.new.id;
+        let parts = split::parts(&row.new.text, channel.capabilities(), id);
+        let target = Target {
+            chat: row.new.jid.clone(),
+            thread: None,
+            reply_to: row.new.reply_to.clone(),
+            sender: row.new.sender.clone(),
+        };
+        let mut done = row.parts_done;
+        while let Some(part) = parts.get(done as usize) {
+            if shutdown.is_cancelled() {
+                return Row::Later;
+            }
+            if let Err(wait) = bucket.take(&self.pace, Instant::now()) {
+                return Row::Rest(wait);
+            }
+            let call = channel.deliver(id, &target, std::slice::from_ref(part), done);
+            let result = tokio::time::timeout(self.pace.answer, call).await.unwrap_or_else(|_| {
+                let reason = format!("{} did not answer within {:?}", channel.name(), self.pace.answer);
+                Err(DeliverError::Retryable { reason, after: None, parts_done: 0 })
+            });
+            match result {
+                Ok(_) => {}
+                // It arrived, whatever else is wrong.
+                Err(DeliverError::Retryable { parts_done, .. }) if parts_done > 0 => {}
+                Err(DeliverError::Retryable { reason, after, .. }) => {
+                    let next = self.pace.retry(row.tries, after);
+                    self.note_failure(row, &reason, next, shutdown).await;
+                    return Row::Ended;
+                }
+                Err(DeliverError::Permanent { reason }) => {
+                    self.note_failure(row, &reason, None, shutdown).await;
+                    return Row::Ended;
+                }
+            }
+            done += 1;
+            let last = done as usize == parts.len();
+            if !last && !self.note(shutdown, move |tx| outbox::part_done(tx, id, done)).await {
+                return Row::Later;
+            }
+        }
+        let now = self.now();
+        let noted = self.note(shutdown, move |tx| {
+            outbox::part_done(tx, id, done)?;
+            outbox::delivered(tx, id, now)
+        });
+        if noted.await { Row::Ended } else { Row::Later }
+    }
+
+    /// Notes a failed try; without a next one the row is given up, and the owner told.
+    async fn note_failure(&self, row: &Delivery, reason: &str, next: Option<Duration>, shutdown: &CancellationToken) {
+        let (jid, id, tries) = (&row.new.jid, row.new.id, row.tries + 1);
+        if let Some(wait) = next {
+            tracing::warn!("text {id} to {jid}: {reason} (try {tries}, the next one in {wait:?})");
+        } else {
+            tracing::warn!("text {id} to {jid} is given up after {tries} tries, and kept: {reason}");
+        }
+        let now = self.now();
+        let due = next.map(|wait| now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(1)));
+        let notice = NewDelivery {
+            id: DeliveryId(self.clock.ulid()),
+            jid: jid.clone(),
+            text: format!(
+                "A text to {jid} could not be delivered: {reason}. It is kept: `parlor outbox retry {id}` tries again."
+            ),
+            sender: None,
+            reply_to: None,
+            kind: DeliveryKind::Notice,
+            run_id: None,
+        };
+        let (registry, reason, given_up) = (self.registry.clone(), reason.to_owned(), next.is_none());
+        let noted = self.note(shutdown, move |tx| {
+            outbox::failed(tx, id, &reason, due, now)?;
+            if given_up { tell_owner(tx, &registry, notice.clone(), now) } else { Ok(()) }
+        });
+        noted.await;
+    }
+
+    /// Stores what a platform already did. Tried until it is stored, for else the same text would go out again; false
+    /// only at shutdown.
+    async fn note(
+        &self,
+        shutdown: &CancellationToken,
+        work: impl Fn(&mut Tx<'_>) -> TxResult<()> + Send + Sync + 'static,
+    ) -> bool {
+        let work = Arc::new(work);
+        loop {
+            let this_try = work.clone();
+            match self.store.write(move |tx| this_try(tx)).await {
+                Ok(()) => return true,
+                Err(StoreError::Closed) => return false,
+                Err(error) => tracing::warn!("the state of a delivery cannot be stored yet: {error}"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return false,
+                () = tokio::time::sleep(STORE_AGAIN) => {}
+            }
+        }
+    }
+}
+
+/// Says in the owner's chat that a text was given up. A text to that chat itself is only logged: it would fail again.
+fn tell_owner(tx: &mut Tx<'_>, registry: &Registry, notice: NewDelivery, now: DateTime<Utc>) -> TxResult<()> {
+    let Some(main) = groups::main(tx)?.filter(|main| main.jid != notice.jid) else { return Ok(()) };
+    let route = registry.route(&main.jid);
+    outbox::put(tx, &NewDelivery { jid: main.jid, ..notice }, route, false, now).map(drop)
+}

@@ -1,0 +1,294 @@
+//! Cuts a text into messages of a platform's length. Pure.
+//!
+//! Cuts fall at the best border of the second half of a part, else of the first: between paragraphs, lines, sentences,
+//! words, and only then graphemes. Code blocks stay whole where one message can hold them; where not, the block is
+//! closed at the end of a part and opened again, info string included, at the start of the next.
+//!
+//! Nothing is lost: [`Piece::range`] says which bytes of the text a part shows. The ranges are in order and do not
+//! overlap, and what lies between them is white space that the border between two messages stands for.
+
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::fence::{self, Fence};
+use super::{Capabilities, Part};
+use crate::domain::ids::DeliveryId;
+
+/// Messages that one text may become; longer ones are sent as a file, or cut.
+pub const MAX_PARTS: usize = 10;
+
+/// A text in parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Split {
+    /// The parts, in order.
+    pub pieces: Vec<Piece>,
+    /// Whether the parts hold the whole text; false when it takes more parts than allowed.
+    pub complete: bool,
+}
+
+/// One part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The bytes of the text that this part shows.
+    pub range: Range<usize>,
+    /// What opens again the code block that the part begins in; else empty.
+    pub prefix: String,
+    /// What closes the code block that the part ends in; else empty.
+    pub suffix: String,
+}
+
+impl Piece {
+    /// The part as it is sent.
+    pub fn render(&self, text: &str) -> String {
+        [&self.prefix, text.get(self.range.clone()).unwrap_or_default(), &self.suffix].concat()
+    }
+}
+
+/// Splits a text into at most `max_parts` parts of at most `max_chars` characters. A blank text has no parts.
+pub fn split(text: &str, max_chars: usize, max_parts: usize) -> Split {
+    let max = max_chars.max(1);
+    let mut fences = fence::find(text);
+    // A block whose opening line eats the message is better shown as plain text.
+    fences.retain(|f| f.overhead() <= max / 2);
+    let splitter = Splitter { text, max, fences };
+    let mut split = Split { pieces: Vec::new(), complete: true };
+    let mut pos = 0;
+    while pos < text.len() {
+        let Some((piece, next)) = splitter.next(pos) else { break };
+        if let Some(piece) = piece {
+            if split.pieces.len() == max_parts {
+                split.complete = false;
+                break;
+            }
+            split.pieces.push(piece);
+        }
+        pos = next;
+    }
+    split
+}
+
+/// What a channel is to send for a text: the text in as many parts as its length asks for; beyond [`MAX_PARTS`] a file
+/// where it takes files, else the beginning and a notice that says where the whole is.
+///
+/// Pure, so that a retry after a restart finds the same parts in the same order.
+pub fn parts(text: &str, caps: Capabilities, id: DeliveryId) -> Vec<Part> {
+    let Some(max) = caps.max_length else { return vec![Part::Text(text.to_owned())] };
+    let split = split(text, max, MAX_PARTS);
+    if split.complete {
+        return split.pieces.iter().map(|p| Part::Text(p.render(text))).collect();
+    }
+    let total = text.chars().count();
+    if caps.files {
+        let name = format!("{}.md", id.to_string().to_lowercase());
+        let notice = fit(&format!("A text of {total} characters, too long for messages, is in the file {name}."), max);
+        return vec![Part::Text(notice), Part::File { name, content: text.as_bytes().to_vec() }];
+    }
+    let shown = &split.pieces[..MAX_PARTS - 1];
+    let count: usize = shown.iter().map(|p| text[p.range.clone()].chars().count()).sum();
+    let notice = format!("(Cut after {count} of {total} characters. The whole text: `parlor outbox show {id}`)");
+    shown.iter().map(|p| p.render(text)).chain([fit(&notice, max)]).map(Part::Text).collect()
+}
+
+fn fit(notice: &str, max: usize) -> String {
+    notice.chars().take(max).collect()
+}
+
+/// How good a border is; later is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Word,
+    Sentence,
+    Line,
+    Paragraph,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Border {
+    rank: Rank,
+    /// Where the part before it ends.
+    end: usize,
+    /// Where the part after it begins.
+    next: usize,
+}
+
+struct Splitter<'a> {
+    text: &'a str,
+    max: usize,
+    fences: Vec<Fence<'a>>,
+}
+
+impl Splitter<'_> {
+    /// The part that begins at a position, and where the one after it begins. No part: only white space was skipped;
+    /// nothing at all: only white space is left.
+    fn next(&self, pos: usize) -> Option<(Option<Piece>, usize)> {
+        let inside = self.fence_at(pos).filter(|f| f.start < pos);
+        if inside.is_none() {
+            let rest = &self.text[pos..];
+            let first = rest.find(|c: char| !c.is_whitespace())?;
+            if rest[..first].chars().nth(self.max - 1).is_some() {
+                // An opening line keeps its indentation.
+                return Some((None, self.fence_at(pos + first).map_or(pos + first, |f| f.start)));
+            }
+        }
+        let prefix = inside.map(Fence::reopen).unwrap_or_default();
+        let room = self.max - prefix.chars().count();
+        let limit = self.forward(pos, room);
+        let plain = |end: usize, next: usize| {
+            let blank = inside.is_none() && self.text[pos..end].trim().is_empty();
+            let piece = Piece { range: pos..end, prefix: prefix.clone(), suffix: String::new() };
+            Some(((!blank).then_some(piece), next))
+        };
+        if limit == self.text.len() {
+            return plain(limit, limit);
+        }
+        if let Some(fence) = inside.filter(|f| f.end > limit) {
+            return Some(self.cut_body(fence, pos, prefix, room));
+        }
+        if let Some(fence) = self.fence_at(limit).filter(|f| f.start < limit) {
+            let before = &self.text[pos..fence.start];
+            if before.trim().is_empty() && fence.start > pos {
+                return Some((None, fence.start));
+            }
+            let whole = self.forward(fence.start, self.max) >= fence.end;
+            if !before.is_empty() && (whole || inside.is_some() || before.chars().count() > self.max / 4) {
+                return plain(pos + before.trim_end().len(), fence.start);
+            }
+            return Some(self.cut_body(fence, pos, prefix, room));
+        }
+        let floor = inside.map_or(pos, |f| f.end);
+        let border = self.best_border(pos, floor, limit).unwrap_or_else(|| {
+            let cut = self.grapheme_cut(pos, limit);
+            Border { rank: Rank::Word, end: cut, next: cut }
+        });
+        plain(border.end, border.next)
+    }
+
+    /// Cuts inside a code block that no message can hold: after a line, or in one where even that is too long.
+    fn cut_body(&self, fence: &Fence<'_>, pos: usize, prefix: String, room: usize) -> (Option<Piece>, usize) {
+        let suffix = fence.close();
+        let limit = self.forward(pos, room - suffix.chars().count());
+        let body = pos.max(fence.body);
+        // The line break itself may lie behind the limit: it is not shown.
+        let window = self.text.as_bytes().get(body..(limit + 1).min(self.text.len())).unwrap_or_default();
+        let (end, next) = match memchr::memrchr(b'\n', window) {
+            Some(at) if at > 0 => (body + at, body + at + 1),
+            _ => {
+                let cut = self.grapheme_cut(pos, limit).max(body);
+                (cut, cut)
+            }
+        };
+        (Some(Piece { range: pos..end, prefix, suffix }), next)
+    }
+
+    /// The last good border in the second half of a part; else the best one there is.
+    fn best_border(&self, pos: usize, floor: usize, limit: usize) -> Option<Border> {
+        let half = self.forward(pos, self.max / 2);
+        // One for each rank: the last in the second half, else the last.
+        let mut best: Option<Border> = None;
+        for border in self.borders(pos, limit) {
+            let better = best.is_none_or(|b| (border.end > half, border.rank) >= (b.end > half, b.rank));
+            if border.end >= floor && better {
+                best = Some(border);
+            }
+        }
+        best
+    }
+
+    /// Every border after `pos` up to `limit` that is not inside a code block.
+    fn borders(&self, pos: usize, limit: usize) -> Vec<Border> {
+        let mut borders = Vec::new();
+        let mut run: Option<usize> = None;
+        let mut last_sign: Option<char> = None;
+        for (offset, grapheme) in self.text[pos..].grapheme_indices(true) {
+            let at = pos + offset;
+            if is_space(grapheme) {
+                run.get_or_insert(at);
+                continue;
+            }
+            if let Some(start) = run.take() {
+                borders.extend(self.border_of_run(start, at, last_sign).filter(|b| b.end > pos && b.end <= limit));
+            } else if last_sign.is_some_and(is_wide_sentence_end) && at > pos && at <= limit && !self.in_fence(at) {
+                borders.push(Border { rank: Rank::Sentence, end: at, next: at });
+            }
+            if at >= limit {
+                return borders;
+            }
+            last_sign = grapheme.chars().next();
+        }
+        let end = self.text.len();
+        if let Some(start) = run {
+            borders.extend(self.border_of_run(start, end, last_sign).filter(|b| b.end > pos && b.end <= limit));
+        }
+        borders
+    }
+
+    fn border_of_run(&self, start: usize, end: usize, before: Option<char>) -> Option<Border> {
+        if self.in_fence(start) {
+            return None;
+        }
+        let run = &self.text[start..end];
+        let breaks = memchr::memchr_iter(b'\n', run.as_bytes()).count();
+        // Behind a line break the white space is the next line's indentation, and stays.
+        let next = run.rfind('\n').map_or(end, |at| start + at + 1);
+        let ended = self.fences.partition_point(|f| f.end < start);
+        let at_fence = self.fence_at(next).is_some_and(|f| f.start == next)
+            || self.fences.get(ended).is_some_and(|f| f.end == start);
+        // A marker within a line must not come to begin one.
+        if breaks == 0 && fence::begins(&self.text[end..]) {
+            return None;
+        }
+        let rank = match breaks {
+            _ if at_fence => Rank::Paragraph,
+            0 if before.is_some_and(|c| matches!(c, '.' | '!' | '?' | '…') || is_wide_sentence_end(c)) => {
+                Rank::Sentence
+            }
+            0 => Rank::Word,
+            1 => Rank::Line,
+            _ => Rank::Paragraph,
+        };
+        Some(Border { rank, end: start, next })
+    }
+
+    /// The last grapheme border up to the limit; within a grapheme longer than a whole part, the limit itself.
+    fn grapheme_cut(&self, pos: usize, limit: usize) -> usize {
+        let mut cut = limit;
+        for (offset, grapheme) in self.text[pos..].grapheme_indices(true) {
+            let start = pos + offset;
+            if start + grapheme.len() > limit {
+                cut = if start > pos { start } else { limit };
+                break;
+            }
+        }
+        cut
+    }
+
+    /// The position so many characters on, or the end.
+    fn forward(&self, pos: usize, chars: usize) -> usize {
+        self.text[pos..].char_indices().nth(chars).map_or(self.text.len(), |(offset, _)| pos + offset)
+    }
+
+    /// The code block that a position is in; its first byte counts, its end does not.
+    fn fence_at(&self, pos: usize) -> Option<&Fence<'_>> {
+        let index = self.fences.partition_point(|f| f.end <= pos);
+        self.fences.get(index).filter(|f| f.start <= pos)
+    }
+
+    fn in_fence(&self, pos: usize) -> bool {
+        self.fence_at(pos).is_some_and(|f| f.start < pos)
+    }
+}
+
+/// White space where a text may break.
+fn is_space(grapheme: &str) -> bool {
+    grapheme.chars().all(|c| c.is_whitespace() && !matches!(c, '\u{a0}' | '\u{2007}' | '\u{202f}'))
+}
+
+/// Signs that end a sentence without white space behind them.
+fn is_wide_sentence_end(sign: char) -> bool {
+    matches!(sign, '。' | '！' | '？')
+}
+
+#[cfg(test)]
+#[path = "split_tests.rs"]
+mod tests;

@@ -1,0 +1,259 @@
+//! `parlor chat`: talk to a group, through the running host or one that is started inside this process.
+
+mod interactive;
+mod prompt;
+mod render;
+pub(super) mod turn;
+
+use std::future::Future;
+use std::io::{IsTerminal, Read};
+use std::time::Duration;
+
+use clap::Args;
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::client::{Client, ClientError};
+use super::{Done, Failure, Program, Running, failed};
+use crate::config::settings::Settings;
+use crate::domain::message::Role;
+use crate::policy::trigger::Trigger;
+
+/// How long a host that is starting may take until it takes messages.
+const READY: Duration = Duration::from_secs(120);
+/// How long the end of a chat may be held up by what it says last.
+const HINT: Duration = Duration::from_secs(2);
+/// What is said to senders whose words start nothing.
+const DENIED: &str = "you may not trigger here (sender-allowlist.json)";
+
+#[derive(Debug, Args)]
+pub(super) struct Chat {
+    /// The group: its folder, chat or name [default: main]
+    group: Option<String>,
+    /// Send this, print the answer, and end with the turn
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+}
+
+/// The group that is talked to.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    jid: String,
+    name: String,
+    assistant: String,
+    trigger: Option<String>,
+}
+
+/// A text that the host has taken.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    seq: i64,
+    role: Role,
+}
+
+impl Room {
+    fn trigger(&self) -> Trigger {
+        Trigger::of(self.trigger.as_deref(), &self.assistant)
+    }
+
+    /// Sends a text; gives its sequence number and what it means to the group.
+    async fn send(&self, client: &Client, text: &str) -> Result<Sent, ClientError> {
+        let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "owner".into());
+        let path = format!("/v1/chats/{}/messages", super::client::segment(&self.jid));
+        let body = json!({ "sender": user, "text": text });
+        let answer = client.call(Method::POST, &path, Some(&body)).await?;
+        let seq = answer["seq"].as_i64().ok_or_else(|| ClientError::Broken("its answer has no seq".into()))?;
+        let role =
+            Role::deserialize(&answer["role"]).map_err(|e| ClientError::Broken(format!("its answer's role: {e}")))?;
+        Ok(Sent { seq, role })
+    }
+}
+
+impl Chat {
+    pub(super) async fn run<P: Program>(self, settings: Settings, program: &P) -> Done {
+        let message = match self.message {
+            Some(text) => Some(text),
+            None if std::io::stdin().is_terminal() => None,
+            None => Some(read_stdin()?),
+        };
+        if message.as_deref().is_some_and(|text| text.trim().is_empty()) {
+            return Err(Failure::Usage("the message is empty: give a text with -m, or pipe one in".into()));
+        }
+        let client = Client::new(settings.home.socket());
+        let host = match client.get("/readyz").await {
+            Err(ClientError::NoHost(_)) => Some(program.start(settings).await.map_err(|e| failed(&e))?),
+            _ => None,
+        };
+        let talk = talk(&client, self.group.as_deref(), message.as_deref());
+        converse(&client, host, talk).await
+    }
+}
+
+/// `parlor up --console`: a host, and a chat with its main group, until the chat ends.
+pub(super) async fn console<P: Program>(settings: Settings, program: &P) -> Done {
+    let client = Client::new(settings.home.socket());
+    let host = program.start(settings).await.map_err(|e| failed(&e))?;
+    converse(&client, Some(host), talk(&client, None, None)).await
+}
+
+/// Talks until the end or a signal, then ends the host inside this process, if there is one.
+async fn converse<H: Running>(client: &Client, host: Option<H>, talk: impl Future<Output = Done>) -> Done {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            let failure = Failure::Failed(format!("signals cannot be waited for: {error}"));
+            return end(host, std::future::pending(), Err(failure)).await;
+        }
+    };
+    let result = tokio::select! {
+        result = talk => result,
+        () = signals.next() => Err(Failure::Failed(match &host {
+            Some(_) => "interrupted; what was not answered yet is, as soon as a host runs again".into(),
+            None => "interrupted; the host still answers what it was sent".into(),
+        })),
+    };
+    if host.is_some() {
+        tokio::select! {
+            () = tasks_hint(client) => {}
+            () = tokio::time::sleep(HINT) => {}
+        }
+    }
+    end(host, signals.next(), result).await
+}
+
+/// Ctrl-C, SIGTERM, and the end of the terminal. None is lost between two waits.
+struct Signals {
+    int: Signal,
+    term: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            int: signal(SignalKind::interrupt())?,
+            term: signal(SignalKind::terminate())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.int.recv() => {}
+            _ = self.term.recv() => {}
+            _ = self.hup.recv() => {}
+        }
+    }
+}
+
+/// A host inside a command ends with it, and tasks fire only while a host runs.
+async fn tasks_hint(client: &Client) {
+    let Ok(answer) = client.get("/v1/tasks").await else { return };
+    let count = answer["tasks"].as_array().into_iter().flatten().filter(|task| task["status"] == "active").count();
+    let what = match count {
+        0 => return,
+        1 => "1 task is scheduled, and fires".to_owned(),
+        _ => format!("{count} tasks are scheduled, and fire"),
+    };
+    eprintln!("{what} only while a host runs: start one with `parlor up`.");
+}
+
+/// A host inside this process ends with the chat, at once when it is asked again; what went wrong first is what counts.
+pub(super) async fn end<H: Running>(host: Option<H>, again: impl Future<Output = ()>, result: Done) -> Done {
+    let Some(host) = host else { return result };
+    let hard = host.hard();
+    let stop = host.stop();
+    tokio::pin!(stop);
+    let stopped = tokio::select! {
+        stopped = &mut stop => stopped,
+        () = again => {
+            hard.cancel();
+            stop.await
+        }
+    };
+    result.and(stopped.map_err(|e| failed(&e)))
+}
+
+async fn talk(client: &Client, group: Option<&str>, message: Option<&str>) -> Done {
+    ready(client).await?;
+    let room = room(client, group).await?;
+    match message {
+        Some(text) => turn::run(client, &room, text).await,
+        None => interactive::run(client, &room).await,
+    }
+}
+
+fn read_stdin() -> Result<String, Failure> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(|e| Failure::Failed(format!("cannot read stdin: {e}")))?;
+    // The newline that `echo` adds is no part of the message.
+    text.truncate(text.trim_end().len());
+    Ok(text)
+}
+
+async fn ready(client: &Client) -> Done {
+    let until = tokio::time::Instant::now() + READY;
+    loop {
+        match client.get("/readyz").await {
+            Ok(_) => return Ok(()),
+            Err(ClientError::Problem { code, .. }) if code == "not_ready" && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Finds the group; makes the owner's where there is none at all.
+pub(super) async fn room(client: &Client, wanted: Option<&str>) -> Result<Room, Failure> {
+    let mut groups = all_groups(client).await?;
+    if groups.is_empty() && wanted.is_none_or(|wanted| wanted == "main") {
+        make_main(client).await?;
+        groups = all_groups(client).await?;
+    }
+    let found = match wanted {
+        None => groups.iter().find(|group| group["isMain"] == true),
+        Some(wanted) => ["folder", "jid", "name"].iter().find_map(|key| {
+            groups.iter().find(|group| group[*key].as_str().is_some_and(|value| value.eq_ignore_ascii_case(wanted)))
+        }),
+    };
+    let names: Vec<&str> = groups.iter().filter_map(|group| group["folder"].as_str()).collect();
+    let names = if names.is_empty() { "there is none yet".into() } else { format!("there are {}", names.join(", ")) };
+    let Some(group) = found else {
+        return Err(Failure::Failed(match wanted {
+            Some(wanted) => format!("there is no group {wanted:?}: {names}; `parlor groups add` registers one"),
+            None => format!("no group is main: say which one to talk to ({names}), or use `parlor groups set-main`"),
+        }));
+    };
+    let jid = group["jid"].as_str().unwrap_or_default().to_owned();
+    if !jid.starts_with("tty:") && !jid.starts_with("web:") {
+        return Err(Failure::Failed(format!(
+            "{jid} is a chat of another platform: write there; only tty: and web: chats can be talked to from here"
+        )));
+    }
+    let status = client.get("/v1/status").await?;
+    Ok(Room {
+        jid,
+        name: group["name"].as_str().unwrap_or_default().to_owned(),
+        assistant: status["assistant"].as_str().unwrap_or_default().to_owned(),
+        trigger: group["trigger"].as_str().map(str::to_owned),
+    })
+}
+
+async fn all_groups(client: &Client) -> Result<Vec<Value>, Failure> {
+    let mut answer = client.get("/v1/groups").await?;
+    Ok(answer["groups"].as_array_mut().map(std::mem::take).unwrap_or_default())
+}
+
+async fn make_main(client: &Client) -> Done {
+    let new = json!({ "jid": "tty:main", "name": "main", "folder": "main", "requiresTrigger": false });
+    match client.call(Method::POST, "/v1/groups", Some(&new)).await {
+        // Another chat that began at the same time made it.
+        Ok(_) | Err(ClientError::Problem { status: 409, .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    client.call(Method::PATCH, "/v1/groups/main", Some(&json!({ "isMain": true }))).await?;
+    Ok(())
+}

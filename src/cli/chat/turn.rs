@@ -1,0 +1,152 @@
+//! `parlor chat -m`: one message, its turn's answers, and an exit code that says how it went.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use super::super::client::{Client, EventStream, ServerEvent};
+use super::super::output::{colours, harmless, say};
+use super::super::{Done, Failure};
+use super::{DENIED, Room, Sent, render};
+use crate::domain::message::Role;
+
+pub(super) async fn run(client: &Client, room: &Room, text: &str) -> Done {
+    let terminal = std::io::stdout().is_terminal();
+    let mut show = |text: &str| {
+        let mut text = render::text(text, terminal, colours());
+        text.push('\n');
+        say(&text)
+    };
+    answer(client, room, text, &mut show).await
+}
+
+/// Sends a text and shows what comes, until its turn has ended.
+pub(in crate::cli) async fn answer(
+    client: &Client,
+    room: &Room,
+    text: &str,
+    show: &mut impl FnMut(&str) -> Done,
+) -> Done {
+    // Before the message: nothing it brings can be missed.
+    let mut events = client.events(None, Some(&room.jid)).await?;
+    let Sent { seq, role } = room.send(client, text).await?;
+    match role {
+        Role::Trigger | Role::Command => {}
+        Role::Context => {
+            eprintln!(
+                "{} answers only when addressed: begin with {}. The message is kept as context.",
+                room.name,
+                room.trigger().word()
+            );
+            return Ok(());
+        }
+        // No turn ever comes of it.
+        Role::Denied => return Err(Failure::Failed(DENIED.into())),
+    }
+    let spinner = Spinner::new(&room.assistant);
+    let result = follow(&mut events, seq, &spinner, show).await;
+    spinner.hide();
+    result
+}
+
+async fn follow(events: &mut EventStream, seq: i64, spinner: &Spinner, show: &mut impl FnMut(&str) -> Done) -> Done {
+    // A stream that breaks off is a host that ended without a word.
+    while let Ok(Some(event)) = events.next().await {
+        match event.name.as_str() {
+            "message" => {
+                spinner.hide();
+                show(event.data["text"].as_str().unwrap_or_default())?;
+            }
+            "typing" if event.data["on"] == true => spinner.show(),
+            "turn" => {
+                if let Some(result) = ended(&event, seq) {
+                    return result;
+                }
+            }
+            "resync" => break,
+            _ => {}
+        }
+    }
+    Err(Failure::Failed(
+        "the host ended before the turn did; the answer comes when it runs again: `parlor outbox list --all` shows it"
+            .into(),
+    ))
+}
+
+/// How the turn ended, once one that covers the message has. A command is done alone, also while a turn goes on.
+fn ended(event: &ServerEvent, seq: i64) -> Option<Done> {
+    let through = event.data["throughSeq"].as_i64()?;
+    let alone = event.data["state"] == "done" && event.data["reason"] == "command";
+    if through < seq || (alone && through != seq) {
+        return None;
+    }
+    let reason = event.data["reason"].as_str().map(harmless);
+    match event.data["state"].as_str()? {
+        "done" => Some(Ok(())),
+        "failed" => Some(Err(Failure::Failed(format!(
+            "the turn failed: {}",
+            reason.as_deref().unwrap_or("no reason is known")
+        )))),
+        "cancelled" => {
+            Some(Err(Failure::Failed(format!("the turn was stopped ({})", reason.as_deref().unwrap_or("/stop")))))
+        }
+        _ => None,
+    }
+}
+
+/// Shows on terminals that the agent works.
+struct Spinner(Option<ProgressBar>);
+
+impl Spinner {
+    fn new(assistant: &str) -> Self {
+        let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        let bar = terminal.then(ProgressBar::new_spinner);
+        if let Some(bar) = &bar {
+            bar.set_message(format!("{} works …", harmless(assistant)));
+        }
+        Self(bar)
+    }
+
+    fn show(&self) {
+        if let Some(bar) = &self.0 {
+            bar.reset();
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+    }
+
+    fn hide(&self) {
+        if let Some(bar) = &self.0 {
+            bar.disable_steady_tick();
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn turn(state: &str, through: i64) -> ServerEvent {
+        let data = json!({ "chatJid": "tty:main", "state": state, "throughSeq": through, "reason": "no\u{1b}key" });
+        ServerEvent { id: None, name: "turn".into(), data }
+    }
+
+    #[test]
+    fn only_the_end_of_a_turn_that_covers_the_message_counts() {
+        assert!(ended(&turn("done", 4), 5).is_none());
+        assert!(ended(&turn("failed", 4), 5).is_none());
+        assert!(ended(&turn("started", 5), 5).is_none());
+        assert!(matches!(ended(&turn("done", 5), 5), Some(Ok(()))));
+        assert!(matches!(ended(&turn("done", 9), 5), Some(Ok(()))));
+        let mut command = turn("done", 9);
+        command.data["reason"] = json!("command");
+        assert!(ended(&command, 5).is_none());
+        assert!(matches!(ended(&command, 9), Some(Ok(()))));
+        let Some(Err(Failure::Failed(why))) = ended(&turn("failed", 5), 5) else { panic!("failed") };
+        assert_eq!(why, "the turn failed: no\u{fffd}key");
+        assert!(matches!(ended(&turn("cancelled", 5), 5), Some(Err(_))));
+    }
+}

@@ -1,0 +1,217 @@
+//! A client of the local API over its Unix socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use memchr::memmem;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::net::UnixStream;
+
+use crate::api::short_path;
+
+/// Talks to the host of an installation. Each call has a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// Why a call failed.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody answers on the socket.
+    #[error("no host is running for {home}: start it with `parlor up`", home = home_of(.0).display())]
+    NoHost(PathBuf),
+    /// The socket is there, but not for us.
+    #[error("cannot reach the host at {path}: {error}; run this as the user who runs the host", path = .0.display(), error = .1)]
+    Socket(PathBuf, io::Error),
+    /// The host refused.
+    #[error("{detail}")]
+    Problem {
+        /// HTTP status.
+        status: u16,
+        /// The stable code.
+        code: String,
+        /// What, why, and what to do.
+        detail: String,
+    },
+    /// The connection broke.
+    #[error("the host did not answer: {0}; look at its log")]
+    Broken(String),
+}
+
+/// The installation of a socket, for people: `<home>/data/parlor.sock`.
+fn home_of(socket: &Path) -> &Path {
+    socket.parent().and_then(Path::parent).unwrap_or(socket)
+}
+
+impl From<hyper::Error> for ClientError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl Client {
+    /// A client of the host behind a socket.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    /// Reads.
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Calls with a JSON body; an empty answer is null.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+        let bytes = self.bytes(method, path, body).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|e| ClientError::Broken(format!("its answer is not JSON ({e})")))
+    }
+
+    /// Calls and gives the answer as it is.
+    pub async fn bytes(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, ClientError> {
+        let response = self.send(method, path, body).await?;
+        Ok(response.into_body().collect().await?.to_bytes())
+    }
+
+    /// Follows events after a cursor, or from now on; of one chat, or all.
+    pub async fn events(&self, since: Option<&str>, chat: Option<&str>) -> Result<EventStream, ClientError> {
+        let mut path = "/v1/events".to_owned();
+        let mut mark = '?';
+        for (name, value) in [("since", since), ("chat", chat)] {
+            if let Some(value) = value {
+                path.push(mark);
+                path.extend([name, "=", &segment(value)]);
+                mark = '&';
+            }
+        }
+        let response = self.send(Method::GET, &path, None).await?;
+        let cursor = response.headers().get("parlor-cursor").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(EventStream { cursor, body: response.into_body(), buffer: Vec::new() })
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>, ClientError> {
+        let stream = self.connect().await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Ends with the answer; what breaks is seen there, too.
+        tokio::spawn(connection);
+        let bytes = body.map(Value::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "parlor")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(bytes)))
+            .map_err(|e| ClientError::Broken(e.to_string()))?;
+        let response = sender.send_request(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        Err(ClientError::Problem {
+            status: status.as_u16(),
+            code: problem["code"].as_str().unwrap_or("unknown").to_owned(),
+            detail: problem["detail"].as_str().map_or_else(|| format!("the host answered {status}"), str::to_owned),
+        })
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        let connect = async {
+            let (short, _folder) = short_path(&self.socket)?;
+            UnixStream::connect(short).await
+        };
+        connect.await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoHost(self.socket.clone()),
+            _ => ClientError::Socket(self.socket.clone(), error),
+        })
+    }
+}
+
+/// Escapes one part of a path or query.
+pub(super) fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' | b'@' => out.push(byte.into()),
+            _ => out.extend(["%", &format!("{byte:02X}")]),
+        }
+    }
+    out
+}
+
+/// An event of the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerEvent {
+    /// Its cursor; none for what is not kept.
+    pub id: Option<String>,
+    /// Its name: `message`, `turn`, `run`, `task`, `typing`, `resync`.
+    pub name: String,
+    /// What it says.
+    pub data: Value,
+}
+
+/// Events as they come.
+#[derive(Debug)]
+pub struct EventStream {
+    cursor: Option<String>,
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl EventStream {
+    /// Where the stream began; events after it come.
+    pub fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// The next event; none when the host has ended the stream. Safe to cancel.
+    pub async fn next(&mut self) -> Result<Option<ServerEvent>, ClientError> {
+        let mut from = 0;
+        loop {
+            if let Some(at) = memmem::find(&self.buffer[from..], b"\n\n") {
+                let rest = self.buffer.split_off(from + at + 2);
+                let block = std::mem::replace(&mut self.buffer, rest);
+                from = 0;
+                if let Some(event) = parse(&block)? {
+                    return Ok(Some(event));
+                }
+                continue;
+            }
+            from = self.buffer.len().saturating_sub(1);
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One block of lines; none for comments.
+fn parse(block: &[u8]) -> Result<Option<ServerEvent>, ClientError> {
+    let broken = |what: String| ClientError::Broken(format!("its event stream is not understood ({what})"));
+    let text = std::str::from_utf8(block).map_err(|e| broken(e.to_string()))?;
+    let (mut id, mut name, mut data) = (None, None, None);
+    for line in text.lines() {
+        match line.split_once(": ") {
+            Some(("id", value)) => id = Some(value.to_owned()),
+            Some(("event", value)) => name = Some(value.to_owned()),
+            Some(("data", value)) => data = Some(serde_json::from_str(value).map_err(|e| broken(e.to_string()))?),
+            _ => {}
+        }
+    }
+    Ok(name.zip(data).map(|(name, data)| ServerEvent { id, name, data }))
+}

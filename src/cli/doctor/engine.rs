@@ -1,0 +1,74 @@
+//! The container engine and the agent's image.
+
+use std::path::PathBuf;
+
+use super::Finding;
+use crate::config::settings::Settings;
+use crate::container::cli_engine::CliOptions;
+use crate::container::detect::detect;
+use crate::container::engine::ContainerEngine;
+use crate::container::image::{Image, Inputs};
+
+pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
+    let options = CliOptions { cache: None, ..CliOptions::default() };
+    let engine = match detect(settings.runtime.as_deref(), &options).await {
+        Ok(engine) => engine,
+        Err(error) => {
+            let todo = "install and start docker or podman: without an engine no agent can run";
+            return vec![Finding::bad("engine", error.to_string(), todo)];
+        }
+    };
+    let can = engine.capabilities();
+    let mode = if can.rootless { ", rootless" } else { "" };
+    let mut findings = vec![Finding::good("engine", format!("{} {}{mode} answers", engine.name(), can.version))];
+    for limit in &can.unsupported {
+        let found = format!("{} cannot be enforced: {}", limit.what, limit.why);
+        findings.push(Finding::warn(
+            "limits",
+            found,
+            "agents run without this limit; use an engine or system with cgroup v2",
+        ));
+    }
+    if engine.name() == "podman" && !has_init() {
+        let todo =
+            "install catatonit (`apt install catatonit`), unless init_path in containers.conf names another init";
+        findings.push(Finding::warn("init", "podman has no catatonit, without which it cannot start rooms", todo));
+    }
+    findings.push(image(settings, &*engine).await);
+    findings
+}
+
+/// Whether the init that podman puts into containers is where podman looks for it.
+fn has_init() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = ["/usr/libexec/podman", "/usr/lib/podman"].map(PathBuf::from);
+    own.into_iter().chain(std::env::split_paths(&path)).any(|folder| folder.join("catatonit").is_file())
+}
+
+async fn image(settings: &Settings, engine: &dyn ContainerEngine) -> Finding {
+    const WHAT: &str = "image";
+    if let Some(name) = &settings.image {
+        return match engine.image_exists(name).await {
+            Ok(true) => Finding::good(WHAT, format!("{name} is there")),
+            Ok(false) => {
+                let todo = format!("`{} pull {name}`, or unset CONTAINER_IMAGE to use Parlor's own", engine.name());
+                Finding::bad(WHAT, format!("{name} (CONTAINER_IMAGE) is not there"), todo)
+            }
+            Err(error) => Finding::bad(WHAT, error.to_string(), "make the engine answer first"),
+        };
+    }
+    let inputs = Inputs::system();
+    let buildable = inputs.check();
+    match (Image::new(inputs, settings.home.data()).status(engine).await, buildable) {
+        (Ok(status), _) if status.present => {
+            Finding::good(WHAT, format!("{} is there", status.image.unwrap_or_default()))
+        }
+        (Ok(_), Ok(())) => Finding::warn(
+            WHAT,
+            "not made yet, everything for it is there",
+            "the first start makes it, or `parlor image build`",
+        ),
+        (Ok(_), Err(error)) => Finding::bad(WHAT, error.to_string(), "then `parlor image build`"),
+        (Err(error), _) => Finding::bad(WHAT, error.to_string(), "make the engine answer first"),
+    }
+}

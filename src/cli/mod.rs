@@ -1,0 +1,202 @@
+//! The command line: one file per command. Every command but `up`, `chat`, `doctor` and `image` speaks to the running host
+//! through its socket, and so sees and does exactly what other programs can.
+
+mod chat;
+mod client;
+mod doctor;
+mod events;
+mod groups;
+mod image;
+mod outbox;
+mod output;
+mod refusals;
+mod runs;
+mod sessions;
+mod status;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::settings::Settings;
+use crate::config::{self, Overrides};
+
+pub use client::{Client, ClientError, EventStream, ServerEvent};
+
+/// What the command line needs from the rest of the program.
+pub trait Program {
+    /// A host that runs inside this process.
+    type Host: Running;
+    /// Starts a host; returns once its socket answers.
+    fn start(&self, settings: Settings) -> impl Future<Output = anyhow::Result<Self::Host>>;
+    /// Runs a host in the foreground until a signal ends it.
+    fn up(&self, settings: Settings) -> impl Future<Output = anyhow::Result<()>>;
+}
+
+/// A host that runs inside this process.
+pub trait Running {
+    /// Ends, once cancelled, what still runs at once.
+    fn hard(&self) -> CancellationToken;
+    /// Ends it gracefully.
+    fn stop(self) -> impl Future<Output = anyhow::Result<()>>;
+}
+
+/// Gives every chat group an AI agent in a room of its own.
+#[derive(Debug, Parser)]
+#[command(name = "parlor", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The installation's folder [default: the current one when it has groups/, else ~/.local/share/parlor]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// docker, podman, or the path of either
+    #[arg(long, global = true, value_name = "ENGINE")]
+    runtime: Option<String>,
+    /// The agent's provider, or auto
+    #[arg(long, global = true, value_name = "NAME")]
+    provider: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the host in the foreground
+    Up {
+        /// Chat with the main group in this terminal
+        #[arg(long)]
+        console: bool,
+        /// Serve the API on this address, too; needs a token in the settings
+        #[arg(long, value_name = "IP:PORT")]
+        listen: Option<String>,
+    },
+    /// Talk to a group's agent
+    Chat(chat::Chat),
+    /// Show what runs, what waits, and why
+    Status(status::Status),
+    /// Register, show and change groups
+    #[command(subcommand)]
+    Groups(groups::Groups),
+    /// Schedule, show and change tasks
+    #[command(subcommand)]
+    Tasks(tasks::Tasks),
+    /// Show and end runs, read their logs, retry what failed
+    #[command(subcommand)]
+    Runs(runs::Runs),
+    /// Show and forget the sessions that agents resume
+    #[command(subcommand)]
+    Sessions(sessions::Sessions),
+    /// Show what waits to go out, and retry what could not
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
+    /// Show what agents asked for and were refused
+    Refusals(refusals::Refusals),
+    /// Make the agent's image, or show whether it is there
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Check everything a host needs, and say what to do
+    Doctor(doctor::Doctor),
+    /// Follow the host's events
+    Events(events::Events),
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+enum Failure {
+    /// Wrong usage: exit code 2.
+    Usage(String),
+    /// Anything else: exit code 1.
+    Failed(String),
+    /// Failed, and everything about it was said already.
+    Said,
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// What the rest of the program reports, with all its reasons.
+fn failed(error: &anyhow::Error) -> Failure {
+    Failure::Failed(format!("{error:#}"))
+}
+
+type Done = Result<(), Failure>;
+
+/// Does what the command line asks for. What goes wrong is said on stderr.
+pub async fn run<P: Program>(cli: Cli, program: &P) -> ExitCode {
+    match dispatch(cli, program).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("parlor: {text}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(text)) => {
+            eprintln!("parlor: {text}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Said) => ExitCode::FAILURE,
+    }
+}
+
+impl Cli {
+    /// What the command line sets of the settings; for setting up logging before [`run`].
+    pub fn overrides(&self) -> Overrides {
+        let listen = match &self.command {
+            Command::Up { listen, .. } => listen.clone(),
+            _ => None,
+        };
+        Overrides {
+            home: self.global.home.clone(),
+            log_level: self.global.log_level.clone(),
+            provider: self.global.provider.clone(),
+            runtime: self.global.runtime.clone(),
+            listen,
+        }
+    }
+
+    /// Whether this process is a host whose log belongs on the terminal. Other commands log warnings at the most.
+    pub fn is_host(&self) -> bool {
+        matches!(self.command, Command::Up { console: false, .. })
+    }
+}
+
+async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
+    let overrides = cli.overrides();
+    if let Command::Doctor(doctor) = cli.command {
+        // Must be able to say what is wrong with the settings.
+        return doctor.run(&overrides).await;
+    }
+    let settings = config::load(&overrides)?;
+    let client = Client::new(settings.home.socket());
+    match cli.command {
+        Command::Up { console: false, .. } => program.up(settings).await.map_err(|e| failed(&e)),
+        Command::Up { console: true, .. } => chat::console(settings, program).await,
+        Command::Chat(chat) => chat.run(settings, program).await,
+        Command::Status(status) => status.run(&client).await,
+        Command::Groups(groups) => groups.run(&client).await,
+        Command::Tasks(tasks) => tasks.run(&client).await,
+        Command::Runs(runs) => runs.run(&client).await,
+        Command::Sessions(sessions) => sessions.run(&client).await,
+        Command::Outbox(outbox) => outbox.run(&client).await,
+        Command::Refusals(refusals) => refusals.run(&client).await,
+        Command::Image(image) => image.run(&settings).await,
+        Command::Events(events) => events.run(&client).await,
+        Command::Doctor(_) => Ok(()),
+    }
+}

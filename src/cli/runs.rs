@@ -1,0 +1,98 @@
+//! `parlor runs`.
+
+use std::io::{IsTerminal, Write};
+
+use clap::Subcommand;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::Done;
+use super::client::{Client, segment};
+use super::output::{harmless, list, say, show, text};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Runs {
+    /// List runs, newest first
+    List {
+        /// Of this group alone
+        folder: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a run
+    Show {
+        /// The run
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a run's log
+    Log {
+        /// The run
+        id: String,
+    },
+    /// End a live run now
+    Stop {
+        /// The run
+        id: String,
+    },
+    /// Give a group's failed messages another try
+    Retry {
+        /// The group's folder
+        folder: String,
+    },
+}
+
+impl Runs {
+    pub(super) async fn run(self, client: &Client) -> Done {
+        match self {
+            Self::List { folder, limit, json } => {
+                let mut path = format!("/v1/runs?limit={limit}");
+                if let Some(folder) = folder {
+                    path.extend(["&folder=", &segment(&folder)]);
+                }
+                let heading = ["ID", "GROUP", "LANE", "STATE", "STARTED", "ENDED", "ERROR"];
+                list(&client.get(&path).await?, "runs", json, &heading, "No runs yet.", row)
+            }
+            Self::Show { id, json } => show(&client.get(&path(&id)).await?, json),
+            Self::Log { id } => {
+                let bytes = client.bytes(Method::GET, &format!("{}/log", path(&id)), None).await?;
+                let mut out = std::io::stdout().lock();
+                let bytes = if out.is_terminal() {
+                    harmless(&String::from_utf8_lossy(&bytes)).into_owned().into()
+                } else {
+                    bytes
+                };
+                match out.write_all(&bytes) {
+                    Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+                    _ => Ok(()),
+                }
+            }
+            Self::Stop { id } => {
+                client.call(Method::DELETE, &path(&id), None).await?;
+                say(&format!("Stopped {id}.\n"))
+            }
+            Self::Retry { folder } => {
+                let answer = client.call(Method::POST, "/v1/runs/retry", Some(&json!({ "folder": folder }))).await?;
+                match answer["retried"].as_u64() {
+                    Some(0) => say(&format!("{folder} has no failed messages.\n")),
+                    Some(n) => say(&format!("{n} messages of {folder} are tried again.\n")),
+                    None => say("Done.\n"),
+                }
+            }
+        }
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("/v1/runs/{}", segment(id))
+}
+
+fn row(run: &Value) -> Vec<String> {
+    ["id", "folder", "lane", "state", "startedAt", "endedAt", "error"].iter().map(|key| text(&run[*key])).collect()
+}

@@ -1,0 +1,40 @@
+//! `parlor sessions`.
+
+use clap::Subcommand;
+use http::Method;
+
+use super::Done;
+use super::client::{Client, segment};
+use super::output::{list, say, text};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Sessions {
+    /// List the sessions that agents resume
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a group's session: its next run starts a new one
+    Forget {
+        /// The group's folder
+        folder: String,
+    },
+}
+
+impl Sessions {
+    pub(super) async fn run(self, client: &Client) -> Done {
+        match self {
+            Self::List { json } => {
+                let answer = client.get("/v1/sessions").await?;
+                list(&answer, "sessions", json, &["GROUP", "SESSION", "SINCE"], "No sessions.", |session| {
+                    vec![text(&session["folder"]), text(&session["sessionId"]), text(&session["updatedAt"])]
+                })
+            }
+            Self::Forget { folder } => {
+                client.call(Method::DELETE, &format!("/v1/sessions/{}", segment(&folder)), None).await?;
+                say(&format!("The next run of {folder} starts a new session.\n"))
+            }
+        }
+    }
+}

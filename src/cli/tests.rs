@@ -1,0 +1,361 @@
+//! What the commands print, and what they do to a served API. The agent is a test double.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::chat::{end, room, turn};
+use super::client::{Client, ClientError, segment};
+use super::{Cli, Failure, Program, Running, output};
+use crate::api::Limits;
+use crate::api::tests::{Served, serve_settings, settings, start};
+use crate::config::settings::Settings;
+use crate::domain::delivery::{DeliveryKind, NewDelivery};
+use crate::domain::event::{Event, TurnState};
+use crate::domain::ids::{ChatJid, DeliveryId};
+use crate::domain::message::InboundState;
+use crate::store::outbox::{self, Route};
+use crate::store::{Store, Wake, events, inbound};
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn helps() {
+    let mut all = String::new();
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    collect(&mut command, "parlor", &mut all);
+    insta::assert_snapshot!(all);
+}
+
+fn collect(command: &mut clap::Command, name: &str, all: &mut String) {
+    all.extend(["$ ", name, " --help\n", &command.render_long_help().to_string(), "\n"]);
+    for sub in command.get_subcommands_mut() {
+        let name = format!("{name} {}", sub.get_name());
+        if sub.get_name() != "help" {
+            collect(sub, &name, all);
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    for args in [&["parlor", "nonsense"][..], &["parlor", "tasks", "add", "main", "x"], &["parlor", "chat", "-m"]] {
+        assert_eq!(Cli::try_parse_from(args).unwrap_err().exit_code(), 2, "{args:?}");
+    }
+    assert!(Cli::try_parse_from(["parlor", "tasks", "add", "main", "x", "--every", "1h"]).is_ok());
+    assert!(
+        Cli::try_parse_from(["parlor", "tasks", "add", "main", "x", "--every", "1h", "--cron", "* * * * *"]).is_err()
+    );
+}
+
+#[test]
+fn intervals_are_read() {
+    for (text, ms) in [("90000", 90_000), ("90s", 90_000), ("15m", 900_000), ("2h", 7_200_000), ("1d", 86_400_000)] {
+        assert_eq!(super::tasks::milliseconds(text).ok(), Some(ms), "{text}");
+    }
+    for text in ["", "m", "1.5h", "1w", "-1s", "99999999999999999d"] {
+        assert!(matches!(super::tasks::milliseconds(text), Err(Failure::Usage(_))), "{text}");
+    }
+}
+
+#[test]
+fn tables_are_aligned_and_harmless() {
+    let group = json!({"folder": "lab", "jid": "web:lab", "name": "evil\u{1b}[2J\nname", "isMain": false,
+                       "requiresTrigger": true, "trigger": null});
+    let main = json!({"folder": "main", "jid": "tty:main", "name": "main", "isMain": true, "requiresTrigger": false});
+    let rows = [&group, &main].map(super::groups::row);
+    insta::assert_snapshot!(output::table(&["FOLDER", "CHAT", "NAME", "MAIN", "TRIGGER"], &rows), @r"
+    FOLDER  CHAT      NAME       MAIN  TRIGGER
+    lab     web:lab   evil�[2J…        the default
+    main    tty:main  main       yes   not needed
+    ");
+}
+
+#[test]
+fn parts_of_paths_are_escaped() {
+    assert_eq!(segment("web:lab"), "web:lab");
+    assert_eq!(segment("a/b c?é"), "a%2Fb%20c%3F%C3%A9");
+}
+
+#[tokio::test]
+async fn a_missing_host_is_named_with_what_to_do() {
+    let client = Client::new(PathBuf::from("/nonexistent/home/data/parlor.sock"));
+    let error = client.get("/v1/groups").await.unwrap_err();
+    assert!(matches!(error, ClientError::NoHost(_)));
+    assert_eq!(error.to_string(), "no host is running for /nonexistent/home: start it with `parlor up`");
+}
+
+/// Test double: answers every message of every chat with an echo, and ends the turn as its text asks.
+fn echo(served: &mut Served) {
+    let (store, mut wakes) = (served.store.clone(), served.wakes.take().unwrap());
+    tokio::spawn(async move {
+        while let Some(wake) = wakes.recv().await {
+            if let Wake::Group(jid) = wake {
+                answer(&store, jid).await;
+            }
+        }
+    });
+}
+
+async fn answer(store: &Store, jid: ChatJid) {
+    let now = chrono::Utc::now();
+    let work = store.write(move |tx| {
+        let found: Vec<(i64, String)> = tx
+            .prepare(
+                "SELECT seq, text FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')",
+            )?
+            .query_map([&jid], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (seq, text) in found {
+            let new = NewDelivery {
+                id: DeliveryId(ulid::Ulid::new()),
+                jid: jid.clone(),
+                text: format!("echo: {text}"),
+                sender: None,
+                reply_to: None,
+                kind: DeliveryKind::Reply,
+                run_id: None,
+            };
+            outbox::put(tx, &new, Route::Local, false, now)?;
+            inbound::settle(tx, &[seq], InboundState::Done)?;
+            let fails = text.contains("fail");
+            let state = if fails { TurnState::Failed } else { TurnState::Done };
+            let reason = fails.then(|| "it was asked to".to_owned());
+            let event = Event::Turn { chat_jid: jid.clone(), state, through_seq: seq, reason };
+            events::append(tx, &event, now)?;
+        }
+        Ok(())
+    });
+    work.await.unwrap();
+}
+
+async fn say(client: &Client, group: Option<&str>, text: &str) -> (String, Result<(), Failure>) {
+    let mut shown = String::new();
+    let room = match room(client, group).await {
+        Ok(room) => room,
+        Err(failure) => return (shown, Err(failure)),
+    };
+    let result = turn::answer(client, &room, text, &mut |text| {
+        shown.push_str(text);
+        Ok(())
+    })
+    .await;
+    (shown, result)
+}
+
+#[tokio::test]
+async fn a_message_is_answered_and_its_failure_told() {
+    let mut served = start().await;
+    echo(&mut served);
+    let client = Client::new(served.socket());
+    let (shown, result) = say(&client, None, "hello").await;
+    assert_eq!(shown, "echo: hello");
+    assert!(result.is_ok());
+    let main = client.get("/v1/groups/main").await.unwrap();
+    assert_eq!((&main["isMain"], &main["jid"]), (&json!(true), &json!("tty:main")), "the first chat makes main");
+    let (shown, result) = say(&client, Some("main"), "fail please").await;
+    assert_eq!(shown, "echo: fail please");
+    let Err(Failure::Failed(why)) = result else { panic!("it fails") };
+    assert_eq!(why, "the turn failed: it was asked to");
+    let long = "x".repeat(200_000);
+    assert_eq!(say(&client, None, &long).await.0.len(), 6 + 200_000);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn groups_are_found_by_folder_chat_and_name_and_wait_for_no_turn_that_never_comes() {
+    let mut served = start().await;
+    served.group("web:lab", "lab").await;
+    echo(&mut served);
+    let client = Client::new(served.socket());
+    for name in ["lab", "LAB", "web:lab"] {
+        assert_eq!(say(&client, Some(name), "hi").await.0, "echo: hi");
+    }
+    let (_, result) = say(&client, Some("nowhere"), "hi").await;
+    let Err(Failure::Failed(why)) = result else { panic!("it fails") };
+    assert!(why.contains("there are lab") && why.contains("groups add"), "{why}");
+    let (_, result) = say(&client, None, "hi").await;
+    let Err(Failure::Failed(why)) = result else { panic!("no main") };
+    assert!(why.contains("set-main"), "{why}");
+    let patch = json!({ "requiresTrigger": true });
+    client.call(http::Method::PATCH, "/v1/groups/lab", Some(&patch)).await.unwrap();
+    assert!(say(&client, Some("lab"), "not addressed").await.1.is_ok(), "returns at once");
+    assert_eq!(say(&client, Some("lab"), "@andy hi").await.0, "echo: @andy hi");
+    served.end().await;
+}
+
+/// Test double: a program whose host is a served API with an echo.
+struct TestProgram;
+
+impl Program for TestProgram {
+    type Host = Served;
+    async fn start(&self, settings: Settings) -> anyhow::Result<Served> {
+        let mut served = serve_settings(settings, Limits::default()).await;
+        echo(&mut served);
+        Ok(served)
+    }
+    async fn up(&self, _: Settings) -> anyhow::Result<()> {
+        anyhow::bail!("a test double")
+    }
+}
+
+impl Running for Served {
+    fn hard(&self) -> CancellationToken {
+        CancellationToken::new()
+    }
+    async fn stop(self) -> anyhow::Result<()> {
+        self.end().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn chat_starts_a_host_where_none_runs_and_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    let settings = settings(dir.path());
+    let socket = settings.home.socket();
+    let Cli { command: super::Command::Chat(chat), .. } = Cli::parse_from(["parlor", "chat", "-m", "hi"]) else {
+        panic!("chat")
+    };
+    assert!(chat.run(settings, &TestProgram).await.is_ok());
+    assert!(!socket.exists(), "the host is gone with the chat");
+}
+
+#[tokio::test]
+async fn a_sender_who_may_not_trigger_is_told_and_waits_for_nothing() {
+    let mut served = start().await;
+    served.group("web:lab", "lab").await;
+    echo(&mut served);
+    let client = Client::new(served.socket());
+    let folder = &served.settings.config_dir;
+    std::fs::create_dir_all(folder).unwrap();
+    for mode in ["trigger", "drop"] {
+        let rules = format!(r#"{{"default": {{"allow": ["no one"], "mode": "{mode}"}}, "note": "{mode}"}}"#);
+        std::fs::write(folder.join("sender-allowlist.json"), rules).unwrap();
+        let (shown, result) = say(&client, Some("lab"), "@Andy hi").await;
+        let Err(Failure::Failed(why)) = result else { panic!("{mode}: {result:?}") };
+        assert_eq!((shown.as_str(), why.as_str()), ("", "you may not trigger here (sender-allowlist.json)"));
+    }
+    served.end().await;
+}
+
+#[tokio::test]
+async fn an_event_stream_says_where_it_began() {
+    let served = start().await;
+    served.group("web:lab", "lab").await;
+    let client = Client::new(served.socket());
+    let events = client.events(None, Some("web:lab")).await.unwrap();
+    let cursor = events.cursor().unwrap().to_owned();
+    drop(events);
+    served.say("web:lab", "meanwhile").await;
+    let mut events = client.events(Some(&cursor), Some("web:lab")).await.unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap().data["text"], "meanwhile");
+    served.end().await;
+}
+
+/// Test double: a host whose rooms never finish by themselves.
+struct Endless(CancellationToken);
+
+impl Running for Endless {
+    fn hard(&self) -> CancellationToken {
+        self.0.clone()
+    }
+    async fn stop(self) -> anyhow::Result<()> {
+        self.0.cancelled().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_host_inside_at_once() {
+    let host = Endless(CancellationToken::new());
+    assert!(end(Some(host), std::future::ready(()), Ok(())).await.is_ok());
+    let told = end(None::<Endless>, std::future::pending(), Err(Failure::Said)).await;
+    assert!(matches!(told, Err(Failure::Said)));
+}
+
+#[tokio::test]
+async fn every_command_works_against_a_host() {
+    let served = start().await;
+    served.group("web:lab", "lab").await;
+    let client = Client::new(served.socket());
+    let commands: &[&[&str]] = &[
+        &["groups", "list"],
+        &["groups", "list", "--json"],
+        &["groups", "list", "--available"],
+        &["groups", "add", "web:two", "two", "--memory", "1g", "--mount", "/srv/x:x:rw", "--env", "A=b"],
+        &["groups", "show", "two"],
+        &["groups", "update", "two", "--memory", "", "--trigger", "@two"],
+        &["groups", "update", "two", "--pids", "64", "--timeout", "5000"],
+        &["groups", "update", "two", "--pids", "", "--timeout", ""],
+        &["groups", "add", "web:three", "three", "--pids", "", "--mount", "/srv/x"],
+        &["groups", "update", "three", "--mount", ""],
+        &["groups", "set-main", "two"],
+        &["tasks", "add", "lab", "look", "--id", "t1", "--every", "1h"],
+        &["tasks", "list"],
+        &["tasks", "list", "lab", "--json"],
+        &["tasks", "show", "t1"],
+        &["tasks", "update", "t1", "--prompt", "look again"],
+        &["tasks", "pause", "t1"],
+        &["tasks", "resume", "t1"],
+        &["tasks", "run", "t1"],
+        &["tasks", "history", "t1"],
+        &["tasks", "cancel", "t1"],
+        &["runs", "list"],
+        &["runs", "retry", "lab"],
+        &["sessions", "list"],
+        &["outbox", "list", "--all"],
+        &["outbox", "retry"],
+        &["refusals"],
+        &["refusals", "--json"],
+        &["status"],
+        &["groups", "remove", "lab"],
+    ];
+    for args in commands {
+        if let Err(failure) = run(&client, args).await {
+            panic!("{args:?}: {failure:?}");
+        }
+    }
+    let two: Value = client.get("/v1/groups/two").await.unwrap();
+    for key in ["memory", "pids", "timeout"] {
+        assert_eq!(two["containerConfig"][key], Value::Null, "{key}");
+    }
+    let three: Value = client.get("/v1/groups/three").await.unwrap();
+    let mounts = &three["containerConfig"]["additionalMounts"];
+    assert!(mounts.as_array().is_none_or(Vec::is_empty), "{mounts}");
+    assert_eq!(
+        two["containerConfig"]["additionalMounts"][0],
+        json!({"hostPath": "/srv/x", "containerPath": "x", "readonly": false})
+    );
+    for args in [
+        &["groups", "show", "none"][..],
+        &["tasks", "run", "t1"],
+        &["sessions", "forget", "two"],
+        &["runs", "stop", "x"],
+    ] {
+        assert!(matches!(run(&client, args).await, Err(Failure::Failed(_))), "{args:?}");
+    }
+    served.end().await;
+}
+
+async fn run(client: &Client, args: &[&str]) -> Result<(), Failure> {
+    use super::Command;
+    let cli = Cli::try_parse_from([&["parlor"], args].concat()).unwrap();
+    match cli.command {
+        Command::Groups(it) => it.run(client).await,
+        Command::Tasks(it) => it.run(client).await,
+        Command::Runs(it) => it.run(client).await,
+        Command::Sessions(it) => it.run(client).await,
+        Command::Outbox(it) => it.run(client).await,
+        Command::Refusals(it) => it.run(client).await,
+        Command::Status(it) => it.run(client).await,
+        other => panic!("{other:?}"),
+    }
+}

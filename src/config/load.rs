@@ -1,0 +1,316 @@
+//! Reads the settings and checks them as a whole.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use secrecy::SecretString;
+
+use super::home::Home;
+use super::layers::{ConfigError, KEYS, Layers};
+use super::settings::{Limits, LogLevel, Settings};
+use super::{provider, secrets, values};
+
+/// The longest time any timeout may be: a week.
+const MAX_MS: u64 = 7 * 24 * 3600 * 1000;
+/// The largest an output or a kept log may be.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// What the command line sets.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--home`.
+    pub home: Option<PathBuf>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+    /// `--provider`.
+    pub provider: Option<String>,
+    /// `--runtime`.
+    pub runtime: Option<String>,
+    /// `--listen`.
+    pub listen: Option<String>,
+}
+
+/// Reads the settings from the command line, the environment, `.env` and `parlor.toml`. The error lists all that is wrong.
+pub fn load(overrides: &Overrides) -> Result<Settings, ConfigError> {
+    let mut environment = BTreeMap::new();
+    for name in KEYS.iter().map(|key| key.env).chain(["HOME", "PARLOR_HOME"]) {
+        // What is not UTF-8 is shown as such and then refused by its check.
+        if let Some(value) = std::env::var_os(name) {
+            environment.insert(name.to_owned(), value.to_string_lossy().into_owned());
+        }
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    load_from(overrides, &environment, &here)
+}
+
+/// [`load`] with the environment and the current folder given.
+pub fn load_from(
+    overrides: &Overrides,
+    environment: &BTreeMap<String, String>,
+    here: &Path,
+) -> Result<Settings, ConfigError> {
+    let user_home = environment.get("HOME").filter(|h| h.starts_with('/')).map(PathBuf::from);
+    let mut layers = Layers::default();
+    let home = home(&mut layers, overrides, environment, here, user_home.as_deref());
+    layers.add("command line", |name| {
+        match name {
+            "LOG_LEVEL" => &overrides.log_level,
+            "PARLOR_PROVIDER" => &overrides.provider,
+            "CONTAINER_RUNTIME" => &overrides.runtime,
+            "PARLOR_LISTEN" => &overrides.listen,
+            _ => &None,
+        }
+        .clone()
+    });
+    layers.add("environment", |name| environment.get(name).cloned());
+    let env_file = home.env_file();
+    match secrets::env_file(&env_file) {
+        Ok(found) => layers.add(&env_file.display().to_string(), |name| found.get(name).cloned()),
+        Err(errors) => {
+            for error in errors {
+                layers.file_problem(".env", &env_file.display().to_string(), error.to_string());
+            }
+        }
+    }
+    layers.add_toml(&home.settings_file());
+    let settings = check(&mut layers, home, user_home.as_deref());
+    if layers.problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems: layers.problems }) }
+}
+
+/// The installation's folder: as told, else the current folder when it has a `groups/`, else below the user's home.
+fn home(
+    layers: &mut Layers,
+    overrides: &Overrides,
+    environment: &BTreeMap<String, String>,
+    here: &Path,
+    user_home: Option<&Path>,
+) -> Home {
+    let told = overrides.home.clone().map(|h| (h, "command line")).or_else(|| {
+        environment.get("PARLOR_HOME").filter(|h| !h.is_empty()).map(|h| (PathBuf::from(h), "environment"))
+    });
+    let (path, source) = match (told, user_home) {
+        (Some(told), _) => told,
+        (None, _) if here.join("groups").is_dir() => (here.to_owned(), "current folder"),
+        (None, Some(user_home)) => (user_home.join(".local/share/parlor"), "default"),
+        (None, None) => {
+            layers.file_problem(
+                "PARLOR_HOME",
+                "environment",
+                "there is no HOME to put the installation below: give --home DIR or set PARLOR_HOME".into(),
+            );
+            (here.to_owned(), "current folder")
+        }
+    };
+    let path = absolute(here, &path);
+    if let Err(why) = plain_path(&path) {
+        layers.file_problem("PARLOR_HOME", source, format!("{why}: choose another folder for the installation"));
+    }
+    Home::new(path)
+}
+
+/// Absolute, without links where it exists.
+fn absolute(here: &Path, path: &Path) -> PathBuf {
+    let joined = here.join(path);
+    joined.canonicalize().unwrap_or_else(|_| {
+        let mut clean = PathBuf::new();
+        for part in joined.components() {
+            match part {
+                Component::ParentDir => drop(clean.pop()),
+                Component::CurDir => {}
+                other => clean.push(other),
+            }
+        }
+        // What exists of it may be reached through links all the same.
+        match (clean.parent().and_then(|p| p.canonicalize().ok()), clean.file_name()) {
+            (Some(parent), Some(name)) => parent.join(name),
+            _ => clean,
+        }
+    })
+}
+
+/// Every mount's host path begins with it, and engines take mounts apart at these characters.
+fn plain_path(path: &Path) -> Result<(), String> {
+    match path.to_str() {
+        None => Err(format!("{} is not valid UTF-8", path.display())),
+        Some(text) => match text.chars().find(|c| matches!(c, ':' | ',' | '"') || c.is_control()) {
+            Some(c) => Err(format!("{text:?} contains {c:?}, which container engines cannot mount")),
+            None => Ok(()),
+        },
+    }
+}
+
+fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings {
+    let timeout = |layers: &mut Layers, key, default| {
+        let allowed = format!("milliseconds, a whole number from 1 to {MAX_MS} (a week)");
+        Duration::from_millis(layers.take(key, default, &allowed, |v| values::number(v, 1, MAX_MS)))
+    };
+    let bytes = |layers: &mut Layers, key, default| {
+        let allowed = format!("bytes, a whole number from 1024 to {MAX_BYTES}");
+        layers.take(key, default, &allowed, |v| values::number(v, 1024, MAX_BYTES)) as usize
+    };
+    let config_dir = config_dir(layers, &home, user_home);
+    let (listen, token) = listen(layers);
+    Settings {
+        config_dir,
+        user_home: user_home.map(Path::to_owned),
+        assistant_name: assistant_name(layers),
+        image: layers.take("CONTAINER_IMAGE", None, "an image reference, for example registry.example/agent:1", |v| {
+            values::image(v).ok().map(Some)
+        }),
+        container_timeout: timeout(layers, "CONTAINER_TIMEOUT", 1_800_000),
+        idle_timeout: timeout(layers, "IDLE_TIMEOUT", 1_800_000),
+        max_log_bytes: bytes(layers, "CONTAINER_MAX_OUTPUT_SIZE", 10 << 20),
+        max_output_bytes: bytes(layers, "PARLOR_MAX_RESULT_SIZE", 128 << 20),
+        turn_limit: timeout(layers, "PARLOR_TURN_LIMIT", 4 * 3600 * 1000),
+        max_containers: layers
+            .take("MAX_CONCURRENT_CONTAINERS", 5, "a whole number from 1 to 1000", |v| values::number(v, 1, 1000))
+            as usize,
+        timezone: timezone(layers),
+        log_level: layers.take("LOG_LEVEL", LogLevel::Info, "error, warn, info, debug or trace", log_level),
+        runtime: layers.take("CONTAINER_RUNTIME", None, "docker, podman, or the absolute path of one of them", |v| {
+            runtime(v).map(Some)
+        }),
+        provider: layers.take(
+            "PARLOR_PROVIDER",
+            provider::AUTO.to_owned(),
+            &format!("use {} or {}", provider::AUTO, provider::PROVIDERS.join(", ")),
+            |v| (v.trim() == provider::AUTO || provider::parse(v).is_ok()).then(|| v.trim().to_owned()),
+        ),
+        listen,
+        token,
+        secret_keys: layers.take(
+            "PARLOR_SECRET_KEYS",
+            secrets::DEFAULT_KEYS.map(str::to_owned).to_vec(),
+            "names of environment variables, separated by commas",
+            secret_keys,
+        ),
+        agent_runner_src: folder(layers, &home, "AGENT_RUNNER_SRC", user_home),
+        skills_dir: folder(layers, &home, "PARLOR_SKILLS", user_home),
+        limits: limits(layers),
+        network: layers.take("PARLOR_NETWORK", None, "none, default, or the name of a network; not host", |v| {
+            values::network(v).ok().map(Some)
+        }),
+        shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
+        home,
+    }
+}
+
+fn assistant_name(layers: &mut Layers) -> String {
+    layers.take("ASSISTANT_NAME", "Andy".to_owned(), "a name of 1 to 64 characters", |v| {
+        let name = v.trim();
+        let fine = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        fine.then(|| name.to_owned())
+    })
+}
+
+fn limits(layers: &mut Layers) -> Limits {
+    Limits {
+        memory: layers
+            .take("PARLOR_MEMORY", "2g".to_owned(), "from 6m to 1024g, for example 2g", |v| values::memory(v).ok()),
+        cpus: layers
+            .take("PARLOR_CPUS", "2".to_owned(), "a decimal number from 0.01 to 1024", |v| values::cpus(v).ok()),
+        pids: layers.take("PARLOR_PIDS", 512, "a whole number from 16 to 4194304", |v| {
+            values::number(v, 0, u64::MAX).and_then(|n| values::pids(n).ok())
+        }),
+    }
+}
+
+fn config_dir(layers: &mut Layers, home: &Home, user_home: Option<&Path>) -> PathBuf {
+    let told = layers.get("PARLOR_CONFIG_DIR").map(|f| PathBuf::from(f.value.trim()));
+    let Some(dir) = told.or_else(|| user_home.map(|h| h.join(".config/parlor"))) else {
+        layers.wrong("PARLOR_CONFIG_DIR", "there is no HOME to look for the allowlists below: set PARLOR_CONFIG_DIR");
+        return PathBuf::from("/etc/parlor");
+    };
+    if !dir.is_absolute() {
+        layers.wrong("PARLOR_CONFIG_DIR", "use an absolute path");
+    }
+    let dir = dir.canonicalize().unwrap_or(dir);
+    // Main sees the installation: rules that lie in it would not be out of an agent's sight.
+    if dir.starts_with(home.root()) {
+        layers.wrong("PARLOR_CONFIG_DIR", &format!("{} lies inside the installation: put it elsewhere", dir.display()));
+    }
+    dir
+}
+
+fn listen(layers: &mut Layers) -> (Option<std::net::SocketAddr>, Option<SecretString>) {
+    let listen = layers.take("PARLOR_LISTEN", None, "an address and a port, for example 127.0.0.1:7780", |v| {
+        values::address(v).map(Some)
+    });
+    let public = layers.take("PARLOR_LISTEN_PUBLIC", false, "1 or 0", values::switch);
+    let token = layers.take("PARLOR_TOKEN", None, "16 to 512 visible ASCII characters", |v| {
+        let v = v.trim();
+        let fine = (16..=512).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_graphic());
+        fine.then(|| Some(SecretString::from(v)))
+    });
+    if let Some(address) = listen {
+        if layers.get("PARLOR_TOKEN").is_none() {
+            layers.wrong("PARLOR_LISTEN", "needs PARLOR_TOKEN: set a token of at least 16 characters");
+        }
+        if !address.ip().is_loopback() && !public {
+            layers.wrong(
+                "PARLOR_LISTEN",
+                "is reachable from other machines: use 127.0.0.1, or set PARLOR_LISTEN_PUBLIC=1 if that is meant",
+            );
+        }
+    }
+    (listen, token)
+}
+
+fn timezone(layers: &mut Layers) -> Tz {
+    let default = || {
+        let name = iana_time_zone::get_timezone().unwrap_or_default();
+        name.parse().unwrap_or_else(|_| {
+            if !name.is_empty() {
+                tracing::warn!("the system's time zone {name:?} is not known: using UTC; set TZ to choose another");
+            }
+            Tz::UTC
+        })
+    };
+    if layers.get("TZ").is_none() {
+        return default();
+    }
+    layers.take("TZ", Tz::UTC, "an IANA time zone such as Europe/Berlin, America/New_York or UTC", |v| {
+        // POSIX allows a colon before a name.
+        v.trim().trim_start_matches(':').parse().ok()
+    })
+}
+
+fn log_level(text: &str) -> Option<LogLevel> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "error" => Some(LogLevel::Error),
+        "warn" => Some(LogLevel::Warn),
+        "info" => Some(LogLevel::Info),
+        "debug" => Some(LogLevel::Debug),
+        "trace" => Some(LogLevel::Trace),
+        _ => None,
+    }
+}
+
+fn runtime(text: &str) -> Option<String> {
+    let text = text.trim();
+    let known = matches!(text, "docker" | "podman") || Path::new(text).is_absolute();
+    known.then(|| text.to_owned())
+}
+
+fn secret_keys(text: &str) -> Option<Vec<String>> {
+    let keys: Vec<String> = text.split(',').map(str::trim).filter(|k| !k.is_empty()).map(str::to_owned).collect();
+    keys.iter().all(|key| values::env_name(key)).then_some(keys)
+}
+
+/// A folder that must exist, relative to the installation.
+fn folder(layers: &mut Layers, home: &Home, key: &'static str, user_home: Option<&Path>) -> Option<PathBuf> {
+    layers.take(key, None, "a folder that exists", |v| {
+        let v = v.trim();
+        let path = match (v.strip_prefix("~/"), user_home) {
+            (Some(rest), Some(user_home)) => user_home.join(rest),
+            _ => home.root().join(v),
+        };
+        path.canonicalize().ok().filter(|p| p.is_dir()).map(Some)
+    })
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -1,0 +1,181 @@
+use std::fs;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("home")).unwrap();
+        fs::create_dir_all(dir.path().join("user")).unwrap();
+        Self { dir }
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.dir.path().join("home").join(name), text).unwrap();
+        self
+    }
+
+    fn load(&self, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let overrides = Overrides { home: Some(self.dir.path().join("home")), ..Overrides::default() };
+        self.load_with(&overrides, environment)
+    }
+
+    fn load_with(&self, overrides: &Overrides, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let mut all: BTreeMap<String, String> =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        all.entry("HOME".into()).or_insert_with(|| self.dir.path().join("user").display().to_string());
+        load_from(overrides, &all, self.dir.path())
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_formats() {
+    let place = Place::new();
+    let s = place.load(&[("TZ", "Europe/Berlin")]).unwrap();
+    assert_eq!(s.assistant_name, "Andy");
+    assert_eq!(s.container_timeout, Duration::from_secs(1800));
+    assert_eq!(s.idle_timeout, Duration::from_secs(1800));
+    assert_eq!(s.max_log_bytes, 10_485_760);
+    assert_eq!(s.max_output_bytes, 128 << 20);
+    assert_eq!(s.turn_limit, Duration::from_secs(4 * 3600));
+    assert_eq!(s.max_containers, 5);
+    assert_eq!(s.limits, Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 });
+    assert_eq!(s.provider, "auto");
+    assert_eq!(s.timezone, chrono_tz::Europe::Berlin);
+    assert_eq!(s.secret_keys.len(), 4);
+    assert_eq!(s.config_dir, place.dir.path().join("user/.config/parlor"));
+    assert!(s.listen.is_none() && s.token.is_none() && s.image.is_none() && s.runtime.is_none());
+}
+
+#[test]
+fn precedence_is_command_line_environment_env_file_toml() {
+    let place = Place::new()
+        .file("parlor.toml", "log_level = 'error'\nassistant_name = 'Toml'\nidle_timeout = 1000\npids = 100\n")
+        .file(".env", "LOG_LEVEL=warn\nASSISTANT_NAME=Env\nIDLE_TIMEOUT=2000\nANTHROPIC_API_KEY=secret-secret\n");
+    let overrides = Overrides {
+        home: Some(place.dir.path().join("home")),
+        log_level: Some("trace".into()),
+        ..Overrides::default()
+    };
+    let s = place.load_with(&overrides, &[("LOG_LEVEL", "debug"), ("ASSISTANT_NAME", "Shell")]).unwrap();
+    assert_eq!(s.log_level, LogLevel::Trace);
+    assert_eq!(s.assistant_name, "Shell");
+    assert_eq!(s.idle_timeout, Duration::from_secs(2));
+    assert_eq!(s.limits.pids, 100);
+    assert!(!format!("{s:?}").contains("secret-secret"));
+}
+
+#[test]
+fn every_problem_is_told_with_key_value_and_what_is_allowed() {
+    let place = Place::new()
+        .file("parlor.toml", "asistant_name = 'x'\nmax_concurrent_containers = 0\nmemory = { a = 1 }\n")
+        .file(".env", "IDLE_TIMEOUT=soon\nnot a line\n");
+    let error = place
+        .load(&[
+            ("TZ", "Mars/Olympus"),
+            ("CONTAINER_TIMEOUT", "-5"),
+            ("LOG_LEVEL", "loud"),
+            ("PARLOR_PROVIDER", "oracle"),
+            ("CONTAINER_RUNTIME", "lxc"),
+            ("CONTAINER_MAX_OUTPUT_SIZE", "99999999999999999999"),
+            ("PARLOR_CPUS", "1e9"),
+            ("PARLOR_NETWORK", "host"),
+            ("AGENT_RUNNER_SRC", "/nowhere/at/all"),
+            ("PARLOR_SECRET_KEYS", "A,B C"),
+            ("CONTAINER_IMAGE", "--privileged"),
+        ])
+        .unwrap_err();
+    let text = error.to_string();
+    for expected in [
+        "asistant_name (",
+        "is not a setting; there are assistant_name",
+        "MAX_CONCURRENT_CONTAINERS = \"0\"",
+        "from 1 to 1000",
+        "memory = ",
+        "line 2 is not",
+        "TZ = \"Mars/Olympus\"",
+        "IANA",
+        "CONTAINER_TIMEOUT = \"-5\"",
+        "LOG_LEVEL = \"loud\" (environment): error, warn, info, debug or trace",
+        "PARLOR_PROVIDER = \"oracle\"",
+        "guide, exec",
+        "CONTAINER_RUNTIME = \"lxc\"",
+        "CONTAINER_MAX_OUTPUT_SIZE",
+        "PARLOR_CPUS",
+        "PARLOR_NETWORK = \"host\"",
+        "AGENT_RUNNER_SRC = \"/nowhere/at/all\"",
+        "PARLOR_SECRET_KEYS",
+        "CONTAINER_IMAGE = \"--privileged\"",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn broken_files_are_refused_without_showing_their_lines() {
+    let place = Place::new().file("parlor.toml", "\ntoken = 'hunter2hunter2\n");
+    let text = place.load(&[]).unwrap_err().to_string();
+    assert!(text.contains("line 2 is not valid TOML"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn listening_needs_a_token_and_the_word_public() {
+    let place = Place::new();
+    let refused = |env: &[(&str, &str)]| place.load(env).unwrap_err().to_string();
+    assert!(refused(&[("PARLOR_LISTEN", "127.0.0.1:1")]).contains("needs PARLOR_TOKEN"));
+    let token = ("PARLOR_TOKEN", "0123456789abcdef");
+    assert!(refused(&[("PARLOR_LISTEN", "0.0.0.0:1"), token]).contains("PARLOR_LISTEN_PUBLIC=1"));
+    assert!(refused(&[("PARLOR_LISTEN", "localhost"), token]).contains("127.0.0.1:7780"));
+    let short = refused(&[("PARLOR_LISTEN", "127.0.0.1:1"), ("PARLOR_TOKEN", "tooshort")]);
+    assert!(short.contains("16 to 512") && !short.contains("tooshort"), "{short}");
+    let s = place.load(&[("PARLOR_LISTEN", "0.0.0.0:1"), token, ("PARLOR_LISTEN_PUBLIC", "1")]).unwrap();
+    assert_eq!(s.token.unwrap().expose_secret(), "0123456789abcdef");
+    assert!(place.load(&[("PARLOR_LISTEN", "[::1]:1"), token]).is_ok());
+}
+
+#[test]
+fn the_home_is_found_by_its_rule() {
+    let place = Place::new();
+    let nothing = Overrides::default();
+    let root = |settings: Settings| settings.home.root().to_owned();
+    let base = place.dir.path().canonicalize().unwrap();
+    assert_eq!(root(place.load_with(&nothing, &[]).unwrap()), base.join("user/.local/share/parlor"));
+    assert_eq!(root(place.load_with(&nothing, &[("PARLOR_HOME", "x/../y")]).unwrap()), base.join("y"));
+    fs::create_dir(place.dir.path().join("groups")).unwrap();
+    let here = place.load_with(&nothing, &[("PARLOR_CONFIG_DIR", "/etc/parlor")]).unwrap();
+    assert_eq!(root(here), base);
+    let inside = place.load_with(&nothing, &[]).unwrap_err().to_string();
+    assert!(inside.contains("lies inside the installation"), "{inside}");
+    let colon = place.load_with(&nothing, &[("PARLOR_HOME", "/a:b")]).unwrap_err().to_string();
+    assert!(colon.contains("contains ':'"), "{colon}");
+    assert!(place.load_with(&nothing, &[("HOME", ""), ("PARLOR_HOME", "/x")]).is_err(), "no place for the allowlists");
+}
+
+#[test]
+fn providers_are_known_or_refused() {
+    use crate::domain::group::ContainerConfig;
+
+    let place = Place::new();
+    let s = place.load(&[]).unwrap();
+    let group = |provider: Option<&str>, image: Option<&str>| ContainerConfig {
+        provider: provider.map(str::to_owned),
+        image: image.map(str::to_owned),
+        ..ContainerConfig::default()
+    };
+    let choose = |config: ContainerConfig, key| provider::choose(&s, &config, key);
+    assert_eq!(choose(group(None, None), false).unwrap(), provider::Choice { provider: "guide", note: None });
+    assert!(choose(group(None, None), true).unwrap().note.unwrap().contains("later version"));
+    assert_eq!(choose(group(None, Some("own:1")), true).unwrap().provider, "image");
+    assert_eq!(choose(group(None, Some("own:1")), false).unwrap().provider, "guide");
+    assert_eq!(choose(group(Some("exec"), Some("own:1")), true).unwrap().provider, "exec");
+    assert!(choose(group(Some("image"), None), true).unwrap_err().contains("CONTAINER_IMAGE"));
+    assert!(choose(group(Some("claude"), None), true).unwrap_err().contains("guide, exec"));
+    assert!(!provider::needs_network("exec") && provider::needs_secrets("image"));
+}

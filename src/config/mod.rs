@@ -1,0 +1,13 @@
+//! Settings of an installation, and where its folders lie.
+
+pub mod allowlists;
+pub mod home;
+mod layers;
+mod load;
+pub mod provider;
+pub mod secrets;
+pub mod settings;
+pub mod values;
+
+pub use layers::{ConfigError, Problem, names};
+pub use load::{Overrides, load, load_from};

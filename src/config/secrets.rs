@@ -1,0 +1,235 @@
+//! Secrets: read from `.env` when they are needed, never loaded into the process environment, and taken out of texts.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use memchr::memmem;
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+use super::home::Home;
+
+/// Keys that providers may get, unless the operator names others.
+pub const DEFAULT_KEYS: [&str; 4] =
+    ["CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"];
+
+/// What stands where a secret stood.
+const REDACTED: &str = "[redacted]";
+/// Shorter values are not looked for: they would blot out ordinary words and numbers, and a key that short is none.
+const SHORTEST: usize = 8;
+
+/// Why `.env` was not read.
+#[derive(Debug, Error)]
+pub enum EnvFileError {
+    /// It is there but cannot be read.
+    #[error("{path} cannot be read: {source}; check its owner and mode (0600)")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is wrong. The line itself is not shown: it may hold a secret.
+    #[error("{path} line {line} is not `KEY=value`; put quotes around values with spaces, `#`, quotes or `$`")]
+    Line {
+        /// The file.
+        path: String,
+        /// Counted from one.
+        line: usize,
+    },
+}
+
+/// Reads the values of some keys from the installation's `.env`. A missing file has none.
+pub fn read(home: &Home, keys: &[String]) -> Result<BTreeMap<String, SecretString>, EnvFileError> {
+    let all = env_file(&home.env_file()).map_err(|mut errors| errors.remove(0))?;
+    Ok(all
+        .into_iter()
+        .filter(|(key, value)| keys.contains(key) && !value.is_empty())
+        .map(|(key, value)| (key, SecretString::from(value)))
+        .collect())
+}
+
+/// Everything in an environment file; the first of several lines for a key counts. There is at least one error if any.
+pub(super) fn env_file(path: &Path) -> Result<BTreeMap<String, String>, Vec<EnvFileError>> {
+    let name = path.display().to_string();
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(vec![EnvFileError::Unreadable { path: name, source }]),
+    };
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        let good = std::str::from_utf8(&bytes).map_or_else(|e| e.valid_up_to(), str::len);
+        let line = memchr::memchr_iter(b'\n', &bytes[..good]).count() + 1;
+        return Err(vec![EnvFileError::Line { path: name, line }]);
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut values = BTreeMap::new();
+    let mut errors = Vec::new();
+    for item in dotenvy::from_read_iter(text.as_bytes()) {
+        match item {
+            Ok((key, value)) => drop(values.entry(key).or_insert(value)),
+            Err(dotenvy::Error::LineParse(bad, _)) => {
+                errors.push(EnvFileError::Line { path: name.clone(), line: line_of(text, &bad) });
+            }
+            Err(dotenvy::Error::Io(source)) => {
+                errors.push(EnvFileError::Unreadable { path: name.clone(), source });
+                break;
+            }
+            Err(_) => errors.push(EnvFileError::Line { path: name.clone(), line: 1 }),
+        }
+    }
+    if errors.is_empty() { Ok(values) } else { Err(errors) }
+}
+
+fn line_of(text: &str, bad: &str) -> usize {
+    let bad = bad.trim_end_matches(['\n', '\r']);
+    text.find(bad).map_or(1, |at| text[..at].matches('\n').count() + 1)
+}
+
+/// Takes secrets out of texts.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    finders: Vec<memmem::Finder<'static>>,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redactor").field("values", &self.finders.len()).finish()
+    }
+}
+
+impl Redactor {
+    /// Looks for these values, and for the form they have inside JSON strings. Values of fewer than eight bytes are not
+    /// looked for.
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        let mut needles: Vec<String> = Vec::new();
+        for value in values {
+            let value = value.expose_secret();
+            let json = serde_json::to_string(value).unwrap_or_default();
+            let json = json.trim_start_matches('"').strip_suffix('"').unwrap_or_default();
+            for form in [value, json] {
+                if form.len() >= SHORTEST && !needles.iter().any(|n| n == form) {
+                    needles.push(form.to_owned());
+                }
+            }
+        }
+        let mut new = Self { finders: needles.iter().map(|n| memmem::Finder::new(n).into_owned()).collect() };
+        new.sort();
+        new
+    }
+
+    /// Looks for what another one looks for, too.
+    pub fn add(&mut self, other: &Self) {
+        for finder in &other.finders {
+            if !self.finders.iter().any(|known| known.needle() == finder.needle()) {
+                self.finders.push(finder.clone());
+            }
+        }
+        self.sort();
+    }
+
+    /// Longest first: a value that contains another one goes as a whole.
+    fn sort(&mut self) {
+        self.finders.sort_by_key(|finder| std::cmp::Reverse(finder.needle().len()));
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.finders.is_empty()
+    }
+
+    /// The text without the values; borrowed when there were none.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut result = Cow::Borrowed(text);
+        for finder in &self.finders {
+            if let Some(cleaned) = replace(&result, finder) {
+                result = Cow::Owned(cleaned);
+            }
+        }
+        result
+    }
+}
+
+fn replace(text: &str, finder: &memmem::Finder<'_>) -> Option<String> {
+    let mut matches = finder.find_iter(text.as_bytes()).peekable();
+    matches.peek()?;
+    let mut clean = String::with_capacity(text.len());
+    let mut from = 0;
+    for at in matches {
+        // The needle is valid UTF-8, so matches lie on character borders.
+        clean.push_str(text.get(from..at).unwrap_or_default());
+        clean.push_str(REDACTED);
+        from = at + finder.needle().len();
+    }
+    clean.push_str(text.get(from..).unwrap_or_default());
+    Some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(env: &[u8]) -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".env"), env).unwrap();
+        let home = Home::new(dir.path().to_owned());
+        (dir, home)
+    }
+
+    #[test]
+    fn only_the_named_keys_are_read() {
+        let (_dir, home) = home(b"A=one\nB=\"two words\"\n# no\nexport C=three\nA=later\nEMPTY=\n");
+        let found = read(&home, &["A".into(), "B".into(), "EMPTY".into(), "NONE".into()]).unwrap();
+        let shown: Vec<_> = found.iter().map(|(k, v)| format!("{k}={}", v.expose_secret())).collect();
+        assert_eq!(shown, ["A=one", "B=two words"]);
+        assert!(std::env::var("B").is_err(), "never loaded into the environment");
+        assert!(!format!("{found:?}").contains("one"));
+    }
+
+    #[test]
+    fn a_missing_file_has_no_secrets() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read(&Home::new(dir.path().to_owned()), &["A".into()]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn wrong_lines_are_named_by_number_and_never_shown() {
+        for (text, line) in [
+            (&b"A=1\nsk-ant-secret\nB=2\n"[..], 2),
+            (b"A=1\n\n\nB=hunter2 hunter3\n", 4),
+            (b"A=1\nB=\xff\n", 2),
+            (b"=x\n", 1),
+        ] {
+            let (_dir, home) = home(text);
+            let error = read(&home, &["A".into()]).unwrap_err().to_string();
+            assert!(error.contains(&format!("line {line} ")), "{error}");
+            assert!(!error.contains("sk-ant") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_go_from_texts_in_every_form() {
+        let values: Vec<SecretString> =
+            ["sk-ant-12345678", "sk-ant-12345678-longer", "quo\"te\\back", "short"].map(SecretString::from).into();
+        let redactor = Redactor::new(&values);
+        assert!(matches!(redactor.redact("nothing here, short"), Cow::Borrowed(_)));
+        assert_eq!(redactor.redact("a sk-ant-12345678 b sk-ant-12345678-longer"), "a [redacted] b [redacted]");
+        assert_eq!(redactor.redact("élan sk-ant-12345678é"), "élan [redacted]é");
+        assert_eq!(redactor.redact(r#"{"k":"quo\"te\\back"}"#), r#"{"k":"[redacted]"}"#);
+        assert!(!format!("{redactor:?}").contains("sk-ant"));
+    }
+
+    #[test]
+    fn redactors_add_up() {
+        let of = |value: &str| Redactor::new(&[SecretString::from(value)]);
+        let mut both = of("sk-ant-12345678");
+        both.add(&of("sk-ant-12345678-longer"));
+        both.add(&of("sk-ant-12345678"));
+        assert_eq!(both.redact("a sk-ant-12345678 b sk-ant-12345678-longer"), "a [redacted] b [redacted]");
+        assert_eq!(both.finders.len(), 2);
+    }
+}

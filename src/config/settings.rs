@@ -1,0 +1,100 @@
+//! Settings: command line > environment > .env > parlor.toml > default, checked as a whole at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use secrecy::SecretString;
+
+use super::home::Home;
+
+/// Everything the operator can set, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the installation lies.
+    pub home: Home,
+    /// Where the allowlists lie (`~/.config/parlor`); never mounted.
+    pub config_dir: PathBuf,
+    /// The home of the user who runs the host, for `~` in the mount allowlist; none when it is not known.
+    pub user_home: Option<PathBuf>,
+    /// `ASSISTANT_NAME`: the name in default triggers.
+    pub assistant_name: String,
+    /// `CONTAINER_IMAGE`: instead of Parlor's own image.
+    pub image: Option<String>,
+    /// `CONTAINER_TIMEOUT`: hard timeout without outputs.
+    pub container_timeout: Duration,
+    /// `IDLE_TIMEOUT`: how long a finished room stays open.
+    pub idle_timeout: Duration,
+    /// `CONTAINER_MAX_OUTPUT_SIZE`: bytes of each stream that run logs keep.
+    pub max_log_bytes: usize,
+    /// Bytes one output may have.
+    pub max_output_bytes: usize,
+    /// Absolute limit of a turn.
+    pub turn_limit: Duration,
+    /// `MAX_CONCURRENT_CONTAINERS`.
+    pub max_containers: usize,
+    /// `TZ`: zone of schedules, and of containers.
+    pub timezone: Tz,
+    /// `LOG_LEVEL`.
+    pub log_level: LogLevel,
+    /// `CONTAINER_RUNTIME`: docker, podman or a path; none tries both.
+    pub runtime: Option<String>,
+    /// `PARLOR_PROVIDER`: `auto` or a provider's name.
+    pub provider: String,
+    /// `PARLOR_LISTEN`: TCP address of the local API.
+    pub listen: Option<SocketAddr>,
+    /// `PARLOR_TOKEN`: bearer token for TCP.
+    pub token: Option<SecretString>,
+    /// Keys of `.env` that providers may get.
+    pub secret_keys: Vec<String>,
+    /// `AGENT_RUNNER_SRC`: sources that NanoClaw v1 images compile.
+    pub agent_runner_src: Option<PathBuf>,
+    /// Folder with skills for every group; none uses those shipped with Parlor.
+    pub skills_dir: Option<PathBuf>,
+    /// Default limits of containers.
+    pub limits: Limits,
+    /// Default network for providers that need one.
+    pub network: Option<String>,
+    /// How long a graceful shutdown may take.
+    pub shutdown_grace: Duration,
+}
+
+/// Limits of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// For example `2g`.
+    pub memory: String,
+    /// For example `2`.
+    pub cpus: String,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Failures.
+    Error,
+    /// And what may become one.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And prompts in run logs.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// Its name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}

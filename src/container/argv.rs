@@ -1,0 +1,407 @@
+//! A run's command line: a pure function from the spec and what the engine can do.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::spec::{Mount, MountSource, Network, RunSpec};
+
+/// What one engine's command line differs in, here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dialect {
+    /// Podman copies what lies below into a tmpfs unless told not to.
+    pub podman: bool,
+    /// Leave out `--memory`: the engine cannot enforce it here.
+    pub no_memory: bool,
+    /// Leave out `--cpus`.
+    pub no_cpus: bool,
+    /// Leave out `--pids-limit`.
+    pub no_pids: bool,
+    /// SELinux is on: containers could not touch the mounted folders. Relabelling them (`:z`) would rewrite the labels of
+    /// the operator's own files, the whole home among them, so the separation by labels is switched off for these
+    /// containers instead; users, capabilities, namespaces and seccomp stay.
+    pub label_disable: bool,
+    /// Largest open-file and process limits the engine may give, where it may not raise its own.
+    pub ulimits: Option<Ulimits>,
+    /// How to keep what is mounted below a read-only folder from staying writable.
+    pub submounts: Submounts,
+    /// An OCI runtime other than the engine's default.
+    pub oci_runtime: Option<String>,
+}
+
+/// `ro` makes the mounted folder itself read-only, not other file systems that are mounted below it on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Submounts {
+    /// They are left out, in the words of podman and of docker's clients before 25.
+    #[default]
+    Hidden,
+    /// They are left out, in the words of docker's clients since 25.
+    Disabled,
+    /// They come along, as an engine without root must: the kernel refuses it to hide them. They are as writable as they
+    /// are for the engine's own user.
+    Shown,
+}
+
+/// Hard limits of the host's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ulimits {
+    /// Open files.
+    pub nofile: u64,
+    /// Processes of the user.
+    pub nproc: u64,
+}
+
+/// A spec that no command line can say.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ArgvError {
+    /// The engines' mount syntax has no way to say such a path.
+    #[error(
+        "cannot mount {path:?}: a path with a colon, a comma, a quote or a line break cannot be given to the container \
+         engine; rename it, or choose another home"
+    )]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// A mount needs absolute paths.
+    #[error("cannot mount {path:?}: the path must be absolute")]
+    Relative {
+        /// The path.
+        path: String,
+    },
+    /// The image would be read as an option.
+    #[error("{image:?} is not an image name: check CONTAINER_IMAGE and the group's image")]
+    Image {
+        /// What was given.
+        image: String,
+    },
+    /// A variable's name.
+    #[error("{key:?} is not a name for an environment variable: check the group's env")]
+    Env {
+        /// What was given.
+        key: String,
+    },
+}
+
+/// Everything after the engine's program: `run -i --rm …`.
+pub fn run(dialect: &Dialect, spec: &RunSpec) -> Result<Vec<OsString>, ArgvError> {
+    if spec.image.is_empty() || spec.image.starts_with('-') || spec.image.contains(char::is_whitespace) {
+        return Err(ArgvError::Image { image: spec.image.clone() });
+    }
+    let mut args = Args::default();
+    if let Some(runtime) = &dialect.oci_runtime
+        && dialect.podman
+    {
+        args.pair("--runtime", runtime);
+    }
+    args.words(&["run", "-i", "--rm", "--init", "--pull=never"]);
+    args.pair("--name", &spec.name);
+    for (key, value) in &spec.labels {
+        args.pair("--label", &format!("{key}={value}"));
+    }
+    args.pair("--log-driver", "none");
+    limits(&mut args, dialect, spec);
+    args.words(&["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]);
+    if dialect.label_disable {
+        args.pair("--security-opt", "label=disable");
+    }
+    if spec.user.keep_id {
+        args.pair("--userns", "keep-id");
+    }
+    args.pair("--user", &format!("{}:{}", spec.user.uid, spec.user.gid));
+    match &spec.network {
+        Network::None => args.pair("--network", "none"),
+        Network::Default => {}
+        Network::Named(name) => args.pair("--network", name),
+    }
+    for (key, value) in &spec.env {
+        if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+            return Err(ArgvError::Env { key: key.clone() });
+        }
+        args.pair("-e", &format!("{key}={value}"));
+    }
+    for mount in &spec.mounts {
+        args.words(&["--mount"]);
+        args.0.push(mount_value(dialect, mount)?);
+    }
+    args.words(&[&spec.image]);
+    Ok(args.0)
+}
+
+fn limits(args: &mut Args, dialect: &Dialect, spec: &RunSpec) {
+    if let Some(memory) = spec.memory.as_ref().filter(|_| !dialect.no_memory) {
+        args.pair("--memory", memory);
+    }
+    if let Some(cpus) = spec.cpus.as_ref().filter(|_| !dialect.no_cpus) {
+        args.pair("--cpus", cpus);
+    }
+    if let Some(pids) = spec.pids.filter(|_| !dialect.no_pids) {
+        args.pair("--pids-limit", &pids.to_string());
+    }
+    if let Some(Ulimits { nofile, nproc }) = dialect.ulimits {
+        args.pair("--ulimit", &format!("nofile={nofile}:{nofile}"));
+        args.pair("--ulimit", &format!("nproc={nproc}:{nproc}"));
+    }
+}
+
+fn mount_value(dialect: &Dialect, mount: &Mount) -> Result<OsString, ArgvError> {
+    let target = checked(Path::new(&mount.target))?;
+    let mut value = OsString::new();
+    match &mount.source {
+        MountSource::Host(path) => {
+            value.push("type=bind,src=");
+            value.push(checked(path)?);
+            value.push(",dst=");
+            value.push(target);
+            if !mount.writable {
+                value.push(match dialect.submounts {
+                    Submounts::Hidden => ",bind-nonrecursive=true",
+                    Submounts::Disabled => ",bind-recursive=disabled",
+                    Submounts::Shown => "",
+                });
+            }
+        }
+        MountSource::Null => {
+            value.push("type=bind,src=/dev/null,dst=");
+            value.push(target);
+        }
+        MountSource::Tmpfs => {
+            value.push("type=tmpfs,dst=");
+            value.push(target);
+            value.push(if mount.writable { ",tmpfs-mode=1777" } else { ",tmpfs-size=65536,tmpfs-mode=0555" });
+            if dialect.podman {
+                // Otherwise what the tmpfs is to hide would be copied into it.
+                value.push(",notmpcopyup");
+            }
+        }
+    }
+    if !mount.writable {
+        value.push(if dialect.podman { ",ro=true" } else { ",readonly" });
+    }
+    Ok(value)
+}
+
+fn checked(path: &Path) -> Result<&Path, ArgvError> {
+    let shown = || path.to_string_lossy().into_owned();
+    if path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b':' | b',' | b'"' | b'\n' | b'\r' | 0)) {
+        return Err(ArgvError::Path { path: shown() });
+    }
+    if !path.is_absolute() {
+        return Err(ArgvError::Relative { path: shown() });
+    }
+    Ok(path)
+}
+
+#[derive(Default)]
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn words(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(OsString::from));
+    }
+    fn pair(&mut self, flag: &str, value: &str) {
+        self.words(&[flag, value]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::spec::User;
+    use super::*;
+
+    fn spec() -> RunSpec {
+        let mount = |source, target: &str, writable| Mount { source, target: target.into(), writable };
+        let host = |path: &str| MountSource::Host(PathBuf::from(path));
+        RunSpec {
+            name: "parlor-main-01j".into(),
+            image: "parlor-agent:lite-0123456789abcdef".into(),
+            labels: [
+                ("parlor.instance", "i1"),
+                ("parlor.kind", "run"),
+                ("parlor.group", "main"),
+                ("parlor.run", "01J"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+            env: [("TZ", "Europe/Berlin"), ("HOME", "/home/node")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            mounts: vec![
+                mount(host("/srv/parlor/groups/main"), "/workspace/group", true),
+                mount(host("/srv/parlor"), "/workspace/project", false),
+                mount(MountSource::Null, "/workspace/project/.env", false),
+                mount(MountSource::Tmpfs, "/workspace/project/data", false),
+            ],
+            user: User { uid: 1000, gid: 1000, keep_id: false },
+            network: Network::None,
+            memory: Some("2g".into()),
+            cpus: Some("2".into()),
+            pids: Some(512),
+        }
+    }
+
+    /// One option per line.
+    fn shown(dialect: &Dialect, spec: &RunSpec) -> String {
+        let words = run(dialect, spec).unwrap();
+        let mut text = String::new();
+        for (index, word) in words.iter().enumerate() {
+            let word = word.to_string_lossy();
+            let fresh = word.starts_with('-') || word == "run" || index + 1 == words.len();
+            text += if fresh { "\n" } else { " " };
+            text += &word;
+        }
+        text.trim().to_owned()
+    }
+
+    #[test]
+    fn docker() {
+        let dialect = Dialect { submounts: Submounts::Disabled, ..Dialect::default() };
+        insta::assert_snapshot!(shown(&dialect, &spec()), @r"
+        run
+        -i
+        --rm
+        --init
+        --pull=never
+        --name parlor-main-01j
+        --label parlor.group=main
+        --label parlor.instance=i1
+        --label parlor.kind=run
+        --label parlor.run=01J
+        --log-driver none
+        --memory 2g
+        --cpus 2
+        --pids-limit 512
+        --cap-drop ALL
+        --security-opt no-new-privileges
+        --user 1000:1000
+        --network none
+        -e HOME=/home/node
+        -e TZ=Europe/Berlin
+        --mount type=bind,src=/srv/parlor/groups/main,dst=/workspace/group
+        --mount type=bind,src=/srv/parlor,dst=/workspace/project,bind-recursive=disabled,readonly
+        --mount type=bind,src=/dev/null,dst=/workspace/project/.env,readonly
+        --mount type=tmpfs,dst=/workspace/project/data,tmpfs-size=65536,tmpfs-mode=0555,readonly
+        parlor-agent:lite-0123456789abcdef
+        ");
+    }
+
+    #[test]
+    fn podman_rootful_that_may_not_raise_limits() {
+        let dialect = Dialect {
+            podman: true,
+            ulimits: Some(Ulimits { nofile: 20000, nproc: 4096 }),
+            oci_runtime: Some("/usr/sbin/runc".into()),
+            ..Dialect::default()
+        };
+        insta::assert_snapshot!(shown(&dialect, &spec()), @r"
+        --runtime /usr/sbin/runc
+        run
+        -i
+        --rm
+        --init
+        --pull=never
+        --name parlor-main-01j
+        --label parlor.group=main
+        --label parlor.instance=i1
+        --label parlor.kind=run
+        --label parlor.run=01J
+        --log-driver none
+        --memory 2g
+        --cpus 2
+        --pids-limit 512
+        --ulimit nofile=20000:20000
+        --ulimit nproc=4096:4096
+        --cap-drop ALL
+        --security-opt no-new-privileges
+        --user 1000:1000
+        --network none
+        -e HOME=/home/node
+        -e TZ=Europe/Berlin
+        --mount type=bind,src=/srv/parlor/groups/main,dst=/workspace/group
+        --mount type=bind,src=/srv/parlor,dst=/workspace/project,bind-nonrecursive=true,ro=true
+        --mount type=bind,src=/dev/null,dst=/workspace/project/.env,ro=true
+        --mount type=tmpfs,dst=/workspace/project/data,tmpfs-size=65536,tmpfs-mode=0555,notmpcopyup,ro=true
+        parlor-agent:lite-0123456789abcdef
+        ");
+    }
+
+    #[test]
+    fn podman_rootless_on_old_control_groups_with_selinux() {
+        let dialect = Dialect {
+            podman: true,
+            no_memory: true,
+            no_cpus: true,
+            no_pids: true,
+            label_disable: true,
+            submounts: Submounts::Shown,
+            ..Dialect::default()
+        };
+        let mut spec = RunSpec {
+            user: User { uid: 1234, gid: 100, keep_id: true },
+            network: Network::Named("lan".into()),
+            ..spec()
+        };
+        spec.mounts.drain(2..);
+        insta::assert_snapshot!(shown(&dialect, &spec), @r"
+        run
+        -i
+        --rm
+        --init
+        --pull=never
+        --name parlor-main-01j
+        --label parlor.group=main
+        --label parlor.instance=i1
+        --label parlor.kind=run
+        --label parlor.run=01J
+        --log-driver none
+        --cap-drop ALL
+        --security-opt no-new-privileges
+        --security-opt label=disable
+        --userns keep-id
+        --user 1234:100
+        --network lan
+        -e HOME=/home/node
+        -e TZ=Europe/Berlin
+        --mount type=bind,src=/srv/parlor/groups/main,dst=/workspace/group
+        --mount type=bind,src=/srv/parlor,dst=/workspace/project,ro=true
+        parlor-agent:lite-0123456789abcdef
+        ");
+    }
+
+    #[test]
+    fn no_limits_and_the_default_network_add_nothing() {
+        let spec = RunSpec { memory: None, cpus: None, pids: None, network: Network::Default, ..spec() };
+        let text = shown(&Dialect::default(), &spec);
+        for flag in ["--memory", "--cpus", "--pids-limit", "--network", "--ulimit", "--runtime"] {
+            assert!(!text.contains(flag), "{flag} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_the_mount_syntax_cannot_say_is_refused() {
+        for path in ["/srv/a:b", "/srv/a,readonly=false", "/srv/\"a", "/srv/a\nb"] {
+            let mut spec = spec();
+            spec.mounts[0].source = MountSource::Host(path.into());
+            assert_eq!(run(&Dialect::default(), &spec), Err(ArgvError::Path { path: path.into() }));
+            let mut spec = self::spec();
+            spec.mounts[0].target = path.into();
+            assert_eq!(run(&Dialect::default(), &spec), Err(ArgvError::Path { path: path.into() }));
+        }
+        let mut spec = spec();
+        spec.mounts[0].source = MountSource::Host("groups/main".into());
+        assert_eq!(run(&Dialect::default(), &spec), Err(ArgvError::Relative { path: "groups/main".into() }));
+    }
+
+    #[test]
+    fn what_would_be_read_as_an_option_is_refused() {
+        for image in ["", "--privileged", "a b"] {
+            let spec = RunSpec { image: image.into(), ..spec() };
+            assert_eq!(run(&Dialect::default(), &spec), Err(ArgvError::Image { image: image.into() }));
+        }
+        for key in ["", "A=B"] {
+            let spec = RunSpec { env: [(key.to_owned(), String::new())].into(), ..spec() };
+            assert_eq!(run(&Dialect::default(), &spec), Err(ArgvError::Env { key: key.into() }));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Calls of an engine's command line: each in a process group of its own, each with a time limit.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use super::engine::EngineError;
+
+/// What is kept of a call's stdout and stderr, each.
+const OUTPUT_LIMIT: u64 = 8 * 1024 * 1024;
+/// How long a process that outlives its call may hold the pipes.
+const PIPE_GRACE: Duration = Duration::from_secs(2);
+
+/// An engine's program, and what to tell people when it is not there.
+#[derive(Debug, Clone)]
+pub struct Cli {
+    /// `docker` or `podman`, for people.
+    pub name: &'static str,
+    /// The program, and arguments that come before the engine's own.
+    pub program: Vec<OsString>,
+    /// How to get it.
+    pub install_hint: &'static str,
+    /// How to start it.
+    pub start_hint: &'static str,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit code; none after a signal.
+    pub code: Option<i32>,
+    /// Its stdout, trimmed.
+    pub stdout: String,
+    /// Its stderr, trimmed.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Whether it ended with code 0.
+    pub fn ok(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl Cli {
+    /// The engine's program with arguments, in a process group of its own.
+    pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut words = self.program.iter();
+        let mut command = Command::new(words.next().map_or(OsStr::new(self.name), OsString::as_os_str));
+        command.args(words).args(args).process_group(0).kill_on_drop(true);
+        command
+    }
+
+    /// The program, for people.
+    pub fn shown(&self) -> String {
+        self.program.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Calls the engine without input.
+    pub async fn call<S: AsRef<OsStr>>(&self, args: &[S], limit: Duration) -> Result<Output, EngineError> {
+        self.call_with(args, Stdio::null(), limit).await
+    }
+
+    /// Calls the engine with something to read from.
+    pub async fn call_with<S: AsRef<OsStr>>(
+        &self,
+        args: &[S],
+        stdin: Stdio,
+        limit: Duration,
+    ) -> Result<Output, EngineError> {
+        let action = args.first().map_or_else(String::new, |arg| arg.as_ref().to_string_lossy().into_owned());
+        let mut command = self.command(args);
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| self.spawn_error(&action, &e))?;
+        let mut group = GroupGuard::new(&child);
+        let stdout = read(child.stdout.take());
+        let stderr = read(child.stderr.take());
+        let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
+            return Err(EngineError::Timeout { engine: self.name.to_owned(), action, after: limit });
+        };
+        group.disarm();
+        let status = status.map_err(|e| self.failed(&action, e.to_string()))?;
+        let (stdout, stderr) = tokio::join!(finish(stdout), finish(stderr));
+        Ok(Output { code: status.code(), stdout, stderr })
+    }
+
+    /// An error for a program that could not be started.
+    pub fn spawn_error(&self, action: &str, error: &std::io::Error) -> EngineError {
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => EngineError::Missing {
+                engine: self.name.to_owned(),
+                program: self.shown(),
+                hint: self.install_hint.to_owned(),
+            },
+            _ => self.failed(action, format!("{} cannot be started: {error}", self.shown())),
+        }
+    }
+
+    /// An error for a call that ended badly.
+    pub fn call_error(&self, action: &str, output: &Output) -> EngineError {
+        let reason = first_lines(&output.stderr)
+            .unwrap_or_else(|| output.code.map_or("killed by a signal".to_owned(), |code| format!("exit code {code}")));
+        let text = output.stderr.to_lowercase();
+        let gone = ["cannot connect to", "daemon running", "error during connect", "connection refused"];
+        if text.contains("permission denied") && text.contains(".sock") {
+            let hint = "add yourself to its group: `sudo usermod -aG docker $USER`, then log in again";
+            return self.unreachable(reason, hint);
+        }
+        if gone.iter().any(|phrase| text.contains(phrase)) {
+            return self.unreachable(reason, self.start_hint);
+        }
+        self.failed(action, reason)
+    }
+
+    /// The engine does not answer.
+    pub fn unreachable(&self, reason: String, hint: &str) -> EngineError {
+        EngineError::Unreachable { engine: self.name.to_owned(), reason, hint: hint.to_owned() }
+    }
+
+    /// The engine refused.
+    pub fn failed(&self, action: &str, reason: String) -> EngineError {
+        EngineError::Failed { engine: self.name.to_owned(), action: action.to_owned(), reason }
+    }
+}
+
+/// The first lines of what an engine complains, on one line.
+fn first_lines(text: &str) -> Option<String> {
+    let short: String =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect::<Vec<_>>().join("; ");
+    (!short.is_empty()).then(|| short.chars().take(600).collect())
+}
+
+fn read(pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> JoinHandle<Vec<u8>> {
+    tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        if let Some(pipe) = pipe {
+            // What came before an error still counts.
+            let _ = pipe.take(OUTPUT_LIMIT).read_to_end(&mut bytes).await;
+        }
+        bytes
+    })
+}
+
+async fn finish(mut reader: JoinHandle<Vec<u8>>) -> String {
+    let bytes = if let Ok(Ok(bytes)) = tokio::time::timeout(PIPE_GRACE, &mut reader).await {
+        bytes
+    } else {
+        reader.abort();
+        Vec::new()
+    };
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+/// Ends a child's whole process group when dropped.
+#[derive(Debug)]
+pub struct GroupGuard(Option<Pid>);
+
+impl GroupGuard {
+    /// Guards a child that leads its group.
+    pub fn new(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+    /// Lets the group be: its leader was waited for, so its id may soon be another's.
+    pub fn disarm(&mut self) {
+        self.0 = None;
+    }
+    /// Ends the group now.
+    pub fn kill(&mut self) {
+        if let Some(group) = self.0.take() {
+            // Gone already is what was wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn shell(program: &[&str]) -> Cli {
+        let program = program.iter().map(OsString::from).collect();
+        Cli { name: "sh", program, install_hint: "get it", start_hint: "start it" }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_hangs_ends_with_all_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
+        let before = Instant::now();
+        let error = shell(&["sh"]).call(&["-c", &script], Duration::from_millis(500)).await.unwrap_err();
+        assert!(matches!(error, EngineError::Timeout { .. }), "{error}");
+        assert!(before.elapsed() < Duration::from_secs(5));
+        let pid: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        for _ in 0..50 {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("process {pid} outlived its call");
+    }
+
+    #[tokio::test]
+    async fn a_process_left_behind_with_the_pipes_does_not_hold_a_call() {
+        let before = Instant::now();
+        let output = shell(&["sh"]).call(&["-c", "sleep 30 & exit 0"], Duration::from_secs(20)).await.unwrap();
+        assert!(output.ok());
+        assert!(before.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_or_refused_is_told_apart() {
+        let missing = shell(&["/nonexistent/engine"]).call(&["ps"], Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(missing.to_string(), "sh is not installed (/nonexistent/engine): get it");
+        let cli = shell(&["sh"]);
+        let said = |stderr: &str| {
+            cli.call_error("ps", &Output { code: Some(1), stdout: String::new(), stderr: stderr.to_owned() })
+        };
+        let down =
+            said("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?");
+        assert!(matches!(&down, EngineError::Unreachable { hint, .. } if hint == "start it"), "{down}");
+        let denied = said(
+            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+        );
+        assert!(matches!(&denied, EngineError::Unreachable { hint, .. } if hint.contains("usermod")), "{denied}");
+        assert_eq!(said("no space left").to_string(), "sh ps: no space left");
+        assert_eq!(said("").to_string(), "sh ps: exit code 1");
+    }
+}

@@ -1,0 +1,308 @@
+//! Engines with a command line: docker, podman, and what answers like them.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::process::Child;
+
+use super::argv::{self, Dialect};
+use super::cli::{Cli, GroupGuard, Output};
+use super::engine::{Attached, Capabilities, Client, ContainerEngine, EngineError, Exit};
+use super::spec::RunSpec;
+use super::{docker, podman};
+
+const CALL: Duration = Duration::from_secs(15);
+const REMOVE: Duration = Duration::from_secs(30);
+const IMPORT: Duration = Duration::from_secs(180);
+/// What a stop may take beyond its grace.
+const STOP_EXTRA: Duration = Duration::from_secs(10);
+
+/// Which of the two command lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// Docker's.
+    Docker,
+    /// Podman's.
+    Podman,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// For people and for the user rule.
+    pub caps: Capabilities,
+    /// For the command line.
+    pub dialect: Dialect,
+}
+
+/// What may be told to an engine beyond its program.
+#[derive(Debug, Clone, Default)]
+pub struct CliOptions {
+    /// An OCI runtime for podman, instead of the one that a probe chooses.
+    pub oci_runtime: Option<String>,
+    /// A folder, writable by the host alone, that keeps what a slow probe found until the engine or the machine changes.
+    pub cache: Option<PathBuf>,
+}
+
+/// An engine behind its command line.
+pub struct CliEngine {
+    cli: Cli,
+    flavor: Flavor,
+    options: CliOptions,
+    facts: RwLock<Facts>,
+}
+
+impl fmt::Debug for CliEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CliEngine")
+            .field("program", &self.cli.program)
+            .field("flavor", &self.flavor)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CliEngine {
+    /// An engine by its program: a name, a path, or a path with leading arguments (such as `sudo -u someone podman`).
+    /// Nothing is started before the first call; [`probe`](ContainerEngine::probe) must come before the first run.
+    pub fn new(flavor: Flavor, program: Vec<OsString>, options: CliOptions) -> Self {
+        let (cli, podman) = match flavor {
+            Flavor::Docker => (docker::cli(program), false),
+            Flavor::Podman => (podman::cli(program), true),
+        };
+        let caps = Capabilities { version: String::new(), rootless: false, keep_id: false, unsupported: Vec::new() };
+        let facts = Facts { caps, dialect: Dialect { podman, ..Dialect::default() } };
+        Self { cli, flavor, options, facts: RwLock::new(facts) }
+    }
+
+    /// Which command line it speaks.
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
+    /// Removes an image; one that is not there is success. An image in use stays, with an error.
+    pub async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        if !self.image_exists(image).await? {
+            return Ok(());
+        }
+        self.demand("image rm", &["image", "rm", image]).await.map(drop)
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Calls and demands success, or an error that says the container is not there.
+    async fn call_on(&self, action: &str, args: &[OsString], limit: Duration) -> Result<(), EngineError> {
+        let output = self.cli.call(args, limit).await?;
+        if output.ok() || only_absent(&output.stderr) {
+            return Ok(());
+        }
+        Err(self.cli.call_error(action, &output))
+    }
+
+    async fn demand(&self, action: &str, args: &[&str]) -> Result<Output, EngineError> {
+        let output = self.cli.call(args, CALL).await?;
+        if output.ok() { Ok(output) } else { Err(self.cli.call_error(action, &output)) }
+    }
+
+    fn argv(&self, spec: &RunSpec) -> Result<Vec<OsString>, EngineError> {
+        argv::run(&self.facts().dialect, spec).map_err(|e| self.cli.failed("run", e.to_string()))
+    }
+}
+
+#[async_trait]
+impl ContainerEngine for CliEngine {
+    fn name(&self) -> &str {
+        self.cli.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.facts().caps
+    }
+
+    async fn probe(&self) -> Result<Capabilities, EngineError> {
+        let facts = match self.flavor {
+            Flavor::Docker => docker::probe(&self.cli).await?,
+            Flavor::Podman => podman::probe(&self.cli, &self.options).await?,
+        };
+        let caps = facts.caps.clone();
+        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = facts;
+        Ok(caps)
+    }
+
+    async fn start(&self, spec: &RunSpec) -> Result<Attached, EngineError> {
+        let mut command = self.cli.command(&self.argv(spec)?);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| self.cli.spawn_error("run", &e))?;
+        let group = GroupGuard::new(&child);
+        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(stdin), Some(stdout), Some(stderr)) => Ok(Attached {
+                stdin: Box::new(stdin),
+                stdout: Box::new(stdout),
+                stderr: Box::new(stderr),
+                client: Box::new(CliClient { child, group }),
+            }),
+            _ => Err(self.cli.failed("run", "its streams are not there".to_owned())),
+        }
+    }
+
+    fn describe(&self, spec: &RunSpec) -> Vec<String> {
+        let shown = |word: &OsString| word.to_string_lossy().into_owned();
+        let args = argv::run(&self.facts().dialect, spec).unwrap_or_default();
+        self.cli.program.iter().chain(&args).map(shown).collect()
+    }
+
+    fn refusal(&self, code: i32, stderr: &str) -> EngineError {
+        let output = Output { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() };
+        self.cli.call_error("run", &output)
+    }
+
+    async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
+        // Engines count whole seconds; zero would skip the asking.
+        let seconds = grace.as_millis().div_ceil(1000).max(1).to_string();
+        let args = ["stop", "-t", &seconds, name].map(OsString::from);
+        self.call_on("stop", &args, grace + STOP_EXTRA).await
+    }
+
+    async fn kill(&self, name: &str) -> Result<(), EngineError> {
+        // `kill` leaves the container to `--rm`, which needs a client or a healthy daemon; `rm -f` ends it and proves it.
+        self.remove(&[name.to_owned()]).await
+    }
+
+    async fn exists(&self, name: &str) -> Result<bool, EngineError> {
+        match self.flavor {
+            // `ps` answers from a snapshot; `inspect` waits for a container that is stuck.
+            Flavor::Docker => {
+                let filter = format!("name=^/{name}$");
+                let args = ["ps", "-a", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
+                Ok(names(&self.demand("ps", &args).await?.stdout).iter().any(|found| found == name))
+            }
+            Flavor::Podman => {
+                let output = self.cli.call(&["container", "exists", name], CALL).await?;
+                match output.code {
+                    Some(0) => Ok(true),
+                    Some(1) => Ok(false),
+                    _ => Err(self.cli.call_error("container exists", &output)),
+                }
+            }
+        }
+    }
+
+    async fn list(&self, label: &str, value: &str) -> Result<Vec<String>, EngineError> {
+        let filter = format!("label={label}={value}");
+        let args = ["ps", "-a", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
+        Ok(names(&self.demand("ps", &args).await?.stdout))
+    }
+
+    async fn remove(&self, names: &[String]) -> Result<(), EngineError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut args: Vec<OsString> = match self.flavor {
+            Flavor::Docker => vec!["rm".into(), "-f".into()],
+            // Without `-t 0` podman asks each container first and waits for ten seconds; before 4 it has no such option.
+            Flavor::Podman if podman::is_before_4(&self.capabilities().version) => {
+                let kill: Vec<OsString> = ["kill".into()].into_iter().chain(names.iter().map(OsString::from)).collect();
+                // What it could not end, the removal ends or complains of.
+                let _ = self.cli.call(&kill, REMOVE).await?;
+                ["rm", "-f", "--ignore"].map(OsString::from).to_vec()
+            }
+            Flavor::Podman => ["rm", "-f", "--ignore", "-t", "0"].map(OsString::from).to_vec(),
+        };
+        args.extend(names.iter().map(OsString::from));
+        self.call_on("rm", &args, REMOVE).await
+    }
+
+    async fn image_exists(&self, image: &str) -> Result<bool, EngineError> {
+        let args = ["image", "inspect", "--format", "{{.Id}}", image];
+        let output = self.cli.call(&args, CALL).await?;
+        let text = output.stderr.to_lowercase();
+        let absent = ["no such image", "image not known", "failed to find image"];
+        match output.code {
+            Some(0) => Ok(true),
+            _ if absent.iter().any(|phrase| text.contains(phrase)) => Ok(false),
+            _ => Err(self.cli.call_error("image inspect", &output)),
+        }
+    }
+
+    async fn import_image(
+        &self,
+        tar: &Path,
+        image: &str,
+        entrypoint: &[&str],
+        workdir: &str,
+    ) -> Result<(), EngineError> {
+        let file = std::fs::File::open(tar)
+            .map_err(|e| self.cli.failed("import", format!("{} cannot be read: {e}", tar.display())))?;
+        let entrypoint = format!("ENTRYPOINT {}", serde_json::json!(entrypoint));
+        let workdir = format!("WORKDIR {workdir}");
+        // Through stdin, so that an engine of another user needs no access to the file.
+        let args = ["import", "--change", &entrypoint, "--change", &workdir, "-", image];
+        let output = self.cli.call_with(&args, Stdio::from(file), IMPORT).await?;
+        if output.ok() { Ok(()) } else { Err(self.cli.call_error("import", &output)) }
+    }
+}
+
+/// Names from `ps`, one per line; docker adds the names of links after a comma.
+fn names(stdout: &str) -> Vec<String> {
+    stdout
+        .lines()
+        .filter_map(|line| line.split(',').find(|name| !name.contains('/')))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// Whether every complaint says that a container is not there, or already on its way out.
+fn only_absent(stderr: &str) -> bool {
+    let phrases = ["no such container", "no container with", "is already in progress", "is not running"];
+    let mut lines = stderr.lines().map(str::to_lowercase).filter(|line| !line.trim().is_empty()).peekable();
+    lines.peek().is_some() && lines.all(|line| phrases.iter().any(|phrase| line.contains(phrase)))
+}
+
+/// The client process of one run.
+struct CliClient {
+    child: Child,
+    group: GroupGuard,
+}
+
+#[async_trait]
+impl Client for CliClient {
+    async fn wait(&mut self) -> std::io::Result<Exit> {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.child.wait().await?;
+        self.group.disarm();
+        Ok(match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+        })
+    }
+
+    fn abandon(&mut self) {
+        self.group.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_containers_are_told_from_other_complaints() {
+        assert!(only_absent("Error response from daemon: No such container: a\nError: No such container: b"));
+        assert!(only_absent("Error: no container with name or ID \"a\" found: no such container"));
+        assert!(only_absent("Error response from daemon: removal of container a is already in progress"));
+        assert!(!only_absent("Error response from daemon: No such container: a\nError: device busy"));
+        assert!(!only_absent(""));
+    }
+
+    #[test]
+    fn names_are_split_from_links() {
+        assert_eq!(names("a\nother/alias,b\n\n"), ["a", "b"]);
+    }
+}

@@ -1,0 +1,140 @@
+//! Docker: what its probe asks, and what to tell people.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::argv::{Dialect, Submounts};
+use super::cli::Cli;
+use super::cli_engine::Facts;
+use super::engine::{Capabilities, EngineError, Unsupported};
+use super::host;
+
+const PROBE: Duration = Duration::from_secs(10);
+
+pub(super) fn cli(program: Vec<OsString>) -> Cli {
+    Cli {
+        name: "docker",
+        program,
+        install_hint: "install it with `apt install docker.io` (Debian, Ubuntu) or see https://docs.docker.com/engine/install/",
+        start_hint: "start it with `systemctl start docker`, or `dockerd` where there is no systemd",
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    #[serde(rename = "Client", default)]
+    client: Option<Server>,
+    #[serde(rename = "Server")]
+    server: Option<Server>,
+}
+
+#[derive(Deserialize)]
+struct Server {
+    #[serde(rename = "Version", default)]
+    version: String,
+    #[serde(rename = "Components", default)]
+    components: Option<Vec<Component>>,
+}
+
+#[derive(Deserialize)]
+struct Component {
+    #[serde(rename = "Name", default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    #[serde(rename = "MemoryLimit", default)]
+    memory: bool,
+    #[serde(rename = "CpuCfsQuota", default)]
+    cpus: bool,
+    #[serde(rename = "PidsLimit", default)]
+    pids: bool,
+    #[serde(rename = "CgroupDriver", default)]
+    driver: String,
+}
+
+/// Asks the daemon. `version` is the fastest question that it answers; `info` counts containers and runs plugins, so
+/// only a rootless daemon, whose limits the kernel's files do not tell, is asked for it.
+pub(super) async fn probe(cli: &Cli) -> Result<Facts, EngineError> {
+    let output = cli.call(&["version", "--format", "{{json .}}"], PROBE).await?;
+    if !output.ok() {
+        return Err(cli.call_error("version", &output));
+    }
+    let parsed: Version = serde_json::from_str(&output.stdout)
+        .map_err(|e| cli.failed("version", format!("its answer cannot be read: {e}")))?;
+    let Some(server) = parsed.server else {
+        return Err(cli.failed("version", "it names no server: is the program podman's docker shim?".to_owned()));
+    };
+    let rootless = server.components.iter().flatten().any(|component| component.name == "rootlesskit");
+    let unsupported = if rootless {
+        let output = cli.call(&["info", "--format", "{{json .}}"], PROBE).await?;
+        let info: Info = serde_json::from_str(&output.stdout)
+            .map_err(|e| cli.failed("info", format!("its answer cannot be read: {e}")))?;
+        rootless_gaps(&info)
+    } else {
+        host::controllers()
+            .map(|have| host::unsupported(&have, "the kernel's control group for it is switched off"))
+            .unwrap_or_default()
+    };
+    let caps = Capabilities { version: server.version, rootless, keep_id: false, unsupported };
+    let client = parsed.client.map(|client| client.version).unwrap_or_default();
+    Ok(Facts { dialect: dialect(&caps, &client), caps })
+}
+
+fn dialect(caps: &Capabilities, client: &str) -> Dialect {
+    let submounts = match (caps.rootless, major(client)) {
+        (true, _) => Submounts::Shown,
+        (false, 0..25) => Submounts::Hidden,
+        (false, _) => Submounts::Disabled,
+    };
+    Dialect {
+        no_memory: host::lacks(caps, "memory"),
+        no_cpus: host::lacks(caps, "cpus"),
+        no_pids: host::lacks(caps, "pids"),
+        label_disable: host::selinux_enforcing(),
+        submounts,
+        ..Dialect::default()
+    }
+}
+
+/// The first number of a version; 0 for what is none.
+fn major(version: &str) -> u32 {
+    version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+}
+
+fn rootless_gaps(info: &Info) -> Vec<Unsupported> {
+    let none = info.driver == "none";
+    let why = "rootless docker needs control groups v2 that are delegated to its user";
+    [("memory", info.memory), ("cpus", info.cpus), ("pids", info.pids)]
+        .into_iter()
+        .filter(|(_, works)| none || !works)
+        .map(|(what, _)| Unsupported { what, why: why.to_owned() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_only_folders_bring_nothing_writable_along() {
+        let caps = |rootless| Capabilities { version: "20".into(), rootless, keep_id: false, unsupported: vec![] };
+        assert_eq!(dialect(&caps(false), "20.10.24+dfsg1").submounts, Submounts::Hidden);
+        assert_eq!(dialect(&caps(false), "28.2.2").submounts, Submounts::Disabled);
+        assert_eq!(dialect(&caps(true), "28.2.2").submounts, Submounts::Shown);
+    }
+
+    #[test]
+    fn a_rootless_daemon_without_cgroups_enforces_nothing() {
+        let info: Info =
+            serde_json::from_str(r#"{"MemoryLimit":true,"CpuCfsQuota":true,"PidsLimit":true,"CgroupDriver":"none"}"#)
+                .unwrap();
+        assert_eq!(rootless_gaps(&info).len(), 3);
+        let info: Info =
+            serde_json::from_str(r#"{"MemoryLimit":true,"PidsLimit":true,"CgroupDriver":"systemd"}"#).unwrap();
+        assert_eq!(rootless_gaps(&info).iter().map(|gap| gap.what).collect::<Vec<_>>(), ["cpus"]);
+    }
+}

@@ -1,0 +1,320 @@
+//! Parlor's own image `lite`: made on this machine from the runner inside `parlor` and a few files of the system, without
+//! a registry, and named after its content, so that it is made once and never mistaken for another.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use super::engine::{ContainerEngine, EngineError};
+use super::rootfs;
+
+/// The agent runner: static, for this machine, built with `parlor`.
+pub const RUNNER: &[u8] = include_bytes!(env!("PARLOR_RUNNER_BIN"));
+/// Changes with the runner's bytes.
+const RUNNER_ID: &str = env!("PARLOR_RUNNER_ID");
+/// Changes with the layout of the tree.
+const LAYOUT: u32 = 1;
+/// The image's name before its content's hash.
+pub const NAME: &str = "parlor-agent:lite-";
+
+/// Why there is no image.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// A file of the system that the image needs.
+    #[error("the agent image needs {what}, but {path}: {reason}; {hint}", path = path.display())]
+    Input {
+        /// What it is.
+        what: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The engine did not take it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl ImageError {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// What the image is made of.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The agent runner's bytes, and what tells them apart quickly.
+    pub runner: Cow<'static, [u8]>,
+    /// A static busybox.
+    pub busybox: PathBuf,
+    /// The tree of time zones.
+    pub zoneinfo: PathBuf,
+    /// The bundle of certificate authorities.
+    pub ca_certificates: PathBuf,
+}
+
+impl Inputs {
+    pub(super) const BUSYBOX_HINT: &'static str =
+        "install it with `apt install busybox-static` (Debian, Ubuntu) or `dnf install busybox` (Fedora)";
+    const ZONES_HINT: &'static str = "install it with `apt install tzdata` or `dnf install tzdata`";
+    const CERTIFICATES_HINT: &'static str =
+        "install them with `apt install ca-certificates` or `dnf install ca-certificates`";
+
+    /// What this machine has, at the usual places.
+    pub fn system() -> Self {
+        let first = |paths: &[&str]| {
+            let found = paths.iter().find(|path| Path::new(path).exists());
+            PathBuf::from(found.or(paths.first()).copied().unwrap_or_default())
+        };
+        Self {
+            runner: Cow::Borrowed(RUNNER),
+            busybox: first(&["/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/usr/sbin/busybox"]),
+            zoneinfo: first(&["/usr/share/zoneinfo", "/usr/lib/zoneinfo"]),
+            ca_certificates: first(&[
+                "/etc/ssl/certs/ca-certificates.crt",
+                "/etc/pki/tls/certs/ca-bundle.crt",
+                "/etc/ssl/cert.pem",
+            ]),
+        }
+    }
+
+    /// Whether everything is there and fits; reads a few headers only.
+    pub fn check(&self) -> Result<(), ImageError> {
+        let missing = |what, path: &Path, reason: String, hint| {
+            Err(ImageError::Input { what, path: path.to_owned(), reason, hint })
+        };
+        match fs::read(&self.busybox) {
+            Err(error) => return missing("busybox", &self.busybox, error.to_string(), Self::BUSYBOX_HINT),
+            Ok(bytes) if rootfs::is_static(&bytes) != Some(true) => {
+                let reason = "it is not a static program, and the image has no libraries".to_owned();
+                return missing("busybox", &self.busybox, reason, Self::BUSYBOX_HINT);
+            }
+            Ok(_) => {}
+        }
+        if let Err(error) = fs::metadata(self.zoneinfo.join("Etc/UTC")) {
+            return missing("the time zones", &self.zoneinfo, error.to_string(), Self::ZONES_HINT);
+        }
+        if let Err(error) = File::open(&self.ca_certificates) {
+            let path = &self.ca_certificates;
+            return missing("certificates", path, error.to_string(), Self::CERTIFICATES_HINT);
+        }
+        Ok(())
+    }
+
+    /// Tells cheaply whether the inputs are those of last time: by size and time of change, not by content. A package's
+    /// new zones change their folder.
+    fn fingerprint(&self) -> String {
+        let runner = if matches!(self.runner, Cow::Borrowed(bytes) if bytes.as_ptr() == RUNNER.as_ptr()) {
+            RUNNER_ID.to_owned()
+        } else {
+            use sha2::{Digest, Sha256};
+            format!("{:?}", Sha256::digest(&self.runner))
+        };
+        let mut text = format!("{LAYOUT};{runner}");
+        let mut zones: Vec<PathBuf> = fs::read_dir(&self.zoneinfo)
+            .map(|entries| {
+                entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+            })
+            .unwrap_or_default();
+        zones.sort();
+        let own = [&self.busybox, &self.ca_certificates, &self.zoneinfo];
+        for path in own.into_iter().chain(&zones) {
+            let state = fs::metadata(path)
+                .map(|meta| (meta.size(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+                .unwrap_or_default();
+            // Writing to a string cannot fail.
+            let _ = write!(text, ";{}={state:?}", path.display());
+        }
+        text
+    }
+}
+
+/// A step of making the image, for a progress display.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// From 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// What is being done.
+    pub label: &'static str,
+}
+
+/// Hears of each step before it is done.
+pub type Progress<'a> = &'a (dyn Fn(Step) + Send + Sync);
+
+/// A progress display that shows nothing.
+pub fn silent(_: Step) {}
+
+/// How the image is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its reference; none when it was never made from these inputs.
+    pub image: Option<String>,
+    /// Whether the engine has it.
+    pub present: bool,
+}
+
+/// Parlor's own image. Clones share one build.
+#[derive(Debug, Clone)]
+pub struct Image {
+    inputs: Arc<Inputs>,
+    data: PathBuf,
+    building: Arc<Mutex<()>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Known {
+    fingerprint: String,
+    image: String,
+}
+
+const STEPS: [&str; 4] =
+    ["Checking what the image is made of", "Packing the files", "Giving the image to the engine", "Checking the image"];
+
+impl Image {
+    /// The image made of these inputs; `data` is the installation's data folder, which keeps the image's name and, during
+    /// a build, its tar file.
+    pub fn new(inputs: Inputs, data: PathBuf) -> Self {
+        Self { inputs: Arc::new(inputs), data, building: Arc::new(Mutex::new(())) }
+    }
+
+    /// The image's reference, after making it where the engine does not have it. Callers at the same time, in this process
+    /// or another of the same installation, share one build.
+    pub async fn ensure(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
+        if let Some(image) = self.known()
+            && engine.image_exists(&image).await?
+        {
+            return Ok(image);
+        }
+        let _building = self.building.lock().await;
+        fs::create_dir_all(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
+        let data = self.data.clone();
+        // Held until the end of this function, by whatever process builds first.
+        let _lock = blocking(move || lock(&data.join("image.lock"))).await?;
+        if let Some(image) = self.known()
+            && engine.image_exists(&image).await?
+        {
+            return Ok(image);
+        }
+        let image = self.build(engine, progress).await?;
+        tracing::info!(%image, engine = engine.name(), "the agent image is ready");
+        Ok(image)
+    }
+
+    /// Whether the image is there, without making it.
+    pub async fn status(&self, engine: &dyn ContainerEngine) -> Result<Status, ImageError> {
+        let image = self.known();
+        let present = match &image {
+            Some(image) => engine.image_exists(image).await?,
+            None => false,
+        };
+        Ok(Status { image, present })
+    }
+
+    async fn build(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
+        let step = |index: usize| progress(Step { number: index + 1, of: STEPS.len(), label: STEPS[index] });
+        step(0);
+        // Before the files are read: what changes meanwhile then counts as changed.
+        let fingerprint = self.inputs.fingerprint();
+        self.inputs.check()?;
+        step(1);
+        let tar = TempFile(self.data.join("image.tar"));
+        let (inputs, path) = (Arc::clone(&self.inputs), tar.0.clone());
+        let hash = blocking(move || {
+            let file = File::create(&path).map_err(|e| ImageError::io("create", &path, e))?;
+            rootfs::write_tar(&inputs, BufWriter::new(file))
+        })
+        .await?;
+        let image = format!("{NAME}{}", &hash[..16]);
+        step(2);
+        if !engine.image_exists(&image).await? {
+            engine.import_image(&tar.0, &image, &[rootfs::ENTRYPOINT], rootfs::WORKDIR).await?;
+        }
+        step(3);
+        if !engine.image_exists(&image).await? {
+            return Err(ImageError::Engine(EngineError::Failed {
+                engine: engine.name().to_owned(),
+                action: "import".to_owned(),
+                reason: format!("{image} is not there although the engine took it"),
+            }));
+        }
+        self.remember(&Known { fingerprint, image: image.clone() });
+        Ok(image)
+    }
+
+    fn known(&self) -> Option<String> {
+        let known: Known = serde_json::from_slice(&fs::read(self.known_file()).ok()?).ok()?;
+        (known.fingerprint == self.inputs.fingerprint()).then_some(known.image)
+    }
+
+    fn remember(&self, known: &Known) {
+        let path = self.known_file();
+        let fresh = path.with_extension("json.tmp");
+        let write = || -> io::Result<()> {
+            fs::write(&fresh, serde_json::to_vec(known)?)?;
+            fs::rename(&fresh, &path)
+        };
+        // Without it the next start packs the files again, and finds the same name.
+        if let Err(error) = write() {
+            tracing::warn!(path = %path.display(), %error, "the agent image's name cannot be kept");
+        }
+    }
+
+    fn known_file(&self) -> PathBuf {
+        self.data.join("image-lite.json")
+    }
+}
+
+/// Removed at the end, however that comes.
+struct TempFile(PathBuf);
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // Not there is what was wanted; anything else the next build writes over.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn lock(path: &Path) -> Result<File, ImageError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|e| ImageError::io("open the lock", path, e))?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)
+        .map_err(|e| ImageError::io("take the lock", path, io::Error::from(e)))?;
+    Ok(file)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(ImageError::io("prepare the image in", Path::new("a thread"), io::Error::other(error))),
+    }
+}

@@ -1,0 +1,313 @@
+//! A group's mounts and the whole of its run's spec, as the formats have them. Plans only: the folders are made before,
+//! by those whose they are.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::spec::{Mount, MountSource, Network, RunSpec, User};
+use crate::config::home::Home;
+use crate::config::settings::Settings;
+use crate::config::values;
+use crate::domain::group::Group;
+use crate::domain::ids::RunId;
+use crate::domain::run::AgentNeeds;
+use crate::policy::mounts::{HostView, MountRules, engine_safe};
+
+/// Where main sees the installation.
+const PROJECT: &str = "/workspace/project";
+/// Where the agent's home is.
+const AGENT_HOME: &str = "/home/node";
+/// Entries of the installation's folder that main sees.
+const MAX_ENTRIES: usize = 200;
+
+/// Why a run cannot be described.
+#[derive(Debug, Error)]
+pub enum MountError {
+    /// A path of the installation that engines cannot mount.
+    #[error("cannot mount {0}")]
+    Path(String),
+    /// The installation's folder cannot be searched for what must be masked.
+    #[error("cannot look for secrets to hide in {path}: {source}; check its owner and mode")]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A container setting of the group.
+    #[error("container setting {key} of group {group} = {value:?}: use {allowed}")]
+    Setting {
+        /// The group.
+        group: String,
+        /// Which.
+        key: String,
+        /// As it is stored.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+}
+
+/// Everything a run's spec is made from.
+#[derive(Debug, Clone)]
+pub struct Room<'a> {
+    /// The container's name: `parlor-<folder>-<run id, lower case>`.
+    pub name: String,
+    /// The run.
+    pub run: RunId,
+    /// The image: the group's, the installation's, or Parlor's own.
+    pub image: String,
+    /// The installation's id.
+    pub instance: &'a str,
+    /// Who the agent is.
+    pub user: User,
+    /// The group.
+    pub group: &'a Group,
+    /// The settings, with the installation's folders.
+    pub settings: &'a Settings,
+    /// What the agent needs beyond every room's folders.
+    pub agent: AgentNeeds,
+    /// The operator's rules for extra mounts.
+    pub rules: &'a MountRules,
+}
+
+/// A run's mounts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountPlan {
+    /// In mounting order: what lies inside another mount comes after it.
+    pub mounts: Vec<Mount>,
+    /// Why extra mounts are missing or read-only; for the log and the group's owner.
+    pub notes: Vec<String>,
+}
+
+/// Plans a run's mounts. Extra mounts that the rules refuse are left out, with a note.
+pub fn plan(room: &Room<'_>) -> Result<MountPlan, MountError> {
+    let (home, group) = (&room.settings.home, room.group);
+    let mut plan = MountPlan::default();
+    plan.host(home.group(&group.folder), "/workspace/group", true)?;
+    // A link in its place is not a folder: main may have arranged it.
+    if fs::symlink_metadata(home.global()).is_ok_and(|m| m.is_dir()) {
+        plan.host(home.global(), "/workspace/global", group.is_main)?;
+    }
+    if group.is_main {
+        plan.project(home)?;
+    }
+    plan.host(home.ipc(&group.folder), "/workspace/ipc", true)?;
+    plan.host(home.input(room.run), "/workspace/ipc/input", true)?;
+    let session = home.session(&group.folder);
+    plan.host(session.join(".claude"), "/home/node/.claude", true)?;
+    plan.host(session.join("agent"), "/app/agent", true)?;
+    if let Some(src) = &room.agent.runner_src {
+        plan.host(src.clone(), "/app/src", true)?;
+    }
+    plan.extras(room);
+    Ok(plan)
+}
+
+impl MountPlan {
+    fn host(&mut self, path: PathBuf, target: &str, writable: bool) -> Result<(), MountError> {
+        engine_safe(&path).map_err(MountError::Path)?;
+        self.mounts.push(Mount { source: MountSource::Host(path), target: target.to_owned(), writable });
+        Ok(())
+    }
+
+    /// The installation, without its secrets. Not one mount of its folder with masks on top: an editor that replaces
+    /// `.env` by renaming would take the mask away with the old file, under the eyes of a live agent. Instead an empty
+    /// folder in which each entry is mounted, so that what is masked was never there.
+    fn project(&mut self, home: &Home) -> Result<(), MountError> {
+        let masks = masks(home)?;
+        self.mounts.push(Mount { source: MountSource::Tmpfs, target: PROJECT.to_owned(), writable: false });
+        let unreadable = |source| MountError::Unreadable { path: home.root().to_owned(), source };
+        let mut entries =
+            fs::read_dir(home.root()).map_err(unreadable)?.collect::<io::Result<Vec<_>>>().map_err(unreadable)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            let name = entry.file_name();
+            let plain = entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_file());
+            if !plain || is_env(&name) || masks.iter().any(|mask| *name == *mask.path) {
+                continue;
+            }
+            if let Err(why) = engine_safe(&path) {
+                self.notes.push(format!("not shown to main: {why}"));
+            } else if self.mounts.len() > MAX_ENTRIES {
+                self.notes.push(format!(
+                    "{} has more than {MAX_ENTRIES} entries: main sees the first",
+                    home.root().display()
+                ));
+                break;
+            } else {
+                let target = format!("{PROJECT}/{}", name.to_string_lossy());
+                self.mounts.push(Mount { source: MountSource::Host(path), target, writable: false });
+            }
+        }
+        for mask in masks {
+            let target = format!("{PROJECT}/{}", mask.path);
+            engine_safe(Path::new(&target)).map_err(MountError::Path)?;
+            self.mounts.push(Mount { source: mask.source, target, writable: false });
+        }
+        Ok(())
+    }
+
+    fn extras(&mut self, room: &Room<'_>) {
+        let home = &room.settings.home;
+        let resolve = |path: &Path| path.canonicalize();
+        // What an extra mount must not show to any group: other groups, the state, the secrets, the rules themselves.
+        let protected: Vec<PathBuf> =
+            [home.data(), home.groups(), home.env_file(), home.settings_file(), room.settings.config_dir.clone()]
+                .into_iter()
+                .map(|path| path.canonicalize().unwrap_or(path))
+                .collect();
+        let view = HostView { user_home: room.settings.user_home.as_deref(), protected: &protected, resolve: &resolve };
+        let mut taken = BTreeSet::new();
+        let mut found = Vec::new();
+        for wanted in &room.group.container_config.additional_mounts {
+            match room.rules.validate(wanted, room.group.is_main, &view) {
+                Ok(allowed) if !taken.insert(allowed.target.clone()) => {
+                    self.notes
+                        .push(format!("extra mount {:?} is refused: {} is taken", wanted.host_path, allowed.target));
+                }
+                Ok(allowed) => {
+                    if let Some(note) = allowed.note {
+                        self.notes.push(format!("extra mount {:?} is read-only: {note}", wanted.host_path));
+                    }
+                    found.push(Mount {
+                        source: MountSource::Host(allowed.host),
+                        target: allowed.target,
+                        writable: allowed.writable,
+                    });
+                }
+                Err(refusal) => self.notes.push(refusal),
+            }
+        }
+        // Parents before children: the shorter path sorts first.
+        found.sort_by(|a, b| a.target.cmp(&b.target));
+        self.mounts.append(&mut found);
+    }
+}
+
+/// Something of the installation that main must not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mask {
+    /// Relative to the installation.
+    path: String,
+    source: MountSource,
+}
+
+/// What is hidden from main at the moment, relative to the installation; for the log at start.
+pub fn masked(home: &Home) -> Result<Vec<String>, MountError> {
+    Ok(masks(home)?.into_iter().map(|mask| mask.path).collect())
+}
+
+/// `data/`; every `.env*` of the root and of the folders in it; `parlor.toml`. What groups keep in their own workspaces
+/// is theirs. A link is followed to what it shows, as far as that lies in the installation.
+fn masks(home: &Home) -> Result<Vec<Mask>, MountError> {
+    let root = home.root();
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let unreadable = |source| MountError::Unreadable { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            if is_env(&name) {
+                found.insert(entry.path());
+            } else if folder == root && name != *"data" && entry.file_type().is_ok_and(|t| t.is_dir()) {
+                folders.push(entry.path());
+            }
+        }
+    }
+    // It may hold a token. Where there is none it is left out, as what cannot be resolved is below.
+    found.insert(home.settings_file());
+    let mut masks = BTreeSet::new();
+    for path in found {
+        // Where a link leads is what must be hidden; a mount cannot be put on the link itself.
+        let Ok(real) = path.canonicalize() else { continue };
+        let Ok(rel) = real.strip_prefix(root) else { continue };
+        if rel.starts_with("data") || rel.as_os_str().is_empty() {
+            continue;
+        }
+        let rel = rel.to_str().ok_or_else(|| MountError::Path(format!("{}: it is not UTF-8", real.display())))?;
+        masks.insert((rel.to_owned(), real.is_dir()));
+    }
+    let mask = |(path, dir)| Mask { path, source: if dir { MountSource::Tmpfs } else { MountSource::Null } };
+    // Also where there is none yet: it may come while the agent lives.
+    masks.insert((".env".to_owned(), home.env_file().is_dir()));
+    let data = Mask { path: "data".to_owned(), source: MountSource::Tmpfs };
+    Ok(std::iter::once(data).chain(masks.into_iter().map(mask)).collect())
+}
+
+fn is_env(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".env")
+}
+
+/// Composes a run's spec: group settings before the installation's, each checked. Extra mounts that are missing or
+/// read-only are told in the log.
+pub fn run_spec(room: &Room<'_>) -> Result<RunSpec, MountError> {
+    let (settings, group) = (room.settings, room.group);
+    let mounts = plan(room)?;
+    for note in &mounts.notes {
+        tracing::warn!("group {}: {note}", group.folder);
+    }
+    let config = &group.container_config;
+    let refuse = |key: &str, value: &str, allowed: &str| MountError::Setting {
+        group: group.folder.to_string(),
+        key: key.to_owned(),
+        value: value.chars().take(200).collect(),
+        allowed: allowed.to_owned(),
+    };
+    let check = |key: &str, value: &str, check: fn(&str) -> Result<String, &'static str>| {
+        check(value).map_err(|allowed| refuse(key, value, allowed))
+    };
+    let memory = config.memory.as_deref().unwrap_or(&settings.limits.memory);
+    let cpus = config.cpus.as_deref().unwrap_or(&settings.limits.cpus);
+    let pids = config.pids.unwrap_or(settings.limits.pids);
+    let network = match (&config.network, room.agent.network) {
+        (Some(own), _) => own.as_str(),
+        (None, true) => settings.network.as_deref().unwrap_or("default"),
+        (None, false) => "none",
+    };
+    let mut env = std::collections::BTreeMap::new();
+    for (key, value) in &config.env {
+        if !values::env_name(key) || value.contains('\0') {
+            return Err(refuse("env", key, "names of letters, digits and `_`, and values without NUL"));
+        }
+        if settings.secret_keys.contains(key) || key == "PARLOR_TOKEN" {
+            return Err(refuse("env", key, ".env for secrets: an environment can be read from outside"));
+        }
+        env.insert(key.clone(), value.clone());
+    }
+    env.insert("TZ".to_owned(), settings.timezone.name().to_owned());
+    env.insert("HOME".to_owned(), AGENT_HOME.to_owned());
+    let labels = [
+        ("parlor.instance", room.instance.to_owned()),
+        ("parlor.kind", "run".to_owned()),
+        ("parlor.group", group.folder.to_string()),
+        ("parlor.run", room.run.to_string()),
+    ];
+    Ok(RunSpec {
+        name: room.name.clone(),
+        image: check("image", &room.image, values::image)?,
+        labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        env,
+        mounts: mounts.mounts,
+        user: room.user,
+        network: match check("network", network, values::network)?.as_str() {
+            "none" => Network::None,
+            "default" => Network::Default,
+            name => Network::Named(name.to_owned()),
+        },
+        memory: Some(check("memory", memory, values::memory)?),
+        cpus: Some(check("cpus", cpus, values::cpus)?),
+        pids: Some(values::pids(pids.into()).map_err(|allowed| refuse("pids", &pids.to_string(), allowed))?),
+    })
+}
+
+#[cfg(test)]
+#[path = "mounts_tests.rs"]
+mod tests;

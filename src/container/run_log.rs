@@ -1,0 +1,218 @@
+//! Run logs: one file per run in a folder that no container sees, 0600, rotated.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::spec::{MountSource, RunSpec};
+use crate::domain::clock::rfc3339;
+use crate::domain::ids::RunId;
+
+/// Runs a group keeps.
+const KEEP_RUNS: usize = 100;
+/// Bytes a group keeps.
+const KEEP_BYTES: u64 = 50 << 20;
+
+/// A stream as far as the log keeps it.
+#[derive(Debug, Default)]
+pub struct Capture {
+    bytes: Vec<u8>,
+    limit: usize,
+    truncated: bool,
+}
+
+impl Capture {
+    /// Keeps at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit, truncated: false }
+    }
+
+    /// Takes what came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let room = self.limit - self.bytes.len();
+        if bytes.len() > room {
+            self.truncated = true;
+        }
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What was kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether something was left out.
+    pub fn truncated(&self) -> bool {
+        self.truncated
+    }
+}
+
+/// The last bytes of a stream, for errors.
+#[derive(Debug, Default)]
+pub struct Tail(std::collections::VecDeque<u8>);
+
+impl Tail {
+    const KEEP: usize = 4096;
+
+    /// Takes what came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(Self::KEEP)..];
+        let over = (self.0.len() + bytes.len()).saturating_sub(Self::KEEP);
+        self.0.drain(..over);
+        self.0.extend(bytes);
+    }
+
+    /// As text.
+    pub fn text(&self) -> String {
+        let (a, b) = self.0.as_slices();
+        String::from_utf8_lossy(&[a, b].concat()).into_owned()
+    }
+}
+
+/// What a log tells.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The run.
+    pub run: RunId,
+    /// What was started.
+    pub spec: &'a RunSpec,
+    /// The engine's command line.
+    pub argv: &'a [String],
+    /// The prompt, which is only written at debug level.
+    pub prompt: &'a str,
+    /// The session, if one was resumed.
+    pub session: Option<&'a str>,
+    /// When it started.
+    pub started: DateTime<Utc>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Exit code, signal, or how else it ended.
+    pub exit: &'a str,
+    /// The error.
+    pub error: Option<&'a str>,
+    /// Outputs parsed.
+    pub outputs: u64,
+    /// stdout.
+    pub stdout: &'a Capture,
+    /// stderr.
+    pub stderr: &'a Capture,
+    /// Everything but secrets is written.
+    pub verbose: bool,
+}
+
+/// Writes a run's log and rotates the group's.
+///
+/// `redact` takes secrets out of anything the agent printed.
+pub fn write(dir: &Path, record: &Record<'_>, redact: impl Fn(&str) -> Option<String>) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let name = format!("{}.log", record.run.to_string().to_lowercase());
+    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(dir.join(name))?;
+    let text = text(record);
+    file.write_all(redact(&text).unwrap_or(text).as_bytes())?;
+    rotate(dir)
+}
+
+fn text(record: &Record<'_>) -> String {
+    let mut out = String::new();
+    let mut line = |key: &str, value: &dyn std::fmt::Display| {
+        let _ = writeln!(out, "{key}: {value}");
+    };
+    line("run", &record.run);
+    line("container", &record.spec.name);
+    line("image", &record.spec.image);
+    line("started", &rfc3339(record.started));
+    line("duration_ms", &record.duration.as_millis());
+    line("exit", &record.exit);
+    if let Some(error) = record.error {
+        line("error", &error);
+    }
+    line("outputs", &record.outputs);
+    line("output_seen", &(record.outputs > 0));
+    line("stdout_truncated", &record.stdout.truncated());
+    line("stderr_truncated", &record.stderr.truncated());
+    line("prompt_length", &record.prompt.chars().count());
+    line("session", &record.session.unwrap_or("new"));
+    let paths: Vec<&str> = record.spec.mounts.iter().map(|m| m.target.as_str()).collect();
+    line("container_paths", &paths.join(" "));
+    if record.error.is_some() || record.verbose {
+        details(&mut out, record);
+    }
+    out
+}
+
+fn details(out: &mut String, record: &Record<'_>) {
+    let _ = writeln!(out, "\n== argv\n{}", record.argv.join("\n"));
+    let _ = writeln!(out, "\n== mounts");
+    for mount in &record.spec.mounts {
+        let source = match &mount.source {
+            MountSource::Host(path) => path.display().to_string(),
+            MountSource::Tmpfs => "tmpfs".into(),
+            MountSource::Null => "/dev/null".into(),
+        };
+        let _ = writeln!(out, "{source} -> {} ({})", mount.target, if mount.writable { "rw" } else { "ro" });
+    }
+    if record.verbose {
+        let _ = writeln!(out, "\n== prompt\n{}", record.prompt);
+    }
+    let _ = writeln!(out, "\n== stderr\n{}", String::from_utf8_lossy(record.stderr.bytes()));
+    let _ = writeln!(out, "\n== stdout\n{}", String::from_utf8_lossy(record.stdout.bytes()));
+}
+
+/// Removes the oldest logs until the group is within its limits; the newest always stays.
+fn rotate(dir: &Path) -> io::Result<()> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        logs.push((entry.file_name(), entry.metadata()?.len()));
+    }
+    // Names begin with a ULID, which begins with the time.
+    logs.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+    let mut bytes = 0;
+    for (n, (name, size)) in logs.iter().enumerate() {
+        bytes += size;
+        if n > 0 && (n >= KEEP_RUNS || bytes > KEEP_BYTES) {
+            fs::remove_file(dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captures_are_capped_and_flagged() {
+        let mut capture = Capture::new(5);
+        capture.push(b"abc");
+        assert!(!capture.truncated());
+        capture.push(b"def");
+        assert_eq!((capture.bytes(), capture.truncated()), (&b"abcde"[..], true));
+    }
+
+    #[test]
+    fn tails_keep_the_end() {
+        let mut tail = Tail::default();
+        tail.push(&[b'a'; 5000]);
+        tail.push(b"the end");
+        assert!(tail.text().ends_with("athe end"));
+        assert_eq!(tail.text().len(), Tail::KEEP);
+    }
+
+    #[test]
+    fn the_oldest_logs_go_first() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..105 {
+            fs::write(dir.path().join(format!("{n:03}.log")), "x").unwrap();
+        }
+        rotate(dir.path()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!((left.len(), left[0].to_str().unwrap()), (100, "005.log"));
+    }
+}

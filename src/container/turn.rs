@@ -1,0 +1,169 @@
+//! What of a run's inputs is answered: which output ends a turn, and what that settles. Pure.
+
+use std::collections::VecDeque;
+
+use parlor_agent_runner::protocol::{Output, Status, Turn};
+
+/// What one output settles.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The run's first prompt.
+    pub prompt: bool,
+    /// Input files by name.
+    pub inputs: Vec<String>,
+}
+
+impl Settled {
+    /// Whether it settles nothing.
+    pub fn is_empty(&self) -> bool {
+        !self.prompt && self.inputs.is_empty()
+    }
+}
+
+/// The inputs of one run that no turn has answered yet.
+#[derive(Debug)]
+pub struct Turns {
+    prompt: bool,
+    inputs: VecDeque<String>,
+    /// An output of the open turn said that it goes on.
+    said_open: bool,
+    replied: bool,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { prompt: true, inputs: VecDeque::new(), said_open: false, replied: false }
+    }
+}
+
+impl Turns {
+    /// An input file was written.
+    pub fn delivered(&mut self, name: String) {
+        self.inputs.push_back(name);
+    }
+
+    /// Whether the agent has something to answer.
+    pub fn open(&self) -> bool {
+        self.prompt || !self.inputs.is_empty() || self.said_open
+    }
+
+    /// Whether the open turn has already replied to the chat.
+    pub fn replied(&self) -> bool {
+        self.replied
+    }
+
+    /// What no turn has answered.
+    pub fn unsettled(&self) -> Settled {
+        Settled { prompt: self.prompt, inputs: self.inputs.iter().cloned().collect() }
+    }
+
+    /// An output arrived; `gone` says whether an input file is no longer there. Returns what it settles, or none when
+    /// the turn goes on.
+    ///
+    /// With `turn` the agent says itself when a turn ends and lists in `consumed` what it had; without (NanoClaw v1)
+    /// every success ends a turn, and what the agent had is what it removed.
+    pub fn output(&mut self, output: &Output, gone: impl Fn(&str) -> bool) -> Option<Settled> {
+        let failed = output.status == Status::Error;
+        if output.turn == Some(Turn::Open) && !failed {
+            self.said_open = true;
+            self.replied |= output.result.is_some();
+            return None;
+        }
+        let ours = output.turn.is_some() || !output.consumed.is_empty();
+        let mut settled = Settled { prompt: std::mem::take(&mut self.prompt), inputs: Vec::new() };
+        self.inputs.retain(|name| {
+            let had = if ours { output.consumed.contains(name) } else { gone(name) };
+            if had {
+                settled.inputs.push(name.clone());
+            }
+            !had
+        });
+        self.said_open = false;
+        Some(settled)
+    }
+
+    /// The turn's end was stored: what it said belongs to no open turn any more.
+    pub fn closed(&mut self) {
+        self.replied = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn done(consumed: &[&str]) -> Output {
+        Output {
+            turn: Some(Turn::Done),
+            consumed: consumed.iter().map(ToString::to_string).collect(),
+            ..Output::default()
+        }
+    }
+
+    #[test]
+    fn a_turn_settles_the_prompt_and_what_it_consumed() {
+        let mut turns = Turns::default();
+        turns.delivered("1".into());
+        turns.delivered("2".into());
+        let first = turns.output(&done(&["1"]), |_| true).unwrap();
+        assert_eq!(first, Settled { prompt: true, inputs: vec!["1".into()] });
+        assert!(turns.open());
+        let second = turns.output(&done(&["2"]), |_| false).unwrap();
+        assert_eq!(second, Settled { prompt: false, inputs: vec!["2".into()] });
+        assert!(!turns.open());
+    }
+
+    #[test]
+    fn an_open_turn_settles_nothing_and_remembers_its_reply() {
+        let mut turns = Turns::default();
+        let open = Output { turn: Some(Turn::Open), result: Some("x".into()), ..Output::default() };
+        assert_eq!(turns.output(&open, |_| true), None);
+        assert!(turns.open() && turns.replied());
+    }
+
+    #[test]
+    fn a_v1_success_settles_what_is_gone() {
+        let mut turns = Turns::default();
+        turns.delivered("1".into());
+        turns.delivered("2".into());
+        let settled = turns.output(&Output::default(), |name| name == "1").unwrap();
+        assert_eq!(settled, Settled { prompt: true, inputs: vec!["1".into()] });
+        assert_eq!(turns.unsettled(), Settled { prompt: false, inputs: vec!["2".into()] });
+    }
+
+    proptest! {
+        /// Whatever an agent says, each input is settled at most once, and what is not settled stays known.
+        #[test]
+        fn nothing_is_lost_or_settled_twice(steps in proptest::collection::vec((0u8..4, proptest::collection::vec(0u8..12, 0..4)), 0..40)) {
+            let mut turns = Turns::default();
+            let (mut delivered, mut settled) = (Vec::new(), Vec::new());
+            let mut prompts = 0;
+            for (step, names) in steps {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                let result = match step {
+                    0 => {
+                        let name = delivered.len().to_string();
+                        turns.delivered(name.clone());
+                        delivered.push(name);
+                        None
+                    }
+                    1 => turns.output(&Output { turn: Some(Turn::Open), ..Output::default() }, |_| true),
+                    2 => turns.output(&Output { turn: Some(Turn::Done), consumed: names, ..Output::default() }, |_| true),
+                    _ => turns.output(&Output::default(), |name| names.iter().any(|n| n == name)),
+                };
+                if let Some(result) = result {
+                    prompts += u32::from(result.prompt);
+                    settled.extend(result.inputs);
+                }
+            }
+            let open = turns.unsettled();
+            prop_assert_eq!(prompts + u32::from(open.prompt), 1);
+            let mut all = settled;
+            all.extend(open.inputs);
+            all.sort_by_key(|n| n.parse::<u32>().unwrap());
+            prop_assert_eq!(all, delivered);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Who an agent is in its container, so that what it writes belongs to the right user on the host.
+
+use super::engine::Capabilities;
+use super::spec::User;
+
+/// Ids of the user behind `sudo`, if any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SudoIds {
+    /// `SUDO_UID`.
+    pub uid: u32,
+    /// `SUDO_GID`.
+    pub gid: u32,
+}
+
+/// The image's own user `node`, for a host that runs as root.
+const NODE: u32 = 1000;
+
+/// The user of a host's containers.
+///
+/// A host that is not root: itself; through keep-id with rootless podman, as the container's root with rootless docker
+/// (which maps that to the host's user). A root host never runs an agent as root: the user behind `sudo`, else 1000:1000,
+/// and the host owns the groups' folders to that user.
+pub fn user_for(uid: u32, gid: u32, sudo: Option<SudoIds>, caps: &Capabilities) -> User {
+    if uid != 0 {
+        return match (caps.rootless, caps.keep_id) {
+            (true, false) => User { uid: 0, gid: 0, keep_id: false },
+            (_, keep_id) => User { uid, gid, keep_id },
+        };
+    }
+    match sudo {
+        Some(SudoIds { uid, gid }) if uid != 0 => User { uid, gid, keep_id: false },
+        _ => User { uid: NODE, gid: NODE, keep_id: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(rootless: bool, keep_id: bool) -> Capabilities {
+        Capabilities { version: "1".into(), rootless, keep_id, unsupported: vec![] }
+    }
+
+    #[test]
+    fn every_combination() {
+        let sudo = Some(SudoIds { uid: 501, gid: 20 });
+        let sudo_root = Some(SudoIds { uid: 0, gid: 0 });
+        let cases = [
+            // (uid, gid, sudo, rootless, keep_id) → (uid, gid, keep_id)
+            ((1000, 1000, None, false, false), (1000, 1000, false)),
+            ((1234, 100, None, false, false), (1234, 100, false)),
+            ((1234, 100, sudo, false, false), (1234, 100, false)),
+            ((1000, 1000, None, true, true), (1000, 1000, true)),
+            ((1234, 100, None, true, true), (1234, 100, true)),
+            ((1234, 100, None, true, false), (0, 0, false)),
+            ((0, 0, None, false, false), (1000, 1000, false)),
+            ((0, 0, sudo, false, false), (501, 20, false)),
+            ((0, 0, sudo_root, false, false), (1000, 1000, false)),
+        ];
+        for ((uid, gid, sudo, rootless, keep), (want_uid, want_gid, keep_id)) in cases {
+            let user = user_for(uid, gid, sudo, &caps(rootless, keep));
+            assert_eq!(user, User { uid: want_uid, gid: want_gid, keep_id }, "{uid}:{gid} {sudo:?} {rootless} {keep}");
+        }
+    }
+}

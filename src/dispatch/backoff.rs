@@ -1,0 +1,31 @@
+//! How long to wait after failures.
+
+use std::time::Duration;
+
+/// Retries after the first try.
+pub const MAX_RETRIES: u32 = 5;
+const FIRST: Duration = Duration::from_secs(5);
+/// Engine failures are probed for ever, but not less often than this.
+const ENGINE_MOST: Duration = Duration::from_secs(80);
+
+/// The wait before retry `n` (from 1): 5, 10, 20, 40, 80 s; none when all are used up.
+pub fn retry(n: u32) -> Option<Duration> {
+    (1..=MAX_RETRIES).contains(&n).then(|| FIRST * 2u32.pow(n - 1))
+}
+
+/// The wait before probe `n` (from 1) of an engine or vendor that is out of order.
+pub fn probe(n: u32) -> Duration {
+    (FIRST * 2u32.pow(n.clamp(1, 8) - 1)).min(ENGINE_MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_retries_double_from_five_seconds() {
+        let all: Vec<_> = (1..=6).map(|n| retry(n).map(|d| d.as_secs())).collect();
+        assert_eq!(all, [Some(5), Some(10), Some(20), Some(40), Some(80), None]);
+        assert_eq!((probe(1).as_secs(), probe(100).as_secs()), (5, 80));
+    }
+}

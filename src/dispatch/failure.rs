@@ -1,0 +1,180 @@
+//! What a failed turn leads to. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use parlor_agent_runner::protocol::ErrorKind;
+
+use super::backoff;
+use crate::domain::ids::GroupFolder;
+
+/// How a turn failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind, where the agent says.
+    pub kind: ErrorKind,
+    /// For people.
+    pub error: String,
+    /// When the vendor wants to be asked again.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// What is known about the batch that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The folder of the batch's group.
+    pub folder: &'a GroupFolder,
+    /// Something was already sent to the chat in this turn.
+    pub said: bool,
+    /// Failed tries of the batch before this one.
+    pub tries: u32,
+    /// The turn resumed a session.
+    pub had_session: bool,
+    /// Failures of the engine or vendor in a row before this one.
+    pub probes: u32,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// What happens next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The batch counts as answered; the chat is told that the answer ended badly.
+    Done {
+        /// For the chat.
+        notice: String,
+    },
+    /// The batch is tried again.
+    Retry {
+        /// After how long.
+        after: Duration,
+        /// Whether the try counts.
+        counts: bool,
+        /// The group shows as paused, for this reason.
+        pause: Option<String>,
+        /// The stored session is forgotten first.
+        forget_session: bool,
+        /// For the chat, if it is news.
+        notice: Option<String>,
+    },
+    /// The batch is given up, kept, and the chat is told.
+    GiveUp {
+        /// For the chat.
+        notice: String,
+    },
+}
+
+/// Decides.
+pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
+    let Failure { kind, error, retry_at } = failure;
+    if facts.said {
+        return Verdict::Done { notice: format!("The answer ended early: {error}") };
+    }
+    match kind {
+        ErrorKind::SessionMissing if facts.had_session => Verdict::Retry {
+            after: Duration::ZERO,
+            counts: false,
+            pause: None,
+            forget_session: true,
+            notice: Some("The earlier conversation is gone; a new one begins.".into()),
+        },
+        ErrorKind::Auth => Verdict::GiveUp {
+            notice: format!(
+                "The agent's credentials were refused: {error}. Check the key in .env, then write again or use `parlor runs retry {}`.",
+                facts.folder
+            ),
+        },
+        ErrorKind::Quota => Verdict::GiveUp {
+            notice: match retry_at {
+                Some(at) => format!("The agent's quota is used up until {}: {error}", at.format("%Y-%m-%d %H:%M UTC")),
+                None => format!("The agent's quota is used up: {error}"),
+            },
+        },
+        ErrorKind::RateLimit | ErrorKind::Overloaded => limited(*kind, error, *retry_at, facts),
+        ErrorKind::SessionMissing | ErrorKind::Other => match backoff::retry(facts.tries + 1) {
+            Some(after) => Verdict::Retry { after, counts: true, pause: None, forget_session: false, notice: None },
+            None => Verdict::GiveUp {
+                notice: format!(
+                    "This could not be answered after {} tries: {error}. It is kept: `parlor runs retry {}` tries again.",
+                    facts.tries + 1,
+                    facts.folder
+                ),
+            },
+        },
+    }
+}
+
+fn limited(kind: ErrorKind, error: &str, retry_at: Option<DateTime<Utc>>, facts: Facts<'_>) -> Verdict {
+    let told = retry_at.and_then(|at| (at - facts.now).to_std().ok());
+    let after = told.unwrap_or_else(|| backoff::probe(facts.probes + 1));
+    let what = if kind == ErrorKind::RateLimit {
+        "The agent's rate limit is reached"
+    } else {
+        "The agent's vendor is overloaded"
+    };
+    let when = retry_at.filter(|_| told.is_some()).map(|at| format!(" until {}", at.format("%H:%M:%S UTC")));
+    let reason = format!("{what}{}: {error}", when.unwrap_or_default());
+    Verdict::Retry {
+        after,
+        counts: false,
+        forget_session: false,
+        notice: (facts.probes == 0).then(|| format!("{reason}. I go on by myself.")),
+        pause: Some(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::domain::clock::from_ms;
+
+    fn facts() -> Facts<'static> {
+        static LAB: LazyLock<GroupFolder> = LazyLock::new(|| "lab".parse().unwrap());
+        Facts { folder: &LAB, said: false, tries: 0, had_session: true, probes: 0, now: from_ms(1_000_000) }
+    }
+
+    fn failure(kind: ErrorKind) -> Failure {
+        Failure { kind, error: "boom".into(), retry_at: None }
+    }
+
+    #[test]
+    fn a_turn_that_replied_is_never_answered_twice() {
+        for kind in [ErrorKind::Other, ErrorKind::Auth, ErrorKind::RateLimit, ErrorKind::SessionMissing] {
+            assert!(matches!(decide(&failure(kind), Facts { said: true, ..facts() }), Verdict::Done { .. }));
+        }
+    }
+
+    #[test]
+    fn tries_are_counted_and_end() {
+        let v = decide(&failure(ErrorKind::Other), Facts { tries: 4, ..facts() });
+        assert!(matches!(v, Verdict::Retry { after, counts: true, .. } if after.as_secs() == 80));
+        let over = decide(&failure(ErrorKind::Other), Facts { tries: 5, ..facts() });
+        assert!(matches!(over, Verdict::GiveUp { notice } if notice.contains("`parlor runs retry lab`")));
+    }
+
+    #[test]
+    fn credentials_and_quota_are_not_retried() {
+        let auth = decide(&failure(ErrorKind::Auth), facts());
+        assert!(matches!(auth, Verdict::GiveUp { notice } if notice.contains("`parlor runs retry lab`")));
+        assert!(matches!(decide(&failure(ErrorKind::Quota), facts()), Verdict::GiveUp { .. }));
+    }
+
+    #[test]
+    fn limits_wait_until_told_and_tell_the_chat_once() {
+        let limited = Failure { retry_at: Some(from_ms(1_090_000)), ..failure(ErrorKind::RateLimit) };
+        let Verdict::Retry { after, counts, notice, pause, .. } = decide(&limited, facts()) else { panic!() };
+        assert_eq!((after.as_secs(), counts, notice.is_some(), pause.is_some()), (90, false, true, true));
+        let again = decide(&failure(ErrorKind::Overloaded), Facts { probes: 2, ..facts() });
+        assert!(matches!(again, Verdict::Retry { after, notice: None, .. } if after.as_secs() == 20));
+    }
+
+    #[test]
+    fn a_lost_session_is_reset_once() {
+        let v = decide(&failure(ErrorKind::SessionMissing), facts());
+        assert!(matches!(v, Verdict::Retry { forget_session: true, after: Duration::ZERO, .. }));
+        let again = decide(&failure(ErrorKind::SessionMissing), Facts { had_session: false, ..facts() });
+        assert!(matches!(again, Verdict::Retry { forget_session: false, counts: true, .. }));
+    }
+}

@@ -1,0 +1,390 @@
+//! The actor of one group: owns its two lanes, their runs and their timers.
+//!
+//! `select!` only turns sources into [`Happened`]; what to do next is always found by looking into the store
+//! ([`GroupActor::advance`]), so that start, wake-up, retry and recovery are one path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::lane::{Lane, LaneState, News};
+use super::live::Work;
+use super::slots::{Slot, Ticket};
+use super::{Deps, GroupActivity};
+use crate::container::run::{EndReason, Outcome, RunEvent};
+use crate::domain::group::Group;
+use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::message::Inbound;
+use crate::domain::run::Lane as LaneKind;
+use crate::domain::task::{ContextMode, Fire, Task};
+use crate::store::{groups, inbound, tasks};
+
+/// Between two looks at a store that is out of order.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What others ask an actor.
+#[derive(Debug)]
+pub(super) enum Verb {
+    /// End what runs, as `/stop` does; answers whether something ran.
+    Stop(oneshot::Sender<bool>),
+    /// End one run.
+    StopRun(RunId, oneshot::Sender<bool>),
+    /// What it does at the moment.
+    Activity(oneshot::Sender<GroupActivity>),
+}
+
+/// What the store says about the group.
+pub(super) struct Look {
+    pub(super) group: Option<Group>,
+    pub(super) commands: Vec<Inbound>,
+    pub(super) message_waits: bool,
+    pub(super) chat_fire: Option<(Fire, Task)>,
+    pub(super) task_fire: Option<(Fire, Task)>,
+}
+
+pub(super) struct GroupActor {
+    pub(super) deps: Arc<Deps>,
+    pub(super) jid: ChatJid,
+    pub(super) chat: Lane,
+    pub(super) task: Lane,
+    notify: Arc<Notify>,
+    verbs: mpsc::Receiver<Verb>,
+    evictions: mpsc::UnboundedReceiver<Ticket>,
+    evict: mpsc::UnboundedSender<Ticket>,
+    /// When to look again, after a look failed.
+    pub(super) look_at: Option<Instant>,
+    closing: bool,
+    pub(super) typing: bool,
+}
+
+enum Happened {
+    Wake,
+    Verb(Verb),
+    Evicted(Ticket),
+    Lane(LaneKind, News),
+    Timer,
+    Soft,
+    Hard,
+}
+
+impl GroupActor {
+    pub(super) fn new(deps: Arc<Deps>, jid: ChatJid, notify: Arc<Notify>, verbs: mpsc::Receiver<Verb>) -> Self {
+        let (evict, evictions) = mpsc::unbounded_channel();
+        Self {
+            deps,
+            jid,
+            chat: Lane::new(),
+            task: Lane::new(),
+            notify,
+            verbs,
+            evictions,
+            evict,
+            look_at: None,
+            closing: false,
+            typing: false,
+        }
+    }
+
+    /// Runs until the group has nothing to do; `leave` then says whether it may go, under the lock of the registry.
+    pub(super) async fn run(mut self, leave: impl Fn(&mpsc::Receiver<Verb>) -> bool) {
+        let notify = self.notify.clone();
+        let (soft, hard) = (self.deps.shutdown.soft.clone(), self.deps.shutdown.hard.clone());
+        loop {
+            let wake_at = self.next_timer();
+            // In no fixed order: neither an agent that never pauses nor a chat that never does keeps the other waiting.
+            let happened = tokio::select! {
+                () = hard.cancelled(), if !self.chat.ending() || !self.task.ending() => Happened::Hard,
+                () = soft.cancelled(), if !self.closing => Happened::Soft,
+                Some(verb) = self.verbs.recv() => Happened::Verb(verb),
+                news = self.chat.news() => Happened::Lane(LaneKind::Chat, news),
+                news = self.task.news() => Happened::Lane(LaneKind::Task, news),
+                Some(ticket) = self.evictions.recv() => Happened::Evicted(ticket),
+                () = notify.notified() => Happened::Wake,
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => Happened::Timer,
+            };
+            self.handle(happened).await;
+            if self.idle() && leave(&self.verbs) {
+                return;
+            }
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.chat.is_free() && self.task.is_free() && self.next_timer().is_none()
+    }
+
+    /// A time that has passed already counts: handling other things may have taken longer than it was away.
+    fn next_timer(&self) -> Option<Instant> {
+        if self.closing {
+            return None;
+        }
+        [self.chat.retry_at, self.task.retry_at, self.look_at].into_iter().flatten().min()
+    }
+
+    /// Holds that are over are forgotten, so that each rings once.
+    fn rung(&mut self) {
+        let now = Instant::now();
+        self.chat.held_back(now);
+        self.task.held_back(now);
+        self.look_at = self.look_at.filter(|at| *at > now);
+    }
+
+    async fn handle(&mut self, happened: Happened) {
+        match happened {
+            Happened::Wake => self.advance().await,
+            Happened::Timer => {
+                self.rung();
+                self.advance().await;
+            }
+            Happened::Verb(verb) => self.verb(verb).await,
+            Happened::Evicted(ticket) => self.evicted(ticket),
+            Happened::Lane(lane, News::Slot(slot)) => self.slot(lane, slot).await,
+            Happened::Lane(lane, News::Run(event)) => self.run_event(lane, event).await,
+            Happened::Soft => {
+                self.closing = true;
+                for lane in [&mut self.chat, &mut self.task] {
+                    lane.shut();
+                }
+            }
+            Happened::Hard => {
+                for lane in [&mut self.chat, &mut self.task] {
+                    lane.end(EndReason::Shutdown);
+                }
+            }
+        }
+    }
+
+    async fn verb(&mut self, verb: Verb) {
+        match verb {
+            Verb::Stop(answer) => {
+                let ran = self.stop_all(i64::MAX, None).await;
+                let _ = answer.send(ran);
+            }
+            Verb::StopRun(run, answer) => {
+                let ran = self.stop_run(run).await;
+                let _ = answer.send(ran);
+            }
+            Verb::Activity(answer) => {
+                let _ = answer.send(self.activity());
+            }
+        }
+    }
+
+    pub(super) fn activity(&self) -> GroupActivity {
+        let lanes = [&self.chat, &self.task];
+        GroupActivity {
+            runs: lanes.iter().filter_map(|l| l.live()).map(|l| (l.talk.run, l.row.lane, l.talk.open)).collect(),
+            waiting: lanes.iter().find_map(|lane| lane.why_waiting()),
+        }
+    }
+
+    /// A waiting group needs the room: an idle run closes at once.
+    fn evicted(&mut self, ticket: Ticket) {
+        for lane in [&mut self.chat, &mut self.task] {
+            if let LaneState::Live(live) = &mut lane.state
+                && live.slot.ticket() == ticket
+                && !live.talk.open
+            {
+                live.close();
+            }
+        }
+    }
+
+    /// Looks what is due and does it.
+    pub(super) async fn advance(&mut self) {
+        let look = match self.look().await {
+            Ok(look) => look,
+            Err(error) => {
+                tracing::warn!("{}: looking for work: {error}", self.jid);
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
+                return;
+            }
+        };
+        let Some(group) = &look.group else {
+            self.stop_strays(None);
+            return;
+        };
+        self.stop_strays(Some(group));
+        if self.deps.shutdown.hard.is_cancelled() {
+            return;
+        }
+        if !look.commands.is_empty() {
+            self.commands(group, &look).await;
+            // What a command changed is looked at afresh.
+            self.notify.notify_one();
+            return;
+        }
+        if self.closing {
+            return;
+        }
+        self.advance_chat(group, &look).await;
+        self.advance_task(group, &look);
+    }
+
+    async fn look(&self) -> Result<Look, crate::store::StoreError> {
+        let jid = self.jid.clone();
+        self.deps
+            .store
+            .read(move |db| {
+                let group = groups::by_jid(db, &jid)?;
+                let fires = match &group {
+                    Some(group) => tasks::claimed(db, &group.folder)?,
+                    None => Vec::new(),
+                };
+                let (mut chat_fire, mut task_fire) = (None, None);
+                for (fire, task) in fires {
+                    let place = if task.context_mode == ContextMode::Group { &mut chat_fire } else { &mut task_fire };
+                    place.get_or_insert((fire, task));
+                }
+                Ok(Look {
+                    commands: inbound::commands(db, &jid)?,
+                    message_waits: inbound::first_trigger(db, &jid)?.is_some(),
+                    group,
+                    chat_fire,
+                    task_fire,
+                })
+            })
+            .await
+    }
+
+    async fn advance_chat(&mut self, group: &Group, look: &Look) {
+        match &mut self.chat.state {
+            LaneState::Live(live) => {
+                let is_chat = matches!(live.talk.work, Work::Messages);
+                if look.message_waits && is_chat && !live.closing {
+                    self.follow_up(group).await;
+                } else if !live.talk.open && (look.message_waits && !is_chat || look.chat_fire.is_some()) {
+                    // The lane is wanted for something else, and nothing is owed in it.
+                    live.close();
+                }
+            }
+            LaneState::Waiting(_) => {
+                if !look.message_waits && look.chat_fire.is_none() {
+                    self.chat.state = LaneState::Free;
+                }
+            }
+            LaneState::Free => {
+                let wanted = look.message_waits || look.chat_fire.is_some();
+                if wanted && !self.held_back(LaneKind::Chat, group) {
+                    self.chat.wait(self.deps.slots.request(self.evict.clone()));
+                }
+            }
+        }
+    }
+
+    /// Whether a back-off, or a pause that may have been stored before a restart, holds a lane.
+    fn held_back(&mut self, lane: LaneKind, group: &Group) -> bool {
+        let now = self.deps.clock.now();
+        let lane = self.lane(lane);
+        if lane.held_back(Instant::now()) {
+            return true;
+        }
+        if let Some(pause) = &group.paused
+            && let Ok(left) = (pause.until - now).to_std()
+        {
+            lane.hold(Instant::now() + left, "the group is paused".into());
+        }
+        lane.held_back(Instant::now())
+    }
+
+    fn advance_task(&mut self, group: &Group, look: &Look) {
+        match &mut self.task.state {
+            LaneState::Live(live) => {
+                if look.task_fire.is_some() && !live.talk.open {
+                    live.close();
+                }
+            }
+            LaneState::Waiting(_) if look.task_fire.is_none() => self.task.state = LaneState::Free,
+            LaneState::Waiting(_) => {}
+            LaneState::Free => {
+                if look.task_fire.is_some() && !self.held_back(LaneKind::Task, group) {
+                    self.task.wait(self.deps.slots.request(self.evict.clone()));
+                }
+            }
+        }
+    }
+
+    /// A slot is there: what to start is looked up now, because it may have changed while waiting.
+    async fn slot(&mut self, lane: LaneKind, slot: Option<Slot>) {
+        self.lane(lane).state = LaneState::Free;
+        let Some(slot) = slot.filter(|_| !self.closing) else { return };
+        let Ok(look) = self.look().await else {
+            self.look_at = Some(Instant::now() + LOOK_AGAIN);
+            return;
+        };
+        let Some(group) = look.group else { return };
+        match (lane, look.message_waits, look.chat_fire, look.task_fire) {
+            // Messages and tasks with the group's context take turns.
+            (LaneKind::Chat, waits, Some(fire), _) if !waits || self.chat.last_was_messages => {
+                self.start_task(LaneKind::Chat, &group, fire, slot).await;
+            }
+            (LaneKind::Chat, true, ..) => self.start_messages(&group, slot).await,
+            (LaneKind::Task, _, _, Some(fire)) => self.start_task(LaneKind::Task, &group, fire, slot).await,
+            _ => {}
+        }
+        self.notify.notify_one();
+    }
+
+    async fn run_event(&mut self, lane: LaneKind, event: Option<RunEvent>) {
+        match event {
+            Some(RunEvent::Outputs(items)) => {
+                self.outputs(lane, items).await;
+                let owed = self.lane(lane).live().is_some_and(|l| l.talk.open);
+                if !owed {
+                    self.advance().await;
+                }
+            }
+            Some(RunEvent::Ended(outcome)) => {
+                self.ended(lane, *outcome).await;
+                self.advance().await;
+            }
+            None => {
+                tracing::error!("{}: a run ended without an outcome", self.jid);
+                self.ended(lane, Outcome::unknown()).await;
+                self.advance().await;
+            }
+        }
+    }
+
+    pub(super) fn lane(&mut self, lane: LaneKind) -> &mut Lane {
+        match lane {
+            LaneKind::Chat => &mut self.chat,
+            LaneKind::Task => &mut self.task,
+        }
+    }
+
+    /// Nothing may run for a group that is gone, also when another one has its chat now.
+    fn stop_strays(&mut self, group: Option<&Group>) {
+        for lane in [&mut self.chat, &mut self.task] {
+            let stray = match (group, lane.live()) {
+                (Some(group), Some(live)) => live.talk.folder != group.folder,
+                (Some(_), None) => false,
+                (None, _) => true,
+            };
+            if stray {
+                lane.release();
+                lane.end(EndReason::Stopped);
+            } else if let (Some(group), Some(live)) = (group, lane.live_mut())
+                && live.talk.is_main != group.is_main
+            {
+                // Its mounts are those of what the group was: the next run has the right ones.
+                live.close();
+            }
+        }
+    }
+
+    async fn stop_run(&mut self, run: RunId) -> bool {
+        let lanes = [&self.chat, &self.task];
+        let Some(live) = lanes.iter().filter_map(|l| l.live()).find(|l| l.talk.run == run) else { return false };
+        let lane = live.row.lane;
+        self.cancel_lane(lane, false).await;
+        self.show_typing();
+        true
+    }
+
+    pub(super) fn folder_of(group: &Group) -> GroupFolder {
+        group.folder.clone()
+    }
+}

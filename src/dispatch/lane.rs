@@ -1,0 +1,162 @@
+//! A lane of a group: free, waiting for a slot, or with a live run.
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::live::Conversation;
+use super::slots::Slot;
+use crate::container::run::{EndReason, RunEvent, RunHandle};
+use crate::store::runs::Run;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) state: LaneState,
+    /// Nothing starts before.
+    pub(super) retry_at: Option<Instant>,
+    /// Why, for `/status`.
+    pub(super) retry_why: Option<String>,
+    /// Engine or vendor failures in a row.
+    pub(super) probes: u32,
+    /// What the last run worked for, so that messages and tasks take turns.
+    pub(super) last_was_messages: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum LaneState {
+    Free,
+    Waiting(oneshot::Receiver<Slot>),
+    Live(Box<Live>),
+}
+
+/// A live run.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) row: Run,
+    pub(super) talk: Conversation,
+    pub(super) handle: RunHandle,
+    pub(super) events: mpsc::Receiver<RunEvent>,
+    pub(super) slot: Slot,
+    /// It was asked to exit: follow-ups wait for the next run.
+    pub(super) closing: bool,
+    /// The host ends it.
+    pub(super) ending: bool,
+    /// Outputs that could not be read.
+    pub(super) unreadable: u64,
+}
+
+impl Live {
+    pub(super) fn close(&mut self) {
+        if !self.closing {
+            self.closing = true;
+            self.handle.close();
+        }
+    }
+}
+
+impl Lane {
+    pub(super) fn new() -> Self {
+        Self { state: LaneState::Free, retry_at: None, retry_why: None, probes: 0, last_was_messages: false }
+    }
+
+    pub(super) fn live(&self) -> Option<&Live> {
+        match &self.state {
+            LaneState::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(super) fn live_mut(&mut self) -> Option<&mut Live> {
+        match &mut self.state {
+            LaneState::Live(live) => Some(live),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.state, LaneState::Free)
+    }
+
+    /// Whether nothing is left to end.
+    pub(super) fn ending(&self) -> bool {
+        self.live().is_none_or(|live| live.ending)
+    }
+
+    /// Whether a back-off holds it; one that is over is forgotten.
+    pub(super) fn held_back(&mut self, now: Instant) -> bool {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.release();
+        }
+        self.retry_at.is_some()
+    }
+
+    /// Holds it back; a longer hold stays.
+    pub(super) fn hold(&mut self, until: Instant, why: String) {
+        if self.retry_at.is_none_or(|at| at < until) {
+            self.retry_at = Some(until);
+            self.retry_why = Some(why);
+        }
+    }
+
+    /// Forgets a hold.
+    pub(super) fn release(&mut self) {
+        self.retry_at = None;
+        self.retry_why = None;
+    }
+
+    pub(super) fn wait(&mut self, slot: oneshot::Receiver<Slot>) {
+        self.state = LaneState::Waiting(slot);
+    }
+
+    pub(super) fn why_waiting(&self) -> Option<String> {
+        match (&self.state, self.retry_at) {
+            (LaneState::Waiting(_), _) => Some("waits for a free container".into()),
+            (LaneState::Free, Some(at)) => {
+                let seconds = at.saturating_duration_since(Instant::now()).as_secs();
+                let why = self.retry_why.as_deref().unwrap_or("an earlier try failed");
+                Some(format!("tries again in {seconds} s ({why})"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The host shuts down: nothing starts any more, and what lives is asked to exit.
+    pub(super) fn shut(&mut self) {
+        self.release();
+        match &mut self.state {
+            LaneState::Live(live) => live.close(),
+            state => *state = LaneState::Free,
+        }
+    }
+
+    /// Ends what lives now.
+    pub(super) fn end(&mut self, reason: EndReason) {
+        match &mut self.state {
+            LaneState::Live(live) if !live.ending => {
+                live.ending = true;
+                // What comes from now on is the next run's.
+                live.closing = true;
+                live.handle.end(reason);
+            }
+            LaneState::Live(_) => {}
+            state => *state = LaneState::Free,
+        }
+    }
+
+    /// What happens next in the lane; for ever nothing while it is free.
+    pub(super) async fn news(&mut self) -> News {
+        match &mut self.state {
+            LaneState::Live(live) => News::Run(live.events.recv().await),
+            LaneState::Waiting(slot) => News::Slot(slot.await.ok()),
+            LaneState::Free => std::future::pending().await,
+        }
+    }
+}
+
+/// What happens in a lane.
+pub(super) enum News {
+    /// The slot it waits for.
+    Slot(Option<Slot>),
+    /// Its live run speaks, or is gone without a word.
+    Run(Option<RunEvent>),
+}

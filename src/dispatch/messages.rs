@@ -1,0 +1,265 @@
+//! The chat lane: follow-ups into a live run, and runs that begin with messages or a task.
+
+use tokio::time::Instant;
+
+use super::backoff;
+use super::group_actor::{GroupActor, LOOK_AGAIN};
+use super::lane::{LaneState, Live};
+use super::live::{Conversation, Work};
+use super::prompt;
+use super::slots::Slot;
+use super::start::{self, StartRequest};
+use super::steps::Step;
+use crate::domain::delivery::DeliveryKind;
+use crate::domain::event::{Event, TurnState};
+use crate::domain::group::Group;
+use crate::domain::ids::RunId;
+use crate::domain::message::Batch;
+use crate::domain::run::{Lane as LaneKind, RunState};
+use crate::domain::task::{ContextMode, Fire, FireState, Task};
+use crate::store::runs::{self, Run};
+use crate::store::tasks::FireEnd;
+use crate::store::{StoreError, events, groups, inbound, outbox, sessions, tasks};
+
+impl GroupActor {
+    /// Gives what waits to the live run. The batch is in the store as given before the agent can see it.
+    pub(super) async fn follow_up(&mut self, group: &Group) {
+        let Some(live) = self.chat.live_mut() else { return };
+        let (run, name, jid) = (live.talk.run, live.talk.next_name(), self.jid.clone());
+        let (input, now) = (name.clone(), self.deps.clock.now());
+        let taken = self
+            .deps
+            .store
+            .write(move |tx| {
+                let batch = inbound::take_batch(tx, &jid, run, &input)?;
+                if let Some(batch) = &batch {
+                    let event = Event::Turn {
+                        chat_jid: jid,
+                        state: TurnState::Started,
+                        through_seq: batch.through(),
+                        reason: None,
+                    };
+                    events::append(tx, &event, now)?;
+                }
+                Ok(batch)
+            })
+            .await;
+        match taken {
+            Ok(Some(batch)) => {
+                let Some(live) = self.chat.live_mut() else { return };
+                live.slot.set_idle(false);
+                live.talk.follow_up(&name, &batch);
+                live.handle.deliver(name, prompt::format(&batch));
+                self.show_typing();
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("{}: messages for the live run: {error}", group.folder);
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
+            }
+        }
+    }
+
+    /// Starts a run with what waits in the chat.
+    pub(super) async fn start_messages(&mut self, group: &Group, slot: Slot) {
+        let run = RunId(self.deps.clock.ulid());
+        let (batch, session, said) = match self.take_first_batch(group, run).await {
+            Ok(Some(taken)) => taken,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!("{}: messages for a run: {error}", group.folder);
+                self.chat.hold(Instant::now() + LOOK_AGAIN, error.to_string());
+                return;
+            }
+        };
+        let route = self.deps.registry.route(&self.jid);
+        let mut talk = Conversation::new(run, group.folder.clone(), self.jid.clone(), route, Work::Messages, true);
+        talk.begin(&batch);
+        talk.is_main = group.is_main;
+        talk.had_session = session.is_some();
+        let request = StartRequest {
+            group: group.clone(),
+            run,
+            lane: LaneKind::Chat,
+            prompt: prompt::format(&batch),
+            images: prompt::images(&batch),
+            session,
+            resumed: said,
+            task: false,
+        };
+        self.chat.last_was_messages = true;
+        self.start(LaneKind::Chat, talk, request, slot).await;
+    }
+
+    async fn take_first_batch(
+        &self,
+        group: &Group,
+        run: RunId,
+    ) -> Result<Option<(Batch, Option<String>, Vec<String>)>, StoreError> {
+        let (jid, folder, now) = (self.jid.clone(), group.folder.clone(), self.deps.clock.now());
+        let was_paused = group.paused.is_some();
+        let row = self.row(group, run, LaneKind::Chat);
+        let store = &self.deps.store;
+        store
+            .write(move |tx| {
+                let Some(batch) = inbound::take_batch(tx, &jid, run, "")? else { return Ok(None) };
+                if was_paused {
+                    groups::set_pause(tx, &folder, None)?;
+                }
+                let session = sessions::get(tx, &folder)?;
+                let mut said = Vec::new();
+                let mut earlier: Vec<RunId> = batch.messages.iter().filter_map(|m| m.run_id).collect();
+                earlier.dedup();
+                for old in earlier {
+                    said.extend(outbox::said_in_open_turn(tx, old)?);
+                    // Should this try fail, too, the next one looks for it here.
+                    outbox::take_over_turn(tx, old, run)?;
+                }
+                runs::put(tx, &Run { session_id: session.clone(), ..row })?;
+                let event = Event::Turn {
+                    chat_jid: jid,
+                    state: TurnState::Started,
+                    through_seq: batch.through(),
+                    reason: None,
+                };
+                events::append(tx, &event, now)?;
+                Ok(Some((batch, session, said)))
+            })
+            .await
+    }
+
+    /// Starts a run for a task's firing. From the commit here on, the firing never starts again for its due time.
+    pub(super) async fn start_task(&mut self, lane: LaneKind, group: &Group, fire: (Fire, Task), slot: Slot) {
+        let (fire, task) = fire;
+        let run = RunId(self.deps.clock.ulid());
+        let in_group = task.context_mode == ContextMode::Group;
+        let (id, due, folder) = (task.id.clone(), fire.due, group.folder.clone());
+        let (jid, now) = (task.jid.clone(), self.deps.clock.now());
+        let row = Run { task_id: Some(id.clone()), due: Some(due), ..self.row(group, run, lane) };
+        let started = self
+            .deps
+            .store
+            .write(move |tx| {
+                if !tasks::start(tx, &id, due, run)? {
+                    return Ok(None);
+                }
+                let session = if in_group { sessions::get(tx, &folder)? } else { None };
+                runs::put(tx, &Run { session_id: session.clone(), ..row })?;
+                let event = Event::Task { task_id: id, chat_jid: jid, change: "fired".into() };
+                events::append(tx, &event, now)?;
+                Ok(Some(session))
+            })
+            .await;
+        let session = match started {
+            Ok(Some(session)) => session,
+            // Taken back while it waited.
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!("{}: task {}: {error}", group.folder, task.id);
+                self.lane(lane).hold(Instant::now() + LOOK_AGAIN, error.to_string());
+                return;
+            }
+        };
+        let work = Work::Task { task: task.id.clone(), due: fire.due };
+        let route = self.deps.registry.route(&task.jid);
+        let mut talk = Conversation::new(run, group.folder.clone(), task.jid.clone(), route, work, in_group);
+        talk.is_main = group.is_main;
+        talk.had_session = session.is_some();
+        let request = StartRequest {
+            group: group.clone(),
+            run,
+            lane,
+            prompt: task.prompt,
+            images: Vec::new(),
+            session,
+            resumed: Vec::new(),
+            task: true,
+        };
+        self.lane(lane).last_was_messages = false;
+        self.start(lane, talk, request, slot).await;
+    }
+
+    fn row(&self, group: &Group, run: RunId, lane: LaneKind) -> Run {
+        Run {
+            id: run,
+            folder: group.folder.clone(),
+            jid: self.jid.clone(),
+            lane,
+            task_id: None,
+            due: None,
+            state: RunState::Starting,
+            container: start::container_name(&group.folder, run),
+            session_id: None,
+            started_at: self.deps.clock.now(),
+            ended_at: None,
+            exit_code: None,
+            error: None,
+            outputs: 0,
+            cost_usd: None,
+        }
+    }
+
+    async fn start(&mut self, lane: LaneKind, mut talk: Conversation, request: StartRequest, slot: Slot) {
+        let group = request.group.clone();
+        let mut row =
+            Run { jid: talk.jid.clone(), session_id: request.session.clone(), ..self.row(&group, talk.run, lane) };
+        if let Work::Task { task, due } = &talk.work {
+            (row.task_id, row.due) = (Some(task.clone()), Some(*due));
+        }
+        match start::start(&self.deps, request).await {
+            Ok((handle, events)) => {
+                row.started_at = self.deps.clock.now();
+                row.state = RunState::Running;
+                let step = Step::Run(Box::new(row.clone()));
+                let now = row.started_at;
+                self.deps.store.write_soon(move |tx| step.apply(tx, now));
+                let live = Live { row, talk, handle, events, slot, closing: false, ending: false, unreadable: 0 };
+                self.lane(lane).state = LaneState::Live(Box::new(live));
+                self.show_typing();
+            }
+            Err(error) => {
+                tracing::warn!("{}: {error}", group.folder);
+                let probes = self.lane(lane).probes;
+                let mut steps = self.not_started(&mut talk, &error.to_string(), probes);
+                row.state = RunState::EngineFailed;
+                row.ended_at = Some(self.deps.clock.now());
+                row.error = Some(error.to_string());
+                steps.push(Step::Run(Box::new(row)));
+                self.commit(steps).await;
+                self.hold_for_engine(lane, error.to_string());
+                start::clean_up(&self.deps, &group.folder, talk.run).await;
+            }
+        }
+    }
+
+    /// The engine is at fault: what was to run waits again, no try is used up, and the chat hears of it once.
+    pub(super) fn not_started(&self, talk: &mut Conversation, error: &str, probes: u32) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let seqs: Vec<i64> = talk.take_unsettled().iter().map(|g| g.seq).collect();
+        steps.push(Step::PutBack { seqs, counts: false });
+        if let Work::Task { task, due } = &talk.work {
+            steps.push(Step::Unstart { task: task.clone(), due: *due });
+        }
+        if probes == 0 {
+            let text = format!("The room cannot be opened: {error}. Nothing is lost; I go on trying.");
+            steps.push(talk.say(text, DeliveryKind::Notice, false, &self.deps.clock));
+        }
+        steps
+    }
+
+    pub(super) fn hold_for_engine(&mut self, lane: LaneKind, why: String) {
+        // It may have lost the image.
+        self.deps.rooms.doubt_image();
+        let lane = self.lane(lane);
+        lane.probes += 1;
+        let wait = backoff::probe(lane.probes);
+        lane.hold(Instant::now() + wait, why);
+    }
+
+    /// The end of a task's firing.
+    pub(super) fn fire_end(talk: &Conversation, state: FireState, error: Option<String>) -> Option<Step> {
+        let Work::Task { task, due } = &talk.work else { return None };
+        let end = FireEnd { state, result: talk.last_text.clone(), error };
+        Some(Step::FireEnd { task: task.clone(), due: *due, jid: talk.jid.clone(), end })
+    }
+}

@@ -1,0 +1,213 @@
+//! From wake-ups to runs: one actor per group, made when there is something to do and gone when there is not.
+
+mod backoff;
+mod commands;
+mod failure;
+mod group_actor;
+mod lane;
+mod live;
+mod messages;
+mod outputs;
+mod prompt;
+mod slots;
+mod start;
+mod steps;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::channel::Registry;
+use crate::config::settings::Settings;
+use crate::container::engine::ContainerEngine;
+use crate::domain::clock::SharedClock;
+use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::run::Lane;
+use crate::ipc::IpcHandle;
+use crate::lifecycle::Shutdown;
+use crate::store::{Store, groups};
+
+use group_actor::{GroupActor, Verb};
+pub use slots::Slots;
+pub use start::Rooms;
+
+/// How long an actor may take to say what it does: one that opens a room may have to wait for its engine.
+const ACTIVITY: Duration = Duration::from_millis(500);
+
+/// Whether an agent works for a chat at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Typing {
+    /// The chat.
+    pub jid: ChatJid,
+    /// Works, or not.
+    pub on: bool,
+}
+
+/// What a group does at the moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupActivity {
+    /// Live runs: id, lane, and whether a turn is open.
+    pub runs: Vec<(RunId, Lane, bool)>,
+    /// Why something waits: a slot, a back-off, a pause.
+    pub waiting: Option<String>,
+}
+
+/// What actors need.
+#[derive(Debug)]
+pub struct Deps {
+    /// The store.
+    pub store: Store,
+    /// Time and ids.
+    pub clock: SharedClock,
+    /// The engine.
+    pub engine: Arc<dyn ContainerEngine>,
+    /// Channels, for the way texts leave.
+    pub registry: Registry,
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// Containers at once.
+    pub slots: Slots,
+    /// What agents ask for by file.
+    pub ipc: IpcHandle,
+    /// What a room needs before its container starts.
+    pub rooms: Rooms,
+    /// Where typing is told.
+    pub typing: broadcast::Sender<Typing>,
+    /// When to end.
+    pub shutdown: Shutdown,
+}
+
+/// Verbs of the dispatcher. Clones share it.
+#[derive(Clone)]
+pub struct DispatchHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    deps: Arc<Deps>,
+    actors: Mutex<HashMap<ChatJid, ActorRef>>,
+    tracker: TaskTracker,
+}
+
+struct ActorRef {
+    notify: Arc<Notify>,
+    verbs: mpsc::Sender<Verb>,
+}
+
+impl fmt::Debug for DispatchHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DispatchHandle").finish_non_exhaustive()
+    }
+}
+
+impl DispatchHandle {
+    /// A dispatcher without actors.
+    pub fn new(deps: Deps) -> Self {
+        let shared = Shared { deps: Arc::new(deps), actors: Mutex::new(HashMap::new()), tracker: TaskTracker::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Something new may be there for a chat.
+    pub fn wake(&self, jid: &ChatJid) {
+        self.with_actor(jid, |actor| actor.notify.notify_one());
+    }
+
+    /// Ends a group's open turns now, as `/stop` does; false when nothing ran or waited.
+    pub async fn stop(&self, folder: &GroupFolder) -> bool {
+        let Some(jid) = self.jid_of(folder).await else { return false };
+        let (tx, rx) = oneshot::channel();
+        self.ask(&jid, Verb::Stop(tx)).await;
+        rx.await.unwrap_or(false)
+    }
+
+    /// Ends one run now; false when it does not live.
+    pub async fn stop_run(&self, jid: &ChatJid, run: RunId) -> bool {
+        let (tx, rx) = oneshot::channel();
+        self.ask(jid, Verb::StopRun(run, tx)).await;
+        rx.await.unwrap_or(false)
+    }
+
+    /// What a group does at the moment.
+    pub async fn activity(&self, folder: &GroupFolder) -> GroupActivity {
+        let Some(jid) = self.jid_of(folder).await else { return GroupActivity::default() };
+        let verbs = self.with_actors(|actors| actors.get(&jid).map(|a| a.verbs.clone()));
+        let Some(verbs) = verbs else { return GroupActivity::default() };
+        let (tx, rx) = oneshot::channel();
+        let answer = async {
+            verbs.send(Verb::Activity(tx)).await.ok()?;
+            rx.await.ok()
+        };
+        match tokio::time::timeout(ACTIVITY, answer).await {
+            Ok(activity) => activity.unwrap_or_default(),
+            Err(_) => GroupActivity { runs: Vec::new(), waiting: Some("waits for the container engine".into()) },
+        }
+    }
+
+    /// How many groups wait for a container, and how many containers are in use.
+    pub fn load(&self) -> (usize, usize) {
+        self.shared.deps.slots.load()
+    }
+
+    /// Follows typing; a receiver that lags loses old states only.
+    pub fn typing(&self) -> broadcast::Receiver<Typing> {
+        self.shared.deps.typing.subscribe()
+    }
+
+    /// Returns when every actor has ended; they do once the shutdown begins and their runs are gone.
+    pub async fn finished(&self) {
+        self.shared.tracker.close();
+        self.shared.tracker.wait().await;
+    }
+
+    async fn jid_of(&self, folder: &GroupFolder) -> Option<ChatJid> {
+        let folder = folder.clone();
+        let group = self.shared.deps.store.read(move |db| groups::by_folder(db, &folder)).await;
+        group.ok().flatten().map(|g| g.jid)
+    }
+
+    async fn ask(&self, jid: &ChatJid, verb: Verb) {
+        let verbs = self.with_actor(jid, |actor| actor.verbs.clone());
+        // An actor that goes at this moment drops the answer's sender, which the asker sees.
+        let _ = verbs.send(verb).await;
+    }
+
+    fn with_actors<T>(&self, work: impl FnOnce(&mut HashMap<ChatJid, ActorRef>) -> T) -> T {
+        work(&mut self.shared.actors.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The actor of a chat, made when there is none. Under the registry's lock, which an actor also takes to leave: a
+    /// wake-up is never given to one that is gone.
+    fn with_actor<T>(&self, jid: &ChatJid, work: impl FnOnce(&ActorRef) -> T) -> T {
+        self.with_actors(|actors| work(actors.entry(jid.clone()).or_insert_with(|| self.spawn(jid))))
+    }
+
+    fn spawn(&self, jid: &ChatJid) -> ActorRef {
+        let notify = Arc::new(Notify::new());
+        let (verbs, queue) = mpsc::channel(16);
+        let actor = GroupActor::new(self.shared.deps.clone(), jid.clone(), notify.clone(), queue);
+        let (registry, jid, bell) = (self.clone(), jid.clone(), notify.clone());
+        self.shared.tracker.spawn(async move {
+            actor.run(|verbs| registry.leave(&jid, &bell, verbs)).await;
+        });
+        ActorRef { notify, verbs }
+    }
+
+    /// An actor with nothing to do asks whether it may go.
+    fn leave(&self, jid: &ChatJid, bell: &Notify, verbs: &mpsc::Receiver<Verb>) -> bool {
+        self.with_actors(|actors| {
+            let woken = futures_util::FutureExt::now_or_never(bell.notified()).is_some();
+            if woken {
+                bell.notify_one();
+            }
+            let may_go = !woken && verbs.is_empty();
+            if may_go {
+                actors.remove(jid);
+            }
+            may_go
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! Slots for containers: groups wait in order of arrival, and when one waits the longest-idle run is asked to close.
+//!
+//! The book-keeping is a pure struct behind a short lock; nothing is awaited under it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Called when a run should make room.
+pub type Evict = mpsc::UnboundedSender<Ticket>;
+/// Names a slot in use.
+pub type Ticket = u64;
+
+/// The slots. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Slots(Arc<Mutex<Book>>);
+
+#[derive(Debug)]
+struct Book {
+    limit: usize,
+    next: Ticket,
+    used: BTreeMap<Ticket, Used>,
+    waiting: VecDeque<(Evict, oneshot::Sender<Slot>)>,
+}
+
+#[derive(Debug)]
+struct Used {
+    idle_since: Option<Instant>,
+    evict: Evict,
+    /// Asked to make room already.
+    asked: bool,
+}
+
+/// A slot in use; dropping it hands it on.
+#[derive(Debug)]
+pub struct Slot {
+    ticket: Ticket,
+    slots: Slots,
+}
+
+impl Slots {
+    /// So many containers at once.
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(Mutex::new(Book {
+            limit: limit.max(1),
+            next: 0,
+            used: BTreeMap::new(),
+            waiting: VecDeque::new(),
+        })))
+    }
+
+    /// Queues for a slot; the receiver gets it in turn. Dropping the receiver leaves the queue.
+    pub fn request(&self, evict: Evict) -> oneshot::Receiver<Slot> {
+        let (tx, rx) = oneshot::channel();
+        self.with(|book| book.waiting.push_back((evict, tx)));
+        self.hand_out();
+        rx
+    }
+
+    /// How many wait, and how many are in use.
+    pub fn load(&self) -> (usize, usize) {
+        self.with(|book| {
+            book.waiting.retain(|(_, tx)| !tx.is_closed());
+            (book.waiting.len(), book.used.len())
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Book) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives free slots to whoever waits, then asks idle runs to make room for the rest.
+    fn hand_out(&self) {
+        loop {
+            let Some((tx, ticket)) = self.with(Book::take_next) else { break };
+            // A receiver that went away in between drops the slot, which comes back here.
+            let _ = tx.send(Slot { ticket, slots: self.clone() });
+        }
+        self.with(Book::ask_for_room);
+    }
+}
+
+impl Book {
+    fn take_next(&mut self) -> Option<(oneshot::Sender<Slot>, Ticket)> {
+        self.waiting.retain(|(_, tx)| !tx.is_closed());
+        if self.used.len() >= self.limit {
+            return None;
+        }
+        let (evict, tx) = self.waiting.pop_front()?;
+        self.next += 1;
+        self.used.insert(self.next, Used { idle_since: None, evict, asked: false });
+        Some((tx, self.next))
+    }
+
+    fn ask_for_room(&mut self) {
+        let asked = self.used.values().filter(|u| u.asked).count();
+        for _ in asked..self.waiting.len() {
+            let idle = self.used.iter_mut().filter(|(_, u)| !u.asked && u.idle_since.is_some());
+            let Some((ticket, used)) = idle.min_by_key(|(_, u)| u.idle_since) else { return };
+            used.asked = true;
+            // An actor that is gone drops its slot by itself.
+            let _ = used.evict.send(*ticket);
+        }
+    }
+}
+
+impl Slot {
+    /// Names it towards its holder.
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Notes whether the run in it is idle; an idle one may be asked to make room.
+    pub fn set_idle(&self, idle: bool) {
+        self.slots.with(|book| {
+            if let Some(used) = book.used.get_mut(&self.ticket) {
+                match (idle, used.idle_since) {
+                    (true, None) => used.idle_since = Some(Instant::now()),
+                    (false, _) => {
+                        used.idle_since = None;
+                        // Work came before it could close: whoever waits needs another one, or this one later.
+                        used.asked = false;
+                    }
+                    _ => {}
+                }
+            }
+            book.ask_for_room();
+        });
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.with(|book| book.used.remove(&self.ticket));
+        self.slots.hand_out();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn groups_wait_in_order_and_the_longest_idle_makes_room() {
+        let slots = Slots::new(2);
+        let (evict, mut evicted) = mpsc::unbounded_channel();
+        let a = slots.request(evict.clone()).await.unwrap();
+        let b = slots.request(evict.clone()).await.unwrap();
+        let c = slots.request(evict.clone());
+        let d = slots.request(evict.clone());
+        assert!(evicted.try_recv().is_err(), "nobody is idle");
+        b.set_idle(true);
+        assert_eq!(evicted.recv().await, Some(b.ticket()));
+        a.set_idle(true);
+        assert_eq!(evicted.recv().await, Some(a.ticket()));
+        drop(b);
+        let c = c.await.unwrap();
+        drop(a);
+        let d = d.await.unwrap();
+        assert_eq!(slots.load(), (0, 2));
+        drop((c, d));
+        assert_eq!(slots.load(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_gets_work_instead_of_closing_is_asked_again() {
+        let slots = Slots::new(2);
+        let (evict, mut evicted) = mpsc::unbounded_channel();
+        let a = slots.request(evict.clone()).await.unwrap();
+        let b = slots.request(evict.clone()).await.unwrap();
+        a.set_idle(true);
+        let c = slots.request(evict.clone());
+        assert_eq!(evicted.recv().await, Some(a.ticket()));
+        a.set_idle(false);
+        b.set_idle(true);
+        assert_eq!(evicted.recv().await, Some(b.ticket()), "another one is asked");
+        b.set_idle(false);
+        a.set_idle(true);
+        assert_eq!(evicted.recv().await, Some(a.ticket()), "the same one is asked again");
+        drop(a);
+        assert!(c.await.is_ok());
+        drop(b);
+    }
+
+    #[tokio::test]
+    async fn whoever_stops_waiting_is_passed_over() {
+        let slots = Slots::new(1);
+        let (evict, _evicted) = mpsc::unbounded_channel();
+        let a = slots.request(evict.clone()).await.unwrap();
+        drop(slots.request(evict.clone()));
+        let c = slots.request(evict.clone());
+        drop(a);
+        assert!(c.await.is_ok());
+        assert_eq!(slots.load(), (0, 0));
+    }
+}

@@ -1,0 +1,193 @@
+//! Opening a room: everything between "this is to run" and the engine's start.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use parlor_agent_runner::protocol::{ImageAttachment, RunInput};
+use secrecy::ExposeSecret;
+use tokio::sync::mpsc;
+
+use super::Deps;
+use crate::agent::{self, AgentPlan};
+use crate::config::allowlists::{self, Watched};
+use crate::config::secrets::Redactor;
+use crate::config::settings::{LogLevel, Settings};
+use crate::container::engine::ContainerEngine;
+use crate::container::image::{self, Image};
+use crate::container::inputs::Inputs;
+use crate::container::mounts::{self, Room};
+use crate::container::run::{self, Plan, Redact, RunEvent, RunHandle};
+use crate::container::spec::User;
+use crate::container::timers::Limits;
+use crate::domain::group::Group;
+use crate::domain::ids::{GroupFolder, RunId};
+use crate::domain::run::Lane;
+use crate::policy::mounts::MountRules;
+use crate::safe_dir::Owner;
+
+/// What rooms need that is made once per host. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Rooms(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    user: User,
+    owner: Option<Owner>,
+    instance: String,
+    image: Image,
+    /// The image's reference, once the engine is known to have it.
+    ready: Mutex<Option<String>>,
+    mount_rules: Watched<MountRules>,
+}
+
+impl Rooms {
+    /// Rooms whose agents are `user`, and whose files belong to `owner` where that is not the host's own user.
+    pub fn new(settings: &Settings, user: User, owner: Option<Owner>, instance: String) -> Self {
+        let image = Image::new(image::Inputs::system(), settings.home.data());
+        let mount_rules = Watched::new(settings.config_dir.join(allowlists::MOUNTS), MountRules::from_file);
+        Self(Arc::new(Shared { user, owner, instance, image, ready: Mutex::new(None), mount_rules }))
+    }
+
+    /// Makes Parlor's own image before it is needed; a failure is told again when a room opens.
+    pub async fn image_in_advance(&self, engine: &dyn ContainerEngine) {
+        if let Err(error) = self.image(engine).await {
+            tracing::warn!("the agent image: {error:#}");
+        }
+    }
+
+    /// The image, made where the engine does not have it.
+    async fn image(&self, engine: &dyn ContainerEngine) -> anyhow::Result<String> {
+        let ready = || self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = ready().clone() {
+            return Ok(image);
+        }
+        let image = self.0.image.ensure(engine, &image::silent).await?;
+        *ready() = Some(image.clone());
+        Ok(image)
+    }
+
+    /// An engine that could not start a room may have lost the image.
+    pub(super) fn doubt_image(&self) {
+        *self.0.ready.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// What is to run.
+pub(super) struct StartRequest {
+    pub(super) group: Group,
+    pub(super) run: RunId,
+    pub(super) lane: Lane,
+    pub(super) prompt: String,
+    pub(super) images: Vec<ImageAttachment>,
+    pub(super) session: Option<String>,
+    pub(super) resumed: Vec<String>,
+    pub(super) task: bool,
+}
+
+/// `parlor-<folder>-<run id>`: what a run's container is called.
+pub(super) fn container_name(folder: &GroupFolder, run: RunId) -> String {
+    format!("parlor-{folder}-{}", run.to_string().to_lowercase())
+}
+
+/// Opens the room and starts its container.
+pub(super) async fn start(
+    deps: &Arc<Deps>,
+    request: StartRequest,
+) -> anyhow::Result<(RunHandle, mpsc::Receiver<RunEvent>)> {
+    let own_image = request.group.container_config.image.clone().or_else(|| deps.settings.image.clone());
+    let own_image = if let Some(image) = own_image {
+        image
+    } else {
+        tokio::select! {
+            image = deps.rooms.image(&*deps.engine) => image.context("the agent image cannot be made")?,
+            () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
+        }
+    };
+    let (settings, owner, group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
+    let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
+    let agent = prepared.await?.context("the agent's folders")?;
+    let redactor = Redactor::new(agent.secrets.values());
+    let opened = deps.ipc.open_room(&request.group, request.run, request.lane, &redactor).await;
+    opened.context("the room's IPC folder cannot be made")?;
+    let (settings, rooms) = (deps.settings.clone(), deps.rooms.clone());
+    let plan = move || plan(&settings, &rooms, own_image, request, &agent, redactor);
+    let plan = tokio::task::spawn_blocking(plan).await??;
+    Ok(run::start(deps.engine.clone(), &deps.clock, plan).await?)
+}
+
+/// Mounts, secrets and input of a run.
+fn plan(
+    settings: &Settings,
+    rooms: &Rooms,
+    image: String,
+    request: StartRequest,
+    agent: &AgentPlan,
+    redactor: Redactor,
+) -> anyhow::Result<Plan> {
+    let shared = &*rooms.0;
+    let StartRequest { group, run, lane: _, prompt, images, session, resumed, task } = request;
+    let inputs = Inputs::create(&settings.home, run, shared.owner).context("the run's input folder")?;
+    let spec = mounts::run_spec(&Room {
+        name: container_name(&group.folder, run),
+        run,
+        image,
+        instance: &shared.instance,
+        user: shared.user,
+        group: &group,
+        settings,
+        agent: agent.mounts(),
+        rules: &shared.mount_rules.get(),
+    })?;
+    let limits = Limits::new(
+        group.container_config.timeout.map_or(settings.container_timeout, std::time::Duration::from_millis),
+        settings.idle_timeout,
+        settings.turn_limit,
+        task,
+    );
+    let secrets = agent.secrets.iter().map(|(k, v)| (k.clone(), v.expose_secret().to_owned())).collect();
+    let input = RunInput {
+        prompt,
+        session_id: session,
+        group_folder: group.folder.to_string(),
+        chat_jid: group.jid.to_string(),
+        is_main: group.is_main,
+        is_scheduled_task: task,
+        assistant_name: Some(settings.assistant_name.clone()),
+        secrets,
+        image_attachments: images,
+        run_id: Some(run.to_string()),
+        provider: Some(agent.provider.to_string()),
+        resumed,
+    };
+    Ok(Plan {
+        id: run,
+        spec,
+        input,
+        inputs,
+        limits,
+        max_output: settings.max_output_bytes,
+        max_log: settings.max_log_bytes,
+        log_dir: settings.home.runs(&group.folder),
+        verbose: settings.log_level >= LogLevel::Debug,
+        redact: redact_with(redactor),
+    })
+}
+
+fn redact_with(redactor: Redactor) -> Redact {
+    Arc::new(move |text| match redactor.redact(text) {
+        std::borrow::Cow::Owned(clean) => Some(clean),
+        std::borrow::Cow::Borrowed(_) => None,
+    })
+}
+
+/// After a run's container is gone: what it left is handled, and its input folder removed.
+pub(super) async fn clean_up(deps: &Arc<Deps>, folder: &GroupFolder, run: RunId) {
+    deps.ipc.close_room(folder, run).await;
+    let home = deps.settings.home.clone();
+    let removed = tokio::task::spawn_blocking(move || Inputs::remove(&home, run)).await;
+    if let Ok(Err(error)) = removed
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!("the input folder of run {run} was not removed: {error}");
+    }
+}

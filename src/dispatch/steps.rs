@@ -1,0 +1,86 @@
+//! What an actor wants stored, as data: built without I/O, applied in one transaction, and applied again as it is when
+//! the store was out of order.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::delivery::NewDelivery;
+use crate::domain::event::{Event, TurnState};
+use crate::domain::group::Pause;
+use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
+use crate::domain::message::InboundState;
+use crate::store::outbox::{self, Route};
+use crate::store::runs::{self, Run};
+use crate::store::tasks::{self, FireEnd};
+use crate::store::{Tx, TxResult, events, groups, inbound, sessions};
+
+/// One thing to store.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A text for a chat; `turn_open` until its turn is settled.
+    Say { new: NewDelivery, route: Route, turn_open: bool },
+    /// Messages end.
+    Settle { seqs: Vec<i64>, state: InboundState },
+    /// Messages wait again; the try counts or not.
+    PutBack { seqs: Vec<i64>, counts: bool },
+    /// What these runs said belongs to no open turn any more.
+    CloseTurn(Vec<RunId>),
+    /// A turn changed.
+    Turn { jid: ChatJid, state: TurnState, through_seq: i64, reason: Option<String> },
+    /// The session that the next run resumes.
+    Session { folder: GroupFolder, id: String },
+    /// The next run starts a new one.
+    ForgetSession(GroupFolder),
+    /// The group is held back, or no longer.
+    Pause { folder: GroupFolder, pause: Option<Pause> },
+    /// A run's row, and its event.
+    Run(Box<Run>),
+    /// A task's firing ended.
+    FireEnd { task: TaskId, due: DateTime<Utc>, jid: ChatJid, end: FireEnd },
+    /// A task's firing never started: it waits again.
+    Unstart { task: TaskId, due: DateTime<Utc> },
+}
+
+impl Step {
+    /// Stores it.
+    pub fn apply(&self, tx: &mut Tx<'_>, now: DateTime<Utc>) -> TxResult<()> {
+        match self {
+            Self::Say { new, route, turn_open } => outbox::put(tx, new, *route, *turn_open, now).map(drop),
+            Self::Settle { seqs, state } => inbound::settle(tx, seqs, *state),
+            Self::PutBack { seqs, counts } => inbound::put_back(tx, seqs, *counts),
+            Self::CloseTurn(all) => all.iter().try_for_each(|run| outbox::close_turn(tx, *run)),
+            Self::Turn { jid, state, through_seq, reason } => {
+                let event = Event::Turn {
+                    chat_jid: jid.clone(),
+                    state: *state,
+                    through_seq: *through_seq,
+                    reason: reason.clone(),
+                };
+                events::append(tx, &event, now).map(drop)
+            }
+            Self::Session { folder, id } => sessions::set(tx, folder, id, now),
+            Self::ForgetSession(folder) => sessions::forget(tx, folder).map(drop),
+            Self::Pause { folder, pause } => groups::set_pause(tx, folder, pause.as_ref()),
+            Self::Run(run) => {
+                runs::put(tx, run)?;
+                let event = Event::Run {
+                    run_id: run.id,
+                    chat_jid: run.jid.clone(),
+                    state: run.state,
+                    error: run.error.clone(),
+                };
+                events::append(tx, &event, now).map(drop)
+            }
+            Self::FireEnd { task, due, jid, end } => {
+                tasks::end(tx, task, *due, end, now)?;
+                let change = match end.state {
+                    crate::domain::task::FireState::Done => "done",
+                    crate::domain::task::FireState::Cancelled => "cancelled",
+                    _ => "failed",
+                };
+                let event = Event::Task { task_id: task.clone(), chat_jid: jid.clone(), change: change.into() };
+                events::append(tx, &event, now).map(drop)
+            }
+            Self::Unstart { task, due } => tasks::unstart(tx, task, *due),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Registered groups and their container settings.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::ids::{ChatJid, GroupFolder};
+
+/// A registered group: one chat, one folder.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// The folder; the group's key.
+    pub folder: GroupFolder,
+    /// The chat.
+    pub jid: ChatJid,
+    /// The name people see.
+    pub name: String,
+    /// The group's own trigger; the default one when none.
+    pub trigger: Option<String>,
+    /// Whether only triggered messages are answered.
+    pub requires_trigger: bool,
+    /// Whether this is the owner's group.
+    pub is_main: bool,
+    /// Container settings.
+    pub container_config: ContainerConfig,
+    /// When it was registered.
+    pub created_at: DateTime<Utc>,
+    /// Set while a limit of the vendor holds the group back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+}
+
+/// Why and how long a group is held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// Until when.
+    pub until: DateTime<Utc>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A group's container settings, versioned JSON in the store. Unknown keys are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerConfig {
+    /// Version of this JSON; 1.
+    #[serde(default = "one")]
+    pub version: u32,
+    /// Host folders beyond the group's own; only through the mount allowlist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_mounts: Vec<AdditionalMount>,
+    /// Hard timeout in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+    /// Image instead of the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Provider instead of the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Model for providers that know models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `none`, `default`, or a network's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Memory limit, for example `2g`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// CPU limit, for example `2` or `0.5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// Process limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+    /// Environment for the container; never secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Default for ContainerConfig {
+    fn default() -> Self {
+        Self {
+            version: 1,
+            additional_mounts: Vec::new(),
+            timeout: None,
+            image: None,
+            provider: None,
+            model: None,
+            network: None,
+            memory: None,
+            cpus: None,
+            pids: None,
+            env: BTreeMap::new(),
+        }
+    }
+}
+
+/// One extra mount a group asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AdditionalMount {
+    /// Folder or file on the host; `~` is the operator's home.
+    pub host_path: String,
+    /// Name below `/workspace/extra/`; the last part of the host path when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_path: Option<String>,
+    /// Read-only unless set to false and allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readonly: Option<bool>,
+}

@@ -1,0 +1,182 @@
+//! Identifiers. Each is checked when it is made, so that a value of the type is always valid.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use ulid::Ulid;
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum IdError {
+    /// Not a group folder name.
+    #[error(
+        "group folder {0:?} is not allowed: use 1 to 64 letters, digits, `_` or `-`, starting with a letter or digit"
+    )]
+    Folder(String),
+    /// A reserved folder name.
+    #[error("group folder {0:?} is reserved: choose another name")]
+    Reserved(String),
+    /// Not a chat id.
+    #[error(
+        "chat id {0:?} is not allowed: use `<channel>:<name>` or a platform's id, 1 to 256 characters without spaces or control characters"
+    )]
+    Jid(String),
+    /// Not a task id.
+    #[error("task id {0:?} is not allowed: use 1 to 64 letters, digits, `_` or `-`")]
+    Task(String),
+    /// Not a ULID.
+    #[error("{0:?} is not an id of Parlor (26 characters)")]
+    Ulid(String),
+}
+
+fn word(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+    };
+}
+
+text_id! {
+    /// A chat on some platform: `web:<name>`, `tty:<name>`, or the platform's own id.
+    ChatJid
+}
+text_id! {
+    /// A group's folder name; unique without regard to case, `global` reserved.
+    GroupFolder
+}
+text_id! {
+    /// A scheduled task's id, chosen by the agent or made by the host.
+    TaskId
+}
+
+impl FromStr for ChatJid {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let fine = (1..=256).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+        if fine { Ok(Self(text.to_owned())) } else { Err(IdError::Jid(shorten(text))) }
+    }
+}
+
+impl ChatJid {
+    /// What stands before the first colon: the channel's prefix.
+    pub fn channel(&self) -> &str {
+        self.0.split_once(':').map_or("", |(prefix, _)| prefix)
+    }
+}
+
+impl FromStr for GroupFolder {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if !word(text, 64) || !text.as_bytes()[0].is_ascii_alphanumeric() {
+            return Err(IdError::Folder(shorten(text)));
+        }
+        if text.eq_ignore_ascii_case("global") {
+            return Err(IdError::Reserved(text.to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if word(text, 64) { Ok(Self(text.to_owned())) } else { Err(IdError::Task(shorten(text))) }
+    }
+}
+
+/// Names in errors are cut: they may come from an attacker and be long.
+fn shorten(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+macro_rules! ulid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub Ulid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Ulid::from_string(text).map(Self).map_err(|_| IdError::Ulid(shorten(text)))
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(&self.0)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+ulid_id! {
+    /// One run of an agent's container.
+    RunId
+}
+ulid_id! {
+    /// One row of the outbox; also the idempotency key towards platforms.
+    DeliveryId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_checked() {
+        for good in ["main", "a", "A-b_9", "9lives", &"x".repeat(64)] {
+            assert!(good.parse::<GroupFolder>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "_a", "a b", "../x", "a/b", "global", "GLOBAL", "é", ".a", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<GroupFolder>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn jids_know_their_channel() {
+        assert_eq!("tty:main".parse::<ChatJid>().unwrap().channel(), "tty");
+        assert_eq!("12036@g.us".parse::<ChatJid>().unwrap().channel(), "");
+        assert!("a b".parse::<ChatJid>().is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! Plain types and rules: no I/O, no clock of their own. Depends on std, serde, chrono and the protocol types alone.
+
+pub mod clock;
+pub mod delivery;
+pub mod event;
+pub mod group;
+pub mod ids;
+pub mod message;
+pub mod run;
+pub mod schedule;
+pub mod task;
+pub mod text;

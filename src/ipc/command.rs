@@ -1,0 +1,215 @@
+//! From the bytes of a file to a typed command. Knows nothing of who asks: see [`super::authorize`].
+
+use std::borrow::Cow;
+
+use parlor_agent_runner::protocol::{MessageFile, TaskFile};
+use serde_json::Value;
+
+use super::precheck;
+use crate::config::secrets::Redactor;
+
+/// Bytes a file may have.
+pub(super) const MAX_FILE: u64 = 1 << 20;
+
+/// Which folder a file lay in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// `messages/`.
+    Message,
+    /// `tasks/`.
+    Task,
+}
+
+impl Kind {
+    /// The folder's name.
+    pub(super) fn folder(self) -> &'static str {
+        match self {
+            Self::Message => "messages",
+            Self::Task => "tasks",
+        }
+    }
+}
+
+/// What an agent asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    /// Of `messages/`.
+    Message(MessageFile),
+    /// Of `tasks/`.
+    Task(TaskFile),
+    /// A group that is to be main: nobody may ask for that here.
+    RegisterMain,
+}
+
+/// A file that was understood.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Parsed {
+    /// The name of the result that the agent waits for.
+    pub(super) id: Option<String>,
+    /// What it asks for.
+    pub(super) command: Command,
+}
+
+/// A file that was not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    /// The name of the result that the agent waits for, as far as it could be read.
+    pub(super) id: Option<String>,
+    /// What is wrong.
+    pub(super) why: String,
+}
+
+/// Reads a file's bytes; nothing that comes of them holds a secret.
+pub(super) fn parse(kind: Kind, bytes: &[u8], redactor: &Redactor) -> Result<Parsed, Unreadable> {
+    let bad = |why: String| Unreadable { id: None, why };
+    precheck::check(bytes).map_err(bad)?;
+    let mut value: Value = serde_json::from_slice(bytes).map_err(|e| bad(format!("it is not JSON: {e}")))?;
+    if !redactor.is_empty() {
+        clean(&mut value, redactor);
+    }
+    if !value.is_object() {
+        return Err(bad("it is not a JSON object".into()));
+    }
+    let id = value.get("id").and_then(Value::as_str).filter(|id| is_result_id(id)).map(str::to_owned);
+    let asks_for_main = value.get("isMain").is_some_and(|main| main != &Value::Bool(false) && !main.is_null());
+    let command = match kind {
+        Kind::Message => serde_json::from_value(value).map(Command::Message),
+        Kind::Task => serde_json::from_value(value).map(Command::Task),
+    };
+    match command {
+        Ok(Command::Task(TaskFile::RegisterGroup { .. })) if asks_for_main => {
+            Ok(Parsed { id, command: Command::RegisterMain })
+        }
+        Ok(command) => Ok(Parsed { id, command }),
+        Err(error) => {
+            // It quotes what the file says.
+            let error: String = error.to_string().chars().take(300).flat_map(char::escape_debug).collect();
+            Err(Unreadable { id, why: format!("it is not a file of {}/: {error}", kind.folder()) })
+        }
+    }
+}
+
+/// Takes secrets out of every string. How deep it goes was looked at before.
+fn clean(value: &mut Value, redactor: &Redactor) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(cleaned) = redactor.redact(text) {
+                *text = cleaned;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| clean(item, redactor)),
+        Value::Object(fields) => {
+            for (name, mut field) in std::mem::take(fields) {
+                clean(&mut field, redactor);
+                fields.insert(redactor.redact(&name).into_owned(), field);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn is_result_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+impl Command {
+    /// What it is, for records and logs: data is quoted and cut.
+    pub(super) fn describe(&self) -> String {
+        let cut = |text: &str| format!("{:?}", text.chars().take(100).collect::<String>());
+        match self {
+            Self::Message(MessageFile::Message { chat_jid, .. }) => format!("message to chat {}", cut(chat_jid)),
+            Self::Task(file) => match file {
+                TaskFile::ScheduleTask { target_jid, .. } => format!("schedule_task for chat {}", cut(target_jid)),
+                TaskFile::PauseTask { task_id } => format!("pause_task {}", cut(task_id)),
+                TaskFile::ResumeTask { task_id } => format!("resume_task {}", cut(task_id)),
+                TaskFile::CancelTask { task_id } => format!("cancel_task {}", cut(task_id)),
+                TaskFile::RunTaskNow { task_id } => format!("run_task_now {}", cut(task_id)),
+                TaskFile::UpdateTask { task_id, .. } => format!("update_task {}", cut(task_id)),
+                TaskFile::RefreshGroups {} => "refresh_groups".into(),
+                TaskFile::RegisterGroup { jid, folder, .. } => {
+                    format!("register_group {} with folder {}", cut(jid), cut(folder))
+                }
+            },
+            Self::RegisterMain => "register_group with isMain".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(kind: Kind, bytes: &[u8]) -> Result<Parsed, Unreadable> {
+        parse(kind, bytes, &Redactor::default())
+    }
+
+    #[test]
+    fn secrets_go_from_everything_a_file_says() {
+        let redactor = Redactor::new(&[secrecy::SecretString::from("sk-ant-\"12345678")]);
+        let file = br#"{"type":"message","chatJid":"a:b","text":"it is \u0073k-ant-\"12345678.","sender":"sk-ant-\"12345678"}"#;
+        let Ok(Parsed { command: Command::Message(MessageFile::Message { text, sender, .. }), .. }) =
+            parse(Kind::Message, file, &redactor)
+        else {
+            panic!("a message");
+        };
+        assert_eq!((text.as_str(), sender.as_deref()), ("it is [redacted].", Some("[redacted]")));
+        let task = br#"{"type":"schedule_task","prompt":"use sk-ant-\"12345678","schedule_type":"once","schedule_value":"x","targetJid":"a:b"}"#;
+        let Ok(Parsed { command: Command::Task(TaskFile::ScheduleTask { prompt, .. }), .. }) =
+            parse(Kind::Task, task, &redactor)
+        else {
+            panic!("a task");
+        };
+        assert_eq!(prompt, "use [redacted]");
+        let group = br#"{"type":"register_group","jid":"a:b","name":"n","folder":"f","trigger":"@x","containerConfig":{"sk-ant-\"12345678":["sk-ant-\"12345678"]}}"#;
+        let group = format!("{:?}", parse(Kind::Task, group, &redactor).unwrap());
+        assert!(group.contains("[redacted]") && !group.contains("12345678"), "{group}");
+        let unknown = parse(Kind::Task, br#"{"type":"sk-ant-\"12345678"}"#, &redactor).unwrap_err();
+        assert!(!unknown.why.contains("12345678"), "{}", unknown.why);
+    }
+
+    #[test]
+    fn files_of_nanoclaw_v1_are_understood() {
+        let message = br#"{"type":"message","chatJid":"a@g.us","text":"hi","groupFolder":"main","timestamp":"2026-01-01T00:00:00.000Z"}"#;
+        assert!(matches!(plain(Kind::Message, message), Ok(Parsed { id: None, command: Command::Message(_) })));
+        let task = br#"{"type":"schedule_task","prompt":"p","schedule_type":"cron","schedule_value":"0 9 * * *","context_mode":"group","targetJid":"a@g.us","createdBy":"main","timestamp":"x"}"#;
+        assert!(matches!(
+            plain(Kind::Task, task),
+            Ok(Parsed { command: Command::Task(TaskFile::ScheduleTask { .. }), .. })
+        ));
+        let pause = br#"{"type":"pause_task","taskId":"t","groupFolder":"x","isMain":true,"timestamp":"x"}"#;
+        assert!(plain(Kind::Task, pause).is_ok(), "claims of identity are ignored");
+    }
+
+    #[test]
+    fn what_is_not_a_command_says_why() {
+        for (kind, bytes) in [
+            (Kind::Message, &b""[..]),
+            (Kind::Message, b"{"),
+            (Kind::Message, b"[1]"),
+            (Kind::Message, b"\xff\xfe"),
+            (Kind::Message, br#"{"type":"nonsense"}"#),
+            (Kind::Message, br#"{"type":"refresh_groups"}"#),
+            (Kind::Message, br#"{"type":"message","chatJid":5,"text":"x"}"#),
+            (Kind::Task, br#"{"type":"message","chatJid":"a","text":"x"}"#),
+            (Kind::Task, br#"{"type":"pause_task"}"#),
+        ] {
+            assert!(!plain(kind, bytes).unwrap_err().why.is_empty());
+        }
+        let named = plain(Kind::Task, br#"{"type":"nonsense","id":"r-1"}"#).unwrap_err();
+        assert_eq!(named.id.as_deref(), Some("r-1"), "the agent still gets its answer");
+    }
+
+    #[test]
+    fn only_plain_ids_name_results() {
+        for bad in ["", "../x", "a/b", "a.b", &"x".repeat(65), "ä"] {
+            let file = serde_json::json!({"type": "refresh_groups", "id": bad}).to_string();
+            assert_eq!(plain(Kind::Task, file.as_bytes()).unwrap().id, None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn asking_for_main_is_seen() {
+        let file = br#"{"type":"register_group","jid":"a:b","name":"n","folder":"f","trigger":"@x","isMain":true}"#;
+        assert_eq!(plain(Kind::Task, file).unwrap().command, Command::RegisterMain);
+    }
+}

@@ -1,0 +1,75 @@
+//! One file per verb. Each works inside the transaction that also records the file as handled, and returns what the agent
+//! learns beside `ok`.
+
+pub(super) mod cancel_task;
+pub(super) mod message;
+pub(super) mod pause_task;
+pub(super) mod refresh_groups;
+pub(super) mod register_group;
+pub(super) mod resume_task;
+pub(super) mod run_task_now;
+pub(super) mod schedule_task;
+pub(super) mod update_task;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde_json::{Map, Value};
+use ulid::Ulid;
+
+use super::authorize::Permitted;
+use crate::channel::Registry;
+use crate::domain::clock::rfc3339;
+use crate::domain::ids::RunId;
+use crate::domain::task::Task;
+use crate::store::{Tx, TxResult};
+
+/// What the agent learns.
+pub(super) type Details = Map<String, Value>;
+
+/// What handlers know beside the command.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    /// The claim's id: whatever is made takes its id from it, so that it is made once.
+    pub(super) claim: Ulid,
+    /// The run whose words these are, as far as that is known.
+    pub(super) run: Option<RunId>,
+    /// Now.
+    pub(super) now: DateTime<Utc>,
+    /// The host's zone.
+    pub(super) zone: Tz,
+    /// Says how texts leave.
+    pub(super) channels: Registry,
+}
+
+/// What a handler did.
+pub(super) enum Effect {
+    /// What was asked for.
+    Done(Details),
+    /// It was not to be done; what is written of that stays.
+    Refused(String),
+}
+
+/// Does what was asked for.
+pub(super) fn handle(tx: &mut Tx<'_>, permitted: Permitted, cx: &Context) -> TxResult<Effect> {
+    let details = match permitted {
+        Permitted::Message(command) => return message::handle(tx, command, cx),
+        Permitted::ScheduleTask(command) => schedule_task::handle(tx, command, cx),
+        Permitted::UpdateTask(command) => update_task::handle(tx, command, cx),
+        Permitted::PauseTask(command) => pause_task::handle(tx, command, cx),
+        Permitted::ResumeTask(command) => resume_task::handle(tx, command, cx),
+        Permitted::CancelTask(command) => cancel_task::handle(tx, command, cx),
+        Permitted::RunTaskNow(command) => run_task_now::handle(tx, command, cx),
+        Permitted::RefreshGroups(command) => Ok(refresh_groups::handle(tx, &command)),
+        Permitted::RegisterGroup(command) => register_group::handle(tx, command, cx),
+    };
+    details.map(Effect::Done)
+}
+
+/// What an agent learns of a task.
+fn of_task(task: &Task) -> Details {
+    let mut details = Details::new();
+    details.insert("taskId".into(), task.id.as_str().into());
+    details.insert("status".into(), serde_json::to_value(task.status).unwrap_or_default());
+    details.insert("nextRun".into(), task.next_due.map(rfc3339).into());
+    details
+}

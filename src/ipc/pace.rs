@@ -1,0 +1,115 @@
+//! How fast a group may go, and how often it may fill the log.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Files of one group per second.
+const RATE: f64 = 200.0;
+/// Files at once after a quiet time.
+const BURST: f64 = 200.0;
+
+/// A token bucket: a file costs one token, and so does a look that finds nothing.
+#[derive(Debug)]
+pub(super) struct Pace {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { tokens: BURST, filled: now }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let gained = now.saturating_duration_since(self.filled).as_secs_f64() * RATE;
+        self.tokens = (self.tokens + gained).min(BURST);
+        self.filled = now;
+    }
+
+    /// Files that may be handled now, at most `most`; else how long to wait.
+    pub(super) fn allowed(&mut self, now: Instant, most: usize) -> Result<usize, Duration> {
+        self.fill(now);
+        if self.tokens >= 1.0 {
+            return Ok((self.tokens as usize).min(most));
+        }
+        // For a handful at once rather than one by one.
+        Err(Duration::from_secs_f64((8.0 - self.tokens) / RATE))
+    }
+
+    pub(super) fn spend(&mut self, files: usize) {
+        self.tokens -= files.max(1) as f64;
+    }
+
+    /// Whether the group has been quiet for as long as the burst takes to fill.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= BURST
+    }
+}
+
+/// Lines of one group in the log per minute; the others are counted.
+const LINES: u32 = 10;
+
+/// Lets a few lines a minute through.
+#[derive(Debug)]
+pub(super) struct Gate {
+    since: Instant,
+    passed: u32,
+    held_back: u64,
+}
+
+impl Gate {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, passed: 0, held_back: 0 }
+    }
+
+    /// Whether a line may be written, and how many were held back since the last minute that had too many.
+    pub(super) fn pass(&mut self, now: Instant) -> Option<u64> {
+        if now.saturating_duration_since(self.since) >= Duration::from_secs(60) {
+            self.since = now;
+            self.passed = 0;
+        }
+        if self.passed >= LINES {
+            self.held_back += 1;
+            return None;
+        }
+        self.passed += 1;
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_a_steady_rate() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        let mut handled = 0;
+        let end = now + Duration::from_secs(10);
+        while now < end {
+            match pace.allowed(now, 16) {
+                Ok(files) => {
+                    pace.spend(files);
+                    handled += files;
+                }
+                Err(wait) => now += wait,
+            }
+        }
+        assert!((2_100..=2_210).contains(&handled), "{handled}");
+        assert!(!pace.is_full(now));
+        assert!(pace.is_full(now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn the_log_gets_a_few_lines_and_a_count() {
+        let now = Instant::now();
+        let mut gate = Gate::new(now);
+        let passed = (0..1000).filter(|_| gate.pass(now).is_some()).count();
+        assert_eq!(passed, 10);
+        assert_eq!(gate.pass(now + Duration::from_secs(61)), Some(990));
+        assert_eq!(gate.pass(now + Duration::from_secs(61)), Some(0));
+    }
+}

@@ -1,0 +1,92 @@
+//! A look at JSON before it is parsed: how deep it is and how long its strings are, in one pass and no memory. Whether it
+//! is JSON at all is for the parser to say.
+
+/// Levels of arrays and objects.
+pub(super) const MAX_DEPTH: usize = 64;
+/// Bytes of one string as it is written.
+pub(super) const MAX_STRING: usize = 256 * 1024;
+
+/// Refuses what is too deep or has too long a string.
+pub(super) fn check(json: &[u8]) -> Result<(), String> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let length = string(&json[at + 1..]);
+                if length > MAX_STRING {
+                    return Err(format!("it has a string of more than {} KiB", MAX_STRING / 1024));
+                }
+                at += length + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+/// Bytes up to the closing quote, or to the end.
+fn string(rest: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', rest.get(at..).unwrap_or_default()) {
+        at += found;
+        if rest[at] == b'"' {
+            return at;
+        }
+        at += 2;
+    }
+    rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn depth_and_strings_are_limited() {
+        let nested = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
+        assert!(check(nested(64).as_bytes()).is_ok());
+        assert!(check(nested(65).as_bytes()).is_err());
+        assert!(check(nested(100_000).as_bytes()).is_err());
+        let long = |n: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(n));
+        assert!(check(long(MAX_STRING).as_bytes()).is_ok());
+        assert!(check(long(MAX_STRING + 1).as_bytes()).is_err());
+        assert!(check(format!("\"{}", "x".repeat(MAX_STRING + 1)).as_bytes()).is_err(), "never closed");
+        assert!(check(br#"{"a":"[[[[\"[[[[","b":"\\"}"#).is_ok());
+        assert!(check(b"\"\\").is_ok());
+        let brackets_in_strings = format!("[\"{}\"]", "[".repeat(1000));
+        assert!(check(brackets_in_strings.as_bytes()).is_ok());
+    }
+
+    fn depth_of(value: &serde_json::Value) -> usize {
+        match value {
+            serde_json::Value::Array(items) => 1 + items.iter().map(depth_of).max().unwrap_or(0),
+            serde_json::Value::Object(items) => 1 + items.values().map(depth_of).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_looked_at_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = check(&bytes);
+        }
+
+        #[test]
+        fn what_parses_is_judged_by_its_depth(text in r#"[\[\]\{\}",:a\\1 ]{0,60}"#, levels in 0_usize..70) {
+            let wrapped = format!("{}{:?}{}", "[".repeat(levels), text, "]".repeat(levels));
+            if let Ok(value) = serde_json::from_str::<serde_json::Value>(&wrapped) {
+                prop_assert_eq!(check(wrapped.as_bytes()).is_ok(), depth_of(&value) <= MAX_DEPTH);
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! From claimed files to their effects: read, parse, act and record in one transaction, answer, remove.
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use parlor_agent_runner::protocol::CommandResult;
+use rustix::io::Errno;
+use ulid::Ulid;
+
+use super::authorize::{Denied, authorize};
+use super::claim::Claimed;
+use super::command::{Command, MAX_FILE, Parsed, Unreadable, parse};
+use super::files::Files;
+use super::handlers::{Context, Details, Effect, handle};
+use super::pace::Gate;
+use super::{Shared, snapshot};
+use crate::config::secrets::Redactor;
+use crate::domain::ids::RunId;
+use crate::safe_dir::SafeDir;
+use crate::store::{StoreError, Tx, TxError, TxResult, groups, ipc_files};
+
+/// Refusals of a group that are kept.
+const KEEP_REFUSALS: u32 = 1_000;
+/// Tries of a file that the store refuses for reasons of its own, while it takes other writes.
+const TRIES: u32 = 4;
+/// The longest wait between tries while the store does not take anything.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// A claimed file and what is in it.
+#[derive(Debug)]
+pub(super) struct Job {
+    claimed: Claimed,
+    parsed: Result<Parsed, Unreadable>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone)]
+struct Outcome {
+    /// For the agent, as JSON.
+    result: String,
+    /// Why it was refused.
+    refused: Option<String>,
+}
+
+#[derive(Debug)]
+enum End {
+    /// Committed, or committed before.
+    Done(Outcome),
+    /// Cannot be handled.
+    Bad(String),
+    /// Stays claimed: the host shuts down, and handles it at the next start.
+    Left,
+}
+
+impl End {
+    /// Whether what was asked was done.
+    fn is_success(&self) -> bool {
+        matches!(self, Self::Done(Outcome { refused: None, .. }))
+    }
+}
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Whether the asker wants its snapshots rewritten.
+    pub(super) refresh: bool,
+    /// Whether files stay claimed because the host shuts down.
+    pub(super) left: bool,
+}
+
+/// What the room knows while it handles a batch.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// The run whose words these are, as far as that is known.
+    pub(super) run: Option<RunId>,
+    /// Records of files that are gone; forgotten with the next commit.
+    pub(super) gone: &'a mut Vec<Ulid>,
+    /// Lets refusals into the log.
+    pub(super) gate: &'a mut Gate,
+}
+
+/// Reads claimed files. One that cannot be read for want of memory or descriptors is tried again later, by failing the
+/// whole batch: nothing is lost, it stays claimed. Secrets are taken out of all that is stored or shown of them.
+pub(super) fn read(claims: &SafeDir, claimed: Vec<Claimed>, redactor: &Redactor) -> Vec<Job> {
+    let read = claimed.into_iter().map(|mut claimed| {
+        if let Cow::Owned(clean) = redactor.redact(&claimed.name) {
+            claimed.name = clean;
+        }
+        Job { parsed: read_one(claims, &claimed, redactor), claimed }
+    });
+    read.collect()
+}
+
+fn read_one(claims: &SafeDir, claimed: &Claimed, redactor: &Redactor) -> Result<Parsed, Unreadable> {
+    let mut wait = Duration::from_millis(10);
+    loop {
+        match claims.read(&claimed.file(), MAX_FILE) {
+            Ok(bytes) => return parse(claimed.kind, &bytes, redactor),
+            Err(error) if is_shortage(&error) && wait < MAX_WAIT => {
+                // On a thread of its own; descriptors come back when runs end.
+                std::thread::sleep(wait);
+                wait *= 2;
+            }
+            Err(error) => return Err(Unreadable { id: None, why: error.to_string() }),
+        }
+    }
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
+/// Handles read files: effects, answers, removal.
+pub(super) async fn settle(
+    shared: &Arc<Shared>,
+    files: Box<Files>,
+    jobs: Vec<Job>,
+    batch: &mut Batch<'_>,
+) -> io::Result<(Box<Files>, Report)> {
+    let jobs: Vec<Arc<Job>> = jobs.into_iter().map(Arc::new).collect();
+    let ends = commit_all(shared, &jobs, batch).await;
+    let mut report = Report::default();
+    for (job, end) in jobs.iter().zip(&ends) {
+        report.left |= matches!(end, End::Left);
+        report.refresh |= job.is_refresh() && end.is_success();
+        log(job, end, batch.gate);
+    }
+    let changed = jobs.iter().zip(&ends).find(|(job, end)| job.is_task() && end.is_success());
+    if let Some((job, _)) = changed {
+        // Before the answer: an agent that is told "done" and then looks must see it.
+        snapshot::rewrite(shared, &job.claimed.folder, false).await;
+    }
+    let shared = Arc::clone(shared);
+    let finish = move || {
+        let mut files = files;
+        let gone = finish(&shared, &mut files, &jobs, &ends);
+        (files, gone)
+    };
+    let (files, gone) = tokio::task::spawn_blocking(finish).await.map_err(io::Error::other)?;
+    batch.gone.extend(gone);
+    Ok((files, report))
+}
+
+impl Job {
+    fn is_task(&self) -> bool {
+        matches!(&self.parsed, Ok(Parsed { command: Command::Task(_), .. }))
+    }
+
+    fn is_refresh(&self) -> bool {
+        use parlor_agent_runner::protocol::TaskFile;
+        matches!(&self.parsed, Ok(Parsed { command: Command::Task(TaskFile::RefreshGroups {}), .. }))
+    }
+}
+
+/// Commits every file of a batch, in order; goes on until the store took them or the host shuts down.
+async fn commit_all(shared: &Arc<Shared>, jobs: &[Arc<Job>], batch: &mut Batch<'_>) -> Vec<End> {
+    let mut ends: Vec<Option<End>> =
+        jobs.iter().map(|job| job.parsed.as_ref().err().map(|unreadable| End::Bad(unreadable.why.clone()))).collect();
+    let mut wait = Duration::from_millis(50);
+    let mut tries = 0;
+    let mut forget = std::mem::take(batch.gone);
+    loop {
+        let open: Vec<usize> = (0..jobs.len()).filter(|i| ends[*i].is_none()).collect();
+        if open.is_empty() {
+            break;
+        }
+        let mut gone = std::mem::take(&mut forget);
+        let writes = open.iter().map(|i| commit(shared, &jobs[*i], batch.run, std::mem::take(&mut gone)));
+        let results = join_all(writes).await;
+        let mut trouble = None;
+        for (i, result) in open.iter().zip(results) {
+            match result {
+                Ok(outcome) => ends[*i] = Some(End::Done(outcome)),
+                Err(StoreError::Closed) => ends[*i] = Some(End::Left),
+                Err(error) => trouble = Some((*i, error)),
+            }
+        }
+        let Some((i, error)) = trouble else { continue };
+        tries += 1;
+        if tries >= TRIES && is_the_files_fault(shared, &jobs[i], &error).await {
+            ends[i] = Some(End::Bad(format!("the store does not take it: {error}")));
+            continue;
+        }
+        if tries == 1 {
+            tracing::error!("files of group {} wait for the store: {error}", jobs[i].claimed.folder);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(MAX_WAIT),
+            () = shared.shutdown.cancelled() => break,
+        }
+    }
+    ends.into_iter().map(|end| end.unwrap_or(End::Left)).collect()
+}
+
+/// Whether the store takes other writes, so that the file must be the reason.
+async fn is_the_files_fault(shared: &Shared, job: &Job, error: &StoreError) -> bool {
+    let (folder, now) = (job.claimed.folder.clone(), shared.clock.now());
+    let what = job.claimed.name.clone();
+    let why = format!("the store does not take it: {error}");
+    !matches!(error, StoreError::Full { .. } | StoreError::ReadOnly { .. })
+        && shared.store.write(move |tx| ipc_files::refuse(tx, &folder, &what, &why, now)).await.is_ok()
+}
+
+async fn commit(shared: &Shared, job: &Arc<Job>, run: Option<RunId>, forget: Vec<Ulid>) -> Result<Outcome, StoreError> {
+    let cx = Context {
+        claim: job.claimed.id,
+        run,
+        now: shared.clock.now(),
+        zone: shared.timezone,
+        channels: shared.channels.clone(),
+    };
+    let job = Arc::clone(job);
+    shared
+        .store
+        .write(move |tx| {
+            for id in forget {
+                ipc_files::forget(tx, &id.to_string())?;
+            }
+            act(tx, &job, &cx)
+        })
+        .await
+}
+
+/// One file's effect and its record, in one transaction. A file that was acted on before only gives its answer again.
+fn act(tx: &mut Tx<'_>, job: &Job, cx: &Context) -> TxResult<Outcome> {
+    let claim = cx.claim.to_string();
+    if let Some(result) = ipc_files::result(tx, &claim)? {
+        return Ok(Outcome { result, refused: None });
+    }
+    let Ok(parsed) = &job.parsed else {
+        return Err(TxError::Conflict("unreadable files are not for the store".into()));
+    };
+    let (result, refused) = match attempt(tx, job, parsed, cx) {
+        Ok(details) => (CommandResult { ok: true, error: None, details }, None),
+        Err(Denied::Store(TxError::Sqlite(error))) => return Err(error.into()),
+        Err(denied) => {
+            let why = denied.to_string();
+            refuse(tx, job, parsed, &why, cx.now)?;
+            (CommandResult { ok: false, error: Some(why.clone()), details: Details::new() }, Some(why))
+        }
+    };
+    // Strings and flags only: cannot fail.
+    let result = serde_json::to_string(&result).unwrap_or_default();
+    ipc_files::record(tx, &claim, &job.claimed.folder, &job.claimed.name, &result, cx.now)?;
+    Ok(Outcome { result, refused })
+}
+
+/// Decides and does; what fails half-way leaves nothing.
+fn attempt(tx: &mut Tx<'_>, job: &Job, parsed: &Parsed, cx: &Context) -> Result<Details, Denied> {
+    let Some(who) = groups::by_folder(tx, &job.claimed.folder)? else {
+        return Err(Denied::Refused(format!("folder {} is not a registered group's", job.claimed.folder)));
+    };
+    let permitted = authorize(tx, &who, parsed.command.clone())?;
+    tx.execute_batch("SAVEPOINT effect").map_err(TxError::from)?;
+    match handle(tx, permitted, cx) {
+        Ok(effect) => {
+            tx.execute_batch("RELEASE effect").map_err(TxError::from)?;
+            match effect {
+                Effect::Done(details) => Ok(details),
+                Effect::Refused(why) => Err(Denied::Refused(why)),
+            }
+        }
+        Err(error) => {
+            // A full disk has ended the whole transaction, and the savepoint with it.
+            let _ = tx.execute_batch("ROLLBACK TO effect; RELEASE effect");
+            Err(error.into())
+        }
+    }
+}
+
+fn refuse(tx: &Tx<'_>, job: &Job, parsed: &Parsed, why: &str, now: DateTime<Utc>) -> TxResult<()> {
+    let folder = &job.claimed.folder;
+    ipc_files::refuse(tx, folder, &parsed.command.describe(), why, now)?;
+    // Not for each: the look takes time.
+    if tx.last_insert_rowid() % 64 == 0 {
+        ipc_files::trim_refusals(tx, folder, KEEP_REFUSALS)?;
+    }
+    Ok(())
+}
+
+/// Answers and removals; returns the claims that are gone.
+fn finish(shared: &Shared, files: &mut Files, jobs: &[Arc<Job>], ends: &[End]) -> Vec<Ulid> {
+    let now = shared.clock.now().timestamp();
+    let mut gone = Vec::new();
+    for (job, end) in jobs.iter().zip(ends) {
+        let id = match &job.parsed {
+            Ok(parsed) => parsed.id.as_deref(),
+            Err(unreadable) => unreadable.id.as_deref(),
+        };
+        let removed = match end {
+            End::Left => continue,
+            End::Done(outcome) => {
+                answer(files, id, &outcome.result, job, now);
+                shared.claims.remove(&job.claimed.file())
+            }
+            End::Bad(why) => {
+                let result = CommandResult { ok: false, error: Some(why.clone()), details: Details::new() };
+                answer(files, id, &serde_json::to_string(&result).unwrap_or_default(), job, now);
+                files.quarantine.take(&shared.claims, &job.claimed, why)
+            }
+        };
+        match removed {
+            Ok(()) => gone.push(job.claimed.id),
+            Err(error) => {
+                let file = job.claimed.file();
+                tracing::warn!("data/claimed/{} stays until the next start: {error}", file.display());
+            }
+        }
+    }
+    gone
+}
+
+fn answer(files: &mut Files, id: Option<&str>, result: &str, job: &Job, now: i64) {
+    if let Some(id) = id
+        && let Err(error) = files.results.write(id, result, now)
+    {
+        tracing::warn!("group {}: results/{id}.json cannot be written: {error}", job.claimed.folder);
+    }
+}
+
+fn log(job: &Job, end: &End, gate: &mut Gate) {
+    let outcome = match end {
+        End::Done(Outcome { refused: None, .. }) => "done",
+        End::Done(_) => "refused",
+        End::Bad(_) => "quarantined",
+        End::Left => "left",
+    };
+    metrics::counter!("parlor_ipc_files_total", "outcome" => outcome).increment(1);
+    let (what, why, end) = match (end, &job.parsed) {
+        (End::Done(Outcome { refused: Some(why), .. }), Ok(parsed)) => (parsed.command.describe(), why, "refused"),
+        (End::Bad(why), _) => {
+            (format!("{}/{}", job.claimed.kind.folder(), job.claimed.name), why, "put into quarantine")
+        }
+        _ => return,
+    };
+    if let Some(held_back) = gate.pass(tokio::time::Instant::now()) {
+        let more = if held_back > 0 { format!(" ({held_back} more like this before)") } else { String::new() };
+        tracing::warn!("group {}: {what} was {end}: {why}{more}", job.claimed.folder);
+    }
+}

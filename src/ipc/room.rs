@@ -1,0 +1,345 @@
+//! One worker per live room: waits for its signal, takes what lies in its folders in small turns, never more than its
+//! pace allows. All rooms share a few permits that are given out in order of arrival, so that turns are fair.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use super::files::Files;
+use super::pace::{Gate, Pace};
+use super::process::{self, Batch, Job};
+use super::watch::{Role, Signal, flag};
+use super::{Shared, snapshot};
+use crate::domain::ids::GroupFolder;
+
+/// Files of one turn.
+const TURN: usize = 16;
+/// Between looks while events cannot be relied on.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long something that was made, but not yet closed or renamed, is given.
+const LATER: Duration = Duration::from_millis(200);
+/// How long a room that makes too many events is not listened to.
+const DEAF: Duration = Duration::from_secs(5);
+
+/// What others ask of a worker.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Answer when everything that lies there now was handled.
+    Flush(oneshot::Sender<()>),
+    /// Open the folders again: a run starts, and they may have been replaced.
+    Reopen,
+    /// A run ended: look whether the room is needed any more.
+    Idle,
+}
+
+/// A room's worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    folder: GroupFolder,
+    orders: mpsc::UnboundedReceiver<Order>,
+    signal: Arc<Signal>,
+    watched: Vec<PathBuf>,
+    pace: Pace,
+    gate: Gate,
+    /// Records of files that are gone.
+    gone: Vec<Ulid>,
+    /// Whether the running flood was reported.
+    flood: bool,
+    /// The agent may have put other folders in the place of ours.
+    replaced: bool,
+    /// Events cannot be relied on for as long as the room lives.
+    look_each_second: bool,
+    /// Not watched until then.
+    deaf_until: Option<Instant>,
+    /// When something that was made may be ready.
+    later: Option<Instant>,
+    flushes: Vec<oneshot::Sender<()>>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, folder: GroupFolder, orders: mpsc::UnboundedReceiver<Order>) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            folder,
+            orders,
+            signal: Arc::default(),
+            watched: Vec::new(),
+            pace: Pace::new(now),
+            gate: Gate::new(now),
+            gone: Vec::new(),
+            flood: false,
+            replaced: false,
+            look_each_second: false,
+            deaf_until: None,
+            later: None,
+            flushes: Vec::new(),
+        }
+    }
+
+    /// Works until no run is live and nothing is left, or the host shuts down. The folders are lent to a thread during
+    /// each turn and come back.
+    pub(super) async fn run(mut self, files: Box<Files>) {
+        if let Err(error) = self.live(files).await {
+            tracing::error!("agents' files of group {} are not handled any more: {error}", self.folder);
+            self.unwatch();
+            self.shared.leave(&self.folder);
+        }
+    }
+
+    /// Gives the watches up; must come before the handles are closed and before another worker may watch the same folders.
+    fn unwatch(&mut self) {
+        for path in self.watched.drain(..) {
+            self.shared.watch.remove(&path);
+        }
+    }
+
+    async fn live(&mut self, files: Box<Files>) -> io::Result<()> {
+        let mut files = self.arrange(files, false, true).await?;
+        tokio::select! {
+            () = self.shared.recovered.cancelled() => {}
+            () = self.shared.shutdown.cancelled() => {}
+        }
+        while !self.shared.shutdown.is_cancelled() {
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order, &mut files);
+            }
+            let deafen = self.heed_signal(&mut files);
+            let now = Instant::now();
+            if deafen {
+                self.deaf_until = Some(now + DEAF);
+            }
+            let listen_again = self.deaf_until.is_some_and(|until| until <= now);
+            if self.replaced || deafen || listen_again {
+                files = self.open_again(files).await?;
+            } else if files.has_work() {
+                files = self.work(files).await?;
+            } else if self.rest(&mut files).await {
+                return Ok(());
+            }
+        }
+        self.unwatch();
+        Ok(())
+    }
+
+    /// Opens and watches the folders anew, as often as the pace allows: an agent may replace them all the time.
+    async fn open_again(&mut self, files: Box<Files>) -> io::Result<Box<Files>> {
+        let now = Instant::now();
+        if let Err(wait) = self.pace.allowed(now, 1) {
+            self.report_flood();
+            self.pause(wait).await;
+            return Ok(files);
+        }
+        self.pace.spend(1);
+        self.replaced = false;
+        let listen = self.deaf_until.is_none_or(|until| until <= now);
+        self.arrange(files, true, listen).await
+    }
+
+    /// Watches the folders anew, or not at all; opens them again where they may have been replaced.
+    async fn arrange(&mut self, mut files: Box<Files>, reopen: bool, listen: bool) -> io::Result<Box<Files>> {
+        let (shared, signal) = (Arc::clone(&self.shared), Arc::clone(&self.signal));
+        let old = std::mem::take(&mut self.watched);
+        let arranged = tokio::task::spawn_blocking(move || {
+            // Before the handles are closed: their numbers are used again.
+            for path in &old {
+                shared.watch.remove(path);
+            }
+            let reopened = if reopen { files.reopen() } else { Ok(()) };
+            let watched = if listen { watch(&shared, &files, &signal) } else { Ok(Vec::new()) };
+            files.dirty();
+            (files, reopened, watched)
+        });
+        let (files, reopened, watched) = arranged.await.map_err(io::Error::other)?;
+        if listen {
+            self.deaf_until = None;
+        }
+        match watched {
+            Ok(watched) => self.watched = watched,
+            Err(error) => {
+                if !std::mem::replace(&mut self.look_each_second, true) {
+                    tracing::warn!("group {}: folders cannot be watched, looking each second: {error}", self.folder);
+                }
+            }
+        }
+        if let Err(error) = reopened {
+            self.trouble(&error).await;
+            self.replaced = true;
+        }
+        Ok(files)
+    }
+
+    fn obey(&mut self, order: Order, files: &mut Files) {
+        match order {
+            Order::Flush(done) => {
+                files.dirty();
+                self.flushes.push(done);
+            }
+            Order::Reopen => self.replaced = true,
+            Order::Idle => {}
+        }
+    }
+
+    /// Notes what the watcher says; true when the room is too loud to be listened to.
+    fn heed_signal(&mut self, files: &mut Files) -> bool {
+        let flags = self.signal.take();
+        if flags & (flag::NOW | flag::LOST) != 0 {
+            files.dirty();
+        }
+        if flags & flag::LATER != 0 {
+            self.later.get_or_insert(Instant::now() + LATER);
+        }
+        self.replaced |= flags & flag::STRUCTURE != 0;
+        self.look_each_second |= flags & flag::LOST != 0;
+        let noisy = flags & flag::NOISY != 0 && !self.watched.is_empty();
+        if noisy {
+            self.report_flood();
+        }
+        noisy
+    }
+
+    fn report_flood(&mut self) {
+        if !std::mem::replace(&mut self.flood, true) {
+            tracing::warn!(
+                "group {} floods its IPC folder: its files are handled at a limited rate until it is quiet again",
+                self.folder
+            );
+        }
+    }
+
+    /// One turn, as soon as pace and permits allow.
+    async fn work(&mut self, mut files: Box<Files>) -> io::Result<Box<Files>> {
+        if self.pace.is_full(Instant::now()) && self.deaf_until.is_none() {
+            self.flood = false;
+        }
+        let most = match self.pace.allowed(Instant::now(), TURN) {
+            Ok(most) => most,
+            Err(wait) => {
+                self.report_flood();
+                // What floods is not listened to: the queue of events is everyone's.
+                self.deaf_until = Some(Instant::now() + DEAF);
+                if !self.watched.is_empty() {
+                    files = self.arrange(files, false, false).await?;
+                }
+                self.pause(wait).await;
+                return Ok(files);
+            }
+        };
+        let turns = Arc::clone(&self.shared.turns);
+        let _permit = turns.acquire_owned().await.map_err(io::Error::other)?;
+        self.turn(files, most).await
+    }
+
+    async fn turn(&mut self, files: Box<Files>, most: usize) -> io::Result<Box<Files>> {
+        let shared = Arc::clone(&self.shared);
+        let claimed = tokio::task::spawn_blocking(move || {
+            let mut files = files;
+            let jobs = claim(&shared, &mut files, most);
+            (files, jobs)
+        });
+        let (mut files, jobs) = claimed.await.map_err(io::Error::other)?;
+        let jobs = match jobs {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                self.trouble(&error).await;
+                files.dirty();
+                return Ok(files);
+            }
+        };
+        self.pace.spend(jobs.len());
+        if jobs.is_empty() {
+            return Ok(files);
+        }
+        let run = self.shared.speaker(&self.folder);
+        let mut batch = Batch { run, gone: &mut self.gone, gate: &mut self.gate };
+        let (files, report) = process::settle(&self.shared, files, jobs, &mut batch).await?;
+        if report.left && !self.shared.shutdown.is_cancelled() {
+            return Err(io::Error::other("the store is closed"));
+        }
+        if report.refresh {
+            snapshot::rewrite(&self.shared, &self.folder, true).await;
+        }
+        Ok(files)
+    }
+
+    /// Something outside is wrong: it is logged now and then, and given a second.
+    async fn trouble(&mut self, error: &io::Error) {
+        if self.gate.pass(Instant::now()).is_some() {
+            tracing::error!("agents' files of group {} wait: {error}", self.folder);
+        }
+        self.pause(LOOK).await;
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.shared.shutdown.cancelled() => {}
+        }
+    }
+
+    /// Nothing is left to do: waits for something. True when nobody needs the room any more.
+    async fn rest(&mut self, files: &mut Files) -> bool {
+        for done in self.flushes.drain(..) {
+            // Whoever gave up waiting does not need the answer.
+            let _ = done.send(());
+        }
+        if self.shared.is_unused(&self.folder, &self.orders) {
+            self.unwatch();
+            if self.shared.leave_if_unused(&self.folder, &self.orders) {
+                return true;
+            }
+            // Someone came at the last moment: watch again.
+            self.deaf_until = Some(Instant::now());
+        }
+        let now = Instant::now();
+        let look = (self.look_each_second || self.deaf_until.is_some()).then_some(now + LOOK);
+        let next = [look, self.later, self.deaf_until].into_iter().flatten().min();
+        tokio::select! {
+            () = self.signal.wait() => {}
+            order = self.orders.recv() => if let Some(order) = order { self.obey(order, files) },
+            () = sleep_until(next) => {
+                self.later = self.later.filter(|later| *later > Instant::now());
+                // Without events nobody tells of replaced folders either.
+                self.replaced |= look.is_some();
+                files.dirty();
+            }
+            () = self.shared.shutdown.cancelled() => {}
+        }
+        false
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn watch(shared: &Shared, files: &Files, signal: &Arc<Signal>) -> notify::Result<Vec<PathBuf>> {
+    let (sides, room) = files.watched();
+    let mut watched = Vec::new();
+    for (dir, role) in [(sides[0], Role::Files), (sides[1], Role::Files), (room, Role::Room)] {
+        match shared.watch.add(dir, role, signal) {
+            Ok(path) => watched.push(path),
+            Err(error) => {
+                for path in &watched {
+                    shared.watch.remove(path);
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(watched)
+}
+
+fn claim(shared: &Shared, files: &mut Files, most: usize) -> io::Result<Vec<Job>> {
+    let claimed = files.claim(most, &shared.claims, &shared.ids, &*shared.clock)?;
+    Ok(process::read(&shared.claims, claimed, &shared.redactor_of(&files.folder)))
+}

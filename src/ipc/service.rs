@@ -1,0 +1,250 @@
+//! The service's life and the verbs that others have.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::claim::Claimed;
+use super::files::{Files, is_waiting};
+use super::pace::Gate;
+use super::process::{self, Batch};
+use super::room::{Order, Worker};
+use super::{IpcDeps, Room, Shared, snapshot};
+use crate::config::secrets::Redactor;
+use crate::domain::group::Group;
+use crate::domain::ids::{GroupFolder, RunId};
+use crate::domain::run::Lane;
+use crate::store::runs;
+
+/// How long the end of a run waits for what it left; a flood is handled behind its back.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How long the host's start waits for what a crash left.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// Groups swept at the same time at start.
+const SWEEPS: usize = 8;
+/// Changes within this time share one rewriting of snapshots.
+const TOGETHER: Duration = Duration::from_millis(10);
+/// Claimed files handled together at start.
+const RECOVER: usize = 64;
+
+/// Verbs of the IPC service. Clones share it.
+#[derive(Debug, Clone)]
+pub struct IpcHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// The service itself.
+#[derive(Debug)]
+pub struct IpcService {
+    shared: Arc<Shared>,
+    /// What an earlier host had claimed and not finished.
+    left: Vec<Claimed>,
+}
+
+impl IpcService {
+    /// Takes `data/` over; fails when its folders cannot be made.
+    pub fn new(deps: IpcDeps) -> io::Result<(IpcHandle, Self)> {
+        let shared = Arc::new(Shared::new(deps)?);
+        let mut left = Vec::new();
+        for name in shared.claims.names(usize::MAX)? {
+            if let Some(claimed) = Claimed::from_file(&name) {
+                left.push(claimed);
+            } else {
+                tracing::warn!("data/claimed/{name:?} is not Parlor's: it is left alone");
+            }
+        }
+        left.sort_by_key(|claimed| claimed.id);
+        Ok((IpcHandle { shared: Arc::clone(&shared) }, Self { shared, left }))
+    }
+
+    /// Finishes what a crash left, then serves rooms until shutdown; returns when every worker has ended. What is claimed
+    /// by then and not handled is handled at the next start.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { shared, left } = self;
+        let recovery = recover(Arc::clone(&shared), left);
+        shared.tasks.spawn(recovery);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = shared.snapshots_due.notified() => {}
+            }
+            tokio::time::sleep(TOGETHER).await;
+            let live: Vec<GroupFolder> = shared.live_rooms();
+            for folder in live {
+                snapshot::rewrite(&shared, &folder, false).await;
+            }
+        }
+        shared.shutdown.cancel();
+        shared.tasks.close();
+        shared.tasks.wait().await;
+    }
+}
+
+/// Handles files that an earlier host had claimed, in their order within each group.
+async fn recover(shared: Arc<Shared>, left: Vec<Claimed>) {
+    let mut by_group: BTreeMap<GroupFolder, Vec<Claimed>> = BTreeMap::new();
+    for claimed in left {
+        by_group.entry(claimed.folder.clone()).or_default().push(claimed);
+    }
+    for (folder, claimed) in by_group {
+        let count = claimed.len();
+        match recover_group(&shared, &folder, claimed).await {
+            Ok(()) => tracing::info!("{count} IPC files of group {folder} that an earlier host had begun were handled"),
+            Err(error) => tracing::error!("claimed files of group {folder} wait for the next start: {error}"),
+        }
+    }
+    shared.recovered.cancel();
+}
+
+async fn recover_group(shared: &Arc<Shared>, folder: &GroupFolder, claimed: Vec<Claimed>) -> io::Result<()> {
+    let mut files = Box::new(open_files(shared, folder).await?);
+    let redactor = Arc::new(env_redactor(shared).await?);
+    // Their run's messages wait again: who answers them must know what was said already.
+    let whose = folder.clone();
+    let run =
+        shared.store.read(move |db| runs::interrupted_with_messages(db, &whose)).await.map_err(io::Error::other)?;
+    let (mut gone, mut gate) = (Vec::new(), Gate::new(Instant::now()));
+    for part in claimed.chunks(RECOVER) {
+        let (thread_shared, part) = (Arc::clone(shared), part.to_vec());
+        let whose = Arc::clone(&redactor);
+        let read = tokio::task::spawn_blocking(move || process::read(&thread_shared.claims, part, &whose));
+        let jobs = read.await.map_err(io::Error::other)?;
+        let mut batch = Batch { run, gone: &mut gone, gate: &mut gate };
+        files = process::settle(shared, files, jobs, &mut batch).await?.0;
+    }
+    Ok(())
+}
+
+async fn env_redactor(shared: &Arc<Shared>) -> io::Result<Redactor> {
+    let shared = Arc::clone(shared);
+    tokio::task::spawn_blocking(move || shared.redactor_of_env()).await.map_err(io::Error::other)
+}
+
+async fn open_files(shared: &Arc<Shared>, folder: &GroupFolder) -> io::Result<Files> {
+    let (shared, folder) = (Arc::clone(shared), folder.clone());
+    let open = move || Files::open(&shared.data, &folder, shared.owner, shared.clock.now().timestamp());
+    tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
+}
+
+impl IpcHandle {
+    /// Returns when what a crash left was handled, but after five seconds in any case.
+    pub async fn recovered(&self) {
+        let _ = tokio::time::timeout(RECOVERY, self.shared.recovered.cancelled()).await;
+    }
+
+    /// Before a run starts: makes the group's IPC folders, writes its snapshots, and watches it. The run's secrets are
+    /// taken out of what the room says from now on.
+    pub async fn open_room(&self, group: &Group, run: RunId, lane: Lane, redactor: &Redactor) -> io::Result<()> {
+        if self.shared.shutdown.is_cancelled() {
+            return Err(io::Error::other("Parlor is shutting down"));
+        }
+        // Made before anything else: the run's container mounts it.
+        let files = open_files(&self.shared, &group.folder).await?;
+        let last = self.enter(&group.folder, Some((run, lane)), redactor, files);
+        let written = snapshot::write(&self.shared, &group.folder, &last, true).await;
+        if written.is_err() {
+            self.close_room(&group.folder, run).await;
+        }
+        written
+    }
+
+    /// After a run's container is gone: handles everything it left, then stops watching when no other run is live. A
+    /// flood is waited for two seconds, then handled in the background.
+    pub async fn close_room(&self, folder: &GroupFolder, run: RunId) {
+        let flushed = match self.shared.rooms().get_mut(folder) {
+            Some(room) => flush(room),
+            None => return,
+        };
+        // An error means that the worker ended with the host.
+        let _ = tokio::time::timeout(FLUSH, flushed).await;
+        if let Some(room) = self.shared.rooms().get_mut(folder) {
+            // Only now: what the run left was still its own.
+            room.runs.remove(&run);
+            let _ = room.orders.send(Order::Idle);
+        }
+    }
+
+    /// Groups or tasks changed: the snapshots of live rooms are rewritten where they differ.
+    pub fn snapshots_changed(&self) {
+        self.shared.snapshots_due.notify_one();
+    }
+
+    /// At start: handles what groups without a live run left, in the background.
+    pub fn sweep_all(&self, folders: Vec<GroupFolder>) {
+        let this = self.clone();
+        self.shared.tasks.spawn(async move {
+            let stopped = this.shared.shutdown.clone();
+            let sweeps = futures_util::stream::iter(folders).for_each_concurrent(SWEEPS, |folder| {
+                let this = this.clone();
+                async move {
+                    if let Err(error) = this.sweep(&folder).await {
+                        tracing::warn!("what group {folder} left in its IPC folder cannot be looked at: {error}");
+                    }
+                }
+            });
+            tokio::select! {
+                () = sweeps => {}
+                () = stopped.cancelled() => {}
+            }
+        });
+    }
+
+    async fn sweep(&self, folder: &GroupFolder) -> io::Result<()> {
+        let (shared, whose) = (Arc::clone(&self.shared), folder.clone());
+        let waiting = tokio::task::spawn_blocking(move || is_waiting(&shared.data, &whose));
+        if !waiting.await.map_err(io::Error::other)?? {
+            return Ok(());
+        }
+        let files = open_files(&self.shared, folder).await?;
+        self.enter(folder, None, &env_redactor(&self.shared).await?, files);
+        let flushed = self.shared.rooms().get_mut(folder).map(flush);
+        if let Some(flushed) = flushed {
+            // Only so many at a time, for the sake of file descriptors; an error means that the worker ended.
+            let _ = flushed.await;
+        }
+        Ok(())
+    }
+
+    /// Adds a run to a room, and gives it a worker when it has none.
+    fn enter(
+        &self,
+        folder: &GroupFolder,
+        run: Option<(RunId, Lane)>,
+        redactor: &Redactor,
+        files: Files,
+    ) -> snapshot::Last {
+        let mut rooms = self.shared.rooms();
+        if let Some(room) = rooms.get_mut(folder) {
+            room.runs.extend(run);
+            Arc::make_mut(&mut room.redactor).add(redactor);
+            // A worker that just ended has taken its room away under the same lock.
+            let _ = room.orders.send(Order::Reopen);
+            return Arc::clone(&room.snapshot);
+        }
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let room = Room {
+            runs: run.into_iter().collect(),
+            redactor: Arc::new(redactor.clone()),
+            orders,
+            snapshot: snapshot::Last::default(),
+        };
+        let last = Arc::clone(&room.snapshot);
+        rooms.insert(folder.clone(), room);
+        let worker = Worker::new(Arc::clone(&self.shared), folder.clone(), inbox);
+        self.shared.tasks.spawn(worker.run(Box::new(files)));
+        last
+    }
+}
+
+/// Asks a room's worker to say when nothing is left.
+fn flush(room: &mut Room) -> oneshot::Receiver<()> {
+    let (done, flushed) = oneshot::channel();
+    let _ = room.orders.send(Order::Flush(done));
+    flushed
+}

@@ -1,0 +1,27 @@
+//! Parlor gives every chat group an AI agent in a room of its own.
+//!
+//! How a message travels: `channel → ingest → store → dispatch → group_actor → container/run → output → group_actor →
+//! store (outbox) → outbound → channel`. An IPC file: `watcher → command → authorize → handler → store, scheduler wake
+//! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
+//!
+//! Layers, each may use those below it: 4 `main app cli lifecycle`; 3 `dispatch scheduler ipc api channel::{ingest,
+//! outbound}`; between them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
+//! safe_dir`; 0 `domain` and the runner's protocol types.
+//! A test holds the `use crate::` lines against this.
+
+pub mod agent;
+pub mod api;
+pub mod app;
+pub mod channel;
+pub mod cli;
+pub mod config;
+pub mod container;
+pub mod dispatch;
+pub mod domain;
+pub mod ipc;
+pub mod lifecycle;
+pub mod ops;
+pub mod policy;
+pub mod safe_dir;
+pub mod scheduler;
+pub mod store;

@@ -1,0 +1,131 @@
+//! Registering groups.
+
+use chrono::{DateTime, Utc};
+
+use super::{Invalid, shorten};
+use crate::domain::group::{ContainerConfig, Group};
+use crate::domain::ids::{ChatJid, GroupFolder};
+use crate::store::{Tx, TxResult, groups};
+
+/// Characters a group's name may have.
+const MAX_NAME: usize = 256;
+/// Characters a trigger may have.
+const MAX_TRIGGER: usize = 64;
+/// Mounts a group may ask for.
+const MAX_MOUNTS: usize = 32;
+
+/// A group as someone asks for it: fields as they were written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GroupFields<'a> {
+    /// The chat.
+    pub jid: &'a str,
+    /// Its name; the chat's id when empty.
+    pub name: &'a str,
+    /// Its folder.
+    pub folder: &'a str,
+    /// Its trigger; the default one when none or empty.
+    pub trigger: Option<&'a str>,
+    /// Whether it answers only when triggered; yes when none.
+    pub requires_trigger: Option<bool>,
+}
+
+/// A checked new group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewGroup {
+    /// The chat.
+    pub jid: ChatJid,
+    /// The folder.
+    pub folder: GroupFolder,
+    name: String,
+    trigger: Option<String>,
+    requires_trigger: bool,
+    config: ContainerConfig,
+}
+
+impl NewGroup {
+    /// Checks what was asked for. The container settings were checked by whoever knows how much the asker may set:
+    /// [`agent_config`] for agents.
+    pub fn parse(fields: &GroupFields<'_>, config: ContainerConfig) -> Result<Self, Invalid> {
+        let jid: ChatJid = fields.jid.parse().map_err(Invalid::of)?;
+        let name = fields.name.trim();
+        let name = if name.is_empty() { jid.as_str() } else { line("name", name, MAX_NAME)? };
+        let trigger = fields.trigger.map(str::trim).filter(|t| !t.is_empty());
+        Ok(Self {
+            folder: fields.folder.parse().map_err(Invalid::of)?,
+            name: name.to_owned(),
+            trigger: trigger.map(|t| line("trigger", t, MAX_TRIGGER)).transpose()?.map(str::to_owned),
+            requires_trigger: fields.requires_trigger.unwrap_or(true),
+            config,
+            jid,
+        })
+    }
+}
+
+impl NewGroup {
+    /// The given group with this one's name, trigger and container settings; folder, chat and main stay.
+    pub fn apply_to(self, group: Group) -> Group {
+        Group {
+            name: self.name,
+            trigger: self.trigger,
+            requires_trigger: self.requires_trigger,
+            container_config: self.config,
+            ..group
+        }
+    }
+}
+
+/// One line of visible text.
+fn line<'a>(what: &str, text: &'a str, max: usize) -> Result<&'a str, Invalid> {
+    if text.chars().count() > max || text.chars().any(char::is_control) {
+        let text = shorten(text);
+        return Err(Invalid(format!("{what} {text:?} is not allowed: use at most {max} characters on one line")));
+    }
+    Ok(text)
+}
+
+/// What an agent may set of a group's container: extra mounts (the allowlist still decides) and the timeout. Everything
+/// else is ignored.
+pub fn agent_config(asked: Option<&serde_json::Value>) -> Result<ContainerConfig, Invalid> {
+    let mut config = ContainerConfig::default();
+    let Some(asked) = asked.filter(|value| !value.is_null()) else { return Ok(config) };
+    let Some(asked) = asked.as_object() else {
+        return Err(Invalid(
+            "containerConfig is not an object: give additionalMounts and timeout, or leave it out".into(),
+        ));
+    };
+    if let Some(mounts) = asked.get("additionalMounts").filter(|value| !value.is_null()) {
+        config.additional_mounts = serde_json::from_value(mounts.clone()).map_err(|e| {
+            let why = shorten(&e.to_string());
+            Invalid(format!(
+                "additionalMounts is not understood ({why}): use [{{hostPath, containerPath?, readonly?}}]"
+            ))
+        })?;
+        if config.additional_mounts.len() > MAX_MOUNTS {
+            return Err(Invalid(format!("additionalMounts has more than {MAX_MOUNTS} entries")));
+        }
+    }
+    if let Some(timeout) = asked.get("timeout").filter(|value| !value.is_null()) {
+        let ms = timeout.as_u64().filter(|ms| (1_000..=86_400_000).contains(ms));
+        config.timeout = Some(ms.ok_or_else(|| {
+            Invalid("timeout is not allowed: use whole milliseconds from 1000 to 86400000 (a day)".into())
+        })?);
+    }
+    Ok(config)
+}
+
+/// Registers a group that is not main. A chat or folder in use is refused.
+pub fn register(tx: &mut Tx<'_>, new: NewGroup, now: DateTime<Utc>) -> TxResult<Group> {
+    let group = Group {
+        folder: new.folder,
+        jid: new.jid,
+        name: new.name,
+        trigger: new.trigger,
+        requires_trigger: new.requires_trigger,
+        is_main: false,
+        container_config: new.config,
+        created_at: now,
+        paused: None,
+    };
+    groups::register(tx, &group)?;
+    Ok(group)
+}

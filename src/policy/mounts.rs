@@ -1,0 +1,214 @@
+//! `mount-allowlist.json`: which host folders groups may see beyond their own.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::RuleFile;
+use crate::domain::group::AdditionalMount;
+
+/// Where extra mounts appear in a container.
+const TARGET: &str = "/workspace/extra/";
+
+/// Never mounted, whatever the file says: a part of a path that contains one of these, in any case.
+const BLOCKED: [&str; 17] = [
+    ".ssh",
+    ".gnupg",
+    ".gpg",
+    ".aws",
+    ".azure",
+    ".gcloud",
+    ".kube",
+    ".docker",
+    "credentials",
+    ".env",
+    ".netrc",
+    ".npmrc",
+    ".pypirc",
+    "id_rsa",
+    "id_ed25519",
+    "private_key",
+    ".secret",
+];
+
+/// The rules as they were found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountRules {
+    list: Result<List, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct List {
+    allowed_roots: Vec<Root>,
+    #[serde(default)]
+    blocked_patterns: Vec<String>,
+    #[serde(default = "yes")]
+    non_main_read_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Root {
+    path: String,
+    #[serde(default)]
+    allow_read_write: bool,
+    #[serde(default)]
+    #[allow(dead_code, reason = "for the people who read the file")]
+    description: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// An extra mount that the rules allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedMount {
+    /// The host's folder or file, links resolved.
+    pub host: PathBuf,
+    /// Where it appears.
+    pub target: String,
+    /// Whether the container may write.
+    pub writable: bool,
+    /// Why it is read-only although writing was asked for.
+    pub note: Option<String>,
+}
+
+/// What a check needs to know about the host.
+pub struct HostView<'a> {
+    /// The operator's home, for `~`.
+    pub user_home: Option<&'a Path>,
+    /// Folders and files that no extra mount may contain or lie in: the installation's own.
+    pub protected: &'a [PathBuf],
+    /// Makes a path absolute and free of links; fails when it does not exist.
+    pub resolve: &'a dyn Fn(&Path) -> io::Result<PathBuf>,
+}
+
+impl MountRules {
+    /// Reads the rules. A missing file, or one that cannot be read or understood, allows nothing.
+    pub fn from_file(file: RuleFile) -> Self {
+        let list = match file {
+            Ok(None) => Err("there is no mount-allowlist.json".to_owned()),
+            Ok(Some(text)) => serde_json::from_str::<List>(&text).map_err(|e| {
+                tracing::error!("mount-allowlist.json cannot be used ({e}): no extra mounts until it is mended");
+                format!("mount-allowlist.json cannot be used ({e})")
+            }),
+            Err(why) => {
+                tracing::error!("mount-allowlist.json cannot be read ({why}): no extra mounts until it can");
+                Err(format!("mount-allowlist.json cannot be read ({why})"))
+            }
+        };
+        Self { list }
+    }
+
+    /// Why nothing is allowed.
+    pub fn problem(&self) -> Option<&str> {
+        self.list.as_ref().err().map(String::as_str)
+    }
+
+    /// Checks one mount. The error says what is wrong and is fit for people.
+    pub fn validate(
+        &self,
+        mount: &AdditionalMount,
+        is_main: bool,
+        view: &HostView<'_>,
+    ) -> Result<AllowedMount, String> {
+        let wanted = &mount.host_path;
+        let refuse = |why: String| format!("extra mount {wanted:?} is refused: {why}");
+        let list = self.list.as_ref().map_err(|why| refuse(why.clone()))?;
+        let path = expand(wanted, view.user_home).map_err(refuse)?;
+        let host = (view.resolve)(&path).map_err(|e| refuse(format!("it cannot be resolved ({e})")))?;
+        let target = target(mount, &host).map_err(refuse)?;
+        engine_safe(&host).map_err(refuse)?;
+        for part in [&path, &host] {
+            if let Some(name) = list.blocked(part) {
+                return Err(refuse(format!("{name:?} is blocked")));
+            }
+        }
+        if let Some(own) = view.protected.iter().find(|own| own.starts_with(&host) || host.starts_with(own)) {
+            return Err(refuse(format!("it would show {}, which no group may see", own.display())));
+        }
+        let root = list.root_of(&host, view).ok_or_else(|| {
+            refuse("it is under no allowed root; add one to mount-allowlist.json if it should be seen".into())
+        })?;
+        let asked = mount.readonly == Some(false);
+        let note = match (asked, is_main) {
+            (true, false) if list.non_main_read_only => Some("only main may write extra mounts (nonMainReadOnly)"),
+            (true, _) if !root.allow_read_write => Some("its root does not allow writing (allowReadWrite)"),
+            _ => None,
+        };
+        Ok(AllowedMount { host, target, writable: asked && note.is_none(), note: note.map(str::to_owned) })
+    }
+}
+
+impl List {
+    fn blocked(&self, path: &Path) -> Option<String> {
+        let own = self.blocked_patterns.iter().map(String::as_str).filter(|p| !p.is_empty());
+        let patterns: Vec<String> = BLOCKED.into_iter().chain(own).map(str::to_lowercase).collect();
+        path.components()
+            .map(|part| part.as_os_str().to_string_lossy().to_lowercase())
+            .find(|part| patterns.iter().any(|pattern| part.contains(pattern.as_str())))
+    }
+
+    /// The closest root above a path.
+    fn root_of(&self, host: &Path, view: &HostView<'_>) -> Option<&Root> {
+        self.allowed_roots
+            .iter()
+            .filter_map(|root| {
+                let path = (view.resolve)(&expand(&root.path, view.user_home).ok()?).ok()?;
+                host.starts_with(&path).then(|| (path.components().count(), root))
+            })
+            .max_by_key(|(depth, _)| *depth)
+            .map(|(_, root)| root)
+    }
+}
+
+fn expand(text: &str, home: Option<&Path>) -> Result<PathBuf, String> {
+    let path = match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            let home = home.ok_or("the operator's home is not known; give an absolute path")?;
+            home.join(rest.trim_start_matches('/'))
+        }
+        _ => PathBuf::from(text),
+    };
+    if !path.is_absolute() {
+        return Err("the host path must be absolute or start with `~/`".into());
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("the host path must not contain `..`".into());
+    }
+    Ok(path)
+}
+
+/// Refuses paths that engines cannot take apart from the rest of a mount's text.
+pub fn engine_safe(path: &Path) -> Result<(), String> {
+    let Some(text) = path.to_str() else {
+        return Err(format!("{} is not valid UTF-8; rename it", path.display()));
+    };
+    match text.chars().find(|c| matches!(c, ':' | ',' | '"') || c.is_control()) {
+        Some(c) => Err(format!("{text:?} contains {c:?}, which container engines cannot mount; rename it")),
+        None => Ok(()),
+    }
+}
+
+fn target(mount: &AdditionalMount, host: &Path) -> Result<String, String> {
+    let name = match &mount.container_path {
+        Some(name) => name.clone(),
+        None => host.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+    };
+    let path = Path::new(&name);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    if name.is_empty() || !plain || name.len() > 255 {
+        return Err(format!("container path {name:?} must be relative, without `..`, at most 255 bytes"));
+    }
+    engine_safe(path).map_err(|why| format!("container path {why}"))?;
+    // Rebuilt from its parts: no doubled or trailing slashes.
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    Ok(format!("{TARGET}{}", parts.join("/")))
+}
+
+#[cfg(test)]
+#[path = "mounts_tests.rs"]
+mod tests;

@@ -1,0 +1,206 @@
+//! `sender-allowlist.json`: who may trigger the agent in which chat.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use super::RuleFile;
+use crate::domain::ids::ChatJid;
+
+/// What a sender's message may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// May trigger.
+    Allow,
+    /// May not.
+    Deny {
+        /// Not even kept as context.
+        drop: bool,
+        /// Worth a line in the log.
+        log: bool,
+    },
+}
+
+/// The rules as they were found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SenderRules {
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// No file: everyone may.
+    Everyone,
+    /// The file cannot be used: in the owner's group alone.
+    Broken(String),
+    Listed(List),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct List {
+    default: Entry,
+    #[serde(default)]
+    chats: BTreeMap<String, Entry>,
+    #[serde(default = "yes")]
+    log_denied: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    allow: Allow,
+    #[serde(default)]
+    mode: Mode,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Allow {
+    All,
+    These(BTreeSet<String>),
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    /// Denied texts stay as marked context.
+    #[default]
+    Trigger,
+    /// Denied texts are left out.
+    Drop,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl<'de> Deserialize<'de> for Allow {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Raw {
+            Word(String),
+            List(BTreeSet<String>),
+        }
+        match Raw::deserialize(d) {
+            Ok(Raw::Word(word)) if word == "*" => Ok(Self::All),
+            Ok(Raw::List(ids)) => Ok(Self::These(ids)),
+            _ => Err(D::Error::custom("allow must be \"*\" or a list of sender ids")),
+        }
+    }
+}
+
+impl SenderRules {
+    /// Reads the rules. A missing file allows everyone; one that cannot be read or understood allows the owner's group
+    /// alone, and [`problem`](Self::problem) says why.
+    pub fn from_file(file: RuleFile) -> Self {
+        let kind = match file {
+            Ok(None) => Kind::Everyone,
+            Ok(Some(text)) => serde_json::from_str(&text).map_or_else(|e| Kind::Broken(e.to_string()), Kind::Listed),
+            Err(why) => Kind::Broken(why),
+        };
+        if let Kind::Broken(why) = &kind {
+            tracing::error!(
+                "sender-allowlist.json cannot be used ({why}): only the owner's group may trigger until it is mended"
+            );
+        }
+        Self { kind }
+    }
+
+    /// Why the file cannot be used.
+    pub fn problem(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Broken(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Decides about a sender. The owner's group answers to an entry of its own only, not to the default: an operator
+    /// cannot lock himself out by listing others.
+    pub fn decide(&self, chat: &ChatJid, sender: &str, is_main: bool) -> Decision {
+        let list = match &self.kind {
+            Kind::Everyone => return Decision::Allow,
+            Kind::Broken(_) if is_main => return Decision::Allow,
+            Kind::Broken(_) => return Decision::Deny { drop: false, log: true },
+            Kind::Listed(list) => list,
+        };
+        let entry = match list.chats.get(chat.as_str()) {
+            Some(entry) => entry,
+            None if is_main => return Decision::Allow,
+            None => &list.default,
+        };
+        match &entry.allow {
+            Allow::All => Decision::Allow,
+            Allow::These(ids) if ids.contains(sender) => Decision::Allow,
+            Allow::These(_) => Decision::Deny { drop: entry.mode == Mode::Drop, log: list.log_denied },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(text: &str) -> SenderRules {
+        SenderRules::from_file(Ok(Some(text.to_owned())))
+    }
+
+    fn chat(jid: &str) -> ChatJid {
+        jid.parse().unwrap()
+    }
+
+    const KEPT: Decision = Decision::Deny { drop: false, log: true };
+
+    #[test]
+    fn missing_allows_all() {
+        let rules = SenderRules::from_file(Ok(None));
+        assert_eq!(rules.decide(&chat("web:a"), "x", false), Decision::Allow);
+        assert_eq!(rules.problem(), None);
+    }
+
+    #[test]
+    fn lists_decide_per_chat() {
+        let rules = rules(
+            r#"{"default":{"allow":"*","mode":"trigger"},
+                "chats":{"web:a":{"allow":["ann"],"mode":"trigger"},"web:b":{"allow":[],"mode":"drop"}},
+                "logDenied":false}"#,
+        );
+        assert_eq!(rules.decide(&chat("web:a"), "ann", false), Decision::Allow);
+        assert_eq!(rules.decide(&chat("web:a"), "Ann", false), Decision::Deny { drop: false, log: false });
+        assert_eq!(rules.decide(&chat("web:b"), "ann", false), Decision::Deny { drop: true, log: false });
+        assert_eq!(rules.decide(&chat("web:c"), "anyone", false), Decision::Allow);
+    }
+
+    #[test]
+    fn the_default_does_not_lock_the_owner_out() {
+        let rules = rules(r#"{"default":{"allow":["ann"]},"chats":{"tty:b":{"allow":[]}}}"#);
+        assert_eq!(rules.decide(&chat("tty:main"), "me", true), Decision::Allow);
+        assert_eq!(rules.decide(&chat("tty:b"), "me", true), KEPT);
+        assert_eq!(rules.decide(&chat("web:x"), "me", false), KEPT);
+    }
+
+    #[test]
+    fn broken_files_deny_all_but_the_owners_group() {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{}",
+            r#"{"default":{"allow":"all"}}"#,
+            r#"{"default":{"allow":true}}"#,
+            r#"{"default":{"allow":"*","mode":"keep"}}"#,
+            r#"{"default":{"allow":"*"},"chat":{}}"#,
+            r#"{"default":{"allow":"*"},"chats":{"a":{"allow":"*","x":1}}}"#,
+            r#"{"chats":{}}"#,
+        ] {
+            let rules = rules(text);
+            assert!(rules.problem().is_some(), "{text}");
+            assert_eq!(rules.decide(&chat("web:a"), "x", false), KEPT, "{text}");
+            assert_eq!(rules.decide(&chat("tty:main"), "x", true), Decision::Allow, "{text}");
+        }
+        let unreadable = SenderRules::from_file(Err("permission denied".into()));
+        assert_eq!(unreadable.decide(&chat("web:a"), "x", false), KEPT);
+    }
+}

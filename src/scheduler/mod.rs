@@ -1,0 +1,177 @@
+//! Turns due tasks into claimed firings and wakes their groups. The store is the truth: a wake-up or a ring of the timer
+//! only means "look what is due", so that recovery after a crash is the ordinary path.
+
+mod plan;
+mod timer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::SharedClock;
+use crate::domain::event::Event;
+use crate::domain::task::{Fire, FireState, Task, TaskStatus};
+use crate::store::tasks::{self, FireEnd};
+use crate::store::{Store, StoreError, Tx, TxResult, events, groups};
+
+pub use plan::{MISSED_AFTER, Plan, plan, replan};
+use timer::{Rang, WallTimer};
+
+/// Due tasks handled in one write, so that a thousand at once do not hold up everyone else's.
+const BATCH: u32 = 100;
+/// Pauses after a failed look at the store.
+const RETRY: [Duration; 4] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+
+/// Fires tasks when they are due.
+#[derive(Debug)]
+pub struct Scheduler {
+    store: Store,
+    clock: SharedClock,
+    host: Tz,
+}
+
+impl Scheduler {
+    /// A scheduler; `host` is the zone of tasks that name none.
+    pub fn new(store: Store, clock: SharedClock, host: Tz) -> Self {
+        Self { store, clock, host }
+    }
+
+    /// Works until the shutdown. `wake` (by `notify_one`, which is not lost when nobody waits yet) says that tasks
+    /// changed. While nothing is scheduled this costs nothing.
+    pub async fn run(self, wake: Arc<Notify>, shutdown: CancellationToken) {
+        let timer = WallTimer::new();
+        let mut failures = 0;
+        let mut clock_set = false;
+        loop {
+            let next = match self.turn(clock_set).await {
+                Ok(next) => {
+                    failures = 0;
+                    clock_set = false;
+                    next
+                }
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    let pause = RETRY[failures.min(RETRY.len() - 1)];
+                    failures += 1;
+                    tracing::error!("due tasks wait: {error}; trying again in {pause:?}");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = tokio::time::sleep(pause) => continue,
+                    }
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = wake.notified() => {}
+                rang = timer.wait(next, self.clock.now()) => clock_set = rang == Rang::ClockSet,
+            }
+        }
+    }
+
+    /// Fires everything that is due and says when to look again.
+    async fn turn(&self, clock_set: bool) -> Result<Option<DateTime<Utc>>, StoreError> {
+        if clock_set {
+            self.replan_all().await?;
+        }
+        while self.fire_due().await? == BATCH as usize {}
+        self.store.read(tasks::next_due).await
+    }
+
+    /// Fires a batch of due tasks; returns how many were handled.
+    async fn fire_due(&self) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let host = self.host;
+        let any = self.store.read(move |db| Ok(!tasks::due(db, now, 1)?.is_empty())).await?;
+        if !any {
+            return Ok(0);
+        }
+        self.store
+            .write(move |tx| {
+                let due = tasks::due(tx, now, BATCH)?;
+                let count = due.len();
+                for task in due {
+                    fire(tx, task, now, host)?;
+                }
+                Ok(count)
+            })
+            .await
+    }
+
+    async fn replan_all(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let host = self.host;
+        let moved = self
+            .store
+            .write(move |tx| {
+                let mut moved = 0;
+                for mut task in tasks::list(tx, None, false)? {
+                    if task.status == TaskStatus::Active
+                        && let Some(next) = replan(&task, now, host)
+                    {
+                        task.next_due = Some(next);
+                        tasks::update(tx, &task)?;
+                        moved += 1;
+                    }
+                }
+                Ok(moved)
+            })
+            .await?;
+        tracing::info!("the clock was set: {moved} tasks are due earlier than planned");
+        Ok(())
+    }
+}
+
+/// Claims a due task's time and plans the next, in one transaction.
+fn fire(tx: &mut Tx<'_>, mut task: Task, now: DateTime<Utc>, host: Tz) -> TxResult<()> {
+    if groups::by_folder(tx, &task.folder)?.is_none() {
+        tracing::warn!("task {} is cancelled: its group {} is gone", task.id, task.folder);
+        task.status = TaskStatus::Cancelled;
+        task.next_due = None;
+        tasks::update(tx, &task)?;
+        return changed(tx, &task, "cancelled", now);
+    }
+    let Some(plan) = plan(&task, now, host) else { return Ok(()) };
+    let waiting = tasks::waits(tx, &task)?;
+    task.next_due = plan.next;
+    if plan.completed {
+        task.status = TaskStatus::Completed;
+    }
+    // Before the claim: storing a status that is not active takes back what waits, and this claim must stay.
+    tasks::update(tx, &task)?;
+    let change = match plan.claim {
+        None => "missed",
+        // An earlier firing still waits for its turn: the two become one.
+        Some(_) if waiting && !plan.completed => "collapsed",
+        Some(due) if tasks::claim(tx, &task, due, now)? => "fired",
+        Some(_) => return Ok(()),
+    };
+    changed(tx, &task, change, now)
+}
+
+fn changed(tx: &mut Tx<'_>, task: &Task, change: &str, now: DateTime<Utc>) -> TxResult<()> {
+    let event = Event::Task { task_id: task.id.clone(), chat_jid: task.jid.clone(), change: change.into() };
+    events::append(tx, &event, now).map(drop)
+}
+
+/// At start: firings that the last host was running become interrupted, and never start again for their due time.
+/// Returns them as they were.
+pub fn recover(tx: &Tx<'_>, now: DateTime<Utc>) -> TxResult<Vec<Fire>> {
+    let running = tasks::in_state(tx, FireState::Running)?;
+    for fire in &running {
+        let end = FireEnd {
+            state: FireState::Interrupted,
+            result: fire.result.clone(),
+            error: Some("the host ended while it ran".into()),
+        };
+        tasks::end(tx, &fire.task_id, fire.due, &end, now)?;
+    }
+    Ok(running)
+}
+
+#[cfg(test)]
+mod tests;

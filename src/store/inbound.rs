@@ -1,0 +1,223 @@
+//! Messages in, and how far each has come.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{Ms, Tx, TxResult, Wake, groups};
+use crate::domain::ids::{ChatJid, RunId};
+use crate::domain::message::{Batch, Inbound, InboundState, NewMessage, Role};
+
+const COLUMNS: &str =
+    "seq, jid, platform_id, sender, sender_name, text, sent_at, role, state, run_id, input_name, tries";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Inbound> {
+    Ok(Inbound {
+        seq: row.get("seq")?,
+        jid: row.get("jid")?,
+        platform_id: row.get("platform_id")?,
+        sender: row.get("sender")?,
+        sender_name: row.get("sender_name")?,
+        text: row.get("text")?,
+        sent_at: row.get::<_, Ms>("sent_at")?.0,
+        role: row.get("role")?,
+        state: row.get("state")?,
+        run_id: row.get("run_id")?,
+        input_name: row.get("input_name")?,
+        tries: row.get("tries")?,
+    })
+}
+
+/// Stores a message once; a known platform id returns the first one's sequence number and changes nothing.
+pub fn insert(tx: &mut Tx<'_>, new: &NewMessage, role: Role, now: DateTime<Utc>) -> TxResult<i64> {
+    let inserted = tx
+        .prepare_cached(
+            "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending') ON CONFLICT (jid, platform_id) DO NOTHING RETURNING seq",
+        )?
+        .query_row(
+            (&new.jid, &new.platform_id, &new.sender, &new.sender_name, &new.text, Ms(new.sent_at), Ms(now), role),
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(seq) = inserted {
+        groups::touch_chat(tx, &new.jid, None, Some(now))?;
+        if matches!(role, Role::Trigger | Role::Command) {
+            tx.wake(Wake::Group(new.jid.clone()));
+        }
+        return Ok(seq);
+    }
+    let mut s = tx.prepare_cached("SELECT seq FROM inbound WHERE jid = ?1 AND platform_id = ?2")?;
+    Ok(s.query_row((&new.jid, &new.platform_id), |row| row.get(0))?)
+}
+
+/// A stored message's role.
+pub fn role(db: &Connection, seq: i64) -> TxResult<Role> {
+    Ok(db.prepare_cached("SELECT role FROM inbound WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?)
+}
+
+/// Messages of context before the first triggering one that an agent is given.
+const CONTEXT_MESSAGES: u32 = 200;
+/// Bytes of that context.
+const CONTEXT_BYTES: usize = 64 << 10;
+/// What one batch holds from the triggering message on; the rest is the next batch.
+const BATCH_MESSAGES: u32 = 1000;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Commands of a chat that wait, in order.
+pub fn commands(db: &Connection, jid: &ChatJid) -> TxResult<Vec<Inbound>> {
+    let mut s = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')
+           AND role = 'command' ORDER BY seq LIMIT 100"
+    ))?;
+    let rows = s.query_map([jid], from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The first waiting message of a chat that starts a turn.
+pub fn first_trigger(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
+    let mut s = db.prepare_cached(
+        "SELECT seq FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')
+           AND role = 'trigger' ORDER BY seq LIMIT 1",
+    )?;
+    Ok(s.query_row([jid], |row| row.get(0)).optional()?)
+}
+
+/// How many messages wait to be answered.
+pub fn count_waiting(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
+    let mut s = db.prepare_cached(
+        "SELECT count(*) FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')",
+    )?;
+    Ok(s.query_row([jid], |row| row.get(0))?)
+}
+
+/// Takes the next batch of a chat for a run: the triggering message, all that came after it, and a window of context
+/// before it. Context that falls out of the window waits no longer. None when nothing triggers. What was written after a
+/// command waits until the command is done: `/stop` takes back what came before it, and only that.
+pub fn take_batch(tx: &Tx<'_>, jid: &ChatJid, run: RunId, input_name: &str) -> TxResult<Option<Batch>> {
+    let end = first_command(tx, jid)?.unwrap_or(i64::MAX);
+    let Some(first) = first_trigger(tx, jid)?.filter(|first| *first < end) else { return Ok(None) };
+    let mut messages = context_before(tx, jid, first)?;
+    let window_start = messages.first().map_or(first, |m| m.seq);
+    let omitted = tx
+        .prepare_cached("UPDATE inbound SET state = 'done' WHERE jid = ?1 AND seq < ?2 AND state = 'pending' AND role IN ('context', 'denied')")?
+        .execute((jid, window_start))? as u64;
+    messages.extend(from_trigger_on(tx, jid, first, end)?);
+    let seqs: Vec<i64> = messages.iter().map(|m| m.seq).collect();
+    give(tx, &seqs, run, input_name)?;
+    Ok(Some(Batch { messages, omitted }))
+}
+
+fn context_before(db: &Connection, jid: &ChatJid, first: i64) -> TxResult<Vec<Inbound>> {
+    let mut s = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND seq < ?2 AND state = 'pending' AND role IN ('context', 'denied')
+         ORDER BY seq DESC LIMIT ?3"
+    ))?;
+    let mut bytes = 0;
+    let mut context = Vec::new();
+    for row in s.query_map((jid, first, CONTEXT_MESSAGES), from_row)? {
+        let row = row?;
+        bytes += row.text.len();
+        if bytes > CONTEXT_BYTES {
+            break;
+        }
+        context.push(row);
+    }
+    context.reverse();
+    Ok(context)
+}
+
+fn first_command(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
+    let mut s = db.prepare_cached(
+        "SELECT seq FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')
+           AND role = 'command' ORDER BY seq LIMIT 1",
+    )?;
+    Ok(s.query_row([jid], |row| row.get(0)).optional()?)
+}
+
+fn from_trigger_on(db: &Connection, jid: &ChatJid, first: i64, end: i64) -> TxResult<Vec<Inbound>> {
+    let mut s = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND seq >= ?2 AND seq < ?4 AND state = 'pending'
+         ORDER BY seq LIMIT ?3"
+    ))?;
+    let mut bytes = 0;
+    let mut messages: Vec<Inbound> = Vec::new();
+    for row in s.query_map((jid, first, BATCH_MESSAGES, end), from_row)? {
+        let row = row?;
+        bytes += row.text.len();
+        if bytes > BATCH_BYTES && !messages.is_empty() {
+            break;
+        }
+        messages.push(row);
+    }
+    Ok(messages)
+}
+
+/// Gives messages to a run.
+pub fn give(tx: &Tx<'_>, seqs: &[i64], run: RunId, input_name: &str) -> TxResult<()> {
+    let mut s = tx.prepare_cached(
+        "UPDATE inbound SET state = 'in_flight', run_id = ?2, input_name = ?3 WHERE seq = ?1 AND state = 'pending'",
+    )?;
+    for seq in seqs {
+        s.execute((seq, run, input_name))?;
+    }
+    Ok(())
+}
+
+/// Ends messages, or puts them back to wait. Only open ones change: what `/stop` cancelled stays cancelled.
+pub fn settle(tx: &Tx<'_>, seqs: &[i64], state: InboundState) -> TxResult<()> {
+    let mut s =
+        tx.prepare_cached("UPDATE inbound SET state = ?2 WHERE seq = ?1 AND state IN ('pending', 'in_flight')")?;
+    for seq in seqs {
+        s.execute((seq, state))?;
+    }
+    Ok(())
+}
+
+/// Puts messages back to wait after a failed try, which counts unless the engine was at fault.
+pub fn put_back(tx: &Tx<'_>, seqs: &[i64], counts: bool) -> TxResult<()> {
+    let mut s = tx.prepare_cached(
+        "UPDATE inbound SET state = 'pending', tries = tries + ?2 WHERE seq = ?1 AND state IN ('pending', 'in_flight')",
+    )?;
+    for seq in seqs {
+        s.execute((seq, i64::from(counts)))?;
+    }
+    Ok(())
+}
+
+/// After a crash: what runs had taken waits again; run ids stay, so that a retry knows what was already said.
+pub fn reclaim_all(tx: &Tx<'_>) -> TxResult<usize> {
+    Ok(tx.execute("UPDATE inbound SET state = 'pending' WHERE state = 'in_flight'", [])?)
+}
+
+/// Chats with a message that starts a turn or commands something.
+pub fn chats_with_work(db: &Connection) -> TxResult<Vec<ChatJid>> {
+    let mut s = db.prepare(
+        "SELECT jid FROM inbound WHERE state = 'pending' AND role IN ('trigger', 'command') GROUP BY jid ORDER BY min(seq)",
+    )?;
+    let rows = s.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Makes given-up messages of a chat wait again. Returns how many.
+pub fn retry_failed(tx: &mut Tx<'_>, jid: &ChatJid) -> TxResult<usize> {
+    let changed =
+        tx.execute("UPDATE inbound SET state = 'pending', tries = 0 WHERE jid = ?1 AND state = 'failed'", [jid])?;
+    tx.wake(Wake::Group(jid.clone()));
+    Ok(changed)
+}
+
+/// `/stop`: everything of a chat that came before the command and is not answered is taken back. Returns the last one.
+pub fn cancel_before(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<Option<i64>> {
+    let last = tx.query_row(
+        "SELECT max(seq) FROM inbound WHERE jid = ?1 AND seq < ?2 AND state IN ('pending', 'in_flight')
+           AND (role = 'trigger' OR state = 'in_flight')",
+        (jid, seq),
+        |row| row.get(0),
+    )?;
+    tx.execute(
+        "UPDATE inbound SET state = 'cancelled' WHERE jid = ?1 AND seq < ?2 AND state IN ('pending', 'in_flight')
+           AND (role = 'trigger' OR state = 'in_flight')",
+        (jid, seq),
+    )?;
+    Ok(last)
+}

@@ -1,0 +1,29 @@
+//! Schema versions: `PRAGMA user_version` counts the files of `migrations/` that were applied, each in a transaction.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{StoreError, classify};
+
+const MIGRATIONS: &[&str] = &[include_str!("migrations/001.sql"), include_str!("migrations/002.sql")];
+
+/// Brings the schema up to date.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let fail = |e: rusqlite::Error| classify(path, &e);
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+    if found > known {
+        return Err(StoreError::TooNew { found, known });
+    }
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        tx.execute_batch(sql).map_err(fail)?;
+        tx.pragma_update(None, "user_version", index as i64 + 1).map_err(fail)?;
+        tx.commit().map_err(fail)?;
+    }
+    connection
+        .execute("INSERT OR IGNORE INTO meta VALUES ('store_id', lower(hex(randomblob(6))))", [])
+        .map_err(fail)?;
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! The store: SQLite behind one writer thread that commits in groups, and a few reader threads.
+//!
+//! A write is a closure over [`Tx`]. All closures that wait when the writer is free share one transaction and so one
+//! fsync; each has its own savepoint, so that one that fails takes nothing with it. A closure's caller hears of success
+//! only after the commit. Wake-ups named in a closure go out after the commit, too, and carry no data: whoever is woken
+//! looks into the store.
+
+mod convert;
+pub mod events;
+pub mod groups;
+pub mod inbound;
+pub mod instance;
+pub mod ipc_files;
+mod migrate;
+pub mod outbox;
+mod reader;
+pub mod runs;
+pub mod sessions;
+pub mod tasks;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+
+use crate::domain::ids::ChatJid;
+
+pub use convert::Ms;
+pub use writer::Tx;
+
+/// Why the store did not do something.
+#[derive(Debug, Clone, Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("the disk with {path} is full: make room; Parlor goes on by itself")]
+    Full {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database can be read but not written.
+    #[error("{path} cannot be written ({reason}): check owner, mode and mount of its folder; Parlor goes on by itself")]
+    ReadOnly {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// What was asked conflicts with what is stored. The text says what and is fit for people.
+    #[error("{0}")]
+    Conflict(String),
+    /// What was asked for is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// Made by a newer Parlor.
+    #[error(
+        "the database is of schema {found}, this Parlor knows up to {known}: run a newer Parlor, or restore the backup made before the upgrade"
+    )]
+    TooNew {
+        /// The file's schema.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// Anything else SQLite reports.
+    #[error("database {path}: {reason}")]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// The store was closed.
+    #[error("the store is closed: Parlor is shutting down")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the same write may succeed later without anyone changing the request.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::ReadOnly { .. } | Self::Sqlite { .. })
+    }
+}
+
+/// An error inside a closure: SQLite's, or the closure's own.
+#[derive(Debug, Error)]
+pub enum TxError {
+    /// SQLite's.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// See [`StoreError::Conflict`].
+    #[error("{0}")]
+    Conflict(String),
+    /// See [`StoreError::NotFound`].
+    #[error("{0}")]
+    NotFound(String),
+}
+
+/// What a closure returns.
+pub type TxResult<T> = Result<T, TxError>;
+
+/// Someone to wake after a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wake {
+    /// New work for the group of this chat.
+    Group(ChatJid),
+    /// New rows for channels that deliver from the outbox.
+    Outbox,
+    /// Tasks changed.
+    Scheduler,
+    /// Groups or tasks changed: snapshots of live runs are old.
+    Snapshots,
+}
+
+/// The store. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    id: String,
+    writer: writer::Writer,
+    readers: reader::Readers,
+    /// Highest event sequence committed; lets streams sleep until there is more.
+    events: watch::Receiver<i64>,
+}
+
+impl Store {
+    /// Opens or creates the database and brings its schema up to date.
+    ///
+    /// Wake-ups go to `wakes`, after the commit that asked for them.
+    pub fn open(path: &Path, wakes: mpsc::UnboundedSender<Wake>) -> Result<Self, StoreError> {
+        let fail = |e: rusqlite::Error| classify(path, &e);
+        let mut connection = Connection::open(path).map_err(fail)?;
+        prepare(&connection).map_err(fail)?;
+        migrate::migrate(&mut connection, path)?;
+        let id: String = connection
+            .query_row("SELECT value FROM meta WHERE key = 'store_id'", [], |row| row.get(0))
+            .map_err(fail)?;
+        // Not the newest that is kept: cursors stay valid when every event has expired.
+        let (_, last) = events::bounds(&connection).map_err(|e| from_tx(path, e))?;
+        let (events_tx, events) = watch::channel(last);
+        let readers = reader::Readers::start(path, 2).map_err(fail)?;
+        let writer = writer::Writer::start(connection, path.to_owned(), wakes, events_tx);
+        Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), id, writer, readers, events }) })
+    }
+
+    /// Runs a closure in a transaction; returns after its commit.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.shared.writer.write(work).await
+    }
+
+    /// Queues a closure behind every earlier write without waiting for it, and without a commit of its own: it rides
+    /// with the next one, or alone after 50 ms. For bookkeeping whose loss in a crash recovery makes good.
+    pub fn write_soon(&self, work: impl FnOnce(&mut Tx<'_>) -> TxResult<()> + Send + 'static) {
+        self.shared.writer.write_soon(work);
+    }
+
+    /// Runs a closure on a reader; sees everything committed before.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> TxResult<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = self.shared.path.clone();
+        self.shared.readers.read(work).await?.map_err(|e| from_tx(&path, e))
+    }
+
+    /// Ends writing, after everything queued so far: for the end of the program.
+    pub async fn close(&self) {
+        self.shared.writer.close().await;
+    }
+
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// The store's random id; part of every event cursor.
+    pub fn id(&self) -> &str {
+        &self.shared.id
+    }
+
+    /// Follows the highest committed event sequence.
+    pub fn events(&self) -> watch::Receiver<i64> {
+        self.shared.events.clone()
+    }
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    // The log's file shrinks after each complete checkpoint: its length says how much waits for the next one.
+    connection.pragma_update(None, "journal_size_limit", 0)?;
+    connection.pragma_update(None, "cache_size", -2000)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn from_tx(path: &Path, error: TxError) -> StoreError {
+    match error {
+        TxError::Sqlite(error) => classify(path, &error),
+        TxError::Conflict(text) => StoreError::Conflict(text),
+        TxError::NotFound(text) => StoreError::NotFound(text),
+    }
+}
+
+fn classify(path: &Path, error: &rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode as Code;
+    let path = path.to_owned();
+    let reason = error.to_string();
+    match error.sqlite_error_code() {
+        Some(Code::DiskFull) => StoreError::Full { path },
+        Some(Code::ReadOnly | Code::CannotOpen | Code::PermissionDenied | Code::SystemIoFailure) => {
+            StoreError::ReadOnly { path, reason }
+        }
+        _ => StoreError::Sqlite { path, reason },
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A store on a real file for unit tests.
+
+    use super::{Store, Wake};
+    use tokio::sync::mpsc;
+
+    /// A fresh store in a fresh folder, and its wake-ups.
+    pub(crate) fn store() -> (tempfile::TempDir, Store, mpsc::UnboundedReceiver<Wake>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (tx, rx) = mpsc::unbounded_channel();
+        let store = Store::open(&dir.path().join("parlor.db"), tx).unwrap();
+        (dir, store, rx)
+    }
+}

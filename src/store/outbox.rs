@@ -1,0 +1,254 @@
+//! What goes out: one row per text, kept until its channel took it.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{Ms, Tx, TxError, TxResult, Wake, events};
+use crate::domain::delivery::{Delivery, DeliveryKind, NewDelivery};
+use crate::domain::ids::{ChatJid, DeliveryId, RunId};
+
+/// How a chat's channel takes its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The event stream itself is the channel: delivered by the commit.
+    Local,
+    /// A platform: the outbound worker delivers after the commit.
+    Platform,
+}
+
+/// Texts, and their bytes, that may wait for one chat of a platform.
+pub const MAX_WAITING: i64 = 1000;
+/// See [`MAX_WAITING`].
+pub const MAX_WAITING_BYTES: i64 = 16 << 20;
+/// What may wait beyond that of Parlor's own notices.
+const NOTICES: i64 = 100;
+/// Given-up texts of one chat that are kept for a retry; the oldest go.
+const MAX_FAILED: i64 = 1000;
+
+/// What became of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It waits, or is delivered by the commit.
+    Stored,
+    /// Too much waits for its chat already: it is left out, and the chat was told once.
+    LeftOut,
+}
+
+/// Puts a text into the outbox; for a local chat it is delivered by the same commit. A chat of a platform that takes
+/// less than agents say keeps no more than [`MAX_WAITING`].
+///
+/// `turn_open` marks what the open turn of a run has already said, until the turn is settled.
+pub fn put(tx: &mut Tx<'_>, new: &NewDelivery, route: Route, turn_open: bool, now: DateTime<Utc>) -> TxResult<Put> {
+    if route == Route::Local {
+        insert(tx, new, turn_open, "delivered", now)?;
+        deliver_locally(tx, new, now)?;
+        return Ok(Put::Stored);
+    }
+    let full = is_full(tx, new)?;
+    if !full {
+        insert(tx, new, turn_open, "pending", now)?;
+    } else if note_left_out(tx, &new.jid)? == 1 {
+        tracing::warn!("too much waits for {}: what agents say there is left out for now", new.jid);
+        let text = "Too much waits to be delivered to this chat. Until it is, what the agent says here is left out.";
+        let notice = NewDelivery { text: text.into(), kind: DeliveryKind::Notice, sender: None, ..new.clone() };
+        insert(tx, &notice, false, "pending", now)?;
+    }
+    tx.wake(Wake::Outbox);
+    Ok(if full { Put::LeftOut } else { Put::Stored })
+}
+
+/// Whether a text finds no room. A chat that was told so has room again when half of what may wait is delivered.
+fn is_full(tx: &Tx<'_>, new: &NewDelivery) -> TxResult<bool> {
+    let load = tx
+        .prepare_cached("SELECT waiting, bytes, left_out FROM outbox_load WHERE jid = ?1")?
+        .query_row([&new.jid], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+        .optional()?;
+    let (waiting, bytes, left_out) = load.unwrap_or_default();
+    let bytes = bytes + new.text.len() as i64;
+    if new.kind == DeliveryKind::Notice {
+        return Ok(waiting >= MAX_WAITING + NOTICES);
+    }
+    let part = if left_out > 0 { 2 } else { 1 };
+    let full = waiting >= MAX_WAITING / part || bytes > MAX_WAITING_BYTES / part;
+    if left_out > 0 && !full {
+        tracing::warn!("{} takes texts again; {left_out} were left out", new.jid);
+        tx.execute("UPDATE outbox_load SET left_out = 0 WHERE jid = ?1", [&new.jid])?;
+    }
+    Ok(full)
+}
+
+/// Counts a text that is left out; returns how many are, since the chat was told.
+fn note_left_out(tx: &Tx<'_>, jid: &ChatJid) -> TxResult<i64> {
+    let mut s = tx.prepare_cached(
+        "INSERT INTO outbox_load (jid, waiting, bytes, left_out) VALUES (?1, 0, 0, 1)
+         ON CONFLICT (jid) DO UPDATE SET left_out = left_out + 1 RETURNING left_out",
+    )?;
+    Ok(s.query_row([jid], |row| row.get(0))?)
+}
+
+fn insert(tx: &Tx<'_>, new: &NewDelivery, turn_open: bool, state: &str, now: DateTime<Utc>) -> TxResult<()> {
+    tx.prepare_cached(
+        "INSERT INTO outbox (id, jid, text, sender, reply_to, kind, run_id, turn_open, state, created_at, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute(rusqlite::params![
+        new.id,
+        new.jid,
+        new.text,
+        new.sender,
+        new.reply_to,
+        new.kind,
+        new.run_id,
+        turn_open,
+        state,
+        Ms(now),
+        (state == "delivered").then_some(Ms(now)),
+    ])?;
+    Ok(())
+}
+
+/// Appends the message event of a delivery; a second call for the same delivery does nothing.
+pub fn deliver_locally(tx: &mut Tx<'_>, new: &NewDelivery, now: DateTime<Utc>) -> TxResult<()> {
+    let id = new.id.to_string();
+    let known = tx.prepare_cached("SELECT 1 FROM events WHERE outbox_id = ?1")?.exists([&id])?;
+    if known {
+        return Ok(());
+    }
+    let mut body = serde_json::json!({ "chatJid": new.jid, "deliveryId": new.id, "kind": new.kind });
+    if let Some(reply_to) = &new.reply_to {
+        body["replyTo"] = reply_to.clone().into();
+    }
+    if let Some(sender) = &new.sender {
+        body["sender"] = sender.clone().into();
+    }
+    events::insert(tx, "message", &new.jid, &body.to_string(), Some(&id), now)?;
+    Ok(())
+}
+
+const COLUMNS: &str =
+    "seq, id, jid, text, sender, reply_to, kind, run_id, state, parts_done, tries, next_try, last_error, created_at";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        seq: row.get("seq")?,
+        new: NewDelivery {
+            id: row.get("id")?,
+            jid: row.get("jid")?,
+            text: row.get("text")?,
+            sender: row.get("sender")?,
+            reply_to: row.get("reply_to")?,
+            kind: row.get("kind")?,
+            run_id: row.get("run_id")?,
+        },
+        state: row.get("state")?,
+        parts_done: row.get("parts_done")?,
+        tries: row.get("tries")?,
+        next_try: row.get::<_, Option<Ms>>("next_try")?.map(|ms| ms.0),
+        last_error: row.get("last_error")?,
+        created_at: row.get::<_, Ms>("created_at")?.0,
+    })
+}
+
+/// Chats with waiting rows, and when the first row of each may be tried.
+pub fn waiting_chats(db: &Connection) -> TxResult<Vec<(ChatJid, DateTime<Utc>)>> {
+    let mut s = db.prepare_cached(
+        "SELECT jid, coalesce(next_try, 0), min(seq) FROM outbox WHERE state = 'pending' GROUP BY jid ORDER BY min(seq)",
+    )?;
+    let rows = s.query_map([], |row| Ok((row.get(0)?, row.get::<_, Ms>(1)?.0)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The first waiting row of a chat.
+pub fn next(db: &Connection, jid: &ChatJid) -> TxResult<Option<Delivery>> {
+    let mut s = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE jid = ?1 AND state = 'pending' ORDER BY seq LIMIT 1"
+    ))?;
+    let mut rows = s.query_map([jid], from_row)?;
+    Ok(rows.next().transpose()?)
+}
+
+/// Notes that the channel took some more parts.
+pub fn part_done(tx: &Tx<'_>, id: DeliveryId, parts_done: u32) -> TxResult<()> {
+    tx.execute("UPDATE outbox SET parts_done = ?2 WHERE id = ?1", (id, parts_done))?;
+    Ok(())
+}
+
+/// Notes that the channel took all of it.
+pub fn delivered(tx: &Tx<'_>, id: DeliveryId, now: DateTime<Utc>) -> TxResult<()> {
+    tx.execute("UPDATE outbox SET state = 'delivered', ended_at = ?2, last_error = NULL WHERE id = ?1", (id, Ms(now)))?;
+    Ok(())
+}
+
+/// Notes a failed try and when the next one is due; without a next one the row is given up, and kept as one of the last
+/// thousand of its chat.
+pub fn failed(
+    tx: &Tx<'_>,
+    id: DeliveryId,
+    error: &str,
+    next_try: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> TxResult<()> {
+    tx.execute(
+        "UPDATE outbox SET tries = tries + 1, last_error = ?2, next_try = ?3,
+           state = CASE WHEN ?3 IS NULL THEN 'failed' ELSE 'pending' END,
+           ended_at = CASE WHEN ?3 IS NULL THEN ?4 END WHERE id = ?1",
+        (id, error, next_try.map(Ms), Ms(now)),
+    )?;
+    if next_try.is_none() {
+        tx.execute(
+            "DELETE FROM outbox WHERE state = 'failed' AND jid = (SELECT jid FROM outbox WHERE id = ?1) AND seq <= (
+               SELECT seq FROM outbox WHERE state = 'failed' AND jid = (SELECT jid FROM outbox WHERE id = ?1)
+               ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+            (id, MAX_FAILED),
+        )?;
+    }
+    Ok(())
+}
+
+/// Makes given-up rows wait again: one, or all. Returns how many.
+pub fn retry(tx: &mut Tx<'_>, id: Option<DeliveryId>) -> TxResult<usize> {
+    let changed = tx.execute(
+        "UPDATE outbox SET state = 'pending', tries = 0, next_try = NULL, ended_at = NULL
+         WHERE state = 'failed' AND (?1 IS NULL OR id = ?1)",
+        [id],
+    )?;
+    if let (Some(id), 0) = (id, changed) {
+        return Err(TxError::NotFound(format!("delivery {id} is not among the failed ones")));
+    }
+    tx.wake(Wake::Outbox);
+    Ok(changed)
+}
+
+/// Rows for people, newest first: the waiting and failed ones, or all.
+pub fn list(db: &Connection, all: bool, limit: u32) -> TxResult<Vec<Delivery>> {
+    let mut s = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('pending', 'failed') ORDER BY seq DESC LIMIT ?2"
+    ))?;
+    let rows = s.query_map((all, limit), from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One row.
+pub fn get(db: &Connection, id: DeliveryId) -> TxResult<Option<Delivery>> {
+    let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE id = ?1"))?;
+    Ok(s.query_row([id], from_row).optional()?)
+}
+
+/// What the open turn of a run has already sent.
+pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
+    let mut s = db.prepare_cached("SELECT text FROM outbox WHERE run_id = ?1 AND turn_open = 1 ORDER BY seq")?;
+    let rows = s.query_map([run], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A new run takes a broken turn over, with what it said.
+pub fn take_over_turn(tx: &Tx<'_>, from: RunId, to: RunId) -> TxResult<()> {
+    tx.prepare_cached("UPDATE outbox SET run_id = ?2 WHERE run_id = ?1 AND turn_open = 1")?.execute((from, to))?;
+    Ok(())
+}
+
+/// The turn of a run is settled: what it said is no longer news to a retry.
+pub fn close_turn(tx: &Tx<'_>, run: RunId) -> TxResult<()> {
+    tx.prepare_cached("UPDATE outbox SET turn_open = 0 WHERE run_id = ?1 AND turn_open = 1")?.execute([run])?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Runs: what was started, and how it ended.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::Serialize;
+
+use super::{Ms, Tx, TxResult};
+use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
+use crate::domain::run::{Lane, RunState};
+
+/// A run's row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Its group.
+    pub folder: GroupFolder,
+    /// The chat.
+    pub jid: ChatJid,
+    /// The lane.
+    pub lane: Lane,
+    /// The task, for a task's run.
+    pub task_id: Option<TaskId>,
+    /// The due time, for a task's run.
+    pub due: Option<DateTime<Utc>>,
+    /// Where it is, or how it ended.
+    pub state: RunState,
+    /// The container's name.
+    pub container: String,
+    /// The session it resumed or made.
+    pub session_id: Option<String>,
+    /// When the engine was asked.
+    pub started_at: DateTime<Utc>,
+    /// When it was gone.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The container's exit code.
+    pub exit_code: Option<i32>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Outputs parsed.
+    pub outputs: u64,
+    /// Cost in US dollars, where the provider reports it.
+    pub cost_usd: Option<f64>,
+}
+
+const COLUMNS: &str = "id, folder, jid, lane, task_id, due, state, container, session_id, started_at, ended_at, exit_code, error, outputs, cost_usd";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
+    Ok(Run {
+        id: row.get("id")?,
+        folder: row.get("folder")?,
+        jid: row.get("jid")?,
+        lane: row.get("lane")?,
+        task_id: row.get("task_id")?,
+        due: row.get::<_, Option<Ms>>("due")?.map(|ms| ms.0),
+        state: row.get("state")?,
+        container: row.get("container")?,
+        session_id: row.get("session_id")?,
+        started_at: row.get::<_, Ms>("started_at")?.0,
+        ended_at: row.get::<_, Option<Ms>>("ended_at")?.map(|ms| ms.0),
+        exit_code: row.get("exit_code")?,
+        error: row.get("error")?,
+        outputs: row.get::<_, i64>("outputs")? as u64,
+        cost_usd: row.get("cost_usd")?,
+    })
+}
+
+/// Stores a run, or everything that changed about it.
+pub fn put(tx: &Tx<'_>, run: &Run) -> TxResult<()> {
+    tx.prepare_cached(&format!(
+        "INSERT OR REPLACE INTO runs ({COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+    ))?
+    .execute(rusqlite::params![
+        run.id,
+        run.folder,
+        run.jid,
+        run.lane,
+        run.task_id,
+        run.due.map(Ms),
+        run.state,
+        run.container,
+        run.session_id,
+        Ms(run.started_at),
+        run.ended_at.map(Ms),
+        run.exit_code,
+        run.error,
+        run.outputs as i64,
+        run.cost_usd,
+    ])?;
+    Ok(())
+}
+
+/// A run.
+pub fn get(db: &Connection, id: RunId) -> TxResult<Option<Run>> {
+    let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE id = ?1"))?;
+    Ok(s.query_row([id], from_row).optional()?)
+}
+
+/// Runs of a group, or of all, newest first.
+pub fn list(db: &Connection, folder: Option<&GroupFolder>, limit: u32) -> TxResult<Vec<Run>> {
+    let mut s = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM runs WHERE ?1 IS NULL OR folder = ?1 ORDER BY id DESC LIMIT ?2"
+    ))?;
+    let rows = s.query_map((folder, limit), from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Runs that are under way.
+pub fn live(db: &Connection) -> TxResult<Vec<Run>> {
+    let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE state IN ('starting', 'running')"))?;
+    let rows = s.query_map([], from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The last run that answered a group's chat when a host ended, if messages it had taken wait again.
+pub fn interrupted_with_messages(db: &Connection, folder: &GroupFolder) -> TxResult<Option<RunId>> {
+    // The states and the chat are those of the index of open messages.
+    let mut s = db.prepare_cached(
+        "SELECT max(r.id) FROM groups g
+         JOIN inbound i ON i.jid = g.jid AND i.state = 'pending' AND i.state IN ('pending', 'in_flight')
+         JOIN runs r ON r.id = i.run_id
+         WHERE g.folder = ?1 AND r.folder = ?1 AND r.lane = 'chat' AND r.state = 'interrupted'",
+    )?;
+    Ok(s.query_row([folder], |row| row.get(0))?)
+}
+
+/// Runs that a host which is no longer there left behind become interrupted. Returns them as they were.
+pub fn interrupt_live(tx: &Tx<'_>, now: DateTime<Utc>) -> TxResult<Vec<Run>> {
+    let live = live(tx)?;
+    tx.execute(
+        "UPDATE runs SET state = 'interrupted', ended_at = ?1, error = 'the host ended while it ran'
+         WHERE state IN ('starting', 'running')",
+        [Ms(now)],
+    )?;
+    Ok(live)
+}

@@ -1,0 +1,235 @@
+//! The store on real files: shared commits, isolation of failures, recovery of what was under way.
+
+use tokio::sync::mpsc;
+
+use super::testing::store;
+use super::{Store, StoreError, TxError, Wake, events, groups, inbound, outbox};
+use crate::domain::clock::from_ms;
+use crate::domain::event::Event;
+use crate::domain::group::{ContainerConfig, Group};
+use crate::domain::ids::{ChatJid, RunId};
+use crate::domain::message::{InboundState, NewMessage, Role};
+
+fn jid() -> ChatJid {
+    "web:a".parse().unwrap()
+}
+
+fn message(id: &str, text: &str) -> NewMessage {
+    NewMessage {
+        jid: jid(),
+        platform_id: id.into(),
+        sender: "u".into(),
+        sender_name: "U".into(),
+        text: text.into(),
+        sent_at: from_ms(0),
+    }
+}
+
+async fn put(store: &Store, id: &str, role: Role) -> i64 {
+    let new = message(id, id);
+    store.write(move |tx| inbound::insert(tx, &new, role, from_ms(1))).await.unwrap()
+}
+
+fn run() -> RunId {
+    RunId(ulid::Ulid::from_parts(1, 1))
+}
+
+#[tokio::test]
+async fn a_message_is_stored_once_and_keeps_its_place() {
+    let (_dir, store, _wakes) = store();
+    let first = put(&store, "a", Role::Trigger).await;
+    let second = put(&store, "b", Role::Trigger).await;
+    assert_eq!(put(&store, "a", Role::Trigger).await, first);
+    assert!(second > first);
+}
+
+#[tokio::test]
+async fn a_failing_write_takes_nothing_with_it() {
+    let (_dir, store, mut wakes) = store();
+    let ok = store.write(|tx| inbound::insert(tx, &message("a", "x"), Role::Trigger, from_ms(1)));
+    let bad = store.write(|tx| {
+        inbound::insert(tx, &message("b", "x"), Role::Trigger, from_ms(1))?;
+        Err::<(), _>(TxError::Conflict("no".into()))
+    });
+    let (ok, bad) = tokio::join!(ok, bad);
+    assert!(ok.is_ok());
+    assert!(matches!(bad, Err(StoreError::Conflict(text)) if text == "no"));
+    let count = store.read(|db| Ok(db.query_row("SELECT count(*) FROM inbound", [], |r| r.get::<_, i64>(0))?)).await;
+    assert_eq!(count.unwrap(), 1);
+    assert_eq!(wakes.recv().await, Some(Wake::Group(jid())));
+    assert!(wakes.try_recv().is_err(), "a write that failed wakes nobody");
+}
+
+#[tokio::test]
+async fn writes_that_wait_share_a_commit() {
+    let (_dir, store, mut wakes) = store();
+    let all = (0..500).map(|n| {
+        let store = store.clone();
+        async move { put(&store, &n.to_string(), Role::Trigger).await }
+    });
+    futures_util::future::join_all(all).await;
+    // One wake-up for a commit, however many writes asked for it.
+    let mut commits = 0;
+    while wakes.try_recv().is_ok() {
+        commits += 1;
+    }
+    assert!((1..100).contains(&commits), "{commits} commits for 500 writes");
+}
+
+#[tokio::test]
+async fn a_batch_is_the_trigger_what_follows_and_a_window_before() {
+    let (_dir, store, _wakes) = store();
+    for n in 0..250 {
+        put(&store, &format!("c{n}"), Role::Context).await;
+    }
+    assert!(store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap().is_none());
+    put(&store, "t1", Role::Trigger).await;
+    put(&store, "late", Role::Context).await;
+    put(&store, "t2", Role::Trigger).await;
+    let batch = store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap().unwrap();
+    assert_eq!((batch.omitted, batch.messages.len()), (50, 203));
+    assert_eq!(batch.messages[0].platform_id, "c50");
+    assert_eq!(batch.messages[202].platform_id, "t2");
+    assert!(store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_a_dead_host_had_under_way_waits_again_but_stop_stays_stop() {
+    let (_dir, store, _wakes) = store();
+    let first = put(&store, "a", Role::Trigger).await;
+    store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap();
+    let second = put(&store, "b", Role::Trigger).await;
+    let last = store.write(move |tx| inbound::cancel_before(tx, &jid(), second)).await.unwrap();
+    assert_eq!(last, Some(first));
+    store.write(move |tx| inbound::settle(tx, &[first], InboundState::Done)).await.unwrap();
+    store.write(|tx| inbound::reclaim_all(tx)).await.unwrap();
+    let batch = store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap().unwrap();
+    let ids: Vec<_> = batch.messages.iter().map(|m| m.platform_id.as_str()).collect();
+    assert_eq!(ids, ["b"]);
+}
+
+#[tokio::test]
+async fn a_chat_or_folder_in_use_is_refused_in_any_case() {
+    let (_dir, store, _wakes) = store();
+    let group = |folder: &str, jid: &str, is_main| Group {
+        folder: folder.parse().unwrap(),
+        jid: jid.parse().unwrap(),
+        name: folder.into(),
+        trigger: None,
+        requires_trigger: true,
+        is_main,
+        container_config: ContainerConfig::default(),
+        created_at: from_ms(0),
+        paused: None,
+    };
+    let register = |g: Group| {
+        let store = store.clone();
+        async move { store.write(move |tx| groups::register(tx, &g)).await }
+    };
+    register(group("Team", "web:team", true)).await.unwrap();
+    for other in [group("TEAM", "web:x", false), group("x", "web:team", false), group("y", "web:y", true)] {
+        assert!(matches!(register(other).await, Err(StoreError::Conflict(_))));
+    }
+    let all = store.read(groups::all).await.unwrap();
+    assert_eq!((all.len(), all[0].jid.as_str()), (1, "web:team"));
+}
+
+#[tokio::test]
+async fn a_second_local_delivery_shows_nothing_twice() {
+    use crate::domain::delivery::{DeliveryKind, NewDelivery};
+    let (_dir, store, _wakes) = store();
+    let new = NewDelivery {
+        id: crate::domain::ids::DeliveryId(ulid::Ulid::from_parts(1, 2)),
+        jid: jid(),
+        text: "hi".into(),
+        sender: None,
+        reply_to: None,
+        kind: DeliveryKind::Reply,
+        run_id: None,
+    };
+    let again = new.clone();
+    store.write(move |tx| outbox::put(tx, &new, outbox::Route::Local, false, from_ms(1))).await.unwrap();
+    store.write(move |tx| outbox::deliver_locally(tx, &again, from_ms(2))).await.unwrap();
+    let page = store.read(|db| super::events::after(db, 0, None)).await.unwrap();
+    assert_eq!(page.len(), 1);
+    assert!(page[0].json().ends_with(r#""text":"hi"}"#), "{}", page[0].json());
+}
+
+#[tokio::test]
+async fn what_a_broken_turn_said_is_known_to_every_later_try() {
+    use crate::domain::delivery::{DeliveryKind, NewDelivery};
+    let (_dir, store, _wakes) = store();
+    let runs: Vec<RunId> = (1..=3).map(|n| RunId(ulid::Ulid::from_parts(n, 1))).collect();
+    let new = NewDelivery {
+        id: crate::domain::ids::DeliveryId(ulid::Ulid::from_parts(1, 2)),
+        jid: jid(),
+        text: "part one".into(),
+        sender: None,
+        reply_to: None,
+        kind: DeliveryKind::Reply,
+        run_id: Some(runs[0]),
+    };
+    let known = store
+        .write(move |tx| {
+            outbox::put(tx, &new, outbox::Route::Local, true, from_ms(1))?;
+            outbox::take_over_turn(tx, runs[0], runs[1])?;
+            outbox::take_over_turn(tx, runs[1], runs[2])?;
+            let known = outbox::said_in_open_turn(tx, runs[2])?;
+            outbox::close_turn(tx, runs[2])?;
+            Ok((known, outbox::said_in_open_turn(tx, runs[2])?))
+        })
+        .await
+        .unwrap();
+    assert_eq!(known, (vec!["part one".to_owned()], Vec::new()));
+}
+
+#[tokio::test]
+async fn a_log_that_was_copied_back_is_short_again() {
+    let (dir, store, _wakes) = store();
+    let wal = || std::fs::metadata(dir.path().join("parlor.db-wal")).map_or(0, |m| m.len());
+    let text = "x".repeat(256 << 10);
+    for n in 0..48 {
+        let new = message(&n.to_string(), &text);
+        store.write(move |tx| inbound::insert(tx, &new, Role::Context, from_ms(1))).await.unwrap();
+    }
+    for n in 0..20 {
+        put(&store, &format!("after {n}"), Role::Context).await;
+    }
+    assert!(wal() < 9 << 20, "the log has {} bytes", wal());
+}
+
+#[tokio::test]
+async fn a_closed_store_has_everything_in_its_one_file() {
+    let (dir, store, _wakes) = store();
+    put(&store, "a", Role::Trigger).await;
+    store.close().await;
+    let wal = std::fs::metadata(dir.path().join("parlor.db-wal")).map_or(0, |m| m.len());
+    assert_eq!(wal, 0);
+    let late = store.write(|tx| inbound::insert(tx, &message("b", "x"), Role::Trigger, from_ms(1))).await;
+    assert!(matches!(late, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_an_old_one_is_kept() {
+    let (dir, store, _wakes) = store();
+    put(&store, "a", Role::Trigger).await;
+    let path = dir.path().join("parlor.db");
+    drop(store);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let (tx, _rx) = mpsc::unbounded_channel();
+    assert!(matches!(Store::open(&path, tx), Err(StoreError::TooNew { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn the_streams_end_is_known_after_every_event_expired() {
+    let (dir, store, _wakes) = store();
+    let event = Event::Task { task_id: "t".parse().unwrap(), chat_jid: jid(), change: "x".into() };
+    store.write(move |tx| events::append(tx, &event, from_ms(1))).await.unwrap();
+    assert_eq!(store.write(|tx| events::expire(tx, from_ms(2), 10)).await.unwrap(), 1);
+    store.close().await;
+    let (wake, _wakes) = mpsc::unbounded_channel();
+    let again = Store::open(&dir.path().join("parlor.db"), wake).unwrap();
+    assert_eq!(*again.events().borrow(), 1);
+}

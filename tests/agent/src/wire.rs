@@ -1,0 +1,115 @@
+//! Outputs as frames on stdout, with or without Parlor's additions.
+
+use std::io::{self, Write};
+use std::thread::sleep;
+use std::time::Duration;
+
+use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START};
+use serde_json::{Map, Value, json};
+
+use crate::directive::Reply;
+
+/// The agent's stdout.
+pub struct Wire {
+    /// The session id that outputs carry.
+    pub session: String,
+    /// Whether Parlor's additions are left out.
+    pub v1: bool,
+    /// Size of pieces, and the pause between them.
+    pub chunks: Option<(usize, Duration)>,
+    consumed: Vec<String>,
+}
+
+impl Wire {
+    /// A stdout that speaks with Parlor's additions.
+    pub fn new(session: String) -> Self {
+        Self { session, v1: false, chunks: None, consumed: Vec::new() }
+    }
+
+    /// A new turn, which took these inputs in.
+    pub fn begin(&mut self, consumed: Vec<String>) {
+        self.consumed = consumed;
+    }
+
+    /// An output before the turn's last.
+    pub fn open(&mut self, reply: &Reply) {
+        if !matches!(reply, Reply::NoEnd) {
+            self.output(reply, "open");
+        }
+    }
+
+    /// The turn's last output.
+    pub fn end(&mut self, reply: &Reply) {
+        if !matches!(reply, Reply::NoEnd) {
+            self.output(reply, "done");
+        }
+    }
+
+    /// One output with a text of its own session.
+    pub fn text_with_session(&mut self, text: &str, session: &str) {
+        let kept = std::mem::replace(&mut self.session, session.to_owned());
+        self.open(&Reply::Text(text.to_owned()));
+        self.session = kept;
+    }
+
+    /// A sign of life.
+    pub fn heartbeat(&mut self) {
+        self.frame(&json!({"status": "success", "result": null, "heartbeat": true}));
+    }
+
+    fn output(&mut self, reply: &Reply, turn: &str) {
+        let mut json = Map::new();
+        match reply {
+            Reply::Text(text) => {
+                json.insert("status".into(), "success".into());
+                json.insert("result".into(), text.as_str().into());
+            }
+            Reply::Silent | Reply::NoEnd => {
+                json.insert("status".into(), "success".into());
+                json.insert("result".into(), Value::Null);
+            }
+            Reply::Error { kind, retry_at } => {
+                json.insert("status".into(), "error".into());
+                json.insert("result".into(), Value::Null);
+                json.insert("error".into(), format!("told to fail ({kind})").into());
+                if !self.v1 && kind != "-" {
+                    json.insert("errorKind".into(), kind.as_str().into());
+                }
+                if let (false, Some(at)) = (self.v1, retry_at) {
+                    json.insert("retryAt".into(), at.as_str().into());
+                }
+            }
+        }
+        if !matches!(reply, Reply::Error { .. }) {
+            json.insert("newSessionId".into(), self.session.as_str().into());
+        }
+        if !self.v1 {
+            json.insert("turn".into(), turn.into());
+            if turn == "done" && !self.consumed.is_empty() {
+                json.insert("consumed".into(), std::mem::take(&mut self.consumed).into());
+            }
+        }
+        self.frame(&Value::Object(json));
+    }
+
+    fn frame(&mut self, json: &Value) {
+        let frame = format!("{OUTPUT_START}\n{json}\n{OUTPUT_END}\n");
+        match self.chunks.take() {
+            None => write(frame.as_bytes()),
+            Some((size, pause)) => {
+                for piece in frame.as_bytes().chunks(size.max(1)) {
+                    write(piece);
+                    sleep(pause);
+                }
+            }
+        }
+    }
+}
+
+/// Bytes on stdout, unbuffered. A host that is gone ends the agent.
+pub fn write(bytes: &[u8]) {
+    let mut stdout = io::stdout().lock();
+    if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,120 @@
+//! `parlor chat -m`: one message, its answer, an exit code.
+
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Ran, command, pipe, run};
+use crate::harness::SOON;
+use crate::harness::host::Host;
+
+const DAILY: &str = r#"!task {"type":"schedule_task","prompt":"x","schedule_type":"cron","schedule_value":"0 9 * * *","targetJid":"tty:main"}"#;
+
+#[test]
+fn a_message_is_answered_alike_with_a_host_inside_and_with_a_running_one() {
+    let mut host = Host::builder().prepare();
+    let said = "!say **bold**\n- one\n- two";
+    let inside = run(&host, &["chat", "-m", said]).expect(0);
+    assert_eq!((inside.out.as_str(), inside.err.as_str()), ("**bold**\n- one\n- two\n", ""));
+    assert!(host.containers().is_empty(), "the host inside took its room with it");
+    let task = run(&host, &["chat", "-m", DAILY]).expect(0);
+    assert!(task.out.contains("\"ok\":true"), "{}", task.out);
+    assert_eq!(task.err, "1 task is scheduled, and fires only while a host runs: start one with `parlor up`.\n");
+
+    host.start();
+    let outside = run(&host, &["chat", "-m", said]).expect(0);
+    assert_eq!((outside.out, outside.err), (inside.out, inside.err));
+    assert_eq!(pipe(&host, &["chat"], "from a pipe\n").expect(0).out, "echo: from a pipe\n");
+    assert_eq!(run(&host, &["chat", "-m", "!silent"]).expect(0).out, "");
+
+    let failed = run(&host, &["chat", "-m", "!error auth"]).expect(1);
+    assert!(failed.err.contains("the turn failed: "), "{}", failed.err);
+    assert!(run(&host, &["chat", "-m", " "]).expect(2).err.contains("empty"));
+    assert!(pipe(&host, &["chat"], "\n").expect(2).err.contains("empty"));
+    assert!(run(&host, &["chat", "nowhere", "-m", "x"]).expect(1).err.contains("there are main"));
+
+    run(&host, &["groups", "add", "web:lab", "lab", "--requires-trigger", "true"]).expect(0);
+    let kept = run(&host, &["chat", "lab", "-m", "not addressed"]).expect(0);
+    assert_eq!(kept.out, "");
+    assert!(kept.err.contains("begin with @Andy"), "{}", kept.err);
+    assert_eq!(run(&host, &["chat", "lab", "-m", "@andy hello"]).expect(0).out, "echo: hello\n");
+}
+
+#[test]
+fn texts_up_to_a_mebibyte_are_answered_and_longer_ones_refused() {
+    let host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    let text = "<é>".repeat((1 << 20) / 4);
+    let answer = pipe(&host, &["chat"], &text).expect(0).out;
+    assert!(answer == format!("echo: {text}\n"), "{} bytes came back", answer.len());
+    let refused = pipe(&host, &["chat"], &format!("{text}x")).expect(1);
+    let message = serde_json::json!({ "sender": "ann", "text": format!("{text}x") });
+    let problem = host.api.post("/v1/chats/tty:main/messages", &message).expect(400).json();
+    assert_eq!(problem["code"], "invalid_field");
+    assert!(refused.err.contains("1048577 bytes") && refused.err.contains("file"), "{}", refused.err);
+}
+
+fn talking(host: &Host, text: &str) -> Child {
+    command(host, &["chat", "-m", text]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn a_host_that_ends_in_the_middle_is_told_and_its_next_life_answers() {
+    let mut host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    let mut events = host.events();
+    let chat = talking(&host, "!sleep 700");
+    events.wait("started turn", SOON, |e| e.is_turn("tty:main", "started", 1));
+    let cursor = events.cursor().unwrap();
+    host.kill();
+    let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
+    assert!(told.err.contains("the host ended before the turn did"), "{}", told.err);
+    assert!(run(&host, &["groups", "list"]).expect(1).err.contains("start it with `parlor up`"));
+    host.start();
+    host.events_since(&cursor).message("tty:main", SOON, |text| text == "slept 700");
+    // Ctrl-C leaves the turn to the host.
+    let mut events = host.events();
+    let chat = talking(&host, "!sleep 300");
+    events.wait("started turn", SOON, |e| e.is_turn("tty:main", "started", 2));
+    signal(&chat, Signal::INT);
+    let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
+    assert!(told.err.contains("the host still answers"), "{}", told.err);
+    events.message("tty:main", SOON, |text| text == "slept 300");
+}
+
+#[test]
+fn a_second_signal_ends_a_host_inside_at_once() {
+    let host = Host::builder().env("PARLOR_SHUTDOWN_GRACE", "60000").prepare();
+    let chat = talking(&host, "!sleep 60000");
+    crate::harness::eventually("the room", SOON, || (!host.containers().is_empty()).then_some(()));
+    let begin = std::time::Instant::now();
+    signal(&chat, Signal::INT);
+    signal(&chat, Signal::TERM);
+    let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
+    assert!(told.err.contains("as soon as a host runs again"), "{}", told.err);
+    assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
+    assert!(host.containers().is_empty());
+}
+
+#[test]
+fn a_signal_ends_a_host_inside_and_its_rooms_and_loses_nothing() {
+    let mut host = Host::builder().prepare();
+    for wanted in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let chat = talking(&host, "!sleep 400");
+        crate::harness::eventually("the room", SOON, || (!host.containers().is_empty()).then_some(()));
+        signal(&chat, wanted);
+        let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
+        assert!(told.err.contains("as soon as a host runs again"), "{}", told.err);
+        assert!(host.containers().is_empty(), "after {wanted:?}");
+    }
+    host.start();
+    crate::harness::eventually("three answers", SOON, || {
+        let said = run(&host, &["outbox", "list", "--all", "--json"]).expect(0).json();
+        let texts = said.as_array().unwrap().iter().filter(|row| row["text"] == "slept 400").count();
+        (texts == 3).then_some(())
+    });
+}

@@ -1,0 +1,255 @@
+//! The container engines of this machine, ready for the suite.
+
+use std::ffi::OsString;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use parlor::container::cli_engine::{CliEngine, CliOptions, Flavor};
+use parlor::container::engine::{Attached, Client, ContainerEngine, Exit};
+use parlor::container::image::{Image, Inputs, silent};
+use parlor::container::spec::{Mount, MountSource, Network, RunSpec, User};
+use parlor::container::user::user_for;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use ulid::Ulid;
+
+/// The user whose rootless podman a root test run drives.
+const ROOTLESS_USER: &str = "parlor-test";
+/// The agent of these tests, in the runner's place: runs the first line of its stdin, which leaves the rest to it.
+const SHELL_AGENT: &[u8] = b"#!/bin/sh\nIFS= read -r line\neval \"$line\"\n";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Docker,
+    Podman,
+    PodmanRootless,
+}
+
+impl Which {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::PodmanRootless => "podman-rootless",
+        }
+    }
+
+    /// The engine, and the host user whose files its containers write; the reason where the machine does not have it.
+    fn engine(self, cache: &Path) -> Result<(CliEngine, u32, u32), String> {
+        let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (flavor, program) = match self {
+            Self::Docker => (Flavor::Docker, "docker"),
+            Self::Podman | Self::PodmanRootless => (Flavor::Podman, "podman"),
+        };
+        on_path(program).ok_or_else(|| format!("{program} is not installed"))?;
+        let options = CliOptions { oci_runtime: None, cache: Some(cache.to_owned()) };
+        let (words, (uid, gid)) = match (self, me.0) {
+            (Self::Podman, uid) if uid != 0 => return Err("it needs root".to_owned()),
+            (Self::PodmanRootless, 0) => as_user(ROOTLESS_USER)?,
+            _ => (vec![OsString::from(program)], me),
+        };
+        Ok((CliEngine::new(flavor, words, options), uid, gid))
+    }
+}
+
+/// `podman` as another user.
+fn as_user(name: &str) -> Result<(Vec<OsString>, (u32, u32)), String> {
+    let users = std::fs::read_to_string("/etc/passwd").map_err(|e| e.to_string())?;
+    let line = users.lines().find(|line| line.split(':').next() == Some(name));
+    let line = line.ok_or_else(|| format!("there is no user {name}; `make test` as root adds it"))?;
+    let fields: Vec<&str> = line.split(':').collect();
+    let (uid, gid, home) = (fields[2], fields[3], fields[5]);
+    let mut words = vec!["setpriv".to_owned(), format!("--reuid={uid}"), format!("--regid={gid}")];
+    words.extend(["--clear-groups", "env", "--chdir=/", "-u", "XDG_CONFIG_HOME"].map(str::to_owned));
+    words.push(format!("HOME={home}"));
+    let runtime = format!("/run/user/{uid}");
+    words.push(if Path::new(&runtime).exists() { format!("XDG_RUNTIME_DIR={runtime}") } else { "-".to_owned() });
+    words.retain(|word| word != "-");
+    words.push("podman".to_owned());
+    let ids = (uid.parse().expect("a uid"), gid.parse().expect("a gid"));
+    Ok((words.into_iter().map(OsString::from).collect(), ids))
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|file| file.exists())
+}
+
+/// An engine in one test, with labels of its own.
+pub struct Bench {
+    pub which: Which,
+    pub engine: CliEngine,
+    pub image: String,
+    pub user: User,
+    /// The value of this test's `parlor.instance` labels.
+    pub instance: String,
+    /// Owned by the containers' user.
+    pub dir: TempDir,
+    /// The host user who owns it.
+    pub owner: (u32, u32),
+}
+
+/// Runs a case against an engine if the machine has it. An engine named in `PARLOR_TEST_ENGINES` must be there.
+pub async fn with<F>(which: Which, case: impl FnOnce(std::sync::Arc<Bench>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("contract-{}", which.name()));
+    std::fs::create_dir_all(&data).expect("a folder for the image");
+    let found = match which.engine(&data) {
+        Ok((engine, uid, gid)) => engine.probe().await.map(|caps| (engine, uid, gid, caps)).map_err(|e| e.to_string()),
+        Err(reason) => Err(reason),
+    };
+    let (engine, uid, gid, caps) = match found {
+        Ok(found) => found,
+        Err(reason) => {
+            let demanded = std::env::var("PARLOR_TEST_ENGINES").unwrap_or_default();
+            assert!(!demanded.split(',').any(|name| name == which.name()), "{}: {reason}", which.name());
+            eprintln!("{} is not tested on this machine: {reason}", which.name());
+            return;
+        }
+    };
+    let user = user_for(uid, gid, None, &caps);
+    let inputs = Inputs { runner: SHELL_AGENT.into(), ..Inputs::system() };
+    let image = Image::new(inputs, data).ensure(&engine, &silent).await.expect("the image");
+    let dir = TempDir::new().expect("a folder to mount");
+    let owner = if user.keep_id || uid != 0 { (uid, gid) } else { (user.uid, user.gid) };
+    own(dir.path(), owner);
+    let instance = format!("contract-{}", Ulid::new()).to_lowercase();
+    let bench = std::sync::Arc::new(Bench { which, engine, image, user, instance, dir, owner });
+    let outcome = AssertUnwindSafe(case(bench.clone())).catch_unwind().await;
+    let left = bench.engine.list("parlor.instance", &bench.instance).await.expect("list");
+    bench.engine.remove(&left).await.expect("remove");
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn own(path: &Path, (uid, gid): (u32, u32)) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("chmod");
+    if rustix::process::geteuid().is_root() {
+        chown(path, Some(uid), Some(gid)).expect("chown");
+    }
+}
+
+impl Bench {
+    /// A run without mounts, limits or network.
+    pub fn spec(&self) -> RunSpec {
+        let name = format!("parlor-contract-{}", Ulid::new()).to_lowercase();
+        let labels = [("parlor.instance", self.instance.as_str()), ("parlor.kind", "run")];
+        let env = [("HOME", "/home/node"), ("TZ", "Europe/Berlin")];
+        RunSpec {
+            name,
+            image: self.image.clone(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            mounts: Vec::new(),
+            user: self.user,
+            network: Network::None,
+            memory: None,
+            cpus: None,
+            pids: None,
+        }
+    }
+
+    /// A folder on the host that belongs to the containers' user.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir(&path).expect("a folder");
+        own(&path, self.owner);
+        path
+    }
+
+    pub async fn start(&self, spec: &RunSpec, script: &str) -> Run {
+        let mut attached = self.engine.start(spec).await.expect("start");
+        attached.stdin.write_all(format!("{script}\n").as_bytes()).await.expect("the script is taken");
+        Run::of(attached)
+    }
+
+    /// Runs a script to its end.
+    pub async fn run(&self, spec: &RunSpec, script: &str) -> Done {
+        self.start(spec, script).await.finish(b"").await
+    }
+
+    /// Waits until a container is gone.
+    pub async fn gone(&self, name: &str) {
+        for _ in 0..100 {
+            if !self.engine.exists(name).await.expect("exists") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{name} is still there");
+    }
+
+    pub fn lacks(&self, what: &str) -> bool {
+        self.engine.capabilities().unsupported.iter().any(|limit| limit.what == what)
+    }
+}
+
+pub fn bind(source: &Path, target: &str, writable: bool) -> Mount {
+    Mount { source: MountSource::Host(source.to_owned()), target: target.to_owned(), writable }
+}
+
+/// A live run.
+pub struct Run {
+    attached: Attached,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Done {
+    pub exit: Exit,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Done {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("text").trim()
+    }
+}
+
+impl Run {
+    /// A run that gets no script.
+    pub fn of(attached: Attached) -> Self {
+        Self { attached }
+    }
+
+    /// The next line of stdout; byte by byte, so that nothing is taken that comes after it.
+    pub async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut reader = BufReader::with_capacity(1, &mut self.attached.stdout);
+        tokio::time::timeout(Duration::from_secs(60), reader.read_until(b'\n', &mut line))
+            .await
+            .expect("a line in time")
+            .expect("a line");
+        String::from_utf8(line).expect("text").trim().to_owned()
+    }
+
+    /// Writes, ends the input, and reads everything until the end.
+    pub async fn finish(self, input: &[u8]) -> Done {
+        let Attached { mut stdin, mut stdout, mut stderr, mut client } = self.attached;
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let write = async {
+            // An agent need not read its input.
+            let _ = stdin.write_all(input).await;
+            drop(stdin);
+        };
+        let all = async {
+            let ((), read_out, read_err) =
+                tokio::join!(write, stdout.read_to_end(&mut out), stderr.read_to_end(&mut err));
+            read_out.expect("stdout");
+            read_err.expect("stderr");
+            client.wait().await.expect("wait")
+        };
+        let exit = tokio::time::timeout(Duration::from_secs(60), all).await.expect("the run ends");
+        Done { exit, stdout: out, stderr: String::from_utf8_lossy(&err).into_owned() }
+    }
+
+    pub fn client(&mut self) -> &mut dyn Client {
+        self.attached.client.as_mut()
+    }
+}

@@ -1,0 +1,111 @@
+//! People who write without a break, and try again until they are told that they were heard.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Random;
+use crate::harness::http::{Connection, messages_path};
+
+/// A message that got its 202.
+pub struct Accepted {
+    pub seq: i64,
+    /// What its turn says at the end of it.
+    pub reply: String,
+}
+
+/// Writes until it is over.
+pub fn talk(socket: &Path, jid: &str, pause: u64, mut random: Random, over: &AtomicBool) -> Vec<Accepted> {
+    let mut accepted = Vec::new();
+    let mut line = Line::new(socket);
+    while !over.load(Ordering::Relaxed) {
+        let reply = format!("{jid} {}", accepted.len());
+        let text = match random.below(40) {
+            0..16 => format!("!say {reply}"),
+            16..24 => format!("!say first half\n!say {reply}"),
+            24..29 => format!("!sleep {}\n!say {reply}", random.below(400)),
+            29..38 => format!("!sh {}\n!say {reply}", drop_message(jid)),
+            _ => format!("!sh {}\n!say {reply}", drop_task(jid)),
+        };
+        let body = json!({ "sender": "ann", "text": text, "id": format!("m{}", accepted.len()) }).to_string();
+        let answer = line.insist(&messages_path(jid), body.as_bytes(), &[202]);
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        accepted.push(Accepted { seq: answer["seq"].as_i64().unwrap(), reply });
+        std::thread::sleep(Duration::from_millis(pause / 2 + random.below(pause)));
+    }
+    accepted
+}
+
+/// Runs tasks before they are due, until it is over.
+pub fn run_tasks(socket: &Path, tasks: &[String], over: &AtomicBool) {
+    let mut line = Line::new(socket);
+    for task in tasks.iter().cycle() {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        // A firing that still waits is a conflict.
+        line.insist(&format!("/v1/tasks/{task}/run"), b"", &[200, 409]);
+        std::thread::sleep(Duration::from_millis(700));
+    }
+}
+
+/// A connection that survives the host.
+struct Line<'a> {
+    socket: &'a Path,
+    connection: Option<Connection>,
+}
+
+impl<'a> Line<'a> {
+    fn new(socket: &'a Path) -> Self {
+        Self { socket, connection: None }
+    }
+
+    /// Asks until the answer is a fine one.
+    fn insist(&mut self, path: &str, body: &[u8], fine: &[u16]) -> Vec<u8> {
+        loop {
+            match self.ask(path, body) {
+                Ok((found, answer)) if fine.contains(&found) => return answer,
+                // Not ready yet, or shutting down.
+                Ok((503, _)) => {}
+                Ok((found, answer)) => panic!("{path}: {found} {}", String::from_utf8_lossy(&answer)),
+                Err(_) => self.connection = None,
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn ask(&mut self, path: &str, body: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(Connection::open(self.socket)?),
+        };
+        let response = connection.call("POST", path, body)?;
+        Ok((response.status, response.body))
+    }
+}
+
+/// A shell script that drops a file with a text of its own. The room's own ledger says `+` before and `=` after: what
+/// has both was dropped, what has only the first may have been.
+fn drop_message(jid: &str) -> String {
+    drop_file("messages", &format!(r#""type":"message","chatJid":"{jid}","text":"ipc '$n'""#))
+}
+
+/// The same with a task that is due soon.
+fn drop_task(jid: &str) -> String {
+    let due = "$(date -u -d @$(($(date +%s)+4)) +%Y-%m-%dT%H:%M:%S)";
+    drop_file(
+        "tasks",
+        &format!(
+            r#""id":"'$n'","type":"schedule_task","taskId":"once-'$n'","prompt":"!ledger once-'$n'","schedule_type":"once","schedule_value":"'{due}'","timezone":"UTC","targetJid":"{jid}""#
+        ),
+    )
+}
+
+fn drop_file(folder: &str, fields: &str) -> String {
+    format!(
+        "n=$(cat /proc/sys/kernel/random/uuid); f=/workspace/ipc/{folder}/$n.json; l=/workspace/group/dropped-{folder}; \
+         echo +$n >>$l; echo '{{{fields}}}' >$f.tmp; mv $f.tmp $f && echo =$n >>$l"
+    )
+}

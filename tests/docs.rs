@@ -1,0 +1,197 @@
+//! Holds the documents against the program: what they name is there, and what is there they name.
+
+use clap::error::ErrorKind as Kind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory;
+use parlor::cli::Cli;
+use parlor::config::{self, Overrides};
+
+const DOCUMENTS: [&str; 8] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "docs/API.md",
+    "docs/GUIDE.md",
+    "docs/OPERATING.md",
+    "docs/WRITING_AGENTS.md",
+];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Texts between single backquotes, and lines of code blocks.
+fn code(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            block = !block;
+        } else if block {
+            found.push(line.to_owned());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// Words as a shell takes them apart, double quotes only.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (number, part) in line.split('"').enumerate() {
+        if number % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+#[test]
+fn commands_that_documents_show_are_understood() {
+    let mut shown = 0;
+    for document in DOCUMENTS {
+        for line in code(&read(document)) {
+            let line = line.strip_prefix("$ ").unwrap_or(&line);
+            let line = line.split("   ").next().unwrap_or_default();
+            let args = words(line);
+            if args.first().is_none_or(|word| word != "parlor") || args.iter().any(|word| word.contains('…')) {
+                continue;
+            }
+            shown += 1;
+            let Err(error) = Cli::command().try_get_matches_from(&args) else { continue };
+            // A command may be named without its arguments.
+            let named = [
+                Kind::DisplayHelp,
+                Kind::DisplayHelpOnMissingArgumentOrSubcommand,
+                Kind::MissingSubcommand,
+                Kind::MissingRequiredArgument,
+            ];
+            assert!(named.contains(&error.kind()), "{document}: {line}\n{error}");
+        }
+    }
+    assert!(shown > 30, "only {shown} commands were found");
+}
+
+#[test]
+fn the_readme_names_every_command() {
+    let readme = read("README.md");
+    for command in Cli::command().get_subcommands() {
+        assert!(readme.contains(&format!("| `parlor {}` |", command.get_name())), "{}", command.get_name());
+    }
+}
+
+#[test]
+fn the_readme_s_settings_are_those_there_are_with_their_defaults() {
+    let readme = read("README.md");
+    let mut table = BTreeMap::new();
+    for line in readme.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        if let [_, env, toml, default, _, _] = cells[..] {
+            table.insert(env.to_owned(), (toml.to_owned(), default.to_owned()));
+        }
+    }
+    let documented: BTreeSet<(&str, &str)> =
+        table.iter().map(|(env, (toml, _))| (env.as_str(), toml.as_str())).collect();
+    assert_eq!(documented, config::names().collect());
+
+    let environment = BTreeMap::from([("HOME".to_owned(), "/nonexistent/user".to_owned())]);
+    let overrides = Overrides { home: Some("/nonexistent/home".into()), ..Overrides::default() };
+    let s = config::load_from(&overrides, &environment, Path::new("/")).unwrap();
+    let ms = |duration: std::time::Duration| duration.as_millis().to_string();
+    for (name, default) in [
+        ("ASSISTANT_NAME", s.assistant_name),
+        ("PARLOR_PROVIDER", s.provider),
+        ("MAX_CONCURRENT_CONTAINERS", s.max_containers.to_string()),
+        ("CONTAINER_TIMEOUT", ms(s.container_timeout)),
+        ("IDLE_TIMEOUT", ms(s.idle_timeout)),
+        ("PARLOR_TURN_LIMIT", ms(s.turn_limit)),
+        ("PARLOR_SHUTDOWN_GRACE", ms(s.shutdown_grace)),
+        ("CONTAINER_MAX_OUTPUT_SIZE", s.max_log_bytes.to_string()),
+        ("PARLOR_MAX_RESULT_SIZE", s.max_output_bytes.to_string()),
+        ("PARLOR_MEMORY", s.limits.memory),
+        ("PARLOR_CPUS", s.limits.cpus),
+        ("PARLOR_PIDS", s.limits.pids.to_string()),
+        ("LOG_LEVEL", s.log_level.as_str().to_owned()),
+    ] {
+        assert_eq!(table[name].1, default, "{name}");
+    }
+    assert!(s.image.is_none() && s.runtime.is_none() && s.listen.is_none() && s.token.is_none() && s.network.is_none());
+}
+
+/// `METHOD path` of every route, from the one page that makes them.
+fn routes() -> BTreeSet<String> {
+    let page = read("src/api/router.rs");
+    let mut routes = BTreeSet::new();
+    for part in page.split(".route(\"").skip(1) {
+        let (path, rest) = part.split_once('"').unwrap();
+        let handlers = rest.split('\n').next().unwrap();
+        for method in ["get", "post", "patch", "delete"] {
+            if handlers.contains(&format!("{method}(")) {
+                routes.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    routes
+}
+
+#[test]
+fn the_api_s_routes_are_those_there_are() {
+    let text = read("docs/API.md");
+    let documented = text.lines().filter_map(|line| {
+        let route = line.strip_prefix("| `")?.split('`').next()?;
+        let (method, path) = route.split_once(' ')?;
+        Some(format!("{method} {}", path.split('?').next()?))
+    });
+    assert_eq!(documented.collect::<BTreeSet<_>>(), routes());
+}
+
+#[test]
+fn the_api_s_codes_are_those_there_are() {
+    let text = read("docs/API.md");
+    let (_, table) = text.split_once("| status | codes |").unwrap();
+    let documented: BTreeSet<String> = code(table).into_iter().filter(|word| !word.contains(['/', '-'])).collect();
+    let mut used = BTreeSet::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "rs") {
+            continue;
+        }
+        let source = fs::read_to_string(path).unwrap();
+        let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap().replace('\\', "");
+        // A code stands behind a status, in a call that makes a problem, or in a ready-made one.
+        for start in ["StatusCode::", "Problem::bad(", "Self::bad(", "unavailable(", "\"code\":"] {
+            for part in source.split(start).skip(1) {
+                let part: String = part.chars().take(60).filter(|c| !c.is_whitespace()).collect();
+                let rest = part.trim_start_matches(|c: char| c.is_ascii_uppercase() || c == '_' || c == ',');
+                if let Some(rest) = rest.strip_prefix('"')
+                    && let Some((code, _)) = rest.split_once('"')
+                    && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                {
+                    used.insert(code.to_owned());
+                }
+            }
+        }
+    }
+    assert_eq!(documented, used);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for document in DOCUMENTS.iter().copied().chain(["CHANGELOG.md"]) {
+        let text = read(document);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+        for link in text.split("](").skip(1).filter_map(|part| part.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            if !target.contains("://") && !target.is_empty() {
+                assert!(folder.parent().unwrap().join(target).exists(), "{document}: {link}");
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The engines' command lines, as a person would use them, and the users that use them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{getegid, geteuid};
+
+/// The user without rights whose rootless podman is tested when the tests run as root; `make test` adds it.
+const ROOTLESS_USER: &str = "parlor-test";
+
+/// A user of this machine; a program run as one has that user's process id from the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub uid: u32,
+    pub gid: u32,
+    /// A group beside the user's own.
+    pub extra_group: Option<u32>,
+    /// Where an engine of this user keeps its images.
+    pub home: Option<PathBuf>,
+}
+
+impl Account {
+    /// Any ids; they need no entry in the system's list of users.
+    pub fn ids(uid: u32, gid: u32) -> Self {
+        Self { uid, gid, extra_group: None, home: None }
+    }
+
+    /// The user of rootless engines; an error where the machine has none.
+    pub fn rootless() -> Result<Self, String> {
+        let users = fs::read_to_string("/etc/passwd").map_err(|e| e.to_string())?;
+        let line = users.lines().find(|line| line.split(':').next() == Some(ROOTLESS_USER));
+        let line = line.ok_or_else(|| format!("there is no user {ROOTLESS_USER}; `make test` as root adds it"))?;
+        let fields: Vec<&str> = line.split(':').collect();
+        let (uid, gid) = (fields[2].parse().unwrap(), fields[3].parse().unwrap());
+        Ok(Self { home: Some(fields[5].into()), ..Self::ids(uid, gid) })
+    }
+
+    /// The user that runs the tests.
+    pub fn me() -> Self {
+        Self::ids(geteuid().as_raw(), getegid().as_raw())
+    }
+
+    /// A program as this user, from a folder that every user may enter.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        if self.uid == geteuid().as_raw() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--reuid={}", self.uid)).arg(format!("--regid={}", self.gid));
+        match self.extra_group {
+            Some(group) => command.arg(format!("--groups={group}")),
+            None => command.arg("--clear-groups"),
+        };
+        command.arg("--").arg(program).current_dir("/").envs(self.env());
+        command
+    }
+
+    /// What an engine of this user needs to find what is the user's.
+    pub fn env(&self) -> Vec<(String, String)> {
+        let Some(home) = &self.home else { return Vec::new() };
+        let runtime = format!("/run/user/{}", self.uid);
+        let mut env = vec![("HOME".to_owned(), home.display().to_string())];
+        if Path::new(&runtime).exists() {
+            env.push(("XDG_RUNTIME_DIR".to_owned(), runtime));
+        }
+        env
+    }
+}
+
+/// An engine's client, as some user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    pub program: String,
+    pub user: Account,
+}
+
+impl Default for Engine {
+    /// The engine that tests use: `PARLOR_TEST_ENGINE`, else docker.
+    fn default() -> Self {
+        Self { program: name(), user: Account::me() }
+    }
+}
+
+impl Engine {
+    pub fn new(program: &str, user: Account) -> Self {
+        Self { program: program.to_owned(), user }
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.user.command(&self.program);
+        command.args(args).env_remove("XDG_CONFIG_HOME");
+        command
+    }
+
+    /// Runs the client.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap_or_else(|e| panic!("{} {args:?}: {e}", self.program))
+    }
+
+    /// Runs the client with a file as its input.
+    pub fn run_with(&self, args: &[&str], input: File) -> Output {
+        let mut command = self.command(args);
+        command.stdin(Stdio::from(input)).output().unwrap_or_else(|e| panic!("{} {args:?}: {e}", self.program))
+    }
+
+    /// What the client prints, by line.
+    pub fn lines(&self, args: &[&str]) -> Vec<String> {
+        let output = self.run(args);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} {args:?}: {complaint}", self.program);
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// Names of all containers with a label, in any state.
+    pub fn containers(&self, label: &str) -> Vec<String> {
+        self.lines(&["ps", "--all", "--filter", &format!("label={label}"), "--format", "{{.Names}}"])
+    }
+
+    /// Like [`containers`](Self::containers), but never panics: for use while a test fails.
+    pub fn containers_if_any(&self, label: &str) -> Vec<String> {
+        let output = self.command(&["ps", "-aq", "--filter", &format!("label={label}")]).output();
+        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Ends containers by name; missing ones are fine.
+    pub fn remove(&self, names: &[String]) {
+        if !names.is_empty() {
+            let mut args = vec!["rm", "--force"];
+            args.extend(names.iter().map(String::as_str));
+            self.run(&args);
+        }
+    }
+
+    /// Whether it answers here; else why not.
+    pub fn answers(&self) -> Result<(), String> {
+        let output = self.command(&["version"]).output().map_err(|e| format!("{}: {e}", self.program))?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    }
+}
+
+/// The program of the engine that tests use.
+pub fn name() -> String {
+    std::env::var("PARLOR_TEST_ENGINE").unwrap_or_else(|_| "docker".to_owned())
+}
+
+/// Runs the client of the engine that tests use.
+pub fn run(args: &[&str]) -> Output {
+    Engine::default().run(args)
+}
+
+/// What that client prints, by line.
+pub fn lines(args: &[&str]) -> Vec<String> {
+    Engine::default().lines(args)
+}
+
+/// The engine's version: client and server.
+pub fn version() -> String {
+    let formats = ["{{.Client.Version}} (client), {{.Server.Version}} (server)", "{{.Client.Version}}"];
+    let answers = formats.iter().map(|format| run(&["version", "--format", format]));
+    let answer = answers.into_iter().find(|o| o.status.success()).map(|o| o.stdout).unwrap_or_default();
+    format!("{} {}", name(), String::from_utf8_lossy(&answer).trim())
+}

@@ -1,0 +1,34 @@
+//! What the store knows, for what no answer of the API shows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::host::Host;
+
+/// Rows of a group's runs, newest first.
+pub fn runs(host: &Host, folder: &str) -> Vec<Value> {
+    let listed = host.api.get(&format!("/v1/runs?folder={folder}")).expect(200).json();
+    listed["runs"].as_array().unwrap().clone()
+}
+
+/// How often a message was tried without success.
+pub fn tries(host: &Host, seq: i64) -> i64 {
+    database(host).query_row("SELECT tries FROM inbound WHERE seq = ?1", [seq], |row| row.get(0)).unwrap()
+}
+
+/// The host's database, for what no list shows.
+pub fn database(host: &Host) -> Connection {
+    let db = Connection::open(host.root().join("data/parlor.db")).unwrap();
+    db.busy_timeout(Duration::from_secs(10)).unwrap();
+    db
+}
+
+/// Messages by state.
+pub fn states(host: &Host) -> BTreeMap<String, i64> {
+    let db = database(host);
+    let mut s = db.prepare("SELECT state, count(*) FROM inbound GROUP BY state").unwrap();
+    s.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
+}

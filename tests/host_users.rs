@@ -1,0 +1,78 @@
+//! Whoever runs the host: agents are somebody who may write the rooms' folders, and what they make belongs to the right
+//! user. A host that root starts is looked at in `room.rs`; here are the others that a root can play.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use crate::harness::engine;
+use crate::harness::host::Host;
+use crate::room::{inspect, sh};
+
+/// Writes in every room folder, and looks who it is.
+const TRY: &str = "for d in /workspace/group /workspace/ipc/tasks /home/node/.claude /app/agent /tmp /home/node; do \
+                   touch $d/made || echo cannot write $d; done; rm /workspace/ipc/tasks/made; echo $(id -u):$(id -g) $HOME";
+
+fn owner(path: &Path) -> (u32, u32) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    (meta.uid(), meta.gid())
+}
+
+fn may_play() -> bool {
+    rustix::process::geteuid().is_root() && engine::name() == "docker"
+}
+
+#[test]
+fn under_sudo_the_files_belong_to_who_called_it() {
+    if !may_play() {
+        return;
+    }
+    let mut host = Host::builder().env("SUDO_UID", 4321).env("SUDO_GID", 4322).start();
+    host.register("web:s", "s");
+    assert_eq!(sh(&host, "web:s", TRY), "4321:4322 /home/node");
+    assert_eq!(inspect(&host, "s")["Config"]["User"], "4321:4322");
+    for made in ["groups/s", "groups/s/made", "data/sessions/s/agent/made"] {
+        assert_eq!(owner(&host.root().join(made)), (4321, 4322), "{made}");
+    }
+    // Files that someone else brought in between are the agent's after the next start.
+    host.terminate();
+    let brought = host.root().join("groups/s/brought/inner");
+    fs::create_dir_all(&brought).unwrap();
+    fs::write(brought.join("f"), "x").unwrap();
+    host.start();
+    crate::harness::eventually("ownership is repaired", crate::harness::SOON, || {
+        (owner(&brought.join("f")) == (4321, 4322)).then_some(())
+    });
+    assert_eq!(sh(&host, "web:s", "echo more >> brought/inner/f && echo ok"), "ok");
+}
+
+#[test]
+fn a_host_that_is_not_root_runs_agents_as_itself() {
+    if !may_play() {
+        return;
+    }
+    // The program, readable for anyone, started as a user who may use the engine.
+    let dir = tempfile::Builder::new().prefix("pu-").tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("parlor");
+    fs::copy(env!("CARGO_BIN_EXE_parlor"), &program).unwrap();
+    let group = fs::metadata("/var/run/docker.sock").unwrap().gid();
+    let wrapper = dir.path().join("as-user");
+    let line =
+        format!("#!/bin/sh\nexec setpriv --reuid=4321 --regid=4322 --groups={group} {} \"$@\"\n", program.display());
+    fs::write(&wrapper, line).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut host = Host::builder().binary(&wrapper).prepare();
+    let parent = host.root().parent().unwrap().to_owned();
+    for path in [parent.clone(), parent.join("h"), parent.join("out")] {
+        chown(path, Some(4321), Some(4322)).unwrap();
+    }
+    host.start();
+    let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
+    assert!(status.contains("Uid:\t4321\t4321"), "{status}");
+    host.register("web:u", "u");
+    assert_eq!(sh(&host, "web:u", TRY), "4321:4322 /home/node");
+    for made in ["groups/u", "groups/u/made", "data/parlor.db", "data/ipc/u/tasks"] {
+        assert_eq!(owner(&host.root().join(made)), (4321, 4322), "{made}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Taking what the machine has.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{OTHER, ROOM, Stage};
+use crate::harness::SOON;
+use crate::harness::host::Host;
+
+impl Stage {
+    /// Whether the engine holds rooms to a limit here; where it cannot, the host must say so.
+    fn limits(&self, what: &str) -> bool {
+        let status = self.host.api.get("/v1/status").expect(200).json();
+        let unsupported = status["engine"]["unsupported"].as_array().unwrap();
+        !unsupported.iter().any(|u| u["what"].as_str().unwrap_or_default().contains(what))
+    }
+
+    #[track_caller]
+    fn other_answers(&self, text: &str) {
+        let asked = Instant::now();
+        assert_eq!(self.host.ask(OTHER, text), [format!("echo: {text}")]);
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn a_fork_bomb_stays_in_its_room() {
+    let stage = Stage::with(Host::builder());
+    if !stage.limits("pids") {
+        return;
+    }
+    stage.host.api.patch("/v1/groups/room", &json!({ "containerConfig": { "pids": 64, "cpus": "0.5" } })).expect(200);
+    stage.host.ask(OTHER, "hello");
+    let mut events = stage.host.events();
+    stage.host.send(ROOM, "!open ready\n!sh bomb() { bomb | bomb & }; bomb; for i in 1 2 3 4 5 6; do sleep 1; done");
+    events.message(ROOM, SOON, |text| text == "ready");
+    let started = Instant::now();
+    let mut n = 0;
+    while started.elapsed() < Duration::from_secs(3) {
+        n += 1;
+        stage.other_answers(&format!("follow-up {n}"));
+    }
+    assert!(n >= 3, "{n} answers");
+    stage.host.send(ROOM, "/stop");
+    stage.other_answers("after it");
+    assert_eq!(stage.host.ask(ROOM, "again"), ["echo: again"]);
+}
+
+#[test]
+fn a_memory_hog_ends_alone_and_the_chat_hears_of_it() {
+    let stage = Stage::new();
+    if !stage.limits("memory") {
+        return;
+    }
+    stage.host.api.patch("/v1/groups/room", &json!({ "containerConfig": { "memory": "64m" } })).expect(200);
+    stage.host.ask(OTHER, "hello");
+    let mut events = stage.host.events();
+    let seq = stage.host.send(ROOM, "!once !memory 512");
+    stage.other_answers("meanwhile");
+    // Killed, then tried again, when it behaves.
+    events.turn_done(ROOM, seq, SOON);
+    assert_eq!(events.texts(ROOM), ["once: over"]);
+    let runs = stage.host.api.get("/v1/runs?folder=room").expect(200).json();
+    let failed = runs["runs"].as_array().unwrap().iter().find(|run| run["state"] == "failed").cloned();
+    let error = failed.unwrap_or_else(|| panic!("{runs}"))["error"].to_string();
+    assert!(error.contains("137"), "{error}");
+}

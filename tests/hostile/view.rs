@@ -1,0 +1,80 @@
+//! What the mounts hide.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{OTHER, Stage, names};
+use crate::harness::host::Host;
+
+/// A word that only they who may see it should find.
+const WORD: &str = "plover-1c7e";
+
+fn plant(stage: &Stage) -> Vec<PathBuf> {
+    let root = stage.host.root();
+    let config = stage.host.config_dir();
+    let places = [
+        root.join("groups/other/notes.txt"),
+        root.join("data/sessions/other/.claude/notes.txt"),
+        root.join("data/sessions/other/agent/notes.txt"),
+        root.join("data/ipc/other/notes.txt"),
+        root.join("data/runs/other/notes.log"),
+        root.join("data/quarantine/other/notes.json"),
+        root.join("data/claimed-notes.json"),
+        root.join("parlor-notes.txt"),
+        config.join("notes.json"),
+    ];
+    for place in &places {
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, WORD).unwrap();
+    }
+    places.to_vec()
+}
+
+/// Everything in the container, but for what the kernel shows.
+const SEARCH: &str = "find / -xdev -type f ! -path '/proc/*' ! -path '/sys/*' 2>/dev/null | head -1 >/dev/null
+find / \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -type f -exec grep -l WORD {} + 2>/dev/null | sort";
+
+fn search() -> String {
+    // The word is put together inside, or the search would find its own question.
+    SEARCH.replace("WORD", "\"$(printf '%s-%s' plover 1c7e)\"")
+}
+
+#[test]
+fn a_room_sees_its_own_folder_and_nothing_of_others() {
+    let stage = Stage::with(Host::builder().dot_env(&format!("SOME_KEY={WORD}\n")));
+    // In the database, too.
+    stage.host.ask(OTHER, &format!("remember {WORD}"));
+    plant(&stage);
+    fs::create_dir_all(stage.host.root().join("groups/global")).unwrap();
+    fs::write(stage.host.root().join("groups/global/shared.txt"), "for all").unwrap();
+    stage.host.ask("web:room", "hello");
+    fs::write(stage.host.root().join("groups/room/mine.txt"), WORD).unwrap();
+    assert_eq!(stage.attack(&search()), "/workspace/group/mine.txt");
+    let tree = stage.attack("ls /workspace; ls -d /workspace/project /workspace/extra 2>&1 | grep -c 'No such'");
+    assert!(!tree.contains("project\n") && !tree.contains("extra\n") && tree.ends_with('2'), "{tree}");
+    // The shared memory is for reading.
+    let read = stage.attack(
+        "(echo x > /workspace/global/x; rm -f /workspace/global/shared.txt) 2>/dev/null; cat /workspace/global/shared.txt",
+    );
+    assert_eq!(read, "for all");
+    let shared = names(&stage.host.root().join("groups/global"));
+    assert!(shared.contains(&"shared.txt".to_owned()) && !shared.contains(&"x".to_owned()), "{shared:?}");
+}
+
+#[test]
+fn main_sees_the_installation_without_its_secrets_and_cannot_write_it() {
+    let stage = Stage::with(Host::builder().dot_env(&format!("SOME_KEY={WORD}\n")));
+    fs::write(stage.host.root().join(".env.local"), WORD).unwrap();
+    stage.host.ask(OTHER, &format!("remember {WORD}"));
+    plant(&stage);
+    let found = stage.host.ask("web:main", &format!("!sh {}", search()));
+    assert_eq!(found, ["/workspace/project/groups/other/notes.txt\n/workspace/project/parlor-notes.txt"]);
+    let script =
+        "cd /workspace/project; echo x > x; echo x > groups/other/x; rm -f parlor-notes.txt; ls data; echo end";
+    let texts = stage.host.ask("web:main", &format!("!sh ({script}) 2>/dev/null"));
+    assert_eq!(texts, ["end"]);
+    for path in ["x", "groups/other/x"] {
+        assert!(!stage.host.root().join(path).exists(), "{path}");
+    }
+    assert!(stage.host.root().join("parlor-notes.txt").exists());
+}
