@@ -128,8 +128,6 @@ impl Files {
         let open = |name: &str| room.ensure_dir(Path::new(name), owner, 0o755);
         let sides = [Kind::Message, Kind::Task].map(|kind| open(kind.folder()).map(|dir| Side::new(kind, dir)));
         let [messages, tasks] = sides;
-        // Each run's own input folder is mounted here: only onto a folder.
-        open("input")?;
         let results = Results::new(open("results")?, owner, now)?;
         open(INPUT)?;
         Ok(Self {
@@ -157,9 +155,14 @@ impl Files {
         Ok(())
     }
 
-    /// The folders to watch: those with files, and the room's own.
-    pub(super) fn watched(&self) -> ([&SafeDir; 2], &SafeDir) {
-        ([&self.sides[0].dir, &self.sides[1].dir], &self.room)
+    /// The room's own folder.
+    pub(super) fn room(&self) -> &SafeDir {
+        &self.room
+    }
+
+    /// The folders that agents drop files into.
+    pub(super) fn sides(&self) -> [&SafeDir; 2] {
+        [&self.sides[0].dir, &self.sides[1].dir]
     }
 
     /// Something may have come.

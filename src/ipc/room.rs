@@ -101,7 +101,7 @@ impl Worker {
     }
 
     async fn live(&mut self, files: Box<Files>) -> io::Result<()> {
-        let mut files = self.arrange(files, false, true).await?;
+        let mut files = self.arrange(files, true, true).await?;
         tokio::select! {
             () = self.shared.recovered.cancelled() => {}
             () = self.shared.shutdown.cancelled() => {}
@@ -151,22 +151,30 @@ impl Worker {
             for path in &old {
                 shared.watch.remove(path);
             }
+            let mut watched = Vec::new();
+            // The room before what lies in it: a folder that is replaced while it is opened is told of.
+            let mut listening = if listen { watch_room(&shared, &files, &signal, &mut watched) } else { Ok(()) };
             let reopened = if reopen { files.reopen() } else { Ok(()) };
-            let watched = if listen { watch(&shared, &files, &signal) } else { Ok(Vec::new()) };
+            if listen && listening.is_ok() {
+                listening = watch_sides(&shared, &files, &signal, &mut watched);
+            }
+            if listening.is_err() {
+                for path in watched.drain(..) {
+                    shared.watch.remove(&path);
+                }
+            }
             files.dirty();
-            (files, reopened, watched)
+            (files, reopened, watched, listening)
         });
-        let (files, reopened, watched) = arranged.await.map_err(io::Error::other)?;
+        let (files, reopened, watched, listening) = arranged.await.map_err(io::Error::other)?;
+        self.watched = watched;
         if listen {
             self.deaf_until = None;
         }
-        match watched {
-            Ok(watched) => self.watched = watched,
-            Err(error) => {
-                if !std::mem::replace(&mut self.look_each_second, true) {
-                    tracing::warn!("group {}: folders cannot be watched, looking each second: {error}", self.folder);
-                }
-            }
+        if let Err(error) = listening
+            && !std::mem::replace(&mut self.look_each_second, true)
+        {
+            tracing::warn!("group {}: folders cannot be watched, looking each second: {error}", self.folder);
         }
         if let Err(error) = reopened {
             self.trouble(&error).await;
@@ -322,21 +330,18 @@ async fn sleep_until(time: Option<Instant>) {
     }
 }
 
-fn watch(shared: &Shared, files: &Files, signal: &Arc<Signal>) -> notify::Result<Vec<PathBuf>> {
-    let (sides, room) = files.watched();
-    let mut watched = Vec::new();
-    for (dir, role) in [(sides[0], Role::Files), (sides[1], Role::Files), (room, Role::Room)] {
-        match shared.watch.add(dir, role, signal) {
-            Ok(path) => watched.push(path),
-            Err(error) => {
-                for path in &watched {
-                    shared.watch.remove(path);
-                }
-                return Err(error);
-            }
-        }
+type Watched = Vec<PathBuf>;
+
+fn watch_room(shared: &Shared, files: &Files, signal: &Arc<Signal>, watched: &mut Watched) -> notify::Result<()> {
+    watched.push(shared.watch.add(files.room(), Role::Room, signal)?);
+    Ok(())
+}
+
+fn watch_sides(shared: &Shared, files: &Files, signal: &Arc<Signal>, watched: &mut Watched) -> notify::Result<()> {
+    for dir in files.sides() {
+        watched.push(shared.watch.add(dir, Role::Files, signal)?);
     }
-    Ok(watched)
+    Ok(())
 }
 
 fn claim(shared: &Shared, files: &mut Files, most: usize) -> io::Result<Vec<Job>> {
