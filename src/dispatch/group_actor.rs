@@ -120,7 +120,8 @@ impl GroupActor {
         if self.closing {
             return None;
         }
-        [self.chat.retry_at, self.task.retry_at, self.look_at].into_iter().flatten().min()
+        let follow_up_at = self.chat.live().and_then(|live| live.follow_up_at);
+        [self.chat.retry_at, self.task.retry_at, self.look_at, follow_up_at].into_iter().flatten().min()
     }
 
     /// Holds that are over are forgotten, so that each rings once.
@@ -129,6 +130,9 @@ impl GroupActor {
         self.chat.held_back(now);
         self.task.held_back(now);
         self.look_at = self.look_at.filter(|at| *at > now);
+        if let Some(live) = self.chat.live_mut() {
+            live.follow_up_at = live.follow_up_at.filter(|at| *at > now);
+        }
     }
 
     async fn handle(&mut self, happened: Happened) {
@@ -254,7 +258,9 @@ impl GroupActor {
             LaneState::Live(live) => {
                 let is_chat = matches!(live.talk.work, Work::Messages);
                 if look.message_waits && is_chat && !live.closing {
-                    self.follow_up(group).await;
+                    if !live.waits_for_company(Instant::now()) {
+                        self.follow_up(group).await;
+                    }
                 } else if !live.talk.open && (look.message_waits && !is_chat || look.chat_fire.is_some()) {
                     // The lane is wanted for something else, and nothing is owed in it.
                     live.close();

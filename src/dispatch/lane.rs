@@ -1,5 +1,7 @@
 //! A lane of a group: free, waiting for a slot, or with a live run.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -37,6 +39,10 @@ pub(super) struct Live {
     pub(super) handle: RunHandle,
     pub(super) events: mpsc::Receiver<RunEvent>,
     pub(super) slot: Slot,
+    /// When the last follow-up was given.
+    pub(super) last_follow_up: Option<Instant>,
+    /// When what waits for company is given.
+    pub(super) follow_up_at: Option<Instant>,
     /// It was asked to exit: follow-ups wait for the next run.
     pub(super) closing: bool,
     /// The host ends it.
@@ -45,7 +51,18 @@ pub(super) struct Live {
     pub(super) unreadable: u64,
 }
 
+/// Follow-ups into an open turn are at least this far apart: what is written in between goes together. A turn that ends
+/// earlier takes what waits at once.
+const COMPANY: Duration = Duration::from_millis(5);
+
 impl Live {
+    /// Whether a follow-up should wait for more; it is looked at again when the time is over.
+    pub(super) fn waits_for_company(&mut self, now: Instant) -> bool {
+        let at = self.last_follow_up.map(|last| last + COMPANY).filter(|at| *at > now && self.talk.open);
+        self.follow_up_at = at;
+        at.is_some()
+    }
+
     pub(super) fn close(&mut self) {
         if !self.closing {
             self.closing = true;

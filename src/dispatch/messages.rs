@@ -48,6 +48,7 @@ impl GroupActor {
             Ok(Some(batch)) => {
                 let Some(live) = self.chat.live_mut() else { return };
                 live.slot.set_idle(false);
+                live.last_follow_up = Some(Instant::now());
                 live.talk.follow_up(&name, &batch);
                 live.handle.deliver(name, prompt::format(&batch));
                 self.show_typing();
@@ -213,7 +214,18 @@ impl GroupActor {
                 let step = Step::Run(Box::new(row.clone()));
                 let now = row.started_at;
                 self.deps.store.write_soon(move |tx| step.apply(tx, now));
-                let live = Live { row, talk, handle, events, slot, closing: false, ending: false, unreadable: 0 };
+                let live = Live {
+                    row,
+                    talk,
+                    handle,
+                    events,
+                    slot,
+                    last_follow_up: None,
+                    follow_up_at: None,
+                    closing: false,
+                    ending: false,
+                    unreadable: 0,
+                };
                 self.lane(lane).state = LaneState::Live(Box::new(live));
                 self.show_typing();
             }

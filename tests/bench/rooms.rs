@@ -1,5 +1,5 @@
-//! Five live rooms and a hundred messages for each, sent by five clients at once: every message has an answer of its
-//! own, in order.
+//! Five live rooms, each with ten people who write ten messages one after the other, all at once: every message has an
+//! answer of its own, in the order in which the messages were accepted.
 
 use std::sync::Barrier;
 use std::time::Instant;
@@ -12,7 +12,8 @@ use crate::latency::{body, connection};
 use crate::report::{Figure, Report, Target};
 
 const ROOMS: usize = 5;
-const EACH: usize = 100;
+const SENDERS: usize = 10;
+const EACH: usize = 10;
 
 pub fn measure(effort: Effort, report: &mut Report) {
     let host = Host::builder().start();
@@ -22,7 +23,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     }
     let samples = (0..effort.samples(10, 2)).map(|_| burst(&host)).collect();
     report.add(Figure::new(
-        "500 messages to 5 live rooms: first accepted → last answer, each answered, in order",
+        "500 messages to 5 live rooms: 50 senders, first accepted → last answer, each answered, in order",
         "messages/s",
         Target::AtLeast(2500.0),
         samples,
@@ -33,41 +34,49 @@ fn jid(room: usize) -> String {
     format!("web:room{room}")
 }
 
+/// What one sender was told: when its first message was accepted, and each message's number and text.
+type Sent = (Instant, Vec<(i64, String)>);
+
 fn burst(host: &Host) -> f64 {
     let mut events = host.events();
-    let together = Barrier::new(ROOMS);
-    let (first, lasts) = std::thread::scope(|scope| {
+    let together = Barrier::new(ROOMS * SENDERS);
+    let sent: Vec<(usize, Sent)> = std::thread::scope(|scope| {
         let together = &together;
-        let clients: Vec<_> = (0..ROOMS).map(|room| scope.spawn(move || client(host, room, together))).collect();
-        let ends: Vec<(Instant, i64)> = clients.into_iter().map(|client| client.join().unwrap()).collect();
-        (ends.iter().map(|end| end.0).min().unwrap(), ends.iter().map(|end| end.1).collect::<Vec<_>>())
+        let sender = |n: usize| scope.spawn(move || (n / SENDERS, send(host, n / SENDERS, n % SENDERS, together)));
+        let senders: Vec<_> = (0..ROOMS * SENDERS).map(sender).collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
     });
-    let answered = (0..ROOMS).map(|room| {
-        let last = format!("{room}-{}", EACH - 1);
+    let first = sent.iter().map(|(_, (first, _))| *first).min().unwrap();
+    let mut expected = vec![Vec::new(); ROOMS];
+    for (room, (_, messages)) in sent {
+        expected[room].extend(messages);
+    }
+    let answered = expected.iter_mut().enumerate().map(|(room, messages)| {
+        messages.sort_unstable();
+        let (seq, last) = messages.last().unwrap();
         let answer = events.message(&jid(room), SOON, |text| text == last).at;
-        events.turn_done(&jid(room), lasts[room], SOON);
+        events.turn_done(&jid(room), *seq, SOON);
         answer
     });
     let answered = answered.max().unwrap();
-    for room in 0..ROOMS {
-        let expected: Vec<String> = (0..EACH).map(|n| format!("{room}-{n}")).collect();
-        assert_eq!(events.texts(&jid(room)), expected, "room {room}: an answer is missing or out of order");
+    for (room, messages) in expected.into_iter().enumerate() {
+        let texts: Vec<String> = messages.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(events.texts(&jid(room)), texts, "room {room}: an answer is missing or out of order");
     }
-    (ROOMS * EACH) as f64 / answered.duration_since(first).as_secs_f64()
+    (ROOMS * SENDERS * EACH) as f64 / answered.duration_since(first).as_secs_f64()
 }
 
-/// Sends one room's messages; returns when the first was accepted, and the last one's number.
-fn client(host: &Host, room: usize, together: &Barrier) -> (Instant, i64) {
+fn send(host: &Host, room: usize, sender: usize, together: &Barrier) -> Sent {
     let mut connection = connection(host);
     let path = messages_path(&jid(room));
-    let bodies: Vec<Vec<u8>> = (0..EACH).map(|n| body(&format!("!say {room}-{n}"))).collect();
+    let texts: Vec<String> = (0..EACH).map(|n| format!("{room}-{sender}-{n}")).collect();
     together.wait();
     let mut first = None;
-    let mut last = 0;
-    for body in bodies {
-        let response = connection.call("POST", &path, &body).unwrap().expect(202);
+    let accepted = texts.into_iter().map(|text| {
+        let response = connection.call("POST", &path, &body(&format!("!say {text}"))).unwrap().expect(202);
         first.get_or_insert_with(Instant::now);
-        last = response.json()["seq"].as_i64().unwrap();
-    }
-    (first.unwrap(), last)
+        (response.json()["seq"].as_i64().unwrap(), text)
+    });
+    let accepted = accepted.collect();
+    (first.unwrap(), accepted)
 }
