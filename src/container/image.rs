@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Inputs {
         let missing = |what, path: &Path, reason: String, hint| {
             Err(ImageError::Input { what, path: path.to_owned(), reason, hint })
         };
-        match fs::read(&self.busybox) {
+        match head(&self.busybox) {
             Err(error) => return missing("busybox", &self.busybox, error.to_string(), Self::BUSYBOX_HINT),
             Ok(bytes) if rootfs::is_static(&bytes) != Some(true) => {
                 let reason = "it is not a static program, and the image has no libraries".to_owned();
@@ -296,6 +296,13 @@ impl Drop for TempFile {
         // Not there is what was wanted; anything else the next build writes over.
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// Where a program says what it needs to run.
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(64 << 10).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn lock(path: &Path) -> Result<File, ImageError> {

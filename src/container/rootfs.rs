@@ -1,8 +1,8 @@
 //! The file tree of Parlor's own image as one tar file, the same bytes for the same inputs.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
@@ -54,14 +54,15 @@ const FOLDERS: [(&str, u32); 27] = [
 ];
 
 /// One entry of the tree.
-enum Node {
+enum Node<'a> {
     Folder(u32),
-    File(u32, Source),
+    File(u32, Source<'a>),
     Link(PathBuf),
 }
 
-enum Source {
-    Bytes(Vec<u8>),
+/// Nothing is held in memory as a whole: the host that makes the image at its first start stays small.
+enum Source<'a> {
+    Bytes(&'a [u8]),
     Path(PathBuf),
 }
 
@@ -81,14 +82,14 @@ pub fn write_tar(inputs: &Inputs, out: impl Write) -> Result<String, ImageError>
     Ok(digest.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}")))
 }
 
-fn tree(inputs: &Inputs) -> Result<BTreeMap<PathBuf, Node>, ImageError> {
-    let mut nodes: BTreeMap<PathBuf, Node> =
+fn tree(inputs: &Inputs) -> Result<BTreeMap<PathBuf, Node<'_>>, ImageError> {
+    let mut nodes: BTreeMap<PathBuf, Node<'_>> =
         FOLDERS.iter().map(|(path, mode)| (PathBuf::from(path), Node::Folder(*mode))).collect();
     let mut file = |path: &str, mode, source| nodes.insert(PathBuf::from(path), Node::File(mode, source));
-    file("app/agent-runner", 0o755, Source::Bytes(inputs.runner.to_vec()));
+    file("app/agent-runner", 0o755, Source::Bytes(&inputs.runner));
     file("bin/busybox", 0o755, Source::Path(inputs.busybox.clone()));
-    file("etc/passwd", 0o644, Source::Bytes(PASSWD.into()));
-    file("etc/group", 0o644, Source::Bytes(GROUP.into()));
+    file("etc/passwd", 0o644, Source::Bytes(PASSWD.as_bytes()));
+    file("etc/group", 0o644, Source::Bytes(GROUP.as_bytes()));
     file("etc/ssl/certs/ca-certificates.crt", 0o644, Source::Path(inputs.ca_certificates.clone()));
     nodes.insert("usr/bin/parlor-tool".into(), Node::Link("/app/agent-runner".into()));
     for applet in applets(&inputs.busybox)? {
@@ -123,7 +124,7 @@ fn applets(busybox: &Path) -> Result<Vec<PathBuf>, ImageError> {
 }
 
 /// The zones. `posix/` repeats them, `right/` counts leap seconds, `localtime` is the host's own.
-fn zoneinfo(root: &Path, below: &Path, nodes: &mut BTreeMap<PathBuf, Node>) -> Result<(), ImageError> {
+fn zoneinfo(root: &Path, below: &Path, nodes: &mut BTreeMap<PathBuf, Node<'_>>) -> Result<(), ImageError> {
     let dir = root.join(below);
     let failed = |path: &Path, source| ImageError::io("read the time zones in", path, source);
     for entry in fs::read_dir(&dir).map_err(|e| failed(&dir, e))? {
@@ -168,7 +169,7 @@ fn stays_inside(from: &Path, link: &Path) -> bool {
     true
 }
 
-fn append(builder: &mut Builder<impl Write>, path: &Path, node: &Node) -> io::Result<()> {
+fn append(builder: &mut Builder<impl Write>, path: &Path, node: &Node<'_>) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_mtime(0);
     header.set_uid(0);
@@ -191,20 +192,44 @@ fn append(builder: &mut Builder<impl Write>, path: &Path, node: &Node) -> io::Re
             )
         }
         Node::File(mode, source) => {
-            let read;
-            let bytes: &[u8] = match source {
-                Source::Bytes(bytes) => bytes,
-                Source::Path(path) => {
-                    read = fs::read(path)
-                        .map_err(|e| io::Error::new(e.kind(), format!("{} cannot be read: {e}", path.display())))?;
-                    &read
-                }
-            };
             header.set_entry_type(EntryType::Regular);
             header.set_mode(*mode);
-            header.set_size(bytes.len() as u64);
-            builder.append_data(&mut header, path, bytes)
+            match source {
+                Source::Bytes(bytes) => {
+                    header.set_size(bytes.len() as u64);
+                    builder.append_data(&mut header, path, *bytes)
+                }
+                Source::Path(from) => append_file(builder, &mut header, path, from).map_err(|e| named(from, &e)),
+            }
         }
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{} cannot be read: {error}", path.display()))
+}
+
+fn append_file(builder: &mut Builder<impl Write>, header: &mut Header, path: &Path, from: &Path) -> io::Result<()> {
+    let file = File::open(from)?;
+    let size = file.metadata()?.len();
+    header.set_size(size);
+    let mut bytes = Counting { file: file.take(size), read: 0 };
+    builder.append_data(header, path, &mut bytes)?;
+    // The size is written before the content.
+    if bytes.read == size { Ok(()) } else { Err(io::Error::other("it became shorter while it was read")) }
+}
+
+/// Counts what is read.
+struct Counting {
+    file: io::Take<File>,
+    read: u64,
+}
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.read += n as u64;
+        Ok(n)
     }
 }
 
