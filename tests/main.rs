@@ -36,3 +36,4 @@ mod shell_agent;
 mod shutdown;
 mod slots;
 mod timeouts;
+mod usage;

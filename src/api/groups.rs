@@ -191,6 +191,12 @@ fn check(config: &ContainerConfig) -> Result<(), Problem> {
     if config.model.as_deref().is_some_and(|model| !word(model)) {
         return bad("model must be one word; null clears it".into());
     }
+    if config.budget.usd.is_some_and(|usd| !values::is_budget_usd(usd)) {
+        return bad(format!("budget.usd must be {}; null clears it", values::BUDGET_USD));
+    }
+    if config.budget.tokens.is_some_and(|tokens| !(1..=values::MAX_BUDGET_TOKENS).contains(&tokens)) {
+        return bad(format!("budget.tokens must be {}; null clears it", values::BUDGET_TOKENS));
+    }
     for mount in &config.additional_mounts {
         let path = Path::new(&mount.host_path);
         engine_safe(path).or_else(|why| bad(format!("hostPath: {why}")))?;

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
-use super::{ApiDeps, chats, events, groups, messages, outbox, runs, sessions, status, tasks};
+use super::{ApiDeps, chats, events, groups, messages, outbox, runs, sessions, status, tasks, usage};
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -53,6 +53,7 @@ pub(super) fn router(deps: ApiDeps, shutdown: CancellationToken) -> Router {
         .route("/v1/outbox/retry", post(outbox::retry))
         .route("/v1/outbox/{id}", get(outbox::show))
         .route("/v1/refusals", get(chats::refusals))
+        .route("/v1/usage", get(usage::list))
         .route("/v1/status", get(status::status))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))

@@ -1,6 +1,6 @@
 //! `parlor groups`.
 
-use std::num::ParseIntError;
+use std::num::{ParseFloatError, ParseIntError};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
@@ -90,6 +90,12 @@ pub(super) struct GroupSettings {
     /// Process limit
     #[arg(long)]
     pids: Option<Number>,
+    /// US dollars that it may use a day
+    #[arg(long, value_name = "USD")]
+    budget_usd: Option<Amount>,
+    /// Tokens that it may use a day
+    #[arg(long, value_name = "TOKENS")]
+    budget_tokens: Option<Number>,
     /// Hard timeout in milliseconds
     #[arg(long, value_name = "MS")]
     timeout: Option<Number>,
@@ -111,6 +117,18 @@ impl FromStr for Number {
 
     fn from_str(text: &str) -> Result<Self, ParseIntError> {
         if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|number| Self(Some(number))) }
+    }
+}
+
+/// An amount of money, or nothing, which clears.
+#[derive(Debug, Clone, Copy)]
+struct Amount(Option<f64>);
+
+impl FromStr for Amount {
+    type Err = ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, ParseFloatError> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|amount| Self(Some(amount))) }
     }
 }
 
@@ -153,6 +171,16 @@ impl GroupSettings {
         }
         if let Some(Number(timeout)) = self.timeout {
             config.insert("timeout".into(), json!(timeout));
+        }
+        let mut budget = Map::new();
+        if let Some(Amount(usd)) = self.budget_usd {
+            budget.insert("usd".into(), json!(usd));
+        }
+        if let Some(Number(tokens)) = self.budget_tokens {
+            budget.insert("tokens".into(), json!(tokens));
+        }
+        if !budget.is_empty() {
+            config.insert("budget".into(), Value::Object(budget));
         }
         if !self.mount.is_empty() {
             let mounts: Vec<Value> =

@@ -16,6 +16,7 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -105,6 +106,8 @@ enum Command {
     Outbox(outbox::Outbox),
     /// Show what agents asked for and were refused
     Refusals(refusals::Refusals),
+    /// Show what groups used, by day
+    Usage(usage::Usage),
     /// Make the agent's image, or show whether it is there
     #[command(subcommand)]
     Image(image::Image),
@@ -195,6 +198,7 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Sessions(sessions) => sessions.run(&client).await,
         Command::Outbox(outbox) => outbox.run(&client).await,
         Command::Refusals(refusals) => refusals.run(&client).await,
+        Command::Usage(usage) => usage.run(&client).await,
         Command::Image(image) => image.run(&settings).await,
         Command::Events(events) => events.run(&client).await,
         Command::Doctor(_) => Ok(()),

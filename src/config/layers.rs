@@ -54,7 +54,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 26] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("CONTAINER_TIMEOUT", "container_timeout"),
@@ -79,6 +79,8 @@ pub(super) const KEYS: [Key; 24] = [
     key("PARLOR_MAX_RESULT_SIZE", "max_result_size"),
     key("PARLOR_TURN_LIMIT", "turn_limit"),
     key("PARLOR_SHUTDOWN_GRACE", "shutdown_grace"),
+    key("PARLOR_BUDGET_USD", "budget_usd"),
+    key("PARLOR_BUDGET_TOKENS", "budget_tokens"),
 ];
 
 /// The name of every setting in the environment and in `parlor.toml`.

@@ -11,6 +11,7 @@ use super::home::Home;
 use super::layers::{ConfigError, KEYS, Layers};
 use super::settings::{Limits, LogLevel, Settings};
 use super::{provider, secrets, values};
+use crate::domain::usage::Budget;
 
 /// The longest time any timeout may be: a week.
 const MAX_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -192,6 +193,7 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
         network: layers.take("PARLOR_NETWORK", None, "none, default, or the name of a network; not host", |v| {
             values::network(v).ok().map(Some)
         }),
+        budget: budget(layers),
         shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
         home,
     }
@@ -203,6 +205,15 @@ fn assistant_name(layers: &mut Layers) -> String {
         let fine = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
         fine.then(|| name.to_owned())
     })
+}
+
+fn budget(layers: &mut Layers) -> Budget {
+    Budget {
+        usd: layers.take("PARLOR_BUDGET_USD", None, values::BUDGET_USD, |v| values::dollars(v).map(Some)),
+        tokens: layers.take("PARLOR_BUDGET_TOKENS", None, values::BUDGET_TOKENS, |v| {
+            values::number(v, 1, values::MAX_BUDGET_TOKENS).map(Some)
+        }),
+    }
 }
 
 fn limits(layers: &mut Layers) -> Limits {

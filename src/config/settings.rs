@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use secrecy::SecretString;
 
 use super::home::Home;
+use crate::domain::usage::Budget;
 
 /// Everything the operator can set, checked.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Default network for providers that need one.
     pub network: Option<String>,
+    /// What each group may use a day, unless it has a budget of its own.
+    pub budget: Budget,
     /// How long a graceful shutdown may take.
     pub shutdown_grace: Duration,
 }

@@ -76,6 +76,25 @@ pub fn number(text: &str, min: u64, max: u64) -> Option<u64> {
     plain(text.trim()).filter(|n| (min..=max).contains(n))
 }
 
+/// What a budget in money may be.
+pub const BUDGET_USD: &str = "US dollars a day, a decimal number from 0.01 to 100000, for example 2.50";
+/// What a budget in tokens may be.
+pub const BUDGET_TOKENS: &str = "tokens a day, a whole number from 1 to 1000000000000";
+/// The largest budget in tokens.
+pub const MAX_BUDGET_TOKENS: u64 = 1_000_000_000_000;
+
+/// An amount of money such as `2.50`.
+pub fn dollars(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let shape = text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    text.parse().ok().filter(|usd| shape && is_budget_usd(*usd))
+}
+
+/// Whether an amount may be a budget.
+pub fn is_budget_usd(usd: f64) -> bool {
+    (0.01..=100_000.0).contains(&usd)
+}
+
 /// A switch.
 pub fn switch(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {

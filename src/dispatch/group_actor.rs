@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::budget::{self, UsedUp};
 use super::lane::{Lane, LaneState, News};
 use super::live::Work;
 use super::slots::{Slot, Ticket};
@@ -19,6 +20,7 @@ use crate::domain::ids::{ChatJid, GroupFolder, RunId};
 use crate::domain::message::Inbound;
 use crate::domain::run::Lane as LaneKind;
 use crate::domain::task::{ContextMode, Fire, Task};
+use crate::domain::usage;
 use crate::store::{groups, inbound, tasks};
 
 /// Between two looks at a store that is out of order.
@@ -42,6 +44,7 @@ pub(super) struct Look {
     pub(super) message_waits: bool,
     pub(super) chat_fire: Option<(Fire, Task)>,
     pub(super) task_fire: Option<(Fire, Task)>,
+    pub(super) used_up: Option<UsedUp>,
 }
 
 pub(super) struct GroupActor {
@@ -223,12 +226,15 @@ impl GroupActor {
         if self.closing {
             return;
         }
+        self.keep_to_budget(group, &look).await;
         self.advance_chat(group, &look).await;
         self.advance_task(group, &look);
     }
 
     async fn look(&self) -> Result<Look, crate::store::StoreError> {
         let jid = self.jid.clone();
+        let budget = self.deps.settings.budget;
+        let today = usage::day(self.deps.clock.now(), self.deps.settings.timezone);
         self.deps
             .store
             .read(move |db| {
@@ -242,12 +248,17 @@ impl GroupActor {
                     let place = if task.context_mode == ContextMode::Group { &mut chat_fire } else { &mut task_fire };
                     place.get_or_insert((fire, task));
                 }
+                let used_up = match &group {
+                    Some(group) => budget::used_up(db, group, budget, today)?,
+                    None => None,
+                };
                 Ok(Look {
                     commands: inbound::commands(db, &jid)?,
                     message_waits: inbound::first_trigger(db, &jid)?.is_some(),
                     group,
                     chat_fire,
                     task_fire,
+                    used_up,
                 })
             })
             .await
@@ -321,6 +332,11 @@ impl GroupActor {
             return;
         };
         let Some(group) = look.group else { return };
+        if look.used_up.is_some() {
+            // Since it asked for the slot; the lanes are held at the next look.
+            self.notify.notify_one();
+            return;
+        }
         match (lane, look.message_waits, look.chat_fire, look.task_fire) {
             // Messages and tasks with the group's context take turns.
             (LaneKind::Chat, waits, Some(fire), _) if !waits || self.chat.last_was_messages => {

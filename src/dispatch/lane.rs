@@ -20,6 +20,8 @@ pub(super) struct Lane {
     pub(super) retry_why: Option<String>,
     /// Engine or vendor failures in a row.
     pub(super) probes: u32,
+    /// It is held because the day's budget is used up.
+    pub(super) over_budget: bool,
     /// What the last run worked for, so that messages and tasks take turns.
     pub(super) last_was_messages: bool,
 }
@@ -73,7 +75,14 @@ impl Live {
 
 impl Lane {
     pub(super) fn new() -> Self {
-        Self { state: LaneState::Free, retry_at: None, retry_why: None, probes: 0, last_was_messages: false }
+        Self {
+            state: LaneState::Free,
+            retry_at: None,
+            retry_why: None,
+            probes: 0,
+            over_budget: false,
+            last_was_messages: false,
+        }
     }
 
     pub(super) fn live(&self) -> Option<&Live> {
@@ -103,6 +112,7 @@ impl Lane {
     pub(super) fn held_back(&mut self, now: Instant) -> bool {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.release();
+            self.over_budget = false;
         }
         self.retry_at.is_some()
     }

@@ -197,6 +197,7 @@ impl GroupActor {
             error: None,
             outputs: 0,
             cost_usd: None,
+            tokens: 0,
         }
     }
 

@@ -1,6 +1,7 @@
 //! From wake-ups to runs: one actor per group, made when there is something to do and gone when there is not.
 
 mod backoff;
+mod budget;
 mod commands;
 mod failure;
 mod group_actor;

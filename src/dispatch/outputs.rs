@@ -19,6 +19,7 @@ use crate::domain::group::Pause;
 use crate::domain::message::InboundState;
 use crate::domain::run::{Lane as LaneKind, RunState};
 use crate::domain::task::FireState;
+use crate::domain::usage::{self, Usage};
 
 /// Unreadable outputs that the chat hears of; the rest is in the run's log.
 const UNREADABLE_TOLD: u64 = 3;
@@ -32,6 +33,7 @@ impl GroupActor {
         let mut shares = Vec::new();
         let mut effects = Effects::default();
         let mut verdicts = Vec::new();
+        let today = usage::day(clock.now(), self.deps.settings.timezone);
         for item in items {
             let Some(live) = self.lane(lane).live_mut() else { return };
             match item {
@@ -44,8 +46,12 @@ impl GroupActor {
                     }
                 }
                 Item::Output { output, settled, open, share } => {
-                    if let Some(cost) = output.cost_usd {
-                        *live.row.cost_usd.get_or_insert(0.0) += cost;
+                    if let Some(used) = Usage::of_turn(output.usage.as_ref(), output.cost_usd) {
+                        if used.cost_usd > 0.0 {
+                            *live.row.cost_usd.get_or_insert(0.0) += used.cost_usd;
+                        }
+                        live.row.tokens += used.tokens();
+                        effects.steps.push(Step::Usage { folder: live.talk.folder.clone(), day: today, used });
                     }
                     live.talk.output(*output, settled.as_ref(), open, &clock, &mut effects);
                     shares.push(share);

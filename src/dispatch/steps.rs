@@ -1,17 +1,18 @@
 //! What an actor wants stored, as data: built without I/O, applied in one transaction, and applied again as it is when
 //! the store was out of order.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::domain::delivery::NewDelivery;
 use crate::domain::event::{Event, TurnState};
 use crate::domain::group::Pause;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
 use crate::domain::message::InboundState;
+use crate::domain::usage::Usage;
 use crate::store::outbox::{self, Route};
 use crate::store::runs::{self, Run};
 use crate::store::tasks::{self, FireEnd};
-use crate::store::{Tx, TxResult, events, groups, inbound, sessions};
+use crate::store::{Tx, TxResult, events, groups, inbound, sessions, usage};
 
 /// One thing to store.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ pub enum Step {
     Session { folder: GroupFolder, id: String },
     /// The next run starts a new one.
     ForgetSession(GroupFolder),
+    /// A turn used something.
+    Usage { folder: GroupFolder, day: NaiveDate, used: Usage },
+    /// The chat hears that the day's budget is used up.
+    BudgetTold { folder: GroupFolder, day: NaiveDate },
     /// The group is held back, or no longer.
     Pause { folder: GroupFolder, pause: Option<Pause> },
     /// A run's row, and its event.
@@ -59,6 +64,8 @@ impl Step {
             }
             Self::Session { folder, id } => sessions::set(tx, folder, id, now),
             Self::ForgetSession(folder) => sessions::forget(tx, folder).map(drop),
+            Self::Usage { folder, day, used } => usage::add(tx, folder, *day, used),
+            Self::BudgetTold { folder, day } => usage::set_told(tx, folder, *day),
             Self::Pause { folder, pause } => groups::set_pause(tx, folder, pause.as_ref()),
             Self::Run(run) => {
                 runs::put(tx, run)?;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{ChatJid, GroupFolder};
+use super::usage::Budget;
 
 /// A registered group: one chat, one folder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -79,6 +80,9 @@ pub struct ContainerConfig {
     /// Environment for the container; never secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What the group may use a day, instead of the installation's budget.
+    #[serde(default, skip_serializing_if = "Budget::is_empty")]
+    pub budget: Budget,
 }
 
 fn one() -> u32 {
@@ -99,6 +103,7 @@ impl Default for ContainerConfig {
             cpus: None,
             pids: None,
             env: BTreeMap::new(),
+            budget: Budget::default(),
         }
     }
 }

@@ -19,12 +19,13 @@ pub mod sessions;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::Connection;
+pub use rusqlite::Connection;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 

@@ -42,9 +42,11 @@ pub struct Run {
     pub outputs: u64,
     /// Cost in US dollars, where the provider reports it.
     pub cost_usd: Option<f64>,
+    /// Tokens of all kinds, where the provider reports them.
+    pub tokens: u64,
 }
 
-const COLUMNS: &str = "id, folder, jid, lane, task_id, due, state, container, session_id, started_at, ended_at, exit_code, error, outputs, cost_usd";
+const COLUMNS: &str = "id, folder, jid, lane, task_id, due, state, container, session_id, started_at, ended_at, exit_code, error, outputs, cost_usd, tokens";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
@@ -63,6 +65,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
         error: row.get("error")?,
         outputs: row.get::<_, i64>("outputs")? as u64,
         cost_usd: row.get("cost_usd")?,
+        tokens: row.get::<_, i64>("tokens")? as u64,
     })
 }
 
@@ -70,7 +73,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
 pub fn put(tx: &Tx<'_>, run: &Run) -> TxResult<()> {
     tx.prepare_cached(&format!(
         "INSERT OR REPLACE INTO runs ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
     ))?
     .execute(rusqlite::params![
         run.id,
@@ -88,6 +91,7 @@ pub fn put(tx: &Tx<'_>, run: &Run) -> TxResult<()> {
         run.error,
         run.outputs as i64,
         run.cost_usd,
+        run.tokens as i64,
     ])?;
     Ok(())
 }

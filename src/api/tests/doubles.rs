@@ -111,6 +111,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         secret_keys: Vec::new(),
         agent_runner_src: None,
         skills_dir: None,
+        budget: crate::domain::usage::Budget::default(),
         limits: Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 },
         network: None,
         shutdown_grace: Duration::from_secs(5),

@@ -115,6 +115,7 @@ fn run(id: RunId, folder: &str, state: RunState) -> Run {
         error: None,
         outputs: 0,
         cost_usd: None,
+        tokens: 0,
     }
 }
 

@@ -143,6 +143,7 @@ async fn what_a_killed_hosts_run_said_is_known_to_the_retry_and_its_secrets_are_
                     error: None,
                     outputs: 0,
                     cost_usd: None,
+                    tokens: 0,
                 };
                 runs::put(tx, &run)?;
                 let new = NewMessage {

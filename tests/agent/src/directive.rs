@@ -52,6 +52,11 @@ fn try_run(agent: &mut Agent, name: &str, rest: &str, prompts: &[String]) -> io:
             text("x".repeat(need(0)? as usize))
         }
         "!say" => text(rest.to_owned()),
+        "!usage" => {
+            let usd = words.get(2).and_then(|word| word.parse().ok()).unwrap_or(0.0);
+            agent.wire.usage = Some((need(0)?, need(1)?, usd));
+            text("used".into())
+        }
         "!silent" => Ok(Reply::Silent),
         "!time" => text(monotonic_ns().to_string()),
         "!prompt" => text(prompts.join("\n")),

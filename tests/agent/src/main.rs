@@ -12,6 +12,7 @@
 //! - `!outputs N [SESSION]`: N outputs `output 1` …, with the session ids `SESSION-1` … (`session` when left out)
 //! - `!big BYTES [MS]`: one result of that many `x`, after a pause
 //! - `!say TEXT`: that text; `!silent`: a turn that ends without a text (`result: null`)
+//! - `!usage IN OUT USD`: the turn reports so many tokens in and out, and that cost
 //! - `!time`: `CLOCK_MONOTONIC` in nanoseconds; `!prompt`: the turn's raw prompts; `!stdin`: the JSON as it came
 //! - `!secret KEY`: the secret's value, as a leaking agent would
 //! - `!session ID`: from here on outputs carry this session id (default: the given one, else `test-<run id>`)

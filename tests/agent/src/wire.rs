@@ -15,6 +15,8 @@ pub struct Wire {
     pub session: String,
     /// Whether Parlor's additions are left out.
     pub v1: bool,
+    /// What the turn's last output reports as used: tokens in, tokens out, US dollars.
+    pub usage: Option<(u64, u64, f64)>,
     /// Size of pieces, and the pause between them.
     pub chunks: Option<(usize, Duration)>,
     consumed: Vec<String>,
@@ -23,7 +25,7 @@ pub struct Wire {
 impl Wire {
     /// A stdout that speaks with Parlor's additions.
     pub fn new(session: String) -> Self {
-        Self { session, v1: false, chunks: None, consumed: Vec::new() }
+        Self { session, v1: false, usage: None, chunks: None, consumed: Vec::new() }
     }
 
     /// A new turn, which took these inputs in.
@@ -87,6 +89,10 @@ impl Wire {
             json.insert("turn".into(), turn.into());
             if turn == "done" && !self.consumed.is_empty() {
                 json.insert("consumed".into(), std::mem::take(&mut self.consumed).into());
+            }
+            if let Some((tokens_in, tokens_out, usd)) = self.usage.take_if(|_| turn == "done") {
+                json.insert("usage".into(), json!({"input_tokens": tokens_in, "output_tokens": tokens_out}));
+                json.insert("costUsd".into(), usd.into());
             }
         }
         self.frame(&Value::Object(json));

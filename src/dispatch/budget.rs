@@ -1,0 +1,84 @@
+//! A group whose day's budget is used up waits for the next day, and its chat hears of it once.
+
+use chrono::NaiveDate;
+use tokio::time::Instant;
+
+use super::group_actor::{GroupActor, Look};
+use super::lane::LaneState;
+use super::steps::Step;
+use crate::domain::delivery::{DeliveryKind, NewDelivery};
+use crate::domain::group::Group;
+use crate::domain::ids::DeliveryId;
+use crate::domain::usage::{Budget, next_day};
+use crate::store::{Connection, TxResult, usage};
+
+/// A budget that is used up.
+#[derive(Debug)]
+pub(super) struct UsedUp {
+    day: NaiveDate,
+    why: String,
+    told: bool,
+}
+
+/// Whether a group's budget for a day is used up.
+pub(super) fn used_up(db: &Connection, group: &Group, default: Budget, day: NaiveDate) -> TxResult<Option<UsedUp>> {
+    let budget = group.container_config.budget.or(default);
+    if budget.is_empty() {
+        return Ok(None);
+    }
+    let Some(today) = usage::of_day(db, &group.folder, day)? else { return Ok(None) };
+    Ok(budget.used_up(&today.used).map(|why| UsedUp { day, why, told: today.told }))
+}
+
+impl GroupActor {
+    /// Holds the lanes until the next day, or lets them go when the budget was raised. A turn under way ends first.
+    pub(super) async fn keep_to_budget(&mut self, group: &Group, look: &Look) {
+        let Some(used_up) = &look.used_up else {
+            for lane in [&mut self.chat, &mut self.task] {
+                if std::mem::take(&mut lane.over_budget) {
+                    lane.release();
+                }
+            }
+            return;
+        };
+        let now = self.deps.clock.now();
+        let next = next_day(now, self.deps.settings.timezone);
+        let until = Instant::now() + (next - now).to_std().unwrap_or_default();
+        for lane in [&mut self.chat, &mut self.task] {
+            match &mut lane.state {
+                LaneState::Live(live) if !live.talk.open => live.close(),
+                LaneState::Live(_) => {}
+                // Gives a slot back that it was about to get.
+                state => *state = LaneState::Free,
+            }
+            if !std::mem::replace(&mut lane.over_budget, true) {
+                lane.hold(until, used_up.why.clone());
+            }
+        }
+        if !used_up.told {
+            let text = format!(
+                "{}: what is written now is answered from {} on. The owner can raise it: `parlor groups update {} --budget-usd …`.",
+                capital(&used_up.why),
+                next.with_timezone(&self.deps.settings.timezone).format("%Y-%m-%d %H:%M"),
+                group.folder
+            );
+            tracing::warn!("{}: {}", group.folder, used_up.why);
+            let new = NewDelivery {
+                id: DeliveryId(self.deps.clock.ulid()),
+                jid: self.jid.clone(),
+                text,
+                sender: None,
+                reply_to: None,
+                kind: DeliveryKind::Notice,
+                run_id: None,
+            };
+            let say = Step::Say { new, route: self.deps.registry.route(&self.jid), turn_open: false };
+            self.commit(vec![say, Step::BudgetTold { folder: group.folder.clone(), day: used_up.day }]).await;
+        }
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,157 @@
+//! What turns use, in tokens and money, and what a group may use a day.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Tokens of one report beyond which it is no report but a mistake, or an attempt to spoil the sums.
+const MAX_TOKENS: u64 = 1_000_000_000;
+/// The same in US dollars.
+const MAX_USD: f64 = 100_000.0;
+
+/// What one or many turns used, as the providers reported it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Turns that reported something.
+    pub turns: u64,
+    /// Tokens read that were in no cache.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Tokens read from the vendor's cache.
+    pub cache_read_tokens: u64,
+    /// Tokens put into the vendor's cache.
+    pub cache_write_tokens: u64,
+    /// US dollars; 0 where a provider does not know its prices.
+    pub cost_usd: f64,
+}
+
+impl Usage {
+    /// Reads a turn's report: token counts under the names that vendors use, and the cost. None when it says nothing.
+    /// What is no sensible number counts as not said.
+    pub fn of_turn(report: Option<&Value>, cost_usd: Option<f64>) -> Option<Self> {
+        let tokens = |names: &[&str]| {
+            let found = names.iter().find_map(|name| report?.get(name)?.as_u64());
+            found.filter(|n| *n <= MAX_TOKENS).unwrap_or(0)
+        };
+        let usage = Self {
+            turns: 1,
+            input_tokens: tokens(&["input_tokens", "inputTokens", "prompt_tokens"]),
+            output_tokens: tokens(&["output_tokens", "outputTokens", "completion_tokens"]),
+            cache_read_tokens: tokens(&["cache_read_input_tokens", "cacheReadTokens"]),
+            cache_write_tokens: tokens(&["cache_creation_input_tokens", "cacheWriteTokens"]),
+            cost_usd: cost_usd.filter(|usd| (0.0..=MAX_USD).contains(usd)).unwrap_or(0.0),
+        };
+        (usage.tokens() > 0 || usage.cost_usd > 0.0).then_some(usage)
+    }
+
+    /// All tokens together.
+    pub fn tokens(&self) -> u64 {
+        self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+    }
+}
+
+/// What a group may use on one day of the host's zone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Budget {
+    /// US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
+    /// Tokens of all kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+}
+
+impl Budget {
+    /// Whether it limits nothing.
+    pub fn is_empty(&self) -> bool {
+        self.usd.is_none() && self.tokens.is_none()
+    }
+
+    /// This one, with the other's limits where it has none of its own.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { usd: self.usd.or(other.usd), tokens: self.tokens.or(other.tokens) }
+    }
+
+    /// Says what is used up, if anything is.
+    pub fn used_up(&self, used: &Usage) -> Option<String> {
+        let money = self.usd.filter(|limit| used.cost_usd >= *limit);
+        let tokens = self.tokens.filter(|limit| used.tokens() >= *limit);
+        match (money, tokens) {
+            (Some(limit), _) => Some(format!("today's budget of ${limit:.2} is used up (${:.2} used)", used.cost_usd)),
+            (None, Some(limit)) => {
+                Some(format!("today's budget of {limit} tokens is used up ({} used)", used.tokens()))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+/// The day that a moment falls on.
+pub fn day(now: DateTime<Utc>, zone: Tz) -> NaiveDate {
+    now.with_timezone(&zone).date_naive()
+}
+
+/// When the next day begins: at midnight, or where the clock skips that, right after.
+pub fn next_day(now: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
+    let Some(midnight) = day(now, zone).succ_opt().and_then(|next| next.and_hms_opt(0, 0, 0)) else {
+        return now + TimeDelta::days(1);
+    };
+    let begins = (0..=24)
+        .find_map(|quarters| zone.from_local_datetime(&(midnight + TimeDelta::minutes(15 * quarters))).earliest());
+    begins.map_or(now + TimeDelta::days(1), |begins| begins.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reports_are_read_under_the_names_of_vendors() {
+        let claude = json!({
+            "input_tokens": 3, "output_tokens": 5, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 11,
+            "service_tier": "standard",
+        });
+        let usage = Usage::of_turn(Some(&claude), Some(0.25)).unwrap();
+        assert_eq!((usage.input_tokens, usage.output_tokens), (3, 5));
+        assert_eq!((usage.cache_read_tokens, usage.cache_write_tokens, usage.cost_usd), (7, 11, 0.25));
+        let other = Usage::of_turn(Some(&json!({"prompt_tokens": 3, "completion_tokens": 5})), None).unwrap();
+        assert_eq!((other.tokens(), other.cost_usd), (8, 0.0));
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_counted() {
+        assert_eq!(Usage::of_turn(None, None), None);
+        assert_eq!(Usage::of_turn(Some(&json!("many")), Some(f64::NAN)), None);
+        assert_eq!(Usage::of_turn(Some(&json!({"input_tokens": -5, "output_tokens": u64::MAX})), Some(-1.0)), None);
+        assert_eq!(Usage::of_turn(None, Some(f64::INFINITY)), None);
+    }
+
+    #[test]
+    fn a_budget_ends_when_it_is_reached() {
+        let used = Usage { turns: 2, input_tokens: 60, output_tokens: 40, cost_usd: 1.5, ..Usage::default() };
+        assert_eq!(Budget::default().used_up(&used), None);
+        assert_eq!(Budget { usd: Some(1.51), tokens: Some(101) }.used_up(&used), None);
+        let money = Budget { usd: Some(1.5), tokens: None }.used_up(&used).unwrap();
+        assert_eq!(money, "today's budget of $1.50 is used up ($1.50 used)");
+        let tokens = Budget { usd: None, tokens: Some(100) }.used_up(&used).unwrap();
+        assert_eq!(tokens, "today's budget of 100 tokens is used up (100 used)");
+    }
+
+    #[test]
+    fn days_begin_at_midnight_of_the_zone_or_after_a_gap() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let berlin = Tz::Europe__Berlin;
+        assert_eq!(day(at("2026-11-21T23:30:00Z"), berlin).to_string(), "2026-11-22");
+        assert_eq!(next_day(at("2026-11-21T22:30:00Z"), berlin), at("2026-11-21T23:00:00Z"));
+        // Havana's clocks go from 0:00 to 1:00 that night.
+        let havana = Tz::America__Havana;
+        assert_eq!(next_day(at("2026-03-07T20:00:00Z"), havana), at("2026-03-08T05:00:00Z"));
+    }
+}

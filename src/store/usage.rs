@@ -1,0 +1,98 @@
+//! What turns used, by group and day.
+
+use chrono::NaiveDate;
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::Serialize;
+
+use super::{Tx, TxResult};
+use crate::domain::ids::GroupFolder;
+use crate::domain::usage::Usage;
+
+/// A group's day.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Day {
+    /// The group; it may be gone.
+    pub folder: GroupFolder,
+    /// The day in the host's zone.
+    pub day: NaiveDate,
+    /// What was used.
+    #[serde(flatten)]
+    pub used: Usage,
+    /// Whether the chat knows that the day's budget is used up.
+    #[serde(skip)]
+    pub told: bool,
+}
+
+const COLUMNS: &str = "turns, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd";
+
+fn used(row: &Row<'_>) -> rusqlite::Result<Usage> {
+    let tokens = |name: &str| row.get::<_, i64>(name).map(i64::unsigned_abs);
+    Ok(Usage {
+        turns: tokens("turns")?,
+        input_tokens: tokens("input_tokens")?,
+        output_tokens: tokens("output_tokens")?,
+        cache_read_tokens: tokens("cache_read_tokens")?,
+        cache_write_tokens: tokens("cache_write_tokens")?,
+        cost_usd: row.get("cost_usd")?,
+    })
+}
+
+fn number(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
+}
+
+/// Adds what a turn used.
+pub fn add(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate, turn: &Usage) -> TxResult<()> {
+    tx.prepare_cached(&format!(
+        "INSERT INTO usage (folder, day, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (folder, day) DO UPDATE SET
+           turns = turns + excluded.turns, input_tokens = input_tokens + excluded.input_tokens,
+           output_tokens = output_tokens + excluded.output_tokens,
+           cache_read_tokens = cache_read_tokens + excluded.cache_read_tokens,
+           cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
+           cost_usd = cost_usd + excluded.cost_usd"
+    ))?
+    .execute(rusqlite::params![
+        folder,
+        day.to_string(),
+        number(turn.turns),
+        number(turn.input_tokens),
+        number(turn.output_tokens),
+        number(turn.cache_read_tokens),
+        number(turn.cache_write_tokens),
+        turn.cost_usd,
+    ])?;
+    Ok(())
+}
+
+/// A group's day; none when nothing was used.
+pub fn of_day(db: &Connection, folder: &GroupFolder, day: NaiveDate) -> TxResult<Option<Day>> {
+    let mut s = db.prepare_cached(&format!("SELECT {COLUMNS}, told FROM usage WHERE folder = ?1 AND day = ?2"))?;
+    let found = s.query_row((folder, day.to_string()), |row| {
+        Ok(Day { folder: folder.clone(), day, used: used(row)?, told: row.get("told")? })
+    });
+    Ok(found.optional()?)
+}
+
+/// Notes that the chat knows of a day's end of its budget.
+pub fn set_told(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate) -> TxResult<()> {
+    tx.execute("UPDATE usage SET told = 1 WHERE folder = ?1 AND day = ?2", (folder, day.to_string()))?;
+    Ok(())
+}
+
+/// Days from one on, of a group or of all, newest first.
+pub fn since(db: &Connection, from: NaiveDate, folder: Option<&GroupFolder>) -> TxResult<Vec<Day>> {
+    let mut s = db.prepare_cached(&format!(
+        "SELECT folder, day, {COLUMNS} FROM usage WHERE day >= ?1 AND (?2 IS NULL OR folder = ?2)
+         ORDER BY day DESC, cost_usd DESC, folder"
+    ))?;
+    let rows = s.query_map((from.to_string(), folder), |row| {
+        let day: String = row.get("day")?;
+        let day = day.parse().map_err(|e| {
+            rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::<chrono::ParseError>::new(e))
+        })?;
+        Ok(Day { folder: row.get("folder")?, day, used: used(row)?, told: false })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
