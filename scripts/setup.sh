@@ -62,7 +62,8 @@ engines_for_tests() {
     packages=
     have docker && have dockerd || docker_answers || packages="$packages $(docker_packages)"
     have podman && have_init && have runc && have newuidmap && have slirp4netns || packages="$packages $(podman_packages)"
-    have setpriv || packages="$packages util-linux"
+    have setpriv && have unshare || packages="$packages util-linux"
+    [ -x /lib/systemd/systemd ] || packages="$packages systemd"
     # shellcheck disable=SC2086
     install_packages $packages
     start_docker

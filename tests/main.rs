@@ -32,6 +32,7 @@ mod retries;
 mod room;
 mod schedule;
 mod secrets;
+mod service;
 mod shell_agent;
 mod shutdown;
 mod slots;

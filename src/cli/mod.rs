@@ -1,4 +1,4 @@
-//! The command line: one file per command. Every command but `up`, `chat`, `doctor` and `image` speaks to the running host
+//! The command line: one file per command. Every command but `up`, `chat`, `doctor`, `image` and `service` speaks to the running host
 //! through its socket, and so sees and does exactly what other programs can.
 
 mod chat;
@@ -11,6 +11,7 @@ mod outbox;
 mod output;
 mod refusals;
 mod runs;
+mod service;
 mod sessions;
 mod status;
 mod tasks;
@@ -113,6 +114,9 @@ enum Command {
     Image(image::Image),
     /// Check everything a host needs, and say what to do
     Doctor(doctor::Doctor),
+    /// Install the host as a service of this machine, or remove it
+    #[command(subcommand)]
+    Service(service::Service),
     /// Follow the host's events
     Events(events::Events),
 }
@@ -200,6 +204,7 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Refusals(refusals) => refusals.run(&client).await,
         Command::Usage(usage) => usage.run(&client).await,
         Command::Image(image) => image.run(&settings).await,
+        Command::Service(service) => service.run(&settings, &client).await,
         Command::Events(events) => events.run(&client).await,
         Command::Doctor(_) => Ok(()),
     }
