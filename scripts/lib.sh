@@ -220,6 +220,8 @@ start_rootless_docker() {
     log=/var/log/dockerd-rootless.log
     if ! runs_as "$uid" dockerd; then
         say "Starting rootless docker as $test_user"
+        # A daemon that was killed leaves it, and its number may be another process's by now.
+        rm -f "/run/user/$uid/docker.pid"
         as_test_user setsid --fork "$script" >>"$log" 2>&1 </dev/null
     fi
     for try in $(seq 120); do

@@ -61,7 +61,7 @@ async fn limits_hold_or_are_listed_as_unsupported(b: Arc<Bench>) {
     let wanted = [("memory", "67108864"), ("pids", "50"), ("cpus", "50000")];
     for (index, (what, value)) in wanted.into_iter().enumerate() {
         if b.lacks(what) {
-            assert!(b.which.is_rootless(), "only rootless engines may lack {what}");
+            assert!(b.rootless(), "only rootless engines may lack {what}");
         } else {
             assert_eq!(lines.get(index), Some(&value), "{what}: {done:?}");
         }
@@ -123,7 +123,7 @@ async fn masks_hide_and_read_only_holds(b: Arc<Bench>) {
 
 async fn what_is_mounted_below_a_read_only_folder_is_not_writable(b: Arc<Bench>) {
     // Only a rootful engine, and only root can mount: without root nobody gains a right by it.
-    if b.which.is_rootless() || !rustix::process::geteuid().is_root() {
+    if b.rootless() || !rustix::process::geteuid().is_root() {
         return;
     }
     let home = b.folder("home");

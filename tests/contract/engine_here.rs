@@ -220,6 +220,11 @@ impl Bench {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
+    /// Whether it runs without root, as it says itself: a tester's default docker may.
+    pub fn rootless(&self) -> bool {
+        self.engine.capabilities().rootless
+    }
+
     pub fn lacks(&self, what: &str) -> bool {
         self.engine.capabilities().unsupported.iter().any(|limit| limit.what == what)
     }

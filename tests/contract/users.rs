@@ -24,7 +24,7 @@ pub async fn any_user_id_works_and_owns_what_it_writes(b: Arc<Bench>) {
     let me = rustix::process::geteuid();
     // Without root on the host there is one user only, whoever that is inside.
     let others = [(1000, 1000), (1234, 100), (501, 20)].map(|(uid, gid)| (User { uid, gid, ..b.user }, (uid, gid)));
-    let users = if b.which.is_rootless() || !me.is_root() { vec![(b.user, b.owner)] } else { others.to_vec() };
+    let users = if b.rootless() || !me.is_root() { vec![(b.user, b.owner)] } else { others.to_vec() };
     for (user, owner) in users {
         let group = b.folder(&format!("group-{}", user.uid));
         if me.is_root() {
