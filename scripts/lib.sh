@@ -62,15 +62,19 @@ ask() {
     esac
 }
 
-# Whether a process of this name runs; minimal systems have no pgrep. One that ended and that nobody waited for does not.
-runs() {
+# Whether a process of this name and user id runs; minimal systems have no pgrep. One that ended and that nobody waited
+# for does not.
+runs_as() {
     for stat in /proc/[0-9]*/stat; do
         name=
         { read -r _ name state _ <"$stat"; } 2>/dev/null || continue
-        [ "$name" != "($1)" ] || [ "$state" = Z ] || return 0
+        [ "$name" = "($2)" ] && [ "$state" != Z ] || continue
+        [ "$(awk '$1 == "Uid:" { print $3 }' "${stat%stat}status" 2>/dev/null)" != "$1" ] || return 0
     done
     return 1
 }
+# Root's; rootless docker has daemons of the same name.
+runs() { runs_as 0 "$1"; }
 
 apt_updated=
 known_package() { apt-cache show "$1" >/dev/null 2>&1; }
@@ -134,6 +138,33 @@ missing_base() {
 }
 
 docker_answers() { have docker && timeout 20 docker version >/dev/null 2>&1; }
+# The caller's own rootless docker, where Parlor looks for it.
+own_docker_answers() {
+    ! is_root && [ -z "${DOCKER_HOST:-}${DOCKER_CONTEXT:-}" ] || return 1
+    socket=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock
+    [ -S "$socket" ] && have docker && timeout 20 docker --host "unix://$socket" version >/dev/null 2>&1
+}
+
+# The user without rights for tests of rootless engines.
+test_user=parlor-test
+as_test_user() {
+    home=$(awk -F: -v user="$test_user" '$1 == user { print $6 }' /etc/passwd)
+    setpriv --reuid "$(id -u "$test_user")" --regid "$(id -g "$test_user")" --clear-groups \
+        env -i --chdir=/ HOME="$home" XDG_RUNTIME_DIR="/run/user/$(id -u "$test_user")" \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+rootless_docker_answers() {
+    as_test_user timeout 20 docker --host "unix:///run/user/$(id -u "$test_user")/docker.sock" version >/dev/null 2>&1
+}
+# What starts a rootless docker; nothing where a part of it is missing.
+rootless_docker_script() {
+    have rootlesskit || have docker-rootlesskit || return 1
+    for file in /usr/bin/dockerd-rootless.sh /usr/share/docker.io/contrib/dockerd-rootless.sh; do
+        [ ! -x "$file" ] || { printf '%s' "$file"; return 0; }
+    done
+    return 1
+}
+
 # What podman puts into containers as their init.
 have_init() { [ -x /usr/libexec/podman/catatonit ] || [ -x /usr/lib/podman/catatonit ] || have catatonit; }
 podman_answers() { have podman && timeout 30 podman info >/dev/null 2>&1; }
@@ -178,4 +209,29 @@ docker_packages() {
     # In newer releases the client is a package of its own.
     ! known_package docker-cli || printf 'docker-cli '
 }
+# Starts a docker of the test user's own. It shares nothing with root's: neither daemon, socket, network nor folders.
+start_rootless_docker() {
+    ! rootless_docker_answers || return 0
+    script=$(rootless_docker_script) || {
+        say "This system has no dockerd-rootless.sh or no rootlesskit; rootless docker is not tested."
+        return 0
+    }
+    uid=$(id -u "$test_user")
+    log=/var/log/dockerd-rootless.log
+    if ! runs_as "$uid" dockerd; then
+        say "Starting rootless docker as $test_user"
+        # A daemon that was killed leaves it, and its number may be another process's by now.
+        rm -f "/run/user/$uid/docker.pid"
+        as_test_user setsid --fork "$script" >>"$log" 2>&1 </dev/null
+    fi
+    for try in $(seq 120); do
+        if rootless_docker_answers; then return 0; fi
+        [ "$try" -le 20 ] || runs_as "$uid" dockerd || break
+        sleep 0.5
+    done
+    # The tests that need it will fail, the others tell what they tell.
+    say "Rootless docker does not answer: see $log"
+    tail -n 5 "$log" >&2 || true
+}
+
 podman_packages() { printf 'podman runc uidmap slirp4netns fuse-overlayfs netavark aardvark-dns catatonit '; }

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 engine_for_run() {
-    if docker_answers; then return 0; fi
+    if docker_answers || own_docker_answers; then return 0; fi
     if podman_answers; then
         have_init || install_packages catatonit
         return 0
@@ -28,11 +28,11 @@ engine_for_run() {
     fi
 }
 
-# A user without rights for tests of rootless podman.
+# The user for tests of rootless engines.
 rootless_user() {
-    user=parlor-test
+    user=$test_user
     if ! id "$user" >/dev/null 2>&1; then
-        ask "The tests of rootless podman need a user without rights; $user will be added"
+        ask "The tests of rootless engines need a user without rights; $user will be added"
         useradd --create-home --shell /bin/sh "$user"
     fi
     for kind in uid gid; do
@@ -63,11 +63,17 @@ engines_for_tests() {
     have docker && have dockerd || docker_answers || packages="$packages $(docker_packages)"
     have podman && have_init && have runc && have newuidmap && have slirp4netns || packages="$packages $(podman_packages)"
     have setpriv && have unshare || packages="$packages util-linux"
-    [ -x /lib/systemd/systemd ] || packages="$packages systemd"
+    if is_root && have apt-get; then
+        have rootlesskit || have docker-rootlesskit || packages="$packages rootlesskit"
+        [ -x /lib/systemd/systemd ] || packages="$packages systemd"
+    fi
     # shellcheck disable=SC2086
     install_packages $packages
     start_docker
-    if is_root; then rootless_user; fi
+    if is_root; then
+        rootless_user
+        start_rootless_docker
+    fi
 }
 
 check_rust

@@ -28,6 +28,7 @@ engines=
 if docker_answers; then engines=docker; fi
 if is_root; then
     engines=$engines,podman,podman-rootless
+    if rootless_docker_script >/dev/null; then engines=$engines,docker-rootless; fi
 elif podman_answers && have_init; then
     engines=$engines,podman-rootless
 fi

@@ -67,6 +67,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     let (engine, opened) = tokio::join!(engine, open);
     let (store, instance) = opened?;
     let engine = engine.context("no container engine works here")?;
+    let process = rustix::process::getuid();
+    if let Some(why) = user::misfit(process.as_raw(), &engine.capabilities()) {
+        anyhow::bail!("{why}");
+    }
 
     let channels = Registry::new(vec![
         Arc::new(Local::console(store.clone(), clock.clone())),
@@ -79,7 +83,6 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     }
     let work = recovery::recover(&store, &clock, &channels).await?;
 
-    let process = rustix::process::getuid();
     let user = user::user_for(process.as_raw(), rustix::process::getgid().as_raw(), sudo_ids(), &engine.capabilities());
     let owner = process.is_root().then_some(Owner { uid: user.uid, gid: user.gid });
     let (ipc, ipc_service) = IpcService::new(IpcDeps {

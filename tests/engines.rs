@@ -32,8 +32,18 @@ enum Runner {
 /// Ids of a user.
 type Ids = (u32, u32);
 
-/// A host for this combination, and to whom its agents' files must belong; the reason where this machine cannot have it.
-fn place(program: &str, runner: Runner) -> Result<(Builder, Engine, Ids), String> {
+/// A host on an engine.
+struct Place {
+    builder: Builder,
+    engine: Engine,
+    /// To whom its agents' files must belong.
+    files: Ids,
+    /// Who the agents are inside.
+    inside: Ids,
+}
+
+/// A host for this combination; the reason where this machine cannot have it.
+fn place(program: &str, runner: Runner) -> Result<Place, String> {
     let root = geteuid().is_root();
     let (user, files) = match (runner, root) {
         (Runner::Root, true) => (None, (1000, 1000)),
@@ -47,7 +57,9 @@ fn place(program: &str, runner: Runner) -> Result<(Builder, Engine, Ids), String
         (Runner::Rootless, false) => (None, (Account::me().uid, Account::me().gid)),
         (_, false) => return Err("it needs root".to_owned()),
     };
-    let engine = Engine::new(program, user.clone().unwrap_or_else(Account::me));
+    let account = user.clone().unwrap_or_else(Account::me);
+    let own_docker = (program, runner) == ("docker", Runner::Rootless);
+    let engine = if own_docker { Engine::rootless_docker(account) } else { Engine::new(program, account) };
     engine.answers()?;
     let mut builder = Host::builder().engine(&engine).env("IDLE_TIMEOUT", "600000");
     if let Some(user) = &user {
@@ -56,7 +68,9 @@ fn place(program: &str, runner: Runner) -> Result<(Builder, Engine, Ids), String
     if runner == Runner::Sudo {
         builder = builder.env("SUDO_UID", files.0).env("SUDO_GID", files.1);
     }
-    Ok((builder, engine, files))
+    // Rootless docker maps its root to the user, and nobody else.
+    let inside = if own_docker { (0, 0) } else { files };
+    Ok(Place { builder, engine, files, inside })
 }
 
 /// A user who is in the group of docker's socket.
@@ -67,7 +81,7 @@ fn docker_user(uid: u32, gid: u32) -> Result<Account, String> {
 
 fn on(program: &str, runner: Runner) {
     let place = place(program, runner);
-    let (builder, engine, files) = match place {
+    let Place { builder, engine, files, inside } = match place {
         Ok(place) => place,
         Err(reason) => {
             let name = if runner == Runner::Rootless { format!("{program}-rootless") } else { program.to_owned() };
@@ -86,7 +100,7 @@ fn on(program: &str, runner: Runner) {
     host.start();
     what_is_not_enforced_is_said(&host);
     host.register("web:a", "a");
-    a_message_is_answered_and_its_files_are_owned(&host, files);
+    a_message_is_answered_and_its_files_are_owned(&host, files, inside);
     one_container_serves_the_follow_up_and_ends_at_once_when_told(&host);
     a_killed_host_leaves_nothing_to_its_successor(&mut host);
     host_files_belong_to(&host, host_user);
@@ -118,11 +132,11 @@ fn what_is_not_enforced_is_said(host: &Host) {
     }
 }
 
-fn a_message_is_answered_and_its_files_are_owned(host: &Host, (uid, gid): Ids) {
+fn a_message_is_answered_and_its_files_are_owned(host: &Host, (uid, gid): Ids, inside: Ids) {
     let script = "id -u; id -g; mkdir sub && echo mine > sub/file && cat /workspace/ipc/current_tasks.json >/dev/null \
                   && touch ~/.claude/own /app/agent/own && echo wrote";
     let told = host.ask("web:a", &format!("!sh {script}"));
-    assert_eq!(told, [format!("{uid}\n{gid}\nwrote")]);
+    assert_eq!(told, [format!("{}\n{}\nwrote", inside.0, inside.1)]);
     assert_eq!(fs::read_to_string(host.root().join("groups/a/sub/file")).unwrap(), "mine\n");
     let mut seen = 0;
     for tree in ["groups/a", "data/ipc/a", "data/sessions/a/.claude", "data/sessions/a/agent"] {
@@ -200,6 +214,37 @@ fn docker_as_the_first_user_of_a_machine() {
 #[test]
 fn docker_as_another_user() {
     on("docker", Runner::Ids(1717, 100));
+}
+
+/// The host is told nothing: it finds its user's daemon where root's does not let it in.
+#[test]
+fn docker_rootless() {
+    on("docker", Runner::Rootless);
+}
+
+#[test]
+fn root_does_not_start_on_a_users_rootless_docker() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let engine = Account::rootless().map(Engine::rootless_docker);
+    let engine = match engine.and_then(|engine| engine.answers().map(|()| engine)) {
+        Ok(engine) => engine,
+        Err(reason) => {
+            let demanded = std::env::var("PARLOR_TEST_ENGINES").unwrap_or_default();
+            assert!(!demanded.contains("docker-rootless"), "{reason}");
+            return;
+        }
+    };
+    let docker_host = engine.docker_host().unwrap();
+    let mut host = Host::builder().env("DOCKER_HOST", &docker_host).prepare();
+    host.spawn();
+    assert!(!host.wait_ended().success());
+    assert!(host.log().contains("run Parlor as that user"), "{}", host.log());
+    let output = host.command().env("DOCKER_HOST", &docker_host).args(["doctor", "--json"]).output().unwrap();
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let found = findings.iter().find(|f| f["check"] == "engine").unwrap();
+    assert!(found["state"] == "failed" && found["found"].as_str().unwrap().contains("rootless"), "{found}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which engine a host uses: the operator's choice, else the first that answers.
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::engine::{ContainerEngine, EngineError};
 /// Finds an engine that answers, probed.
 ///
 /// `runtime` is `CONTAINER_RUNTIME`: `docker`, `podman` or a path to either; none tries docker, then podman. With none
-/// answering the error names both, each with what to do.
+/// answering the error names both, each with what to do. Where docker as configured does not answer, the user's own
+/// rootless docker is tried before docker is given up.
 pub async fn detect(runtime: Option<&str>, options: &CliOptions) -> Result<Arc<dyn ContainerEngine>, EngineError> {
     match runtime.map(str::trim).filter(|runtime| !runtime.is_empty()) {
         Some("docker") => probed(Flavor::Docker, "docker", options).await,
@@ -48,10 +49,34 @@ async fn probed(flavor: Flavor, program: &str, options: &CliOptions) -> Result<A
                 engine.probe().await?;
                 Ok(Arc::new(engine))
             }
-            _ => Err(error),
+            _ => own_docker(program, options).await.unwrap_or(Err(error)),
         },
         Err(error) => Err(error),
     }
+}
+
+/// The user's own rootless daemon, with its error when it does not answer either; none where there is none.
+async fn own_docker(program: &str, options: &CliOptions) -> Option<Result<Arc<dyn ContainerEngine>, EngineError>> {
+    let socket = own_socket(std::env::vars_os(), rustix::process::geteuid().as_raw()).filter(|path| path.exists())?;
+    let host = OsString::from_iter([OsStr::new("unix://"), socket.as_os_str()]);
+    let words = vec![OsString::from(program), OsString::from("--host"), host];
+    let engine = CliEngine::new(Flavor::Docker, words, options.clone());
+    Some(engine.probe().await.map(|_| Arc::new(engine) as Arc<dyn ContainerEngine>))
+}
+
+/// Where rootless docker listens for a user, unless the environment says where docker is to be looked for.
+fn own_socket(environment: impl IntoIterator<Item = (OsString, OsString)>, uid: u32) -> Option<PathBuf> {
+    let mut folder = PathBuf::from(format!("/run/user/{uid}"));
+    for (name, value) in environment.into_iter().filter(|(_, value)| !value.is_empty()) {
+        if name == "DOCKER_HOST" || name == "DOCKER_CONTEXT" {
+            return None;
+        }
+        if name == "XDG_RUNTIME_DIR" {
+            folder = value.into();
+        }
+    }
+    // Root's folder of this kind holds no rootless daemon.
+    (uid != 0).then(|| folder.join("docker.sock"))
 }
 
 /// Asks a program which of the two it is.
@@ -77,5 +102,22 @@ async fn flavor_of(program: &str) -> Result<Flavor, EngineError> {
             reason: "this is neither docker nor podman: set CONTAINER_RUNTIME to docker, podman, or the path of either"
                 .to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_socket_is_where_rootless_docker_listens() {
+        let socket = |environment: &[(&str, &str)], uid| {
+            own_socket(environment.iter().map(|&(name, value)| (name.into(), value.into())), uid)
+        };
+        assert_eq!(socket(&[], 1234), Some("/run/user/1234/docker.sock".into()));
+        assert_eq!(socket(&[("XDG_RUNTIME_DIR", "/r"), ("DOCKER_HOST", "")], 1234), Some("/r/docker.sock".into()));
+        assert_eq!(socket(&[("XDG_RUNTIME_DIR", "/r"), ("DOCKER_HOST", "tcp://d")], 1234), None);
+        assert_eq!(socket(&[("DOCKER_CONTEXT", "far")], 1234), None);
+        assert_eq!(socket(&[("XDG_RUNTIME_DIR", "/r")], 0), None);
     }
 }

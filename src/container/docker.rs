@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::argv::{Dialect, Submounts};
-use super::cli::Cli;
+use super::cli::{Cli, Output};
 use super::cli_engine::Facts;
 use super::engine::{Capabilities, EngineError, Unsupported};
 use super::host;
@@ -18,7 +19,8 @@ pub(super) fn cli(program: Vec<OsString>) -> Cli {
         name: "docker",
         program,
         install_hint: "install it with `apt install docker.io` (Debian, Ubuntu) or see https://docs.docker.com/engine/install/",
-        start_hint: "start it with `systemctl start docker`, or `dockerd` where there is no systemd",
+        start_hint: "start it with `systemctl start docker`, or `dockerd` where there is no systemd; a rootless one with \
+                     `systemctl --user start docker`",
     }
 }
 
@@ -34,14 +36,6 @@ struct Version {
 struct Server {
     #[serde(rename = "Version", default)]
     version: String,
-    #[serde(rename = "Components", default)]
-    components: Option<Vec<Component>>,
-}
-
-#[derive(Deserialize)]
-struct Component {
-    #[serde(rename = "Name", default)]
-    name: String,
 }
 
 #[derive(Deserialize)]
@@ -56,24 +50,22 @@ struct Info {
     driver: String,
 }
 
-/// Asks the daemon. `version` is the fastest question that it answers; `info` counts containers and runs plugins, so
-/// only a rootless daemon, whose limits the kernel's files do not tell, is asked for it.
+/// Asks the daemon two quick questions at once; a rootless one, whose limits the kernel's files do not tell, a third.
 pub(super) async fn probe(cli: &Cli) -> Result<Facts, EngineError> {
-    let output = cli.call(&["version", "--format", "{{json .}}"], PROBE).await?;
-    if !output.ok() {
-        return Err(cli.call_error("version", &output));
-    }
-    let parsed: Version = serde_json::from_str(&output.stdout)
-        .map_err(|e| cli.failed("version", format!("its answer cannot be read: {e}")))?;
+    // Not the whole of `info`, for which the client would run its plugins. Of `version`'s parts none tells: daemons before
+    // 23 do not name rootlesskit among them.
+    let security = ["info", "--format", "{{json .SecurityOptions}}"];
+    let version = ["version", "--format", "{{json .}}"];
+    let (version, security) = tokio::join!(cli.call(&version, PROBE), cli.call(&security, PROBE));
+    let parsed: Version = answer(cli, "version", &version?)?;
     let Some(server) = parsed.server else {
         return Err(cli.failed("version", "it names no server: is the program podman's docker shim?".to_owned()));
     };
-    let rootless = server.components.iter().flatten().any(|component| component.name == "rootlesskit");
+    let security: Option<Vec<String>> = answer(cli, "info", &security?)?;
+    let rootless = is_rootless(&security.unwrap_or_default());
     let unsupported = if rootless {
         let output = cli.call(&["info", "--format", "{{json .}}"], PROBE).await?;
-        let info: Info = serde_json::from_str(&output.stdout)
-            .map_err(|e| cli.failed("info", format!("its answer cannot be read: {e}")))?;
-        rootless_gaps(&info)
+        rootless_gaps(&answer(cli, "info", &output)?)
     } else {
         host::controllers()
             .map(|have| host::unsupported(&have, "the kernel's control group for it is switched off"))
@@ -82,6 +74,18 @@ pub(super) async fn probe(cli: &Cli) -> Result<Facts, EngineError> {
     let caps = Capabilities { version: server.version, rootless, keep_id: false, unsupported };
     let client = parsed.client.map(|client| client.version).unwrap_or_default();
     Ok(Facts { dialect: dialect(&caps, &client), caps })
+}
+
+fn answer<T: DeserializeOwned>(cli: &Cli, action: &str, output: &Output) -> Result<T, EngineError> {
+    if !output.ok() {
+        return Err(cli.call_error(action, output));
+    }
+    serde_json::from_str(&output.stdout).map_err(|e| cli.failed(action, format!("its answer cannot be read: {e}")))
+}
+
+/// From the daemon's security options, such as `name=seccomp,profile=default` and `name=rootless`.
+fn is_rootless(security: &[String]) -> bool {
+    security.iter().flat_map(|option| option.split(',')).any(|part| part == "name=rootless")
 }
 
 fn dialect(caps: &Capabilities, client: &str) -> Dialect {
@@ -125,6 +129,14 @@ mod tests {
         assert_eq!(dialect(&caps(false), "20.10.24+dfsg1").submounts, Submounts::Hidden);
         assert_eq!(dialect(&caps(false), "28.2.2").submounts, Submounts::Disabled);
         assert_eq!(dialect(&caps(true), "28.2.2").submounts, Submounts::Shown);
+    }
+
+    #[test]
+    fn a_rootless_daemon_is_known_by_its_security_options() {
+        let options = |all: &[&str]| all.iter().map(|&option| option.to_owned()).collect::<Vec<_>>();
+        assert!(is_rootless(&options(&["name=seccomp,profile=default", "name=rootless"])));
+        assert!(!is_rootless(&options(&["name=apparmor", "name=seccomp,profile=rootless", "name=userns"])));
+        assert!(!is_rootless(&[]));
     }
 
     #[test]

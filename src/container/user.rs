@@ -33,12 +33,28 @@ pub fn user_for(uid: u32, gid: u32, sudo: Option<SudoIds>, caps: &Capabilities) 
     }
 }
 
+/// Why a host of this user cannot use an engine that answers; none when it can.
+pub fn misfit(uid: u32, caps: &Capabilities) -> Option<&'static str> {
+    (uid == 0 && caps.rootless && !caps.keep_id).then_some(
+        "this docker is the rootless one of another user, and files that agents write would be that user's: run Parlor as \
+         that user, or unset DOCKER_HOST",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn caps(rootless: bool, keep_id: bool) -> Capabilities {
         Capabilities { version: "1".into(), rootless, keep_id, unsupported: vec![] }
+    }
+
+    #[test]
+    fn root_does_not_use_the_rootless_docker_of_someone() {
+        assert!(misfit(0, &caps(true, false)).is_some());
+        for (uid, rootless, keep) in [(0, false, false), (0, true, true), (1234, true, false), (1234, false, false)] {
+            assert_eq!(misfit(uid, &caps(rootless, keep)), None, "{uid} {rootless} {keep}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use ulid::Ulid;
 
-/// The user whose rootless podman a root test run drives.
+/// The user whose rootless engines a root test run drives.
 const ROOTLESS_USER: &str = "parlor-test";
 /// The agent of these tests, in the runner's place: runs the first line of its stdin, which leaves the rest to it.
 const SHELL_AGENT: &[u8] = b"#!/bin/sh\nIFS= read -r line\neval \"$line\"\n";
@@ -24,6 +24,7 @@ const SHELL_AGENT: &[u8] = b"#!/bin/sh\nIFS= read -r line\neval \"$line\"\n";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     Docker,
+    DockerRootless,
     Podman,
     PodmanRootless,
 }
@@ -32,45 +33,68 @@ impl Which {
     fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::DockerRootless => "docker-rootless",
             Self::Podman => "podman",
             Self::PodmanRootless => "podman-rootless",
         }
+    }
+
+    /// Whether it is an engine that runs without root.
+    pub fn is_rootless(self) -> bool {
+        matches!(self, Self::DockerRootless | Self::PodmanRootless)
     }
 
     /// The engine, and the host user whose files its containers write; the reason where the machine does not have it.
     fn engine(self, cache: &Path) -> Result<(CliEngine, u32, u32), String> {
         let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (flavor, program) = match self {
-            Self::Docker => (Flavor::Docker, "docker"),
+            Self::Docker | Self::DockerRootless => (Flavor::Docker, "docker"),
             Self::Podman | Self::PodmanRootless => (Flavor::Podman, "podman"),
         };
         on_path(program).ok_or_else(|| format!("{program} is not installed"))?;
         let options = CliOptions { oci_runtime: None, cache: Some(cache.to_owned()) };
-        let (words, (uid, gid)) = match (self, me.0) {
+        let (mut words, (uid, gid)) = match (self, me.0) {
             (Self::Podman, uid) if uid != 0 => return Err("it needs root".to_owned()),
-            (Self::PodmanRootless, 0) => as_user(ROOTLESS_USER)?,
-            _ => (vec![OsString::from(program)], me),
+            (Self::PodmanRootless | Self::DockerRootless, 0) => as_user(ROOTLESS_USER)?,
+            _ => (Vec::new(), me),
         };
+        words.push(OsString::from(program));
+        if self == Self::DockerRootless {
+            let socket = format!("{}/docker.sock", runtime_dir(uid));
+            if !Path::new(&socket).exists() {
+                return Err(format!("there is no {socket}; `make test` as root starts a daemon for {ROOTLESS_USER}"));
+            }
+            words.extend(["--host".into(), format!("unix://{socket}").into()]);
+        }
         Ok((CliEngine::new(flavor, words, options), uid, gid))
     }
 }
 
-/// `podman` as another user.
+/// What comes before a program that another user is to run.
 fn as_user(name: &str) -> Result<(Vec<OsString>, (u32, u32)), String> {
     let users = std::fs::read_to_string("/etc/passwd").map_err(|e| e.to_string())?;
     let line = users.lines().find(|line| line.split(':').next() == Some(name));
     let line = line.ok_or_else(|| format!("there is no user {name}; `make test` as root adds it"))?;
     let fields: Vec<&str> = line.split(':').collect();
-    let (uid, gid, home) = (fields[2], fields[3], fields[5]);
-    let mut words = vec!["setpriv".to_owned(), format!("--reuid={uid}"), format!("--regid={gid}")];
-    words.extend(["--clear-groups", "env", "--chdir=/", "-u", "XDG_CONFIG_HOME"].map(str::to_owned));
+    let (uid, gid, home) = (fields[2].parse().expect("a uid"), fields[3].parse().expect("a gid"), fields[5]);
+    let mut words = as_ids(uid, gid);
+    words.extend(["env", "--chdir=/", "-u", "XDG_CONFIG_HOME"].map(str::to_owned));
     words.push(format!("HOME={home}"));
     let runtime = format!("/run/user/{uid}");
-    words.push(if Path::new(&runtime).exists() { format!("XDG_RUNTIME_DIR={runtime}") } else { "-".to_owned() });
-    words.retain(|word| word != "-");
-    words.push("podman".to_owned());
-    let ids = (uid.parse().expect("a uid"), gid.parse().expect("a gid"));
-    Ok((words.into_iter().map(OsString::from).collect(), ids))
+    if Path::new(&runtime).exists() {
+        words.push(format!("XDG_RUNTIME_DIR={runtime}"));
+    }
+    Ok((words.into_iter().map(OsString::from).collect(), (uid, gid)))
+}
+
+fn as_ids(uid: u32, gid: u32) -> Vec<String> {
+    ["setpriv", &format!("--reuid={uid}"), &format!("--regid={gid}"), "--clear-groups"].map(str::to_owned).to_vec()
+}
+
+/// Where a user's daemons listen: the tester's own place may be another than the usual one.
+fn runtime_dir(uid: u32) -> String {
+    let own = std::env::var("XDG_RUNTIME_DIR").ok().filter(|_| rustix::process::geteuid().as_raw() == uid);
+    own.unwrap_or_else(|| format!("/run/user/{uid}"))
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
@@ -182,6 +206,23 @@ impl Bench {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{name} is still there");
+    }
+
+    /// What the host's user, who owns the mounted folders, gets from a shell in a folder.
+    pub fn as_owner(&self, folder: &Path, script: &str) -> String {
+        let mut words = Vec::new();
+        if rustix::process::geteuid().as_raw() != self.owner.0 {
+            words = as_ids(self.owner.0, self.owner.1);
+        }
+        words.extend(["sh", "-c", script].map(str::to_owned));
+        let output = std::process::Command::new(&words[0]).args(&words[1..]).current_dir(folder).output().expect("sh");
+        assert!(output.status.success(), "{script}: {output:?}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// Whether it runs without root, as it says itself: a tester's default docker may.
+    pub fn rootless(&self) -> bool {
+        self.engine.capabilities().rootless
     }
 
     pub fn lacks(&self, what: &str) -> bool {

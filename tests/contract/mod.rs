@@ -6,3 +6,4 @@ mod engine;
 mod engine_here;
 mod platform;
 mod rooms;
+mod users;

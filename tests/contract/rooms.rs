@@ -204,6 +204,11 @@ async fn docker() {
 }
 
 #[tokio::test]
+async fn docker_rootless() {
+    with(Which::DockerRootless, all).await;
+}
+
+#[tokio::test]
 async fn podman() {
     with(Which::Podman, all).await;
 }

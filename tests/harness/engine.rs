@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::process::{getegid, geteuid};
 
-/// The user without rights whose rootless podman is tested when the tests run as root; `make test` adds it.
+/// The user without rights whose rootless engines are tested when the tests run as root; `make test` adds it.
 const ROOTLESS_USER: &str = "parlor-test";
 
 /// A user of this machine; a program run as one has that user's process id from the start.
@@ -74,22 +74,38 @@ impl Account {
 pub struct Engine {
     pub program: String,
     pub user: Account,
+    /// Where the client finds its daemon, if not at the usual place.
+    pub socket: Option<PathBuf>,
 }
 
 impl Default for Engine {
     /// The engine that tests use: `PARLOR_TEST_ENGINE`, else docker.
     fn default() -> Self {
-        Self { program: name(), user: Account::me() }
+        Self { program: name(), user: Account::me(), socket: None }
     }
 }
 
 impl Engine {
     pub fn new(program: &str, user: Account) -> Self {
-        Self { program: program.to_owned(), user }
+        Self { program: program.to_owned(), user, socket: None }
+    }
+
+    /// The daemon of a user's rootless docker.
+    pub fn rootless_docker(user: Account) -> Self {
+        let socket = format!("/run/user/{}/docker.sock", user.uid).into();
+        Self { socket: Some(socket), ..Self::new("docker", user) }
+    }
+
+    /// The value of `DOCKER_HOST` for this daemon, if it needs one.
+    pub fn docker_host(&self) -> Option<String> {
+        self.socket.as_ref().map(|socket| format!("unix://{}", socket.display()))
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.user.command(&self.program);
+        if let Some(host) = self.docker_host() {
+            command.args(["--host", &host]);
+        }
         command.args(args).env_remove("XDG_CONFIG_HOME");
         command
     }

@@ -215,6 +215,9 @@ impl Host {
         if let Some(user) = &self.builder.user {
             // A user's engine is found by the user's own home; the operator's folder stays this host's.
             command.env("XDG_CONFIG_HOME", self.outside.join(".config")).envs(user.env());
+        } else if let Some(docker_host) = self.builder.engine.docker_host() {
+            // The tester may have the right to use root's docker as well, which would come first.
+            command.env("DOCKER_HOST", docker_host);
         }
         command
     }

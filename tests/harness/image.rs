@@ -10,6 +10,19 @@ use sha2::{Digest, Sha256};
 
 use super::engine::Engine;
 
+/// All of them: a folder that the archive does not name, an engine makes as closed as it likes.
+const FOLDERS: [(&str, u32); 9] = [
+    ("app", 0o755),
+    ("bin", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("home/node", 0o777),
+    ("tmp", 0o1777),
+    ("workspace", 0o755),
+    ("workspace/group", 0o755),
+    ("workspace/ipc", 0o755),
+];
+
 /// The image of the scripted agent (`tests/agent`) in the engine that tests use, made once.
 pub fn test_agent() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
@@ -67,7 +80,8 @@ fn agent_binary() -> PathBuf {
 /// Makes an image from scratch with busybox and one program, unless it is there.
 fn import(engine: &Engine, name: &str, program: &[u8], entrypoint: &str) -> String {
     let busybox = fs::read("/bin/busybox").unwrap_or_else(|e| panic!("/bin/busybox: {e}: apt install busybox-static"));
-    let digest = Sha256::new().chain_update(program).chain_update(&busybox).chain_update(entrypoint).finalize();
+    let digest = Sha256::new().chain_update(program).chain_update(&busybox).chain_update(entrypoint);
+    let digest = digest.chain_update(format!("{FOLDERS:?}")).finalize();
     let hash = format!("{:016x}", digest.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte)));
     let image = format!("{name}:{hash}");
     if engine.run(&["image", "inspect", &image]).status.success() {
@@ -76,11 +90,8 @@ fn import(engine: &Engine, name: &str, program: &[u8], entrypoint: &str) -> Stri
     let dir = tempfile::tempdir().unwrap();
     let tar = dir.path().join("root.tar");
     let mut archive = tar::Builder::new(File::create(&tar).unwrap());
-    for (path, mode) in [("app", 0o755), ("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("home/node", 0o777)] {
+    for (path, mode) in FOLDERS {
         entry(&mut archive, path, tar::EntryType::Directory, mode, b"");
-    }
-    for path in ["workspace", "workspace/group", "workspace/ipc"] {
-        entry(&mut archive, path, tar::EntryType::Directory, 0o755, b"");
     }
     entry(&mut archive, entrypoint.trim_start_matches('/'), tar::EntryType::Regular, 0o755, program);
     entry(&mut archive, "bin/busybox", tar::EntryType::Regular, 0o755, &busybox);

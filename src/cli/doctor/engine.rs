@@ -8,6 +8,7 @@ use crate::container::cli_engine::CliOptions;
 use crate::container::detect::detect;
 use crate::container::engine::ContainerEngine;
 use crate::container::image::{Image, Inputs};
+use crate::container::user;
 
 pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
     let options = CliOptions { cache: None, ..CliOptions::default() };
@@ -20,7 +21,11 @@ pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
     };
     let can = engine.capabilities();
     let mode = if can.rootless { ", rootless" } else { "" };
-    let mut findings = vec![Finding::good("engine", format!("{} {}{mode} answers", engine.name(), can.version))];
+    let answers = format!("{} {}{mode} answers", engine.name(), can.version);
+    let mut findings = vec![match user::misfit(rustix::process::geteuid().as_raw(), &can) {
+        None => Finding::good("engine", answers),
+        Some(why) => Finding::bad("engine", answers, why),
+    }];
     for limit in &can.unsupported {
         let found = format!("{} cannot be enforced: {}", limit.what, limit.why);
         findings.push(Finding::warn(
