@@ -1,8 +1,10 @@
 //! A conversation on the terminal: a line editor in a thread of its own, and what comes in printed above its prompt.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
@@ -46,6 +48,7 @@ pub(super) async fn run(client: &Client, room: &Room) -> Done {
     say(&format!("{}\n", render::aside(&hello, screen.colours)))?;
 
     let (lines, mut typed) = mpsc::unbounded_channel();
+    let _keys = Keys::hold();
     // A line editor blocks; the thread ends with its terminal, at the latest with the process.
     std::thread::spawn(move || edit(editor, &prompt, &lines));
     // Also a host that ends before its first event loses nothing.
@@ -110,6 +113,31 @@ async fn one_line(client: &Client, room: &Room, text: &str, screen: &mut Screen)
             room.trigger().word()
         )),
         Ok(Sent { role: Role::Denied, .. }) => screen.aside(&format!("Not answered: {DENIED}.")),
+    }
+}
+
+/// Holds the terminal so that keys stay keys between two lines, too, when the editor lets go of it: a Ctrl-C there would
+/// end the program as a signal, and a Ctrl-D would be lost. The end puts back what was, whatever the editor does then.
+struct Keys(Option<Termios>);
+
+impl Keys {
+    fn hold() -> Self {
+        // The editor itself finds out when this is no terminal.
+        let before = tcgetattr(io::stdin()).ok();
+        if let Some(mut held) = before.clone() {
+            held.local_modes.remove(LocalModes::ISIG | LocalModes::ICANON | LocalModes::ECHO);
+            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &held);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // A terminal that is gone needs nothing.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
+        }
     }
 }
 
