@@ -126,7 +126,7 @@ echo . >> /workspace/group/rounds
 done; rm -rf *.old; echo ended > /workspace/group/ended) >/dev/null 2>&1 & echo swapping"
     );
     let task = serde_json::json!({
-        "folder": "room", "prompt": format!("!sh {swap}\n!sleep 8000"),
+        "folder": "room", "prompt": format!("!sh {swap}\n!sleep 14000"),
         "scheduleType": "once", "scheduleValue": "2099-01-01T00:00:00", "contextMode": "isolated", "id": "swapper",
     });
     stage.host.api.post("/v1/tasks", &task).expect(201);
@@ -135,7 +135,7 @@ done; rm -rf *.old; echo ended > /workspace/group/ended) >/dev/null 2>&1 & echo 
     sent(&mut events, ROOM, "swapping");
     let started = Instant::now();
     let mut runs = 0;
-    while started.elapsed() < Duration::from_secs(5) {
+    while started.elapsed() < Duration::from_secs(10) {
         // Each starts with the sync of skills, snapshots and folders, in the middle of the swapping.
         let answers = stage.host.ask(ROOM, "!exit 0");
         assert_eq!(answers.last().map(String::as_str), Some("exiting"));
