@@ -5,6 +5,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::config::{Overrides, load_from};
+use crate::container::masks::Known;
 use crate::domain::clock::from_ms;
 use crate::domain::group::{AdditionalMount, ContainerConfig};
 
@@ -57,7 +58,7 @@ impl Place {
         self.try_plan(group, &rules(&root)).unwrap()
     }
     fn try_plan(&self, group: &Group, rules: &MountRules) -> Result<MountPlan, MountError> {
-        let masks = Masks::find(&self.settings.home).unwrap_or_default();
+        let masks = Masks::find(&self.settings.home, &mut Known::default()).unwrap_or_default();
         plan(&Room { masks: &masks, ..self.room(group, rules, AgentNeeds::default()) })
     }
     /// `target source mode`, the temporary folder left away.
@@ -160,7 +161,7 @@ fn main_sees_the_installation_without_its_secrets() {
     let shown = p.shown(&p.plan(&group(true, ContainerConfig::default())));
     let seen: Vec<_> = shown.iter().filter(|m| m.contains("toml")).collect();
     assert_eq!(seen, ["/workspace/project/parlor.toml null ro"]);
-    assert!(Masks::find(&p.settings.home).unwrap().to_string().contains(", parlor.toml"));
+    assert!(Masks::find(&p.settings.home, &mut Known::default()).unwrap().to_string().contains(", parlor.toml"));
 }
 
 #[test]

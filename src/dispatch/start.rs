@@ -17,7 +17,7 @@ use crate::config::settings::{LogLevel, Settings};
 use crate::container::engine::ContainerEngine;
 use crate::container::image::{self, Image};
 use crate::container::inputs::Inputs;
-use crate::container::masks::Masks;
+use crate::container::masks::{Known, Masks};
 use crate::container::mounts::{self, Room};
 use crate::container::run::{self, Plan, Redact, RunEvent, RunHandle};
 use crate::container::spec::User;
@@ -41,8 +41,8 @@ struct Shared {
     /// The image's reference, once the engine is known to have it.
     ready: Mutex<Option<String>>,
     mount_rules: Watched<MountRules>,
-    /// Folders that were said to be hidden from main.
-    told: Mutex<BTreeSet<String>>,
+    /// What searches for secrets have seen, and folders that were said to be hidden from main.
+    hidden: Mutex<(Known, BTreeSet<String>)>,
 }
 
 impl Rooms {
@@ -57,7 +57,7 @@ impl Rooms {
             image,
             ready: Mutex::new(None),
             mount_rules,
-            told: Mutex::default(),
+            hidden: Mutex::default(),
         }))
     }
 
@@ -82,11 +82,12 @@ impl Rooms {
     /// What main must not see at the moment. Folders that are hidden whole are told in the log, each once for as long as
     /// it stays so. Reads folders: not for the tasks of the runtime.
     pub fn masks(&self, home: &Home) -> anyhow::Result<Masks> {
-        let masks =
-            Masks::find(home).with_context(|| format!("looking for what to hide in {}", home.root().display()))?;
+        let mut hidden = self.0.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, told) = &mut *hidden;
+        let masks = Masks::find(home, known)
+            .with_context(|| format!("looking for what to hide in {}", home.root().display()))?;
         let whole: BTreeSet<String> = masks.whole().collect();
-        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<&str> = whole.difference(&told).map(String::as_str).collect();
+        let new: Vec<&str> = whole.difference(told).map(String::as_str).collect();
         if !new.is_empty() {
             tracing::warn!(
                 "main does not see these folders under /workspace/project: {}. Give agents their keys through the home's own .env, and keep large \

@@ -10,7 +10,7 @@ use parlor::config::settings::Settings;
 use parlor::config::{Overrides, load_from};
 use parlor::container::engine::Exit;
 use parlor::container::inputs::Inputs;
-use parlor::container::masks::Masks;
+use parlor::container::masks::{Known, Masks};
 use parlor::container::mounts::{Room, run_spec};
 use parlor::container::spec::RunSpec;
 use parlor::domain::group::{AdditionalMount, ContainerConfig, Group};
@@ -126,7 +126,7 @@ fn spec(b: &Bench, house: &House, name: &str) -> RunSpec {
         settings: &house.settings,
         agent: agent.mounts(),
         rules: &house.rules,
-        masks: &Masks::find(&house.settings.home).unwrap(),
+        masks: &Masks::find(&house.settings.home, &mut Known::default()).unwrap(),
     })
     .unwrap();
     // This machine may not be able to enforce limits; they have a test of their own.

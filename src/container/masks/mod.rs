@@ -6,19 +6,22 @@
 //!
 //! The search has a budget. What it does not cover is hidden whole, too.
 
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use search::{Found, PER_FOLDER, Search, is_env, kind};
+pub use search::{Known, Why};
+
 use super::spec::MountSource;
 use crate::config::home::Home;
 use crate::policy::mounts::engine_safe;
-use crate::safe_dir::{Entry, Kind, SafeDir};
+use crate::safe_dir::{Kind, SafeDir};
 
-/// What reading a directory costs, an entry being one.
-const FOLDER_COST: usize = 8;
 /// For one folder of the installation.
 const FOLDER_BUDGET: usize = 10_000;
 /// For all of them together.
@@ -29,44 +32,10 @@ const GROUP_BUDGET: usize = 10_000;
 const ALL_GROUPS: usize = 60_000;
 /// For one group's folder, however many there are.
 const GROUP_LEAST: usize = 64;
-/// Folders in folders; each is an open file while it is searched.
-const DEPTH: usize = 32;
-/// Masks in one folder; with more it is hidden whole.
-const PER_FOLDER: usize = 16;
 /// Masks of the installation's own folders; then each further folder that needs one is hidden whole.
 const OWN_MASKS: usize = 64;
 /// Groups that are hidden one by one; with more all are.
 const GROUP_MASKS: usize = 200;
-
-/// Why a folder is hidden whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// A group's folder, with a `.env*` in it.
-    Env,
-    /// The budget was used up.
-    TooLarge,
-    /// Folders lie too deep in it.
-    TooDeep,
-    /// More masks than engines should be given.
-    TooMany,
-    /// What is to be masked has a name that engines cannot mount.
-    Name,
-    /// It cannot be searched.
-    Unreadable(io::ErrorKind),
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Env => f.write_str("it holds a .env file"),
-            Self::TooLarge => f.write_str("it is too large to search"),
-            Self::TooDeep => f.write_str("it is too deep to search"),
-            Self::TooMany => f.write_str("it holds too many .env files"),
-            Self::Name => f.write_str("a .env file in it has a path that engines cannot mount"),
-            Self::Unreadable(why) => write!(f, "it cannot be searched: {why}"),
-        }
-    }
-}
 
 /// Everything that is hidden from main at the moment, by path relative to the installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,8 +45,9 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Searches an installation. Fails when its own folder cannot be read.
-    pub fn find(home: &Home) -> io::Result<Self> {
+    /// Searches an installation; `known` is what earlier searches of it have seen. Fails when its own folder cannot be
+    /// read.
+    pub fn find(home: &Home, known: &mut Known) -> io::Result<Self> {
         let root = SafeDir::open(home.root())?;
         let mut found = Self::default();
         found.masks.insert("data".into(), MountSource::Tmpfs);
@@ -105,8 +75,9 @@ impl Masks {
             }
         }
         folders.sort();
-        found.folders(&root, folders, &mut links);
-        found.groups(&root, home, &mut links);
+        found.folders(&root, folders, &mut links, known);
+        found.groups(&root, home, &mut links, known);
+        known.turn();
         for link in links {
             found.link(home, &link);
         }
@@ -115,11 +86,11 @@ impl Masks {
     }
 
     /// The installation's own folders, which rooms cannot write.
-    fn folders(&mut self, root: &SafeDir, folders: Vec<PathBuf>, links: &mut Vec<PathBuf>) {
+    fn folders(&mut self, root: &SafeDir, folders: Vec<PathBuf>, links: &mut Vec<PathBuf>, known: &mut Known) {
         let mut left = ALL_FOLDERS;
         for path in folders {
             let budget = left.min(FOLDER_BUDGET);
-            let mut search = Search { left: budget, first: false, links };
+            let mut search = Search { left: budget, first: false, links, known };
             let masks = search.enter(root, path.as_ref(), &path, 1);
             left -= budget - search.left;
             match masks {
@@ -131,7 +102,7 @@ impl Masks {
     }
 
     /// The groups' folders, where a mask would stand on the room's own names.
-    fn groups(&mut self, root: &SafeDir, home: &Home, links: &mut Vec<PathBuf>) {
+    fn groups(&mut self, root: &SafeDir, home: &Home, links: &mut Vec<PathBuf>, known: &mut Known) {
         let name = Path::new("groups");
         // The operator may keep the groups elsewhere; then main does not see them.
         if !std::fs::symlink_metadata(home.groups()).is_ok_and(|meta| meta.is_dir()) {
@@ -163,7 +134,7 @@ impl Masks {
         let mut hidden = 0;
         for room in rooms {
             let path = name.join(&room);
-            let mut search = Search { left: budget, first: true, links };
+            let mut search = Search { left: budget, first: true, links, known };
             if let Err(why) = search.enter(&groups, &room, &path, 2) {
                 hidden += 1;
                 if hidden > GROUP_MASKS {
@@ -248,82 +219,6 @@ impl fmt::Display for Masks {
     }
 }
 
-#[derive(Debug)]
-enum Found {
-    File,
-    /// Its own name is what is hidden, or it is hidden whole.
-    Folder(Option<Why>),
-}
-
-/// One search within a budget.
-struct Search<'a> {
-    left: usize,
-    /// The first thing found ends it.
-    first: bool,
-    links: &'a mut Vec<PathBuf>,
-}
-
-impl Search<'_> {
-    fn pay(&mut self, cost: usize) -> Result<(), Why> {
-        self.left = self.left.checked_sub(cost).ok_or(Why::TooLarge)?;
-        Ok(())
-    }
-
-    /// Opens a folder and searches it; one that went meanwhile has nothing in it.
-    fn enter(
-        &mut self,
-        above: &SafeDir,
-        name: &OsStr,
-        path: &Path,
-        depth: usize,
-    ) -> Result<Vec<(PathBuf, Found)>, Why> {
-        self.pay(FOLDER_COST)?;
-        match above.open_dir(name.as_ref()) {
-            Ok(_) if depth > DEPTH => Err(Why::TooDeep),
-            Ok(dir) => self.folder(&dir, path, depth),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(Why::Unreadable(error.kind())),
-        }
-    }
-
-    /// What is to be masked in a folder, or why all of it is.
-    fn folder(&mut self, dir: &SafeDir, path: &Path, depth: usize) -> Result<Vec<(PathBuf, Found)>, Why> {
-        let unreadable = |error: io::Error| Why::Unreadable(error.kind());
-        let mut found = Vec::new();
-        let mut folders: Vec<OsString> = Vec::new();
-        for entry in dir.entries().map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            self.pay(1)?;
-            let kind = kind(dir, &entry).map_err(unreadable)?;
-            match (is_env(&entry.name), kind) {
-                (true, _) if self.first => return Err(Why::Env),
-                (true, Kind::Link) => self.links.push(path.join(entry.name)),
-                (true, Kind::Dir) => found.push((path.join(entry.name), Found::Folder(None))),
-                (true, _) => found.push((path.join(entry.name), Found::File)),
-                (false, Kind::Dir) => folders.push(entry.name),
-                (false, _) => {}
-            }
-        }
-        folders.sort_unstable();
-        for name in folders {
-            let inner = path.join(&name);
-            match self.enter(dir, &name, &inner, depth + 1) {
-                Ok(more) => found.extend(more),
-                Err(why) if self.first => return Err(why),
-                Err(why) => found.push((inner, Found::Folder(Some(why)))),
-            }
-            if found.len() > PER_FOLDER {
-                return Err(Why::TooMany);
-            }
-        }
-        match found.iter().any(|(path, _)| engine_safe(path).is_err()) {
-            true => Err(Why::Name),
-            false if found.len() > PER_FOLDER => Err(Why::TooMany),
-            false => Ok(found),
-        }
-    }
-}
-
 fn note(path: PathBuf, kind: Kind, masks: &mut BTreeMap<PathBuf, MountSource>, links: &mut Vec<PathBuf>) {
     match kind {
         Kind::Link => links.push(path),
@@ -332,18 +227,5 @@ fn note(path: PathBuf, kind: Kind, masks: &mut BTreeMap<PathBuf, MountSource>, l
     }
 }
 
-/// Some file systems do not say in a listing what an entry is.
-fn kind(dir: &SafeDir, entry: &Entry) -> io::Result<Kind> {
-    match entry.kind {
-        Kind::Unknown => Ok(dir.stat(&entry.name)?.map_or(Kind::Unknown, |meta| meta.kind)),
-        known => Ok(known),
-    }
-}
-
-fn is_env(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".env")
-}
-
 #[cfg(test)]
-#[path = "masks_tests.rs"]
 mod tests;
