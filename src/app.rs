@@ -112,7 +112,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     workers.spawn(ipc_service.run(services.clone()));
     // Before anything wakes a chat: a retry is told what was said already, by file as well.
     ipc.recovered().await;
-    workers.spawn(greeting::run(settings.clone(), store.clone(), engine.clone(), listeners.tcp_address()));
+    let tcp = listeners.tcp_address();
+    workers.spawn(greeting::run(settings.clone(), store.clone(), engine.clone(), rooms.clone(), tcp));
     let senders = Arc::new(Watched::new(settings.config_dir.join(allowlists::SENDERS), SenderRules::from_file));
     let (ready_tx, ready) = watch::channel(false);
     let (outbox_bell, schedule_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -118,6 +118,12 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
     fs::create_dir_all(root.join("deploy")).unwrap();
     fs::write(root.join("deploy/.env.prod"), "A=sk-masked-3\n").unwrap();
     fs::write(root.join("deploy/readme.txt"), "how to deploy").unwrap();
+    fs::create_dir_all(root.join("deploy/to/the/moon")).unwrap();
+    fs::write(root.join("deploy/to/the/moon/.env"), "A=sk-masked-4\n").unwrap();
+    fs::write(root.join("deploy/to/the/readme.txt"), "far").unwrap();
+    fs::create_dir_all(root.join("groups/c/app")).unwrap();
+    fs::write(root.join("groups/c/app/.env"), "A=sk-masked-5\n").unwrap();
+    fs::write(root.join("groups/c/notes.txt"), "c's own").unwrap();
     fs::create_dir_all(root.join("groups/global")).unwrap();
     fs::write(root.join("groups/global/CLAUDE.md"), "shared\n").unwrap();
     let mut host = host;
@@ -161,7 +167,13 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
     let main = |command: &str| sh(&host, "tty:main", command);
     assert_eq!(main("cat /workspace/project/deploy/readme.txt"), "how to deploy");
     assert_eq!(main("cat /workspace/project/groups/b/private.txt"), "b's own");
-    assert_eq!(main("cd /workspace/project && cat .env .env.local deploy/.env.prod"), "");
+    assert_eq!(main("cd /workspace/project && cat .env .env.local deploy/.env.prod deploy/to/the/moon/.env"), "");
+    assert_eq!(
+        main("cd /workspace/project/deploy/to/the && cat readme.txt && ls -A . moon"),
+        "far.:\nmoon\nreadme.txt\n\nmoon:\n.env"
+    );
+    // A group's folder with such a file is hidden whole.
+    assert_eq!(main("ls /workspace/project/groups; ls -A /workspace/project/groups/c"), "a\nb\nc\nglobal\nmain");
     assert_eq!(main("ls -A /workspace/project/data"), "");
     let found = main("grep -rlF -e sk-masked /workspace /home /app /proc/1/environ 2>/dev/null; echo end");
     assert_eq!(found, "end");
@@ -172,9 +184,15 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
     // What is masked is said at start.
     let log = host.log();
     let said = log.lines().find(|line| line.contains("hidden from main")).unwrap_or_else(|| panic!("{log}"));
-    for masked in ["data", ".env", ".env.local", "deploy/.env.prod"] {
-        assert!(said.contains(masked), "{masked} in {said}");
-    }
+    let said: Vec<&str> = said.split(": ").last().unwrap().split(", ").collect();
+    assert_eq!(said, ["data", ".env", ".env.local", "deploy/.env.prod", "deploy/to/the/moon/.env", "groups/c"]);
+    // A folder that is hidden whole is said once, however often main starts.
+    host.ask("tty:main", "/new");
+    main("true");
+    let log = host.log();
+    let warned: Vec<&str> = log.lines().filter(|line| line.contains("main does not see these folders under")).collect();
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("groups/c (it holds a .env file). Give agents their keys"), "{warned:?}");
 
     // Inside another group: its own folder and the shared one, which it cannot change.
     let a = |command: &str| sh(&host, "web:a", command);

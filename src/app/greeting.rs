@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::settings::Settings;
 use crate::config::{provider, secrets};
 use crate::container::engine::ContainerEngine;
-use crate::container::mounts;
+use crate::dispatch::Rooms;
 use crate::domain::group::{ContainerConfig, Group};
 use crate::store::{Store, groups};
 
@@ -15,15 +15,16 @@ pub(super) async fn run(
     settings: Arc<Settings>,
     store: Store,
     engine: Arc<dyn ContainerEngine>,
+    rooms: Rooms,
     tcp: Option<SocketAddr>,
 ) {
     let groups = store.read(groups::all).await.unwrap_or_default();
     // It reads folders, which may be slow.
-    let _ = tokio::task::spawn_blocking(move || say(&settings, &*engine, tcp, &groups)).await;
+    let _ = tokio::task::spawn_blocking(move || say(&settings, &*engine, &rooms, tcp, &groups)).await;
 }
 
 /// Logs the start, a line to a subject.
-fn say(settings: &Settings, engine: &dyn ContainerEngine, tcp: Option<SocketAddr>, groups: &[Group]) {
+fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Option<SocketAddr>, groups: &[Group]) {
     let home = &settings.home;
     tracing::info!("Parlor {}, home {}", env!("CARGO_PKG_VERSION"), home.root().display());
     let can = engine.capabilities();
@@ -32,9 +33,9 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, tcp: Option<SocketAddr
         tracing::warn!("{} cannot enforce the limit on {} here: {}", engine.name(), limit.what, limit.why);
     }
     say_provider(settings);
-    match mounts::masked(home) {
-        Ok(masked) => tracing::info!("hidden from main: {}", masked.join(", ")),
-        Err(error) => tracing::warn!("what is hidden from main cannot be listed, so its runs will fail: {error}"),
+    match rooms.masks(home) {
+        Ok(masks) => tracing::info!("hidden from main: {masks}"),
+        Err(error) => tracing::warn!("main's runs will fail: {error:#}"),
     }
     tracing::info!("API: {}", home.socket().display());
     if let Some(address) = tcp {

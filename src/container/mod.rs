@@ -9,6 +9,7 @@ pub mod engine;
 mod host;
 pub mod image;
 pub mod inputs;
+pub mod masks;
 pub mod mounts;
 pub mod orphans;
 pub mod outcome;

@@ -2,13 +2,13 @@
 //! by those whose they are.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::masks::Masks;
 use super::spec::{Mount, MountSource, Network, RunSpec, User};
 use crate::config::home::Home;
 use crate::config::settings::Settings;
@@ -31,8 +31,8 @@ pub enum MountError {
     /// A path of the installation that engines cannot mount.
     #[error("cannot mount {0}")]
     Path(String),
-    /// The installation's folder cannot be searched for what must be masked.
-    #[error("cannot look for secrets to hide in {path}: {source}; check its owner and mode")]
+    /// The installation's folder cannot be read.
+    #[error("cannot read {path}: {source}; check its owner and mode")]
     Unreadable {
         /// The folder.
         path: PathBuf,
@@ -74,6 +74,8 @@ pub struct Room<'a> {
     pub agent: AgentNeeds,
     /// The operator's rules for extra mounts.
     pub rules: &'a MountRules,
+    /// What main must not see; for main alone.
+    pub masks: &'a Masks,
 }
 
 /// A run's mounts.
@@ -95,7 +97,7 @@ pub fn plan(room: &Room<'_>) -> Result<MountPlan, MountError> {
         plan.host(home.global(), "/workspace/global", group.is_main)?;
     }
     if group.is_main {
-        plan.project(home)?;
+        plan.project(home, room.masks)?;
     }
     plan.host(home.ipc(&group.folder), "/workspace/ipc", true)?;
     plan.host(home.input(room.run), "/workspace/ipc/input", true)?;
@@ -119,8 +121,7 @@ impl MountPlan {
     /// The installation, without its secrets. Not one mount of its folder with masks on top: an editor that replaces
     /// `.env` by renaming would take the mask away with the old file, under the eyes of a live agent. Instead an empty
     /// folder in which each entry is mounted, so that what is masked was never there.
-    fn project(&mut self, home: &Home) -> Result<(), MountError> {
-        let masks = masks(home)?;
+    fn project(&mut self, home: &Home, masks: &Masks) -> Result<(), MountError> {
         self.mounts.push(Mount { source: MountSource::Tmpfs, target: PROJECT.to_owned(), writable: false });
         let unreadable = |source| MountError::Unreadable { path: home.root().to_owned(), source };
         let mut entries =
@@ -130,7 +131,7 @@ impl MountPlan {
             let path = entry.path();
             let name = entry.file_name();
             let plain = entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_file());
-            if !plain || is_env(&name) || masks.iter().any(|mask| *name == *mask.path) {
+            if !plain || masks.covers(&name) {
                 continue;
             }
             if let Err(why) = engine_safe(&path) {
@@ -146,10 +147,10 @@ impl MountPlan {
                 self.mounts.push(Mount { source: MountSource::Host(path), target, writable: false });
             }
         }
-        for mask in masks {
-            let target = format!("{PROJECT}/{}", mask.path);
+        for (path, source) in masks.iter() {
+            let target = format!("{PROJECT}/{}", path.display());
             engine_safe(Path::new(&target)).map_err(MountError::Path)?;
-            self.mounts.push(Mount { source: mask.source, target, writable: false });
+            self.mounts.push(Mount { source: source.clone(), target, writable: false });
         }
         Ok(())
     }
@@ -189,61 +190,6 @@ impl MountPlan {
         found.sort_by(|a, b| a.target.cmp(&b.target));
         self.mounts.append(&mut found);
     }
-}
-
-/// Something of the installation that main must not see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mask {
-    /// Relative to the installation.
-    path: String,
-    source: MountSource,
-}
-
-/// What is hidden from main at the moment, relative to the installation; for the log at start.
-pub fn masked(home: &Home) -> Result<Vec<String>, MountError> {
-    Ok(masks(home)?.into_iter().map(|mask| mask.path).collect())
-}
-
-/// `data/`; every `.env*` of the root and of the folders in it; `parlor.toml`. What groups keep in their own workspaces
-/// is theirs. A link is followed to what it shows, as far as that lies in the installation.
-fn masks(home: &Home) -> Result<Vec<Mask>, MountError> {
-    let root = home.root();
-    let mut found = BTreeSet::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let unreadable = |source| MountError::Unreadable { path: folder.clone(), source };
-        for entry in fs::read_dir(&folder).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name();
-            if is_env(&name) {
-                found.insert(entry.path());
-            } else if folder == root && name != *"data" && entry.file_type().is_ok_and(|t| t.is_dir()) {
-                folders.push(entry.path());
-            }
-        }
-    }
-    // It may hold a token. Where there is none it is left out, as what cannot be resolved is below.
-    found.insert(home.settings_file());
-    let mut masks = BTreeSet::new();
-    for path in found {
-        // Where a link leads is what must be hidden; a mount cannot be put on the link itself.
-        let Ok(real) = path.canonicalize() else { continue };
-        let Ok(rel) = real.strip_prefix(root) else { continue };
-        if rel.starts_with("data") || rel.as_os_str().is_empty() {
-            continue;
-        }
-        let rel = rel.to_str().ok_or_else(|| MountError::Path(format!("{}: it is not UTF-8", real.display())))?;
-        masks.insert((rel.to_owned(), real.is_dir()));
-    }
-    let mask = |(path, dir)| Mask { path, source: if dir { MountSource::Tmpfs } else { MountSource::Null } };
-    // Also where there is none yet: it may come while the agent lives.
-    masks.insert((".env".to_owned(), home.env_file().is_dir()));
-    let data = Mask { path: "data".to_owned(), source: MountSource::Tmpfs };
-    Ok(std::iter::once(data).chain(masks.into_iter().map(mask)).collect())
-}
-
-fn is_env(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".env")
 }
 
 /// Composes a run's spec: group settings before the installation's, each checked. Extra mounts that are missing or

@@ -1,11 +1,15 @@
 use std::os::unix::fs::symlink;
+use std::sync::OnceLock;
 
 use ulid::Ulid;
 
 use super::*;
 use crate::config::{Overrides, load_from};
+use crate::container::masks::Known;
 use crate::domain::clock::from_ms;
 use crate::domain::group::{AdditionalMount, ContainerConfig};
+
+static NONE: OnceLock<Masks> = OnceLock::new();
 
 struct Place {
     dir: tempfile::TempDir,
@@ -54,7 +58,8 @@ impl Place {
         self.try_plan(group, &rules(&root)).unwrap()
     }
     fn try_plan(&self, group: &Group, rules: &MountRules) -> Result<MountPlan, MountError> {
-        plan(&self.room(group, rules, AgentNeeds::default()))
+        let masks = Masks::find(&self.settings.home, &mut Known::default()).unwrap_or_default();
+        plan(&Room { masks: &masks, ..self.room(group, rules, AgentNeeds::default()) })
     }
     /// `target source mode`, the temporary folder left away.
     fn shown(&self, plan: &MountPlan) -> Vec<String> {
@@ -84,6 +89,7 @@ impl Place {
             settings: &self.settings,
             agent,
             rules,
+            masks: NONE.get_or_init(Masks::default),
         }
     }
     fn spec(&self, config: ContainerConfig, network: bool) -> Result<RunSpec, MountError> {
@@ -132,20 +138,22 @@ fn main_sees_the_installation_without_its_secrets() {
     let plan = p.plan(&group(true, ContainerConfig::default()));
     let shown = p.shown(&plan);
     assert_eq!(
-        shown[..12],
+        shown[..14],
         [
             "/workspace/group home/groups/main rw",
             "/workspace/global home/groups/global rw",
             "/workspace/project tmpfs ro",
             "/workspace/project/groups home/groups ro",
             "/workspace/project/tools home/tools ro",
-            "/workspace/project/data tmpfs ro",
             "/workspace/project/.env null ro",
             "/workspace/project/.env.local null ro",
             "/workspace/project/.envs tmpfs ro",
+            "/workspace/project/data tmpfs ro",
             "/workspace/project/groups/.env null ro",
+            "/workspace/project/groups/a tmpfs ro",
             "/workspace/project/secret.txt null ro",
             "/workspace/project/tools/.env.prod null ro",
+            "/workspace/project/tools/deep/.env null ro",
         ]
     );
     assert!(!shown.iter().any(|m| m.contains("toml")));
@@ -153,7 +161,7 @@ fn main_sees_the_installation_without_its_secrets() {
     let shown = p.shown(&p.plan(&group(true, ContainerConfig::default())));
     let seen: Vec<_> = shown.iter().filter(|m| m.contains("toml")).collect();
     assert_eq!(seen, ["/workspace/project/parlor.toml null ro"]);
-    assert!(masked(&p.settings.home).unwrap().contains(&"parlor.toml".to_owned()));
+    assert!(Masks::find(&p.settings.home, &mut Known::default()).unwrap().to_string().contains(", parlor.toml"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Opening a room: everything between "this is to run" and the engine's start.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -10,11 +11,13 @@ use tokio::sync::mpsc;
 use super::Deps;
 use crate::agent::{self, AgentPlan};
 use crate::config::allowlists::{self, Watched};
+use crate::config::home::Home;
 use crate::config::secrets::Redactor;
 use crate::config::settings::{LogLevel, Settings};
 use crate::container::engine::ContainerEngine;
 use crate::container::image::{self, Image};
 use crate::container::inputs::Inputs;
+use crate::container::masks::{Known, Masks};
 use crate::container::mounts::{self, Room};
 use crate::container::run::{self, Plan, Redact, RunEvent, RunHandle};
 use crate::container::spec::User;
@@ -38,6 +41,8 @@ struct Shared {
     /// The image's reference, once the engine is known to have it.
     ready: Mutex<Option<String>>,
     mount_rules: Watched<MountRules>,
+    /// What searches for secrets have seen, and folders that were said to be hidden from main.
+    hidden: Mutex<(Known, BTreeSet<String>)>,
 }
 
 impl Rooms {
@@ -45,7 +50,15 @@ impl Rooms {
     pub fn new(settings: &Settings, user: User, owner: Option<Owner>, instance: String) -> Self {
         let image = Image::new(image::Inputs::system(), settings.home.data());
         let mount_rules = Watched::new(settings.config_dir.join(allowlists::MOUNTS), MountRules::from_file);
-        Self(Arc::new(Shared { user, owner, instance, image, ready: Mutex::new(None), mount_rules }))
+        Self(Arc::new(Shared {
+            user,
+            owner,
+            instance,
+            image,
+            ready: Mutex::new(None),
+            mount_rules,
+            hidden: Mutex::default(),
+        }))
     }
 
     /// Makes Parlor's own image before it is needed; a failure is told again when a room opens.
@@ -64,6 +77,26 @@ impl Rooms {
         let image = self.0.image.ensure(engine, &image::silent).await?;
         *ready() = Some(image.clone());
         Ok(image)
+    }
+
+    /// What main must not see at the moment. Folders that are hidden whole are told in the log, each once for as long as
+    /// it stays so. Reads folders: not for the tasks of the runtime.
+    pub fn masks(&self, home: &Home) -> anyhow::Result<Masks> {
+        let mut hidden = self.0.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, told) = &mut *hidden;
+        let masks = Masks::find(home, known)
+            .with_context(|| format!("looking for what to hide in {}", home.root().display()))?;
+        let whole: BTreeSet<String> = masks.whole().collect();
+        let new: Vec<&str> = whole.difference(told).map(String::as_str).collect();
+        if !new.is_empty() {
+            tracing::warn!(
+                "main does not see these folders under /workspace/project: {}. Give agents their keys through the home's own .env, and keep large \
+                 folders outside the home",
+                new.join(", ")
+            );
+        }
+        *told = whole;
+        Ok(masks)
     }
 
     /// An engine that could not start a room may have lost the image.
@@ -103,14 +136,23 @@ pub(super) async fn start(
             () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
         }
     };
+    // The search goes on beside the rest.
+    let masks = request.group.is_main.then(|| {
+        let (rooms, settings) = (deps.rooms.clone(), deps.settings.clone());
+        tokio::task::spawn_blocking(move || rooms.masks(&settings.home))
+    });
     let (settings, owner, group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
     let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
     let agent = prepared.await?.context("the agent's folders")?;
     let redactor = Redactor::new(agent.secrets.values());
     let opened = deps.ipc.open_room(&request.group, request.run, request.lane, &redactor).await;
     opened.context("the room's IPC folder cannot be made")?;
+    let masks = match masks {
+        Some(search) => search.await??,
+        None => Masks::default(),
+    };
     let (settings, rooms) = (deps.settings.clone(), deps.rooms.clone());
-    let plan = move || plan(&settings, &rooms, own_image, request, &agent, redactor);
+    let plan = move || plan(&settings, &rooms, own_image, request, &agent, &masks, redactor);
     let plan = tokio::task::spawn_blocking(plan).await??;
     Ok(run::start(deps.engine.clone(), &deps.clock, plan).await?)
 }
@@ -122,6 +164,7 @@ fn plan(
     image: String,
     request: StartRequest,
     agent: &AgentPlan,
+    masks: &Masks,
     redactor: Redactor,
 ) -> anyhow::Result<Plan> {
     let shared = &*rooms.0;
@@ -137,6 +180,7 @@ fn plan(
         settings,
         agent: agent.mounts(),
         rules: &shared.mount_rules.get(),
+        masks,
     })?;
     let limits = Limits::new(
         group.container_config.timeout.map_or(settings.container_timeout, std::time::Duration::from_millis),

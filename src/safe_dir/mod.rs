@@ -48,6 +48,8 @@ pub struct Meta {
     pub links: u64,
     /// Seconds since 1970 of its last change, as its owner set it.
     pub mtime: i64,
+    /// Seconds and nanoseconds since 1970 of its last change of any kind, as the kernel set it.
+    pub changed: (i64, i64),
     /// Owner's user id.
     pub uid: u32,
     /// Owner's group id.
@@ -198,6 +200,7 @@ fn meta_of(stat: &sys::Stat) -> Meta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         links: stat.st_nlink as u64,
         mtime: stat.st_mtime as i64,
+        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         uid: stat.st_uid,
         gid: stat.st_gid,
         mode: Mode::from_raw_mode(stat.st_mode).bits(),

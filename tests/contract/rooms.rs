@@ -10,6 +10,7 @@ use parlor::config::settings::Settings;
 use parlor::config::{Overrides, load_from};
 use parlor::container::engine::Exit;
 use parlor::container::inputs::Inputs;
+use parlor::container::masks::{Known, Masks};
 use parlor::container::mounts::{Room, run_spec};
 use parlor::container::spec::RunSpec;
 use parlor::domain::group::{AdditionalMount, ContainerConfig, Group};
@@ -29,7 +30,8 @@ const LOOK: &str = concat!(
     "for d in group global ipc ipc/input project extra/docs extra/ro /home/node/.claude /app/agent; do ",
     "[ -e $d ] || continue; if touch $d/probe 2>/dev/null; then echo rw $d; else echo ro $d; fi; done; ",
     "ls project 2>/dev/null | tr '\\n' ' '; ls -A project/data 2>/dev/null; echo; ",
-    "wc -c < group/CLAUDE.md; cat extra/docs/text; ls project/groups/b 2>/dev/null; echo end $TZ $HOME"
+    "wc -c < group/CLAUDE.md; cat extra/docs/text; ls project/groups/b 2>/dev/null; ",
+    "cat project/tools/deep/readme project/deploy/readme project/groups/c/readme 2>/dev/null; echo end $TZ $HOME"
 );
 
 struct House {
@@ -41,10 +43,11 @@ struct House {
 fn house(b: &Bench) -> House {
     let root = b.folder("home");
     let base = root.parent().unwrap().to_owned();
-    for dir in
-        ["tools", "groups/a", "groups/b", "groups/global", "groups/main", "data/ipc/a/input", "data/ipc/main/input"]
-    {
+    for dir in ["tools/deep/er", "deploy/a:b,c", "data/ipc/a/input", "data/ipc/main/input"] {
         fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    for group in ["a", "b", "c/sub", "global", "main"] {
+        fs::create_dir_all(root.join("groups").join(group)).unwrap();
     }
     for dir in ["docs", "ro"] {
         fs::create_dir_all(base.join("extra").join(dir)).unwrap();
@@ -52,6 +55,13 @@ fn house(b: &Bench) -> House {
     fs::write(base.join("extra/docs/text"), "from outside\n").unwrap();
     for file in [".env", ".env.prod", "tools/.env.local", "data/parlor.db", "groups/b/diary"] {
         fs::write(root.join(file), format!("KEY={SECRET}\n")).unwrap();
+    }
+    // Deep ones; one with a path that no engine can mount, and one in a group's folder.
+    for file in ["tools/deep/er/.env", "deploy/a:b,c/.env", "groups/c/sub/.env.local"] {
+        fs::write(root.join(file), format!("KEY={SECRET}\n")).unwrap();
+    }
+    for dir in ["tools/deep", "deploy", "groups/c"] {
+        fs::write(root.join(dir).join("readme"), format!("of {dir}\n")).unwrap();
     }
     for group in ["a", "main"] {
         fs::write(root.join("groups").join(group).join("CLAUDE.md"), "memory").unwrap();
@@ -116,6 +126,7 @@ fn spec(b: &Bench, house: &House, name: &str) -> RunSpec {
         settings: &house.settings,
         agent: agent.mounts(),
         rules: &house.rules,
+        masks: &Masks::find(&house.settings.home, &mut Known::default()).unwrap(),
     })
     .unwrap();
     // This machine may not be able to enforce limits; they have a test of their own.
@@ -165,10 +176,12 @@ async fn agents_see_what_is_theirs_and_no_secret(b: Arc<Bench>) {
             "ro extra/ro",
             "rw /home/node/.claude",
             "rw /app/agent",
-            "data groups tools",
+            "data deploy groups tools",
             "6",
             "from outside",
             "diary",
+            // The other two lie in folders that are hidden whole.
+            "of tools/deep",
             "end Asia/Kathmandu /home/node",
         ]
     );

@@ -115,27 +115,27 @@ fn names_swapped_in_a_loop_while_runs_start_lead_nowhere() {
     stage.host.ask(ROOM, "hello");
     let before = stage.seen();
     let canary = stage.canary.display();
-    // A task of its own beside the chat's run: while that one starts and ends, this one swaps. In the background of a
-    // turn, so that the room answers meanwhile.
+    // A task of its own beside the chat's run: while that one starts and ends, this one swaps, for as long as it is let.
     let swap = format!(
         "(cd /workspace/ipc; while [ ! -e /workspace/group/stop ]; do
 for d in messages tasks results /home/node/.claude/skills; do
 mv $d $d.old; ln -sT {canary}/${{d##*/}} $d; rm -f $d; mv $d.old $d || mkdir $d; done
 for f in current_tasks.json /home/node/.claude/settings.json; do ln -sf {canary}/target.json $f; done
 echo . >> /workspace/group/rounds
-done; rm -rf *.old; echo ended > /workspace/group/ended) >/dev/null 2>&1 & echo swapping"
+done; rm -rf *.old; echo ended > /workspace/group/ended) >/dev/null 2>&1"
     );
     let task = serde_json::json!({
-        "folder": "room", "prompt": format!("!sh {swap}\n!sleep 8000"),
+        "folder": "room", "prompt": format!("!sh {swap}"),
         "scheduleType": "once", "scheduleValue": "2099-01-01T00:00:00", "contextMode": "isolated", "id": "swapper",
     });
     stage.host.api.post("/v1/tasks", &task).expect(201);
     let mut events = stage.host.events();
     stage.host.api.post("/v1/tasks/swapper/run", &serde_json::json!({})).expect(200);
-    sent(&mut events, ROOM, "swapping");
+    let rounds = stage.host.root().join("groups/room/rounds");
+    eventually("the swapping", SOON, || rounds.exists().then_some(()));
     let started = Instant::now();
     let mut runs = 0;
-    while started.elapsed() < Duration::from_secs(5) {
+    while started.elapsed() < Duration::from_secs(10) {
         // Each starts with the sync of skills, snapshots and folders, in the middle of the swapping.
         let answers = stage.host.ask(ROOM, "!exit 0");
         assert_eq!(answers.last().map(String::as_str), Some("exiting"));
@@ -144,15 +144,17 @@ done; rm -rf *.old; echo ended > /workspace/group/ended) >/dev/null 2>&1 & echo 
     assert_eq!(stage.host.ask(OTHER, "meanwhile"), ["echo: meanwhile"]);
     fs::write(stage.host.root().join("groups/room/stop"), "").unwrap();
     eventually("the end of the swapping", SOON, || stage.host.root().join("groups/room/ended").exists().then_some(()));
-    let rounds = fs::read(stage.host.root().join("groups/room/rounds")).unwrap().len() / 2;
+    let rounds = fs::read(rounds).unwrap().len() / 2;
     assert!(rounds > 20 && runs > 1, "{rounds} rounds, {runs} runs");
     assert_eq!(stage.seen(), before);
-    assert!(!events.texts(ROOM).contains(&"from the canary".to_owned()));
     // Left alone, the room recovers.
     let answer = eventually("the room recovers", SOON, || {
         let answers = stage.host.ask(ROOM, &format!("!message {}", message(ROOM, "recovered")));
         answers.iter().any(|text| text.contains(r#""ok":true"#)).then_some(answers)
     });
     assert!(!answer.is_empty());
+    // All that was said up to here.
+    sent(&mut events, ROOM, "recovered");
+    assert!(!events.texts(ROOM).contains(&"from the canary".to_owned()));
     stage.host.api.delete("/v1/tasks/swapper");
 }

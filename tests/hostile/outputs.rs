@@ -85,40 +85,61 @@ fn what_is_valid_among_disorder_is_delivered_in_order() {
     assert_eq!(stage.host.ask(ROOM, "again"), ["echo: again"]);
 }
 
+/// Outputs of the flood, and which of them have a text.
+const OUTPUTS: usize = 1_000_000;
+const EVERY: usize = 100;
+
 #[test]
-fn floods_on_stdout_and_stderr_need_no_memory_and_delay_nobody() {
-    let stage = Stage::with(Host::builder().env("CONTAINER_MAX_OUTPUT_SIZE", "1048576"));
-    assert_eq!(stage.host.ask(OTHER, "hello"), ["echo: hello"]);
-    stage.host.ask(ROOM, "hello");
-    process::reset_peak(stage.host.pid());
-    let resting = process::peak_kib(stage.host.pid());
-    let mut events = stage.host.events();
-    let endless = stage.host.send(ROOM, "!sh (head -c 67108864 /dev/zero; echo) > /proc/1/fd/1; echo a long line");
-    assert_eq!(stage.host.ask(OTHER, "beside a line"), ["echo: beside a line"]);
-    events.turn_done(ROOM, endless, 3 * SOON);
-    let grown = process::peak_kib(stage.host.pid()) - resting;
-    assert!(grown < 48 << 10, "a line without end grew the host by {grown} KiB");
-    let flood = stage.host.send(ROOM, "!flood-outputs 20000");
+fn a_million_outputs_and_a_gibibyte_without_a_newline_need_no_memory_and_delay_nobody() {
+    let limits = Host::builder().env("CONTAINER_MAX_OUTPUT_SIZE", 1 << 20).env("PARLOR_MAX_RESULT_SIZE", 8 << 20);
+    let stage = Stage::with(limits);
+    let host = &stage.host;
+    assert_eq!(host.ask(OTHER, "hello"), ["echo: hello"]);
+    host.ask(ROOM, "hello");
+    process::reset_peak(host.pid());
+    let resting = process::peak_kib(host.pid());
+    let grown = |what: &str, most: u64| {
+        let grown = process::peak_kib(host.pid()).saturating_sub(resting);
+        assert!(grown < most << 10, "{what} grew the host by {grown} KiB");
+    };
+    let mut events = host.events();
+
+    // A line of a GiB inside an output: it is dropped with one complaint, and what follows is read.
+    let began = Instant::now();
+    let line = "dd if=/dev/zero bs=1M count=1024 2>/dev/null; echo";
+    let script = format!("(echo {START}; {line}; echo {END}) > /proc/1/fd/1; echo after a long line");
+    let endless = host.send(ROOM, &format!("!sh {script}"));
+    assert_eq!(host.ask(OTHER, "beside a line"), ["echo: beside a line"]);
+    events.turn_done(ROOM, endless, 4 * SOON);
+    println!("a line of a GiB: {:?}", began.elapsed());
+    let texts = events.texts(ROOM);
+    assert!(texts.len() == 2 && texts[0].contains("an output is longer than"), "{texts:?}");
+    assert_eq!(texts[1], "after a long line");
+    grown("a line without an end", 48);
+
+    // A million outputs, as agents have them: most say only that work goes on, and texts are spread among them.
+    let began = Instant::now();
+    let flood = host.send(ROOM, &format!("!flood-outputs {OUTPUTS} {EVERY}"));
     let mut slowest = Duration::ZERO;
     for n in 0..5 {
         let asked = Instant::now();
-        assert_eq!(stage.host.ask(OTHER, &format!("follow-up {n}")), [format!("echo: follow-up {n}")]);
+        assert_eq!(host.ask(OTHER, &format!("follow-up {n}")), [format!("echo: follow-up {n}")]);
         slowest = slowest.max(asked.elapsed());
     }
-    events.turn_done(ROOM, flood, 2 * SOON);
+    events.turn_done(ROOM, flood, 4 * SOON);
+    println!("{OUTPUTS} outputs: {:?}, beside them an answer took {slowest:?}", began.elapsed());
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    let numbers: Vec<String> = events.texts(ROOM).into_iter().filter(|t| t.parse::<u32>().is_ok()).collect();
-    assert!(
-        numbers.iter().map(String::as_str).eq((0..20_000)
-            .map(|n| n.to_string())
-            .collect::<Vec<_>>()
-            .iter()
-            .map(String::as_str))
-    );
-    let noise = stage.host.send(ROOM, "!stderr 2");
-    assert_eq!(stage.host.ask(OTHER, "beside noise"), ["echo: beside noise"]);
+    let numbers: Vec<usize> = events.texts(ROOM).iter().filter_map(|text| text.parse().ok()).collect();
+    assert!(numbers.iter().copied().eq((0..OUTPUTS).step_by(EVERY)), "{} texts", numbers.len());
+    grown("a million outputs", 64);
+
+    let noise = host.send(ROOM, "!stderr 2");
+    assert_eq!(host.ask(OTHER, "beside noise"), ["echo: beside noise"]);
     events.turn_done(ROOM, noise, SOON);
-    let grown = process::peak_kib(stage.host.pid()) - resting;
-    println!("grown by {grown} KiB");
-    assert!(grown < 100 << 10, "the host grew by {grown} KiB");
+    grown("noise on stderr", 64);
+    // All of it was one run, and each output was counted.
+    assert_eq!(host.containers().len(), 2);
+    stage.end_run();
+    let run = host.api.get("/v1/runs?folder=room").json()["runs"][0].clone();
+    assert!(run["outputs"].as_u64() > Some(OUTPUTS as u64), "{run}");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{OTHER, Stage, names};
 use crate::harness::host::Host;
+use crate::harness::{SOON, eventually};
 
 /// A word that only they who may see it should find.
 const WORD: &str = "plover-1c7e";
@@ -77,4 +78,48 @@ fn main_sees_the_installation_without_its_secrets_and_cannot_write_it() {
         assert!(!stage.host.root().join(path).exists(), "{path}");
     }
     assert!(stage.host.root().join("parlor-notes.txt").exists());
+}
+
+#[test]
+fn a_room_full_of_env_files_neither_stops_main_nor_chooses_what_is_hidden_from_it() {
+    let stage = Stage::new();
+    let (host, root) = (&stage.host, stage.host.root());
+    host.ask(OTHER, "hello");
+    stage.host.ask("web:main", "hello");
+    for (path, text) in [("main/CLAUDE.md", "rules"), ("other/notes.txt", "beside")] {
+        fs::write(root.join("groups").join(path), text).unwrap();
+    }
+    let main = |text: &str| host.ask("web:main", text);
+    let end = || assert_eq!(main("!exit 0").last().map(String::as_str), Some("exiting"));
+    end();
+    // Thousands of them, some deep, with every name that a file can have; main sees nothing of the room.
+    stage.attack(
+        "mkdir -p a/b/c; for n in $(seq 3000); do echo key > .env.$n; echo key > a/b/c/.env$n; done; echo open > notes
+echo key > \"$(printf '.env:a,b\\n\\001\\377')\"; mkfifo .env-pipe; ln -s /workspace/group/CLAUDE.md .env-link",
+    );
+    let look = "!sh cd /workspace/project/groups; ls -A room; cat room/notes 2>/dev/null; cat other/notes.txt; cat /workspace/group/CLAUDE.md";
+    assert_eq!(main(look), ["besiderules"]);
+    assert!(crate::room::inspect(host, "main")["Mounts"].as_array().unwrap().len() < 20);
+    end();
+    // They come and go, and take turns with links to what main should keep, while main starts again and again.
+    stage.attack(
+        "rm -rf a .env*; (mkdir -p d e; while [ ! -e stop ]; do
+echo key > .env; rm .env; ln -s /workspace/group/CLAUDE.md .env; rm .env; echo key > d/.env; mv d x; ln -s /workspace/group d; rm d; mv x d; rm d/.env
+echo . >> rounds; done) >/dev/null 2>&1 &",
+    );
+    for _ in 0..6 {
+        assert_eq!(
+            main("!sh cat /workspace/group/CLAUDE.md /workspace/project/groups/other/notes.txt"),
+            ["rulesbeside"]
+        );
+        end();
+    }
+    fs::write(root.join("groups/room/stop"), "").unwrap();
+    assert!(fs::read(root.join("groups/room/rounds")).unwrap().len() > 200);
+    assert_eq!(fs::read_to_string(root.join("groups/main/CLAUDE.md")).unwrap(), "rules");
+    let runs = eventually("the end of main's last run", SOON, || {
+        let runs = host.api.get("/v1/runs?folder=main&limit=100").json()["runs"].as_array().unwrap().clone();
+        runs.iter().all(|run| run["state"] != "running").then_some(runs)
+    });
+    assert!(runs.len() >= 8 && runs.iter().all(|run| run["state"] == "succeeded"), "{runs:?}");
 }

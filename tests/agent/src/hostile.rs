@@ -40,9 +40,12 @@ pub fn run(agent: &mut Agent, name: &str, words: &[&str], rest: &str) -> io::Res
         "!stderr" => flood(&mut io::stderr().lock(), need(0)?),
         "!stdout" => flood(&mut io::stdout().lock(), need(0)?),
         "!flood-outputs" => {
+            let every = number(1).unwrap_or(1).max(1);
             for number in 0..need(0)? {
-                agent.wire.open(&Reply::Text(number.to_string()));
+                let silent = number % every != 0;
+                agent.wire.gather(&if silent { Reply::Silent } else { Reply::Text(number.to_string()) });
             }
+            agent.wire.send_gathered();
             text("flood over".into())
         }
         "!memory" => {

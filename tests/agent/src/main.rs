@@ -35,7 +35,8 @@
 //! - `!daemon`: a child that holds stdout and ignores SIGTERM outlives the agent; replies its process id
 //! - `!ignore-input`: neither follow-ups nor `_close` are read any more
 //! - `!stderr SECONDS`, `!stdout SECONDS`: floods that stream with lines
-//! - `!flood-outputs N`: N tiny outputs as fast as possible, all `turn: open`
+//! - `!flood-outputs N [EVERY]`: N tiny outputs as fast as possible, all `turn: open`; each is its number, or
+//!   one in EVERY is and the others have no text
 //! - `!memory MIB`: takes and touches that much memory
 //!
 //! Files

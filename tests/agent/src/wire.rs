@@ -20,12 +20,16 @@ pub struct Wire {
     /// Size of pieces, and the pause between them.
     pub chunks: Option<(usize, Duration)>,
     consumed: Vec<String>,
+    gathered: Vec<u8>,
 }
+
+/// Gathered outputs are written in pieces of this size.
+const GATHER: usize = 64 << 10;
 
 impl Wire {
     /// A stdout that speaks with Parlor's additions.
     pub fn new(session: String) -> Self {
-        Self { session, v1: false, usage: None, chunks: None, consumed: Vec::new() }
+        Self { session, v1: false, usage: None, chunks: None, consumed: Vec::new(), gathered: Vec::new() }
     }
 
     /// A new turn, which took these inputs in.
@@ -38,6 +42,20 @@ impl Wire {
         if !matches!(reply, Reply::NoEnd) {
             self.output(reply, "open");
         }
+    }
+
+    /// An output before the turn's last that may wait for others to be written with it.
+    pub fn gather(&mut self, reply: &Reply) {
+        let json = self.json(reply, "open");
+        self.gathered.extend_from_slice(framed(&json).as_bytes());
+        if self.gathered.len() >= GATHER {
+            self.send_gathered();
+        }
+    }
+
+    /// Writes what was gathered.
+    pub fn send_gathered(&mut self) {
+        write(&std::mem::take(&mut self.gathered));
     }
 
     /// The turn's last output.
@@ -60,6 +78,11 @@ impl Wire {
     }
 
     fn output(&mut self, reply: &Reply, turn: &str) {
+        let json = self.json(reply, turn);
+        self.frame(&json);
+    }
+
+    fn json(&mut self, reply: &Reply, turn: &str) -> Value {
         let mut json = Map::new();
         match reply {
             Reply::Text(text) => {
@@ -95,11 +118,11 @@ impl Wire {
                 json.insert("costUsd".into(), usd.into());
             }
         }
-        self.frame(&Value::Object(json));
+        Value::Object(json)
     }
 
     fn frame(&mut self, json: &Value) {
-        let frame = format!("{OUTPUT_START}\n{json}\n{OUTPUT_END}\n");
+        let frame = framed(json);
         match self.chunks.take() {
             None => write(frame.as_bytes()),
             Some((size, pause)) => {
@@ -110,6 +133,10 @@ impl Wire {
             }
         }
     }
+}
+
+fn framed(json: &Value) -> String {
+    format!("{OUTPUT_START}\n{json}\n{OUTPUT_END}\n")
 }
 
 /// Bytes on stdout, unbuffered. A host that is gone ends the agent.
