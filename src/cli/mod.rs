@@ -1,4 +1,4 @@
-//! The command line: one file per command. Every command but `up`, `chat`, `doctor` and `image` speaks to the running host
+//! The command line: one file per command. Every command but `up`, `chat`, `doctor`, `image` and `import` speaks to the running host
 //! through its socket, and so sees and does exactly what other programs can.
 
 mod chat;
@@ -7,6 +7,7 @@ mod doctor;
 mod events;
 mod groups;
 mod image;
+mod import;
 mod outbox;
 mod output;
 mod refusals;
@@ -108,6 +109,7 @@ enum Command {
     /// Make the agent's image, or show whether it is there
     #[command(subcommand)]
     Image(image::Image),
+    Import(import::Import),
     /// Check everything a host needs, and say what to do
     Doctor(doctor::Doctor),
     /// Follow the host's events
@@ -196,6 +198,7 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Outbox(outbox) => outbox.run(&client).await,
         Command::Refusals(refusals) => refusals.run(&client).await,
         Command::Image(image) => image.run(&settings).await,
+        Command::Import(import) => import.run(&settings).await,
         Command::Events(events) => events.run(&client).await,
         Command::Doctor(_) => Ok(()),
     }
