@@ -88,7 +88,7 @@ const KINDS: [(Kind, &str); 9] = [
     (Kind::Task, "tasks"),
     (Kind::Firing, "task history"),
     (Kind::Message, "messages"),
-    (Kind::Chat, "other chats"),
+    (Kind::Chat, "chats"),
     (Kind::File, "files"),
     (Kind::Allowlist, "allowlists"),
     (Kind::Key, "keys of .env"),

@@ -10,6 +10,12 @@ use crate::store::{Tx, TxError, TxResult, groups, import, tasks};
 /// Stores everything that is not there yet. `files` are the folders whose files were all taken.
 pub fn apply(tx: &mut Tx<'_>, plan: &Plan, files: &[String], now: DateTime<Utc>) -> TxResult<Report> {
     let mut report = Report::default();
+    // Before groups: registering keeps a chat's last activity, and gives it the group's name.
+    let mut chats = [0, 0];
+    for (jid, name, last_activity) in &plan.chats {
+        chats[usize::from(!import::chat(tx, jid, name, *last_activity)?)] += 1;
+    }
+    count(&mut report, Kind::Chat, "chats", chats, "with their names and last activity");
     for planned in &plan.groups {
         let name = format!("{} ({})", planned.group.folder, planned.group.jid);
         if planned.is_here {
@@ -28,11 +34,6 @@ pub fn apply(tx: &mut Tx<'_>, plan: &Plan, files: &[String], now: DateTime<Utc>)
         all_tasks(tx, planned, &mut report)?;
         messages(tx, planned, &mut report)?;
     }
-    let mut chats = [0, 0];
-    for (jid, name, last_activity) in &plan.chats {
-        chats[usize::from(!import::chat(tx, jid, name, *last_activity)?)] += 1;
-    }
-    count(&mut report, Kind::Chat, "chats of no group", chats, "can be registered as groups");
     for folder in files {
         import::files_taken(tx, folder)?;
     }

@@ -21,7 +21,7 @@ pub enum Kind {
     Firing,
     /// A message.
     Message,
-    /// A chat that is no group's.
+    /// A chat that NanoClaw had seen.
     Chat,
     /// A file or folder.
     File,

@@ -67,6 +67,9 @@ fn an_installation_moves_in_and_its_groups_go_on() {
 
     host.start();
     let groups = json_of(&host, &["groups", "list"]);
+    let active = "SELECT last_activity FROM chats WHERE jid = 'family@g.us'";
+    let active: i64 = rows::database(&host).query_row(active, [], |row| row.get(0)).unwrap();
+    assert!(active >= 1_777_629_605_000, "the chat's last activity came along: {active}");
     let family = groups.as_array().unwrap().iter().find(|g| g["folder"] == "family").unwrap();
     assert_eq!((&family["jid"], &family["trigger"]), (&json!("family@g.us"), &json!("@Andy")));
     assert_eq!(family["containerConfig"]["timeout"], 600_000);

@@ -92,18 +92,31 @@ pub fn plan(tables: &Tables, folders: &Folders, present: &Present, rules: &Rules
     let mut trees = |names: &[String], below: &str| trees(names, below, &sorted, present, report);
     let workspaces = trees(&folders.groups, "groups");
     let agents = trees(&folders.sessions, "data/sessions");
-    let chats = chats(tables, &sorted.taken);
-    for planned in &sorted.taken {
-        let channel = planned.group.jid.channel();
-        if !planned.is_here && channel != "tty" && channel != "web" {
-            report.advise(format!(
-                "{} ({}) is a chat of a platform that Parlor has no channel for yet: the group, its files and its tasks \
-                 are kept; what its agent writes waits as failed in the outbox (`parlor outbox list`)",
-                planned.group.folder, planned.group.jid
-            ));
-        }
-    }
+    let chats = chats(tables);
+    advise_channels(&sorted.taken, report);
     Plan { groups: sorted.taken, chats, workspaces, agents }
+}
+
+/// Chats that no channel serves are kept; who only has those needs another one to talk in.
+fn advise_channels(taken: &[PlannedGroup], report: &mut Report) {
+    let served = |group: &Group| matches!(group.jid.channel(), "tty" | "web");
+    let unserved: Vec<&Group> = taken.iter().map(|planned| &planned.group).filter(|group| !served(group)).collect();
+    if unserved.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = unserved.iter().take(10).map(|group| group.folder.as_str()).collect();
+    let more = if unserved.len() > names.len() { " and others" } else { "" };
+    let names = names.join(", ");
+    report.advise(format!(
+        "{names}{more}: chats of platforms that Parlor has no channel for yet; the groups, their files and their tasks are \
+         kept, and what their agents write is kept in the outbox (`parlor outbox list`)"
+    ));
+    if unserved.iter().any(|group| group.is_main) {
+        report.advise(
+            "main is such a chat: to talk to an agent from this terminal, `parlor groups add tty:me me --requires-trigger \
+             false`, then `parlor chat me`",
+        );
+    }
 }
 
 /// Groups that are taken, and the folders of those that are not, in lower case.
@@ -156,12 +169,12 @@ fn trees(names: &[String], below: &str, sorted: &Sorted, present: &Present, repo
     trees
 }
 
-/// Chats that were seen but are no group's; NanoClaw noted the time of its last sync as one, too.
-fn chats(tables: &Tables, taken: &[PlannedGroup]) -> Vec<(ChatJid, String, DateTime<Utc>)> {
+/// Chats that were seen; NanoClaw noted the time of its last sync as one, too.
+fn chats(tables: &Tables) -> Vec<(ChatJid, String, DateTime<Utc>)> {
     let mut chats = BTreeMap::new();
     for (jid, name, last) in &tables.chats {
         let Ok(jid) = jid.parse::<ChatJid>() else { continue };
-        if jid.as_str().starts_with("__") || taken.iter().any(|planned| planned.group.jid == jid) {
+        if jid.as_str().starts_with("__") {
             continue;
         }
         let name = groups::one_line(name).unwrap_or_else(|| jid.to_string());
