@@ -1,8 +1,9 @@
-//! Whether a file that is to come is here already.
+//! Whether a file is to come at all, and whether it is here already.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 use crate::safe_dir::{Meta, SafeDir};
 
@@ -46,4 +47,11 @@ fn same_bytes(mut a: File, mut b: &File) -> bool {
     };
     // Both handles share one position.
     io::Seek::rewind(&mut a).is_ok() && same
+}
+
+/// `groups/<folder>/logs/container-….log`.
+pub(super) fn is_run_log(rel: &Path) -> bool {
+    let parts: Vec<_> = rel.iter().map(OsStr::to_string_lossy).collect();
+    matches!(parts.as_slice(), [groups, _, logs, name] if groups == "groups" && logs == "logs"
+        && name.starts_with("container-") && Path::new(name.as_ref()).extension() == Some(OsStr::new("log")))
 }

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::ImportError;
-use super::compare::{Here, here_is};
+use super::compare::{Here, here_is, is_run_log};
 use super::plan::{Plan, Tree};
 use super::report::{Kind, Outcome, Report};
 use crate::config::home::Home;
@@ -98,6 +98,7 @@ struct Walk<'a> {
     bytes: u64,
     left: u64,
     logs: u64,
+    /// Whether another import may find more.
     unread: bool,
 }
 
@@ -109,14 +110,22 @@ impl Walk<'_> {
         tree: &Tree,
         rel: &Path,
     ) -> Result<(), ImportError> {
-        let Some(to) = self.enter(root, OsStr::new(&tree.to), rel, 0o755, self.way.owner)? else { return Ok(()) };
+        let Some(to) = self.enter(root, OsStr::new(&tree.to), rel, 0o755, self.way.owner)? else {
+            // Nothing of it came: once the name is free, another import takes it.
+            self.unread = true;
+            return Ok(());
+        };
         self.folder(from, to.as_ref(), rel, 0)
     }
 
     /// Only the agent's home; what else lies beside it is of NanoClaw's own making.
     fn agent(&mut self, from: &SafeDir, root: Option<&SafeDir>, tree: &Tree, rel: &Path) -> Result<(), ImportError> {
         // Never mounted itself: the host's own.
-        let Some(to) = self.enter(root, OsStr::new(&tree.to), rel, 0o755, None)? else { return Ok(()) };
+        let Some(to) = self.enter(root, OsStr::new(&tree.to), rel, 0o755, None)? else {
+            // Nothing of it came: once the name is free, another import takes it.
+            self.unread = true;
+            return Ok(());
+        };
         let entries = match from.entries() {
             Ok(entries) => entries,
             Err(error) => {
@@ -323,13 +332,6 @@ impl Walk<'_> {
         }
         !self.unread
     }
-}
-
-/// `groups/<folder>/logs/container-….log`.
-fn is_run_log(rel: &Path) -> bool {
-    let parts: Vec<_> = rel.iter().map(OsStr::to_string_lossy).collect();
-    matches!(parts.as_slice(), [groups, _, logs, name] if groups == "groups" && logs == "logs"
-        && name.starts_with("container-") && Path::new(name.as_ref()).extension() == Some(OsStr::new("log")))
 }
 
 /// Tells a source that cannot be read from a disk that cannot be written.

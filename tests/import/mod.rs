@@ -3,7 +3,7 @@
 mod nanoclaw;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -219,6 +219,13 @@ fn what_is_in_use_here_stays_as_it_is() {
     host.terminate();
     fs::create_dir_all(host.root().join("groups/work_team/a/b")).unwrap();
     fs::write(host.root().join("groups/work_team/a/b/c.txt"), "another").unwrap();
+    // What a container of an earlier life may have left in the way: nothing is written through it.
+    let outside = host.config_dir().parent().unwrap().to_owned();
+    fs::create_dir_all(&outside).unwrap();
+    symlink(&outside, host.root().join("groups/unregistered")).unwrap();
+    symlink(outside.join("made"), host.root().join("groups/work_team/plan.txt")).unwrap();
+    nanoclaw.write("groups/work_team/plan.txt", "through a link");
+    nanoclaw.write(&format!("groups/work_team/{}x", "d/".repeat(120)), "too deep");
     fs::create_dir_all(host.config_dir()).unwrap();
     fs::write(host.config_dir().join("sender-allowlist.json"), "{\"default\":{\"allow\":\"*\"}}").unwrap();
     fs::write(host.root().join(".env"), "ANTHROPIC_API_KEY=mine").unwrap();
@@ -235,6 +242,10 @@ fn what_is_in_use_here_stays_as_it_is() {
     report.has("task", "left_out", &["task-1-cron", "family"]);
     report.has("allowlist", "left_out", &["sender-allowlist.json", "stays as it is"]);
     report.has("key", "present", &["ANTHROPIC_API_KEY"]);
+    report.has("file", "left_out", &["groups/unregistered", "a link of that name"]);
+    report.has("file", "left_out", &["groups/work_team/plan.txt", "stays as it is"]);
+    report.has("file", "left_out", &["groups/work_team/d/d", "folders deep"]);
+    assert!(!outside.join("made").exists() && !outside.join("CLAUDE.md").exists());
     let read = |name: &str| fs::read_to_string(host.root().join(name)).unwrap();
     assert_eq!(read("groups/work_team/a/b/c.txt"), "another");
     assert_eq!(read("groups/global/CLAUDE.md"), "For all.", "a beginning that nobody had changed");
