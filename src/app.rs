@@ -83,7 +83,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     }
     let work = recovery::recover(&store, &clock, &channels).await?;
 
-    let user = user::user_for(process.as_raw(), rustix::process::getgid().as_raw(), sudo_ids(), &engine.capabilities());
+    let user =
+        user::user_for(process.as_raw(), rustix::process::getgid().as_raw(), user::sudo_ids(), &engine.capabilities());
     let owner = process.is_root().then_some(Owner { uid: user.uid, gid: user.gid });
     let (ipc, ipc_service) = IpcService::new(IpcDeps {
         home: settings.home.clone(),
@@ -209,11 +210,6 @@ fn metrics() -> PrometheusHandle {
         tracing::debug!("metrics are recorded by an earlier host of this process");
     }
     handle
-}
-
-fn sudo_ids() -> Option<user::SudoIds> {
-    let id = |name| std::env::var(name).ok()?.parse().ok();
-    Some(user::SudoIds { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? })
 }
 
 struct Bells {

@@ -4,8 +4,8 @@
 //! store (outbox) → outbound → channel`. An IPC file: `watcher → command → authorize → handler → store, scheduler wake
 //! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
 //!
-//! Layers, each may use those below it: 4 `main app cli lifecycle`; 3 `dispatch scheduler ipc api channel::{ingest,
-//! outbound}`; between them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
+//! Layers, each may use those below it: 4 `main app cli lifecycle`; 3 `dispatch scheduler ipc api import
+//! channel::{ingest, outbound}`; between them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
 //! safe_dir`; 0 `domain` and the runner's protocol types.
 //! A test holds the `use crate::` lines against this.
 
@@ -18,6 +18,7 @@ pub mod config;
 pub mod container;
 pub mod dispatch;
 pub mod domain;
+pub mod import;
 pub mod ipc;
 pub mod lifecycle;
 pub mod ops;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 fn layer(path: &str) -> u8 {
     match path.split("::").collect::<Vec<_>>().as_slice() {
         ["app" | "cli" | "main" | "lib", ..] => 40,
-        ["dispatch" | "scheduler" | "ipc" | "api", ..]
+        ["dispatch" | "scheduler" | "ipc" | "api" | "import", ..]
         | ["channel", "ingest" | "outbound" | "post" | "typing" | "retention" | "pace", ..] => 30,
         ["ops", ..] => 25,
         ["store" | "container" | "agent" | "channel", ..] => 20,
@@ -23,6 +23,8 @@ const HANDLES: &[(&str, &str)] = &[
     ("dispatch", "ipc"),
     ("api", "dispatch"),
     ("api", "channel"),
+    // What a message means to its group is said in one place.
+    ("import", "channel"),
     // Typing is a peer's broadcast.
     ("channel", "dispatch"),
     // Settings are told where folders lie; allowlists are parsed by the policy that reads them.

@@ -20,6 +20,7 @@ mod harness;
 mod host_users;
 mod hostile;
 mod image;
+mod import;
 mod installation;
 mod intake;
 mod ipc;

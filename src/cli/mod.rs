@@ -1,5 +1,5 @@
-//! The command line: one file per command. Every command but `up`, `chat`, `doctor`, `image` and `service` speaks to the running host
-//! through its socket, and so sees and does exactly what other programs can.
+//! The command line: one file per command. Every command but `up`, `chat`, `doctor`, `image`, `import` and `service` speaks to
+//! the running host through its socket, and so sees and does exactly what other programs can.
 
 mod chat;
 mod client;
@@ -7,6 +7,7 @@ mod doctor;
 mod events;
 mod groups;
 mod image;
+mod import;
 mod outbox;
 mod output;
 mod refusals;
@@ -112,6 +113,7 @@ enum Command {
     /// Make the agent's image, or show whether it is there
     #[command(subcommand)]
     Image(image::Image),
+    Import(import::Import),
     /// Check everything a host needs, and say what to do
     Doctor(doctor::Doctor),
     /// Install the host as a service of this machine, or remove it
@@ -205,6 +207,7 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Usage(usage) => usage.run(&client).await,
         Command::Image(image) => image.run(&settings).await,
         Command::Service(service) => service.run(&settings, &client).await,
+        Command::Import(import) => import.run(&settings).await,
         Command::Events(events) => events.run(&client).await,
         Command::Doctor(_) => Ok(()),
     }

@@ -54,7 +54,7 @@ pub fn read(home: &Home, keys: &[String]) -> Result<BTreeMap<String, SecretStrin
 }
 
 /// Everything in an environment file; the first of several lines for a key counts. There is at least one error if any.
-pub(super) fn env_file(path: &Path) -> Result<BTreeMap<String, String>, Vec<EnvFileError>> {
+pub fn env_file(path: &Path) -> Result<BTreeMap<String, String>, Vec<EnvFileError>> {
     let name = path.display().to_string();
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,

@@ -27,10 +27,19 @@ pub fn user_for(uid: u32, gid: u32, sudo: Option<SudoIds>, caps: &Capabilities) 
             (_, keep_id) => User { uid, gid, keep_id },
         };
     }
-    match sudo {
-        Some(SudoIds { uid, gid }) if uid != 0 => User { uid, gid, keep_id: false },
-        _ => User { uid: NODE, gid: NODE, keep_id: false },
-    }
+    let SudoIds { uid, gid } = under_root(sudo);
+    User { uid, gid, keep_id: false }
+}
+
+/// The user behind `sudo`, as its variables say.
+pub fn sudo_ids() -> Option<SudoIds> {
+    let id = |name| std::env::var(name).ok()?.parse().ok();
+    Some(SudoIds { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? })
+}
+
+/// Whom agents and their files belong to on a host that root runs, whatever the engine.
+pub fn under_root(sudo: Option<SudoIds>) -> SudoIds {
+    sudo.filter(|ids| ids.uid != 0).unwrap_or(SudoIds { uid: NODE, gid: NODE })
 }
 
 /// Why a host of this user cannot use an engine that answers; none when it can.

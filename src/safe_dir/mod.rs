@@ -12,6 +12,7 @@
 
 mod entries;
 mod open;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -26,6 +27,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, RenameFlags};
 
 pub use entries::{Entries, Entry, Kind};
+pub use stream::{Dress, is_unfinished};
 pub use tree::Chowned;
 
 /// Whom new files belong to.

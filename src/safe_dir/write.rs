@@ -26,7 +26,7 @@ pub(super) fn fresh_name(purpose: &str) -> OsString {
 }
 
 /// Sets owner and mode of an open file or directory.
-fn dress(fd: BorrowedFd<'_>, owner: Option<Owner>, mode: u32) -> io::Result<()> {
+pub(super) fn dress(fd: BorrowedFd<'_>, owner: Option<Owner>, mode: u32) -> io::Result<()> {
     if let Some(owner) = owner {
         chown(fd, owner)?;
     }

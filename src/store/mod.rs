@@ -8,6 +8,7 @@
 mod convert;
 pub mod events;
 pub mod groups;
+pub mod import;
 pub mod inbound;
 pub mod instance;
 pub mod ipc_files;

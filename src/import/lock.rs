@@ -1,0 +1,26 @@
+//! No host may run on a home while something is imported into it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::ImportError;
+use crate::config::home::Home;
+
+/// Takes the lock of the home for as long as the file lives; `make` makes the lock's file where there is none yet.
+pub(super) fn take(home: &Home, make: bool) -> Result<Option<File>, ImportError> {
+    let path = home.lock();
+    let opened =
+        if make { OpenOptions::new().create(true).truncate(false).write(true).open(&path) } else { File::open(&path) };
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
+        Err(error) => return Err(ImportError::write(&path, error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(ImportError::HostRuns(home.root().to_owned())),
+        Err(error) => Err(ImportError::write(&path, error.into())),
+    }
+}
