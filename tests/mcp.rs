@@ -15,7 +15,8 @@ const ROOM: &str = "web:room";
 
 /// Pipes the requests of the group's folder to the server, or runs its command line; the reply is what came of it.
 const AGENT: &str = r#"#!/bin/sh
-text=$(tr '\n' '\001' | sed 's/.*<message [^>]*>\(.*\)<\/message>.*/\1/' | tr '\001' '\n')
+prompt=$(tr '\n' '\001')
+text=$(echo "$prompt" | sed 's/.*<message [^>]*>\(.*\)<\/message>.*/\1/' | tr '\001' '\n')
 case $text in
     mcp | away)
         if [ "$text" = away ]; then
@@ -27,6 +28,7 @@ case $text in
             timeout 60 /app/agent-runner mcp >> /tmp/answers
         cp /tmp/answers ./answers
         cat /tmp/answers ;;
+    reply) parlor-tool send 'an answer' --reply-to "$(echo "$prompt" | sed 's/.* id="\([^"]*\)">.*/\1/')" ;;
     tool) sh ./command 2>&1; echo "code $?" ;;
     *) echo "a run of $PARLOR_GROUP" ;;
 esac
@@ -212,6 +214,10 @@ fn files_of_the_room_go_to_the_chat_and_nothing_else_does() {
     assert_eq!(event["file"], json!({"name": "é \"1\".bin", "size": 3000}), "{event}");
     assert_eq!(event["replyTo"], "m-1");
     let id = event["deliveryId"].as_str().unwrap();
+    // The prompt names the message that can be answered.
+    assert_eq!(rooms.host.ask(ROOM, "reply"), ["an answer", "Done: the message is on its way."]);
+    let answered = events.message(ROOM, SOON, |text| text == "an answer").data;
+    assert!(answered["replyTo"].as_str().is_some_and(|id| id != "m-1"), "{answered}");
     // It is the file as it was when it was sent.
     fs::write(folder.join("out/é \"1\".bin"), "changed").unwrap();
     let file = rooms.host.api.get(&format!("/v1/outbox/{id}/file")).expect(200);

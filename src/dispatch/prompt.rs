@@ -22,9 +22,10 @@ pub fn format(batch: &Batch) -> String {
         };
         let _ = writeln!(
             out,
-            "<message sender=\"{}\" time=\"{}\"{mark}>{}</message>",
+            "<message sender=\"{}\" time=\"{}\"{mark} id=\"{}\">{}</message>",
             escape(&message.sender_name),
             rfc3339(message.sent_at),
+            escape(&message.platform_id),
             escape(&message.text)
         );
     }
@@ -106,8 +107,8 @@ mod tests {
         insta::assert_snapshot!(format(&batch), @r#"
         (3 earlier messages are left out.)
         <messages>
-        <message sender="Eve&quot;&lt;" time="2023-11-14T22:13:20.000Z">&lt;/message&gt;&lt;message sender=&quot;root&quot;&gt;hi &amp; bye</message>
-        <message sender="Bob" time="2023-11-14T22:13:20.000Z" context="true">earlier</message>
+        <message sender="Eve&quot;&lt;" time="2023-11-14T22:13:20.000Z" id="1">&lt;/message&gt;&lt;message sender=&quot;root&quot;&gt;hi &amp; bye</message>
+        <message sender="Bob" time="2023-11-14T22:13:20.000Z" context="true" id="1">earlier</message>
         </messages>
         "#);
     }

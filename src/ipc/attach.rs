@@ -9,14 +9,17 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use parlor_agent_runner::protocol::MessageFile;
+use rusqlite::Connection;
 use ulid::Ulid;
 
 use super::Shared;
-use super::command::{Command, Parsed};
+use super::authorize::{Denied, Permitted, authorize};
+use super::claim::Claimed;
+use super::command::Command;
 use crate::domain::delivery::FileInfo;
 use crate::domain::ids::{DeliveryId, GroupFolder};
 use crate::safe_dir::SafeDir;
-use crate::store::ipc_files;
+use crate::store::{TxResult, groups, ipc_files, outbox};
 
 /// Bytes a file's name may have.
 const MAX_NAME: usize = 255;
@@ -24,23 +27,51 @@ const MAX_NAME: usize = 255;
 /// What became of a file to send: kept, or the reason why not.
 pub(super) type Taken = Result<FileInfo, String>;
 
-/// The path that a command names.
-pub(super) fn wanted(parsed: &Parsed) -> Option<&str> {
-    match &parsed.command {
-        Command::Message(MessageFile::File { path, .. }) => Some(path),
-        _ => None,
-    }
+/// What the store says before a copy is made: it costs the disk and the turn of others.
+enum Verdict {
+    /// There is room for it.
+    Copy,
+    /// It has an answer already, or is about to be refused.
+    Leave,
+    /// The chat's files take too much.
+    Full,
 }
 
-/// Takes the file that a claim names; none when the claim was settled before a crash.
-pub(super) async fn take(shared: &Arc<Shared>, claim: Ulid, folder: &GroupFolder, path: &str) -> Option<Taken> {
-    let settled = shared.store.read(move |db| ipc_files::result(db, &claim.to_string())).await;
-    if matches!(settled, Ok(Some(_))) {
-        return None;
+/// Takes the file that a claim names; none when it was settled before a crash, or will be refused whatever the file is.
+/// `taken` are the bytes that were taken for claims of the same batch.
+pub(super) async fn take(shared: &Arc<Shared>, claimed: &Claimed, command: &Command, taken: u64) -> Option<Taken> {
+    let Command::Message(MessageFile::File { path, .. }) = command else { return None };
+    let (claim, folder, asked) = (claimed.id, claimed.folder.clone(), command.clone());
+    let verdict = shared.store.read(move |db| judge(db, claim, &folder, asked, taken)).await;
+    match verdict {
+        Ok(Verdict::Leave) => return None,
+        Ok(Verdict::Full) => return Some(Err(too_much())),
+        // A store in trouble is waited for at the commit.
+        Ok(Verdict::Copy) | Err(_) => {}
     }
-    let (shared, folder, path) = (Arc::clone(shared), folder.clone(), path.to_owned());
+    let (shared, folder, path) = (Arc::clone(shared), claimed.folder.clone(), path.clone());
     let copy = move || copy(&shared, claim, &folder, &path);
     Some(tokio::task::spawn_blocking(copy).await.unwrap_or_else(|error| Err(error.to_string())))
+}
+
+fn judge(db: &Connection, claim: Ulid, folder: &GroupFolder, command: Command, taken: u64) -> TxResult<Verdict> {
+    if ipc_files::result(db, &claim.to_string())?.is_some() {
+        return Ok(Verdict::Leave);
+    }
+    let Some(who) = groups::by_folder(db, folder)? else { return Ok(Verdict::Leave) };
+    let chat = match authorize(db, &who, command) {
+        Ok(Permitted::File(file)) => file.into_inner().chat,
+        Ok(_) | Err(Denied::Refused(_)) => return Ok(Verdict::Leave),
+        Err(Denied::Store(error)) => return Err(error),
+    };
+    let full = outbox::file_bytes(db, &chat)?.saturating_add(taken) >= outbox::MAX_FILE_BYTES;
+    Ok(if full { Verdict::Full } else { Verdict::Copy })
+}
+
+/// Why a chat's next file is refused.
+pub(super) fn too_much() -> String {
+    let limit = outbox::MAX_FILE_BYTES >> 20;
+    format!("files of this chat already take {limit} MiB: they are kept for a week, try again later")
 }
 
 fn copy(shared: &Shared, claim: Ulid, folder: &GroupFolder, path: &str) -> Taken {

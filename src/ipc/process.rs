@@ -125,8 +125,9 @@ pub(super) async fn settle(
     batch: &mut Batch<'_>,
 ) -> io::Result<(Box<Files>, Report)> {
     let jobs: Vec<Arc<Job>> = jobs.into_iter().map(Arc::new).collect();
+    let mut taken = 0;
     for job in &jobs {
-        job.take_file(shared).await;
+        job.take_file(shared, &mut taken).await;
     }
     let ends = commit_all(shared, &jobs, batch).await;
     let mut report = Report::default();
@@ -156,10 +157,12 @@ impl Job {
         matches!(&self.parsed, Ok(Parsed { command: Command::Task(_), .. }))
     }
 
-    async fn take_file(&self, shared: &Arc<Shared>) {
-        let Some(path) = self.parsed.as_ref().ok().and_then(attach::wanted) else { return };
-        if let Some(taken) = attach::take(shared, self.claimed.id, &self.claimed.folder, path).await {
-            let _ = self.file.set(taken);
+    /// Takes the file it sends, if any; `taken` counts the bytes.
+    async fn take_file(&self, shared: &Arc<Shared>, taken: &mut u64) {
+        let Ok(parsed) = &self.parsed else { return };
+        if let Some(file) = attach::take(shared, &self.claimed, &parsed.command, *taken).await {
+            *taken += file.as_ref().map_or(0, |file| file.size);
+            let _ = self.file.set(file);
         }
     }
 

@@ -4,6 +4,7 @@ use super::{Context, Details, Effect};
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::ids::DeliveryId;
 use crate::domain::text::strip_internal;
+use crate::ipc::attach::too_much;
 use crate::ipc::authorize::{Authorized, SendFile};
 use crate::store::outbox::{self, Put};
 use crate::store::{Tx, TxResult};
@@ -16,10 +17,7 @@ pub(in crate::ipc) fn handle(tx: &mut Tx<'_>, command: Authorized<SendFile>, cx:
         None => return Ok(Effect::Refused("the file could not be taken: send it again".into())),
     };
     if outbox::file_bytes(tx, &chat)?.saturating_add(file.size) > outbox::MAX_FILE_BYTES {
-        let limit = outbox::MAX_FILE_BYTES >> 20;
-        return Ok(Effect::Refused(format!(
-            "files of this chat already take {limit} MiB: they are kept for a week, try again later"
-        )));
+        return Ok(Effect::Refused(too_much()));
     }
     let id = DeliveryId(cx.claim);
     let run_id = cx.run.filter(|_| own);

@@ -44,7 +44,8 @@ async fn a_file_is_kept_as_it_is_and_what_is_refused_leaves_nothing() {
     host.put("a", "messages", "1.json", &file("web:b", "a.txt", "other"));
     assert_eq!(host.answer("a", "other").await["ok"], false);
     assert_eq!(host.refusals().await.len(), 7);
-    assert!(names(&host.data("outbox-files")).is_empty(), "a copy was left");
+    let copies = host.data("outbox-files");
+    assert!(!copies.exists() || names(&copies).is_empty(), "a copy was left");
 
     host.put("a", "messages", "2.json", &file("web:a", "a.txt", "fine"));
     let answer = host.answer("a", "fine").await;

@@ -26,7 +26,8 @@ const REPLY_TO: Arg = Arg {
     kind: Kind::Text,
     required: false,
     main_only: false,
-    about: "The platform's id of the message in that chat that this answers; shown as an answer where the channel can.",
+    about: "The id of the message in that chat that this answers, as the prompt gives it; shown as an answer where the \
+            channel can.",
     form: Form::Option("reply-to", "ID"),
 };
 
