@@ -22,7 +22,7 @@ pub fn format(batch: &Batch) -> String {
         };
         let _ = writeln!(
             out,
-            "<message sender=\"{}\" time=\"{}\"{mark} id=\"{}\">{}</message>",
+            "<message sender=\"{}\" time=\"{}\" id=\"{}\"{mark}>{}</message>",
             escape(&message.sender_name),
             rfc3339(message.sent_at),
             escape(&message.platform_id),
@@ -108,7 +108,7 @@ mod tests {
         (3 earlier messages are left out.)
         <messages>
         <message sender="Eve&quot;&lt;" time="2023-11-14T22:13:20.000Z" id="1">&lt;/message&gt;&lt;message sender=&quot;root&quot;&gt;hi &amp; bye</message>
-        <message sender="Bob" time="2023-11-14T22:13:20.000Z" context="true" id="1">earlier</message>
+        <message sender="Bob" time="2023-11-14T22:13:20.000Z" id="1" context="true">earlier</message>
         </messages>
         "#);
     }

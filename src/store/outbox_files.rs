@@ -47,8 +47,9 @@ impl OutboxFiles {
         self.remove(id)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
-        let written =
-            file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| File::open(&folder)?.sync_all());
+        let sync = |folder: &Path| File::open(folder)?.sync_all();
+        let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync(&folder));
+        let written = written.and_then(|()| sync(&self.data.join(FOLDER)));
         if written.is_err() {
             let _ = self.remove(id);
         }
