@@ -93,6 +93,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
         clock: clock.clone(),
         channels: channels.clone(),
         timezone: settings.timezone,
+        max_file: settings.max_file_bytes as u64,
         room_owner: owner,
     })?;
     let (typing_tx, _) = broadcast::channel(TYPING_BACKLOG);

@@ -25,10 +25,12 @@ fn every_file_has_exactly_one_effect_across_kills() {
         // In the background of a turn, so that the room goes on while the host dies; it says in the group's folder what
         // it has dropped, each name before its file appears.
         let script = format!(
-            "cd /workspace/ipc; (n=0; while [ $n -lt {FILES} ]; do n=$((n+1))
+            "cd /workspace/ipc; mkdir -p /workspace/group/f; (n=0; while [ $n -lt {FILES} ]; do n=$((n+1))
 if [ $((n % 10)) = 0 ]; then echo '{{\"type\":\"schedule_task\",\"prompt\":\"effect {round}-'$n'\",\"schedule_type\":\"once\",\"schedule_value\":\"2099-01-01T00:00:00\",\"targetJid\":\"{ROOM}\"}}' > t
 mv t tasks/$n.json && echo {round}-$n >> /workspace/group/tasks; continue; fi
 echo '{{\"type\":\"message\",\"chatJid\":\"{ROOM}\",\"text\":\"effect {round}-'$n'\"}}' > t
+if [ $((n % 7)) = 0 ]; then echo content {round}-$n > /workspace/group/f/{round}-$n
+echo '{{\"type\":\"file\",\"chatJid\":\"{ROOM}\",\"path\":\"f/{round}-'$n'\",\"caption\":\"effect {round}-'$n'\"}}' > t; fi
 mv t messages/{round}-$n.json && echo {round}-$n >> /workspace/group/messages; done) >/dev/null 2>&1 & echo dropping"
         );
         let mut events = host.events();
@@ -66,6 +68,13 @@ mv t messages/{round}-$n.json && echo {round}-$n >> /workspace/group/messages; d
     assert_eq!(["claimed", "ipc/room/messages", "ipc/room/tasks"].map(left), [0; 3]);
     let sent = events.texts(ROOM).into_iter().filter(|text| text.starts_with("effect ")).collect();
     once_each(sent, &dropped);
+    let files: Vec<_> = events.seen.iter().filter(|event| event.data["file"].is_object()).collect();
+    assert!(files.len() as u32 > ROUNDS / 2, "{} files were sent", files.len());
+    for event in files {
+        let id = event.data["deliveryId"].as_str().unwrap();
+        let bytes = host.api.get(&format!("/v1/outbox/{id}/file")).expect(200).text();
+        assert_eq!(bytes, format!("content {}\n", event.text().strip_prefix("effect ").unwrap()));
+    }
     once_each(tasks(), &asked);
 }
 

@@ -26,6 +26,7 @@ mod intake;
 mod ipc;
 mod ipc_crash;
 mod layers;
+mod mcp;
 mod outputs;
 mod outside;
 mod resumed;

@@ -1,9 +1,15 @@
 //! What waits to go out, and what could not.
 
+use std::fmt::Write as _;
+
 use axum::Json as Out;
+use axum::body::Body;
 use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_util::io::ReaderStream;
 
 use super::body::{Id, Json, Params};
 use super::chats::{LIMIT, MAX_LIMIT};
@@ -16,6 +22,8 @@ use crate::store::outbox;
 
 /// Characters of a text that a list shows.
 const PREVIEW: usize = 200;
+/// Bytes of a file that are sent in one piece.
+const PIECE: usize = 64 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +62,40 @@ pub(super) async fn show(State(api): State<Api>, Id(id): Id<DeliveryId>) -> Resu
     Ok(Out(whole))
 }
 
+/// The bytes of the file that a delivery carries.
+pub(super) async fn file(State(api): State<Api>, Id(id): Id<DeliveryId>) -> Result<Response, Problem> {
+    let found = api.deps.store.read(move |db| outbox::get(db, id)).await?;
+    let Some(file) = found.and_then(|delivery| delivery.new.file) else {
+        return Err(Problem::not_found(format!("there is no delivery {id} with a file")));
+    };
+    let path = api.deps.store.files().path(id, &file.name);
+    let open = tokio::fs::File::open(path).await;
+    let open = open.map_err(|error| Problem::not_found(format!("the file of delivery {id} is gone: {error}")))?;
+    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(open, PIECE)));
+    let headers = response.headers_mut();
+    // Never shown by a browser as a page of the host's own: an agent chose what is in it.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_LENGTH, file.size.into());
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{}", percent(&file.name))) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    Ok(response)
+}
+
+/// A name as RFC 8187 writes it.
+fn percent(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte.into());
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 /// A delivery with the beginning of its text.
 fn row(delivery: &Delivery) -> Value {
     let new = &delivery.new;
@@ -70,6 +112,7 @@ fn row(delivery: &Delivery) -> Value {
         "nextTry": delivery.next_try.map(rfc3339),
         "lastError": delivery.last_error,
         "createdAt": rfc3339(delivery.created_at),
+        "file": new.file,
     })
 }
 

@@ -52,6 +52,7 @@ pub(super) fn router(deps: ApiDeps, shutdown: CancellationToken) -> Router {
         .route("/v1/outbox", get(outbox::list))
         .route("/v1/outbox/retry", post(outbox::retry))
         .route("/v1/outbox/{id}", get(outbox::show))
+        .route("/v1/outbox/{id}/file", get(outbox::file))
         .route("/v1/refusals", get(chats::refusals))
         .route("/v1/usage", get(usage::list))
         .route("/v1/status", get(status::status))

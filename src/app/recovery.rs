@@ -46,6 +46,7 @@ pub(super) async fn recover(store: &Store, clock: &SharedClock, channels: &Regis
                     text,
                     sender: None,
                     reply_to: None,
+                    file: None,
                     kind: DeliveryKind::Notice,
                     run_id: fire.run_id,
                 };

@@ -64,6 +64,7 @@ impl Channel for Local {
             text: text.clone(),
             sender: target.sender.clone(),
             reply_to: target.reply_to.clone(),
+            file: None,
             kind: DeliveryKind::Message,
             run_id: None,
         };

@@ -147,3 +147,7 @@ impl Outbound {
 #[cfg(test)]
 #[path = "outbound_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "outbound_files_tests.rs"]
+mod files_tests;

@@ -166,6 +166,7 @@ async fn put(store: &Store, jid: &str, text: &str, n: u32) -> DeliveryId {
         text: text.into(),
         sender: None,
         reply_to: None,
+        file: None,
         kind: DeliveryKind::Reply,
         run_id: None,
     };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::{Bucket, Pace};
-use super::{Channel, DeliverError, Registry, Target, split};
+use super::{Channel, DeliverError, Part, Registry, Target, split};
 use crate::domain::clock::SharedClock;
 use crate::domain::delivery::{Delivery, DeliveryKind, NewDelivery};
 use crate::domain::ids::{ChatJid, DeliveryId};
@@ -122,7 +122,13 @@ impl Post {
         shutdown: &CancellationToken,
     ) -> Row {
         let id = row.new.id;
-        let parts = split::parts(&row.new.text, channel.capabilities(), id);
+        let parts = match self.parts(row, channel).await {
+            Ok(parts) => parts,
+            Err(reason) => {
+                self.note_failure(row, &reason, None, shutdown).await;
+                return Row::Ended;
+            }
+        };
         let target = Target {
             chat: row.new.jid.clone(),
             thread: None,
@@ -170,6 +176,22 @@ impl Post {
         if noted.await { Row::Ended } else { Row::Later }
     }
 
+    /// The text in messages; behind it the file where the channel takes files, else a word on where it lies.
+    async fn parts(&self, row: &Delivery, channel: &dyn Channel) -> Result<Vec<Part>, String> {
+        let (id, caps) = (row.new.id, channel.capabilities());
+        let Some(file) = row.new.file.clone() else { return Ok(split::parts(&row.new.text, caps, id)) };
+        let files = self.store.files();
+        if !caps.files {
+            let text = split::with_place(&row.new.text, &file, &files.path(id, &file.name), id);
+            return Ok(split::parts(&text, caps, id));
+        }
+        let caption = if row.new.text.is_empty() { Vec::new() } else { split::parts(&row.new.text, caps, id) };
+        let name = file.name.clone();
+        let read = tokio::task::spawn_blocking(move || files.read(id, &file)).await.map_err(std::io::Error::other);
+        let content = read.flatten().map_err(|error| format!("the file {name:?} is gone: {error}"))?;
+        Ok(caption.into_iter().chain([Part::File { name, content }]).collect())
+    }
+
     /// Notes a failed try; without a next one the row is given up, and the owner told.
     async fn note_failure(&self, row: &Delivery, reason: &str, next: Option<Duration>, shutdown: &CancellationToken) {
         let (jid, id, tries) = (&row.new.jid, row.new.id, row.tries + 1);
@@ -188,6 +210,7 @@ impl Post {
             ),
             sender: None,
             reply_to: None,
+            file: None,
             kind: DeliveryKind::Notice,
             run_id: None,
         };

@@ -1,4 +1,4 @@
-//! Drops what nobody needs any more: events, delivered texts and IPC records older than [`KEEP`].
+//! Drops what nobody needs any more: events, delivered texts with their files, and IPC records older than [`KEEP`].
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::clock::SharedClock;
-use crate::store::{Store, StoreError, events};
+use crate::store::{Store, StoreError, events, outbox_files};
 
 /// How long events, delivered texts and records of handled IPC files are kept.
 pub const KEEP: TimeDelta = TimeDelta::days(7);
@@ -36,7 +36,8 @@ pub async fn run(store: Store, clock: SharedClock, shutdown: CancellationToken) 
 pub async fn expire(store: &Store, clock: &SharedClock) -> Result<(), StoreError> {
     let before = clock.now() - KEEP;
     while store.write(move |tx| events::expire(tx, before, SLICE)).await? > 0 {}
-    store.write(move |tx| events::expire_stories(tx, before)).await
+    store.write(move |tx| events::expire_stories(tx, before)).await?;
+    outbox_files::sweep(store).await.map(drop)
 }
 
 #[cfg(test)]
@@ -66,6 +67,7 @@ mod tests {
                 text: format!("{days} days old"),
                 sender: None,
                 reply_to: None,
+                file: None,
                 kind: DeliveryKind::Reply,
                 run_id: None,
             };

@@ -8,11 +8,13 @@
 //! overlap, and what lies between them is white space that the border between two messages stands for.
 
 use std::ops::Range;
+use std::path::Path;
 
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::fence::{self, Fence};
 use super::{Capabilities, Part};
+use crate::domain::delivery::FileInfo;
 use crate::domain::ids::DeliveryId;
 
 /// Messages that one text may become; longer ones are sent as a file, or cut.
@@ -88,6 +90,16 @@ pub fn parts(text: &str, caps: Capabilities, id: DeliveryId) -> Vec<Part> {
     let count: usize = shown.iter().map(|p| text[p.range.clone()].chars().count()).sum();
     let notice = format!("(Cut after {count} of {total} characters. The whole text: `parlor outbox show {id}`)");
     shown.iter().map(|p| p.render(text)).chain([fit(&notice, max)]).map(Part::Text).collect()
+}
+
+/// A caption, and behind it where a file lies that the channel cannot take.
+pub fn with_place(caption: &str, file: &FileInfo, path: &Path, id: DeliveryId) -> String {
+    let FileInfo { name, size } = file;
+    let gap = if caption.is_empty() { "" } else { "\n\n" };
+    let path = path.display();
+    format!(
+        "{caption}{gap}(The file {name}, {size} bytes, cannot be shown here. It is on the host: {path}, delivery {id}.)"
+    )
 }
 
 fn fit(notice: &str, max: usize) -> String {

@@ -59,5 +59,10 @@ impl Outbox {
 }
 
 fn row(delivery: &Value) -> Vec<String> {
-    ["id", "jid", "state", "tries", "createdAt", "lastError", "text"].iter().map(|key| text(&delivery[*key])).collect()
+    let keys = ["id", "jid", "state", "tries", "createdAt", "lastError", "text"];
+    let mut cells: Vec<String> = keys.iter().map(|key| text(&delivery[*key])).collect();
+    if let (Some(name), Some(last)) = (delivery["file"]["name"].as_str(), cells.last_mut()) {
+        *last = format!("[file {name}] {last}");
+    }
+    cells
 }

@@ -119,6 +119,7 @@ async fn answer(store: &Store, jid: ChatJid) {
                 text: format!("echo: {text}"),
                 sender: None,
                 reply_to: None,
+                file: None,
                 kind: DeliveryKind::Reply,
                 run_id: None,
             };

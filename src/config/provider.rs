@@ -55,6 +55,12 @@ pub fn choose(settings: &Settings, config: &ContainerConfig, has_key: bool) -> R
     }
 }
 
+/// Whether a provider's agent is told the ids of messages, so that it can reply to one. What NanoClaw v1's images and
+/// scripts are given has none.
+pub fn knows_ids(provider: &str) -> bool {
+    !matches!(provider, GUIDE | EXEC | IMAGE)
+}
+
 /// Whether a provider talks to the network.
 pub fn needs_network(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC)

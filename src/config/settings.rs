@@ -31,6 +31,8 @@ pub struct Settings {
     pub max_log_bytes: usize,
     /// Bytes one output may have.
     pub max_output_bytes: usize,
+    /// Bytes a file may have that an agent sends.
+    pub max_file_bytes: usize,
     /// Absolute limit of a turn.
     pub turn_limit: Duration,
     /// `MAX_CONCURRENT_CONTAINERS`.

@@ -71,6 +71,7 @@ impl GroupActor {
                 reply_to: None,
                 kind: DeliveryKind::Notice,
                 run_id: None,
+                file: None,
             };
             let say = Step::Say { new, route: self.deps.registry.route(&self.jid), turn_open: false };
             self.commit(vec![say, Step::BudgetTold { folder: group.folder.clone(), day: used_up.day }]).await;

@@ -148,6 +148,7 @@ impl GroupActor {
             text,
             sender: None,
             reply_to: Some(message.platform_id.clone()),
+            file: None,
             kind: DeliveryKind::Notice,
             run_id: None,
         };

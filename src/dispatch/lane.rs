@@ -41,6 +41,8 @@ pub(super) struct Live {
     pub(super) handle: RunHandle,
     pub(super) events: mpsc::Receiver<RunEvent>,
     pub(super) slot: Slot,
+    /// Whether its agent is given the messages' ids.
+    pub(super) ids: bool,
     /// When the last follow-up was given.
     pub(super) last_follow_up: Option<Instant>,
     /// When what waits for company is given.

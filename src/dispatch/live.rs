@@ -275,6 +275,7 @@ impl Conversation {
             text,
             sender: None,
             reply_to: self.reply_to.clone(),
+            file: None,
             kind,
             run_id: Some(self.run),
         };

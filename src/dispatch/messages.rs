@@ -8,7 +8,7 @@ use super::lane::{LaneState, Live};
 use super::live::{Conversation, Work};
 use super::prompt;
 use super::slots::Slot;
-use super::start::{self, StartRequest};
+use super::start::{self, StartRequest, Started};
 use super::steps::Step;
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::event::{Event, TurnState};
@@ -50,7 +50,7 @@ impl GroupActor {
                 live.slot.set_idle(false);
                 live.last_follow_up = Some(Instant::now());
                 live.talk.follow_up(&name, &batch);
-                live.handle.deliver(name, prompt::format(&batch));
+                live.handle.deliver(name, prompt::format(&batch, live.ids));
                 self.show_typing();
             }
             Ok(None) => {}
@@ -82,8 +82,9 @@ impl GroupActor {
             group: group.clone(),
             run,
             lane: LaneKind::Chat,
-            prompt: prompt::format(&batch),
+            prompt: prompt::format(&batch, false),
             images: prompt::images(&batch),
+            batch: Some(batch),
             session,
             resumed: said,
             task: false,
@@ -172,6 +173,7 @@ impl GroupActor {
             lane,
             prompt: task.prompt,
             images: Vec::new(),
+            batch: None,
             session,
             resumed: Vec::new(),
             task: true,
@@ -209,7 +211,7 @@ impl GroupActor {
             (row.task_id, row.due) = (Some(task.clone()), Some(*due));
         }
         match start::start(&self.deps, request).await {
-            Ok((handle, events)) => {
+            Ok(Started { handle, events, ids }) => {
                 row.started_at = self.deps.clock.now();
                 row.state = RunState::Running;
                 let step = Step::Run(Box::new(row.clone()));
@@ -221,6 +223,7 @@ impl GroupActor {
                     handle,
                     events,
                     slot,
+                    ids,
                     last_follow_up: None,
                     follow_up_at: None,
                     closing: false,

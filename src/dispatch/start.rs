@@ -8,10 +8,11 @@ use parlor_agent_runner::protocol::{ImageAttachment, RunInput};
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
-use super::Deps;
+use super::{Deps, prompt};
 use crate::agent::{self, AgentPlan};
 use crate::config::allowlists::{self, Watched};
 use crate::config::home::Home;
+use crate::config::provider;
 use crate::config::secrets::Redactor;
 use crate::config::settings::{LogLevel, Settings};
 use crate::container::engine::ContainerEngine;
@@ -24,6 +25,7 @@ use crate::container::spec::User;
 use crate::container::timers::Limits;
 use crate::domain::group::Group;
 use crate::domain::ids::{GroupFolder, RunId};
+use crate::domain::message::Batch;
 use crate::domain::run::Lane;
 use crate::policy::mounts::MountRules;
 use crate::safe_dir::Owner;
@@ -112,9 +114,19 @@ pub(super) struct StartRequest {
     pub(super) lane: Lane,
     pub(super) prompt: String,
     pub(super) images: Vec<ImageAttachment>,
+    /// What the prompt was made of; none for a task.
+    pub(super) batch: Option<Batch>,
     pub(super) session: Option<String>,
     pub(super) resumed: Vec<String>,
     pub(super) task: bool,
+}
+
+/// A run that lives.
+pub(super) struct Started {
+    pub(super) handle: RunHandle,
+    pub(super) events: mpsc::Receiver<RunEvent>,
+    /// Whether its agent is given the messages' ids.
+    pub(super) ids: bool,
 }
 
 /// `parlor-<folder>-<run id>`: what a run's container is called.
@@ -123,10 +135,7 @@ pub(super) fn container_name(folder: &GroupFolder, run: RunId) -> String {
 }
 
 /// Opens the room and starts its container.
-pub(super) async fn start(
-    deps: &Arc<Deps>,
-    request: StartRequest,
-) -> anyhow::Result<(RunHandle, mpsc::Receiver<RunEvent>)> {
+pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Result<Started> {
     let own_image = request.group.container_config.image.clone().or_else(|| deps.settings.image.clone());
     let own_image = if let Some(image) = own_image {
         image
@@ -144,6 +153,7 @@ pub(super) async fn start(
     let (settings, owner, group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
     let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
     let agent = prepared.await?.context("the agent's folders")?;
+    let ids = provider::knows_ids(agent.provider);
     let redactor = Redactor::new(agent.secrets.values());
     let opened = deps.ipc.open_room(&request.group, request.run, request.lane, &redactor).await;
     opened.context("the room's IPC folder cannot be made")?;
@@ -154,7 +164,8 @@ pub(super) async fn start(
     let (settings, rooms) = (deps.settings.clone(), deps.rooms.clone());
     let plan = move || plan(&settings, &rooms, own_image, request, &agent, &masks, redactor);
     let plan = tokio::task::spawn_blocking(plan).await??;
-    Ok(run::start(deps.engine.clone(), &deps.clock, plan).await?)
+    let (handle, events) = run::start(deps.engine.clone(), &deps.clock, plan).await?;
+    Ok(Started { handle, events, ids })
 }
 
 /// Mounts, secrets and input of a run.
@@ -168,7 +179,11 @@ fn plan(
     redactor: Redactor,
 ) -> anyhow::Result<Plan> {
     let shared = &*rooms.0;
-    let StartRequest { group, run, lane: _, prompt, images, session, resumed, task } = request;
+    let StartRequest { group, run, lane: _, prompt, images, batch, session, resumed, task } = request;
+    let prompt = match batch.filter(|_| provider::knows_ids(agent.provider)) {
+        Some(batch) => prompt::format(&batch, true),
+        None => prompt,
+    };
     let inputs = Inputs::create(&settings.home, run, shared.owner).context("the run's input folder")?;
     let spec = mounts::run_spec(&Room {
         name: container_name(&group.folder, run),

@@ -29,6 +29,15 @@ pub enum DeliveryState {
     Failed,
 }
 
+/// A file that goes out, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// Its name, without a path.
+    pub name: String,
+    /// Its bytes.
+    pub size: u64,
+}
+
 /// A text to put into the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {
@@ -42,6 +51,8 @@ pub struct NewDelivery {
     pub sender: Option<String>,
     /// The platform's id of the message it answers.
     pub reply_to: Option<String>,
+    /// A file that goes with it; its bytes are kept before the row is.
+    pub file: Option<FileInfo>,
     /// Why.
     pub kind: DeliveryKind,
     /// The run it came from.

@@ -37,6 +37,9 @@ pub enum Event {
         /// A name to show as the sender.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sender: Option<String>,
+        /// A file that came with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<super::delivery::FileInfo>,
         /// Reply, message or notice.
         kind: super::delivery::DeliveryKind,
     },

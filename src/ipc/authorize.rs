@@ -11,7 +11,7 @@ use crate::domain::group::Group;
 use crate::domain::ids::{ChatJid, TaskId};
 use crate::ops::tasks::{NewTask, TaskChange, TaskFields};
 use crate::ops::{Invalid, groups as group_ops};
-use crate::store::{TxError, groups, tasks};
+use crate::store::{TxError, groups, inbound, tasks};
 
 /// A command that its asker may give.
 #[derive(Debug)]
@@ -37,6 +37,21 @@ pub(super) struct SendMessage {
     pub(super) text: String,
     /// A name to show as the sender.
     pub(super) sender: Option<String>,
+    /// The platform's id of the message it answers.
+    pub(super) reply_to: Option<String>,
+}
+
+/// A file for a chat.
+#[derive(Debug)]
+pub(super) struct SendFile {
+    /// The chat; registered.
+    pub(super) chat: ChatJid,
+    /// Whether it is the asker's own chat.
+    pub(super) own: bool,
+    /// A text that goes with it.
+    pub(super) caption: Option<String>,
+    /// The platform's id of the message it answers.
+    pub(super) reply_to: Option<String>,
 }
 
 /// A new task.
@@ -62,6 +77,8 @@ pub(super) struct UpdateTask {
 pub(super) enum Permitted {
     /// See [`super::handlers::message`].
     Message(Authorized<SendMessage>),
+    /// See [`super::handlers::file`].
+    File(Authorized<SendFile>),
     /// See [`super::handlers::schedule_task`].
     ScheduleTask(Authorized<ScheduleTask>),
     /// See [`super::handlers::update_task`].
@@ -110,9 +127,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, Denied> {
 /// Decides about a command of a group.
 pub(super) fn authorize(db: &Connection, who: &Group, command: Command) -> Result<Permitted, Denied> {
     let file = match command {
-        Command::Message(MessageFile::Message { chat_jid, text, sender }) => {
-            return message(db, who, &chat_jid, text, sender);
-        }
+        Command::Message(file) => return message(db, who, file),
         Command::RegisterMain => {
             return refused("a group cannot be registered as main: the operator makes a group main");
         }
@@ -164,16 +179,29 @@ pub(super) fn authorize(db: &Connection, who: &Group, command: Command) -> Resul
     })
 }
 
-fn message(
-    db: &Connection,
-    who: &Group,
-    chat: &str,
-    text: String,
-    sender: Option<String>,
-) -> Result<Permitted, Denied> {
-    let group = target(db, who, chat, "messages to")?;
-    let own = group.jid == who.jid;
-    Ok(Permitted::Message(Authorized { command: SendMessage { chat: group.jid, own, text, sender } }))
+fn message(db: &Connection, who: &Group, file: MessageFile) -> Result<Permitted, Denied> {
+    Ok(match file {
+        MessageFile::Message { chat_jid, text, sender, reply_to } => {
+            let chat = target(db, who, &chat_jid, "messages to")?.jid;
+            let (own, reply_to) = (chat == who.jid, answered(db, &chat, reply_to)?);
+            Permitted::Message(Authorized { command: SendMessage { chat, own, text, sender, reply_to } })
+        }
+        MessageFile::File { chat_jid, path: _, caption, reply_to } => {
+            let chat = target(db, who, &chat_jid, "files to")?.jid;
+            let (own, reply_to) = (chat == who.jid, answered(db, &chat, reply_to)?);
+            Permitted::File(Authorized { command: SendFile { chat, own, caption, reply_to } })
+        }
+    })
+}
+
+/// The message that is answered must be one of the chat.
+fn answered(db: &Connection, chat: &ChatJid, id: Option<String>) -> Result<Option<String>, Denied> {
+    let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(None) };
+    if inbound::knows(db, chat, &id)? {
+        return Ok(Some(id));
+    }
+    let shown: String = id.chars().take(80).collect();
+    refused(format!("there is no message {shown:?} in chat {chat} to answer: leave replyTo out"))
 }
 
 fn register(fields: &group_ops::GroupFields<'_>, config: Option<&Value>) -> Result<Permitted, Denied> {

@@ -118,6 +118,9 @@ impl Command {
         let cut = |text: &str| format!("{:?}", text.chars().take(100).collect::<String>());
         match self {
             Self::Message(MessageFile::Message { chat_jid, .. }) => format!("message to chat {}", cut(chat_jid)),
+            Self::Message(MessageFile::File { chat_jid, path, .. }) => {
+                format!("file {} to chat {}", cut(path), cut(chat_jid))
+            }
             Self::Task(file) => match file {
                 TaskFile::ScheduleTask { target_jid, .. } => format!("schedule_task for chat {}", cut(target_jid)),
                 TaskFile::PauseTask { task_id } => format!("pause_task {}", cut(task_id)),

@@ -10,6 +10,7 @@
 //!
 //! Uses store, ops, channel (for routes) and `safe_dir`; everything below a group's IPC folder is hostile.
 
+mod attach;
 mod authorize;
 mod claim;
 mod command;
@@ -66,6 +67,8 @@ pub struct IpcDeps {
     pub timezone: Tz,
     /// Says how texts leave.
     pub channels: Registry,
+    /// Bytes that a file to send may have.
+    pub max_file: u64,
     /// Who the agent is on the host: owns what is written for it. None when it is whoever runs the host.
     pub room_owner: Option<Owner>,
 }
@@ -80,6 +83,7 @@ struct Shared {
     home: Home,
     secret_keys: Vec<String>,
     owner: Option<Owner>,
+    max_file: u64,
     /// `data/`.
     data: SafeDir,
     /// `data/claimed/`.
@@ -123,6 +127,7 @@ impl Shared {
             home: deps.home,
             secret_keys: deps.secret_keys,
             owner: deps.room_owner,
+            max_file: deps.max_file,
             data,
             claims,
             ids: claim::ClaimIds::default(),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +11,7 @@ use parlor_agent_runner::protocol::CommandResult;
 use rustix::io::Errno;
 use ulid::Ulid;
 
+use super::attach::{self, Taken};
 use super::authorize::{Denied, authorize};
 use super::claim::Claimed;
 use super::command::{Command, MAX_FILE, Parsed, Unreadable, parse};
@@ -19,7 +20,7 @@ use super::handlers::{Context, Details, Effect, handle};
 use super::pace::Gate;
 use super::{Shared, snapshot};
 use crate::config::secrets::Redactor;
-use crate::domain::ids::RunId;
+use crate::domain::ids::{DeliveryId, RunId};
 use crate::safe_dir::SafeDir;
 use crate::store::{StoreError, Tx, TxError, TxResult, groups, ipc_files};
 
@@ -35,6 +36,8 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Job {
     claimed: Claimed,
     parsed: Result<Parsed, Unreadable>,
+    /// The file it sends, taken before the commit.
+    file: OnceLock<Taken>,
 }
 
 /// What became of a file.
@@ -90,7 +93,7 @@ pub(super) fn read(claims: &SafeDir, claimed: Vec<Claimed>, redactor: &Redactor)
         if let Cow::Owned(clean) = redactor.redact(&claimed.name) {
             claimed.name = clean;
         }
-        Job { parsed: read_one(claims, &claimed, redactor), claimed }
+        Job { parsed: read_one(claims, &claimed, redactor), claimed, file: OnceLock::new() }
     });
     read.collect()
 }
@@ -122,6 +125,10 @@ pub(super) async fn settle(
     batch: &mut Batch<'_>,
 ) -> io::Result<(Box<Files>, Report)> {
     let jobs: Vec<Arc<Job>> = jobs.into_iter().map(Arc::new).collect();
+    let mut taken = 0;
+    for job in &jobs {
+        job.take_file(shared, &mut taken).await;
+    }
     let ends = commit_all(shared, &jobs, batch).await;
     let mut report = Report::default();
     for (job, end) in jobs.iter().zip(&ends) {
@@ -148,6 +155,15 @@ pub(super) async fn settle(
 impl Job {
     fn is_task(&self) -> bool {
         matches!(&self.parsed, Ok(Parsed { command: Command::Task(_), .. }))
+    }
+
+    /// Takes the file it sends, if any; `taken` counts the bytes.
+    async fn take_file(&self, shared: &Arc<Shared>, taken: &mut u64) {
+        let Ok(parsed) = &self.parsed else { return };
+        if let Some(file) = attach::take(shared, &self.claimed, &parsed.command, *taken).await {
+            *taken += file.as_ref().map_or(0, |file| file.size);
+            let _ = self.file.set(file);
+        }
     }
 
     fn is_refresh(&self) -> bool {
@@ -212,6 +228,7 @@ async fn commit(shared: &Shared, job: &Arc<Job>, run: Option<RunId>, forget: Vec
         now: shared.clock.now(),
         zone: shared.timezone,
         channels: shared.channels.clone(),
+        file: job.file.get().cloned(),
     };
     let job = Arc::clone(job);
     shared
@@ -291,6 +308,10 @@ fn finish(shared: &Shared, files: &mut Files, jobs: &[Arc<Job>], ends: &[End]) -
             Ok(parsed) => parsed.id.as_deref(),
             Err(unreadable) => unreadable.id.as_deref(),
         };
+        if job.file.get().is_some() && !end.is_success() && !matches!(end, End::Left) {
+            // Nothing names it; what is left here goes with the daily look.
+            let _ = shared.store.files().remove(DeliveryId(job.claimed.id));
+        }
         let removed = match end {
             End::Left => continue,
             End::Done(outcome) => {

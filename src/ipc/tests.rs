@@ -3,6 +3,7 @@
 mod attacks;
 mod commands;
 mod crashes;
+mod files;
 mod floods;
 mod snapshots;
 mod waking;
@@ -79,6 +80,7 @@ impl Host {
             secret_keys: vec!["KEY".into()],
             timezone: Tz::UTC,
             channels: Registry::default(),
+            max_file: 1 << 20,
             room_owner: None,
         }
     }

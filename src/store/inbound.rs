@@ -221,3 +221,8 @@ pub fn cancel_before(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<Option<i6
     )?;
     Ok(last)
 }
+
+/// Whether a chat has a message of this platform id.
+pub fn knows(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResult<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM inbound WHERE jid = ?1 AND platform_id = ?2")?.exists((jid, platform_id))?)
+}

@@ -14,6 +14,7 @@ pub mod instance;
 pub mod ipc_files;
 mod migrate;
 pub mod outbox;
+pub mod outbox_files;
 mod reader;
 pub mod runs;
 pub mod sessions;
@@ -185,6 +186,11 @@ impl Store {
     /// The database's file.
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Files on their way out.
+    pub fn files(&self) -> outbox_files::OutboxFiles {
+        outbox_files::OutboxFiles::beside(self.path())
     }
 
     /// The store's random id; part of every event cursor.

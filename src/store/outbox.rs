@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Ms, Tx, TxError, TxResult, Wake, events};
-use crate::domain::delivery::{Delivery, DeliveryKind, NewDelivery};
+use crate::domain::delivery::{Delivery, DeliveryKind, FileInfo, NewDelivery};
 use crate::domain::ids::{ChatJid, DeliveryId, RunId};
 
 /// How a chat's channel takes its texts.
@@ -20,6 +20,8 @@ pub enum Route {
 pub const MAX_WAITING: i64 = 1000;
 /// See [`MAX_WAITING`].
 pub const MAX_WAITING_BYTES: i64 = 16 << 20;
+/// Bytes of files of one chat that are kept at a time, delivered or not.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// What may wait beyond that of Parlor's own notices.
 const NOTICES: i64 = 100;
 /// Given-up texts of one chat that are kept for a retry; the oldest go.
@@ -50,7 +52,8 @@ pub fn put(tx: &mut Tx<'_>, new: &NewDelivery, route: Route, turn_open: bool, no
     } else if note_left_out(tx, &new.jid)? == 1 {
         tracing::warn!("too much waits for {}: what agents say there is left out for now", new.jid);
         let text = "Too much waits to be delivered to this chat. Until it is, what the agent says here is left out.";
-        let notice = NewDelivery { text: text.into(), kind: DeliveryKind::Notice, sender: None, ..new.clone() };
+        let notice =
+            NewDelivery { text: text.into(), kind: DeliveryKind::Notice, sender: None, file: None, ..new.clone() };
         insert(tx, &notice, false, "pending", now)?;
     }
     tx.wake(Wake::Outbox);
@@ -88,8 +91,9 @@ fn note_left_out(tx: &Tx<'_>, jid: &ChatJid) -> TxResult<i64> {
 
 fn insert(tx: &Tx<'_>, new: &NewDelivery, turn_open: bool, state: &str, now: DateTime<Utc>) -> TxResult<()> {
     tx.prepare_cached(
-        "INSERT INTO outbox (id, jid, text, sender, reply_to, kind, run_id, turn_open, state, created_at, ended_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO outbox (id, jid, text, sender, reply_to, kind, run_id, turn_open, state, created_at, ended_at,
+           file_name, file_size)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?
     .execute(rusqlite::params![
         new.id,
@@ -103,6 +107,8 @@ fn insert(tx: &Tx<'_>, new: &NewDelivery, turn_open: bool, state: &str, now: Dat
         state,
         Ms(now),
         (state == "delivered").then_some(Ms(now)),
+        new.file.as_ref().map(|file| &file.name),
+        new.file.as_ref().map(|file| file.size as i64),
     ])?;
     Ok(())
 }
@@ -121,12 +127,16 @@ pub fn deliver_locally(tx: &mut Tx<'_>, new: &NewDelivery, now: DateTime<Utc>) -
     if let Some(sender) = &new.sender {
         body["sender"] = sender.clone().into();
     }
+    if let Some(file) = &new.file {
+        body["file"] = serde_json::json!(file);
+    }
     events::insert(tx, "message", &new.jid, &body.to_string(), Some(&id), now)?;
     Ok(())
 }
 
 const COLUMNS: &str =
-    "seq, id, jid, text, sender, reply_to, kind, run_id, state, parts_done, tries, next_try, last_error, created_at";
+    "seq, id, jid, text, sender, reply_to, kind, run_id, state, parts_done, tries, next_try, last_error, created_at,
+     file_name, file_size";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
@@ -137,6 +147,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Delivery> {
             text: row.get("text")?,
             sender: row.get("sender")?,
             reply_to: row.get("reply_to")?,
+            file: file_of(row)?,
             kind: row.get("kind")?,
             run_id: row.get("run_id")?,
         },
@@ -147,6 +158,30 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         last_error: row.get("last_error")?,
         created_at: row.get::<_, Ms>("created_at")?.0,
     })
+}
+
+fn file_of(row: &Row<'_>) -> rusqlite::Result<Option<FileInfo>> {
+    let (name, size): (Option<String>, Option<i64>) = (row.get("file_name")?, row.get("file_size")?);
+    Ok(name.map(|name| FileInfo { name, size: size.unwrap_or(0) as u64 }))
+}
+
+/// Bytes of a chat's files that are kept.
+pub fn file_bytes(db: &Connection, jid: &ChatJid) -> TxResult<u64> {
+    let mut s =
+        db.prepare_cached("SELECT coalesce(sum(file_size), 0) FROM outbox WHERE jid = ?1 AND file_name IS NOT NULL")?;
+    Ok(s.query_row([jid], |row| row.get::<_, i64>(0))? as u64)
+}
+
+/// Those of some ids that no row has.
+pub fn without_row(db: &Connection, ids: Vec<DeliveryId>) -> TxResult<Vec<DeliveryId>> {
+    let mut s = db.prepare_cached("SELECT 1 FROM outbox WHERE id = ?1")?;
+    let mut lost = Vec::new();
+    for id in ids {
+        if !s.exists([id])? {
+            lost.push(id);
+        }
+    }
+    Ok(lost)
 }
 
 /// Chats with waiting rows, and when the first row of each may be tried.
@@ -236,7 +271,10 @@ pub fn get(db: &Connection, id: DeliveryId) -> TxResult<Option<Delivery>> {
 
 /// What the open turn of a run has already sent.
 pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
-    let mut s = db.prepare_cached("SELECT text FROM outbox WHERE run_id = ?1 AND turn_open = 1 ORDER BY seq")?;
+    let mut s = db.prepare_cached(
+        "SELECT text || CASE WHEN file_name IS NULL THEN '' ELSE ' [file: ' || file_name || ']' END
+         FROM outbox WHERE run_id = ?1 AND turn_open = 1 ORDER BY seq",
+    )?;
     let rows = s.query_map([run], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -144,6 +144,7 @@ async fn a_second_local_delivery_shows_nothing_twice() {
         text: "hi".into(),
         sender: None,
         reply_to: None,
+        file: None,
         kind: DeliveryKind::Reply,
         run_id: None,
     };
@@ -166,6 +167,7 @@ async fn what_a_broken_turn_said_is_known_to_every_later_try() {
         text: "part one".into(),
         sender: None,
         reply_to: None,
+        file: None,
         kind: DeliveryKind::Reply,
         run_id: Some(runs[0]),
     };

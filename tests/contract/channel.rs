@@ -181,6 +181,7 @@ impl Post {
             text: text.to_owned(),
             sender: None,
             reply_to: None,
+            file: None,
             kind: DeliveryKind::Reply,
             run_id: None,
         };

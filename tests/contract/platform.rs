@@ -27,6 +27,7 @@ fn text(jid: &str, text: &str) -> NewDelivery {
         text: text.to_owned(),
         sender: None,
         reply_to: None,
+        file: None,
         kind: DeliveryKind::Reply,
         run_id: None,
     }

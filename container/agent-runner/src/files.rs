@@ -49,17 +49,20 @@ pub struct Folders {
     pub input: PathBuf,
     /// The group's workspace.
     pub group: PathBuf,
+    /// Memory shared with every group.
+    pub global: PathBuf,
 }
 
 impl Folders {
     /// The folders of the container, each of which the environment may move (tests do): `PARLOR_IPC_DIR`,
-    /// `PARLOR_INPUT_DIR`, `PARLOR_GROUP_DIR`.
+    /// `PARLOR_INPUT_DIR`, `PARLOR_GROUP_DIR`, `PARLOR_GLOBAL_DIR`.
     pub fn from_env() -> Self {
         let folder = |key, default: &str| std::env::var_os(key).map_or_else(|| default.into(), PathBuf::from);
         Self {
             ipc: folder("PARLOR_IPC_DIR", crate::protocol::IPC_DIR),
             input: folder("PARLOR_INPUT_DIR", crate::protocol::INPUT_DIR),
             group: folder("PARLOR_GROUP_DIR", crate::protocol::GROUP_DIR),
+            global: folder("PARLOR_GLOBAL_DIR", crate::protocol::GLOBAL_DIR),
         }
     }
 
@@ -99,7 +102,8 @@ mod tests {
     #[test]
     fn a_request_is_one_whole_file_that_carries_its_id() {
         let home = tempfile::tempdir().unwrap();
-        let folders = Folders { ipc: home.path().into(), input: home.path().into(), group: home.path().into() };
+        let path = || home.path().into();
+        let folders = Folders { ipc: path(), input: path(), group: path(), global: path() };
         let id = folders.request("tasks", &serde_json::json!({"type": "refresh_groups"})).unwrap();
         let names: Vec<_> = fs::read_dir(home.path().join("tasks")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, [format!("{id}.json").as_str()]);

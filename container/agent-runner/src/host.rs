@@ -1,4 +1,4 @@
-//! Asking the host for things and telling how it went: what the guide and `parlor-tool` share.
+//! Asking the host for things and telling how it went: what the guide and the host tools share.
 
 use std::fs;
 use std::path::Path;
@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Refusal {
     /// The host said no, and why.
     Refused(String),
-    /// The host has not answered; it may still do what was asked.
-    NoAnswer,
+    /// The host has not answered for so long; it may still do what was asked.
+    NoAnswer(Duration),
     /// The request could not be written.
     NotWritten(String),
 }
@@ -31,11 +31,11 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(why) => write!(f, "Parlor refused this: {why}"),
-            Self::NoAnswer => write!(
+            Self::NoAnswer(patience) => write!(
                 f,
                 "Parlor has not answered within {} seconds. The request is waiting and may still be carried out; look \
                  at the list of tasks before you ask again.",
-                PATIENCE.as_secs()
+                patience.as_secs()
             ),
             Self::NotWritten(why) => write!(f, "The request could not be handed to Parlor: {why}"),
         }
@@ -44,12 +44,22 @@ impl std::fmt::Display for Refusal {
 
 /// Drops a request into `messages/` or `tasks/` and waits for the host's answer.
 pub fn ask(folders: &Folders, kind: &str, request: &impl Serialize) -> Result<CommandResult, Refusal> {
+    ask_for(folders, kind, request, PATIENCE)
+}
+
+/// As [`ask`], with the patience of the caller.
+pub fn ask_for(
+    folders: &Folders,
+    kind: &str,
+    request: &impl Serialize,
+    patience: Duration,
+) -> Result<CommandResult, Refusal> {
     let mut results = Results::open(&folders.ipc);
     let id = folders.request(kind, request).map_err(|error| Refusal::NotWritten(error.to_string()))?;
-    match results.wait(&id, PATIENCE) {
+    match results.wait(&id, patience) {
         Some(result) if result.ok => Ok(result),
         Some(result) => Err(Refusal::Refused(result.error.unwrap_or_else(|| "no reason was given".to_owned()))),
-        None => Err(Refusal::NoAnswer),
+        None => Err(Refusal::NoAnswer(patience)),
     }
 }
 

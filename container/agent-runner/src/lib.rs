@@ -23,10 +23,16 @@ pub mod guide;
 #[cfg(feature = "runner")]
 pub mod host;
 #[cfg(feature = "runner")]
+pub mod mcp;
+#[cfg(feature = "runner")]
+pub mod memory;
+#[cfg(feature = "runner")]
 pub mod process;
 #[cfg(feature = "runner")]
 pub mod run;
 #[cfg(feature = "runner")]
 pub mod tool;
+#[cfg(feature = "runner")]
+pub mod tools;
 #[cfg(feature = "runner")]
 pub mod wire;

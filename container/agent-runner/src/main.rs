@@ -5,10 +5,11 @@
 
 use std::process::ExitCode;
 
-use parlor_agent_runner::{run, tool};
+use parlor_agent_runner::{mcp, run, tool};
 
 const USAGE: &str = "agent-runner reads the JSON of a run on stdin; Parlor starts it in the container of a group.
-`agent-runner tool …` (or the name parlor-tool) asks the host for things: see `agent-runner tool help`.";
+`agent-runner tool …` (or the name parlor-tool) asks the host for things: see `agent-runner tool help`.
+`agent-runner mcp` offers the same tools to an MCP client on stdin and stdout.";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     }
     match args.next().as_deref() {
         None => run::main(),
+        Some("mcp") if args.next().is_none() => mcp::main(),
         Some("tool") => tool::main(&args.collect::<Vec<_>>()),
         Some("--version") => {
             println!("agent-runner {}", env!("CARGO_PKG_VERSION"));
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(other) => {
-            eprintln!("agent-runner has no argument {other:?}.\n{USAGE}");
+            eprintln!("agent-runner has no argument {other:?}, or takes none after it.\n{USAGE}");
             ExitCode::from(2)
         }
     }

@@ -20,6 +20,8 @@ pub const IPC_DIR: &str = "/workspace/ipc";
 pub const INPUT_DIR: &str = "/workspace/ipc/input";
 /// Where the group's workspace lies in the container.
 pub const GROUP_DIR: &str = "/workspace/group";
+/// Where the memory shared with every group lies in the container.
+pub const GLOBAL_DIR: &str = "/workspace/global";
 
 /// The one JSON object on stdin, followed by end of file.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -193,6 +195,23 @@ pub enum MessageFile {
         /// A name to show as the sender, where the channel can.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sender: Option<String>,
+        /// The platform's id of the message it answers (Parlor).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<String>,
+    },
+    /// Sends a file of the group's folder to a chat (Parlor).
+    #[serde(rename_all = "camelCase")]
+    File {
+        /// The chat to send it to.
+        chat_jid: String,
+        /// Its path below the group's folder.
+        path: String,
+        /// A text that goes with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caption: Option<String>,
+        /// The platform's id of the message it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<String>,
     },
 }
 

@@ -12,6 +12,7 @@ use crate::guide::Guide;
 use crate::inputs::{Inputs, Next};
 use crate::process::Working;
 use crate::protocol::{ErrorKind, Output, RunInput, Status, Turn};
+use crate::tools::context;
 use crate::wire::Wire;
 
 /// How often a turn at work shows a sign of life.
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
     };
     let session = input.session_id.clone().unwrap_or_else(fresh_id);
     let room = Room { input: Arc::new(input), session, folders, wire, working };
+    context::leave(&room.input);
     let mut provider = provider(&room);
     turn(provider.as_mut(), &room, std::slice::from_ref(&room.input.prompt), Vec::new());
     loop {

@@ -2,36 +2,22 @@
 //!
 //! Every request waits for the host's answer. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::files::Folders;
 use crate::guide::when;
-use crate::host::{self, find_task};
-use crate::protocol::{MessageFile, TaskFile};
 use crate::run::Room;
+use crate::tools::{Context, Form, Kind, TABLE, Tool, Trouble, context};
 
 /// The name under which the runner is this command line.
 pub const NAME: &str = "parlor-tool";
 
-const USAGE: &str = "parlor-tool asks Parlor for things and waits for the answer.
-
-  parlor-tool send [--to JID] [--sender NAME] TEXT     a message to this chat, at once
-  parlor-tool schedule WHEN [OPTIONS] PROMPT           a task
-      WHEN: --cron '0 9 * * 1-5' | --every 10m | --in 90s | --once 2026-12-24T18:00:00
-      OPTIONS: --zone Europe/Berlin  --context group|isolated  --to JID  --missed run|skip  --id ID
-  parlor-tool tasks [--json]                           the tasks, numbered
-  parlor-tool pause|resume|cancel|run TASK             TASK: a number of the list, or an id
-  parlor-tool update TASK [WHEN] [--zone ZONE] [--prompt PROMPT]
-  parlor-tool groups [--json]                          the chats Parlor knows (main group only)
-  parlor-tool register JID NAME FOLDER TRIGGER [--no-trigger]    (main group only)
-  parlor-tool refresh                                  fresh lists of tasks and chats (main group only)
-
-The chat is PARLOR_CHAT_JID unless --to names one. Times are in the zone of TZ unless --zone names one.
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage.";
+/// The options that say when, which set `schedule_type` and `schedule_value`.
+const WHEN: [&str; 4] = ["cron", "every", "in", "once"];
 
 /// Gives a command what it needs to find the tool: `parlor-tool` in its PATH, and the chat it speaks for.
 pub fn offer(command: &mut Command, room: &Room) {
@@ -48,7 +34,7 @@ pub fn offer(command: &mut Command, room: &Room) {
 
 /// A folder with the link `parlor-tool`; none where nothing can be written or the image has the name already.
 fn link_dir() -> Option<PathBuf> {
-    let dir = std::env::temp_dir().join(format!("parlor-bin-{}", rustix::process::geteuid().as_raw()));
+    let dir = context::dir();
     let link = dir.join(NAME);
     let program = std::env::current_exe().ok()?;
     if std::fs::read_link(&link).is_ok_and(|target| target == program) {
@@ -60,16 +46,9 @@ fn link_dir() -> Option<PathBuf> {
     Some(dir)
 }
 
-/// Why a command came to nothing.
-enum Trouble {
-    Usage(String),
-    Failed(String),
-}
-
-impl From<host::Refusal> for Trouble {
-    fn from(refusal: host::Refusal) -> Self {
-        Self::Failed(refusal.to_string())
-    }
+/// Whether a program name is this command line's.
+pub fn is_name(program: &str) -> bool {
+    Path::new(program).file_name().is_some_and(|name| name == NAME)
 }
 
 /// Carries out one command line.
@@ -84,259 +63,233 @@ pub fn main(args: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Trouble::Usage(reason)) => {
-            eprintln!("{reason}\n\n{USAGE}");
+            eprintln!("{reason}\n\n{}", usage());
             ExitCode::from(2)
         }
     }
 }
 
 fn command(args: &[String]) -> Result<String, Trouble> {
-    let folders = Folders::from_env();
     let Some((verb, rest)) = args.split_first() else { return Err(Trouble::Usage("Say what to do.".to_owned())) };
-    match verb.as_str() {
-        "help" | "--help" | "-h" => Ok(USAGE.to_owned()),
-        "send" => send(&folders, &Args::parse(rest, &["to", "sender"], &[])?),
-        "schedule" => {
-            let valued = ["cron", "every", "in", "once", "zone", "context", "to", "missed", "id"];
-            schedule(&folders, &Args::parse(rest, &valued, &[])?)
-        }
-        "update" => update(&folders, &Args::parse(rest, &["cron", "every", "in", "once", "zone", "prompt"], &[])?),
-        "tasks" => tasks(&folders, &Args::parse(rest, &[], &["json"])?),
-        "groups" => groups(&folders, &Args::parse(rest, &[], &["json"])?),
-        "pause" | "resume" | "cancel" | "run" => on_task(&folders, verb, &Args::parse(rest, &[], &[])?),
-        "register" => register(&folders, &Args::parse(rest, &[], &["no-trigger"])?),
-        "refresh" => {
-            Args::parse(rest, &[], &[])?.words::<0>("nothing more")?;
-            host::ask(&folders, "tasks", &TaskFile::RefreshGroups {})?;
-            Ok("Done: the lists are fresh.".to_owned())
-        }
-        other => Err(Trouble::Usage(format!("parlor-tool has no command {other:?}."))),
-    }
-}
-
-/// A command's words and options, in any order; after `--` everything is a word.
-struct Args {
-    words: Vec<String>,
-    options: Map<String, Value>,
-}
-
-impl Args {
-    fn parse(args: &[String], valued: &[&str], flags: &[&str]) -> Result<Self, Trouble> {
-        let mut parsed = Self { words: Vec::new(), options: Map::new() };
-        let mut rest = args.iter();
-        while let Some(arg) = rest.next() {
-            let Some(name) = arg.strip_prefix("--") else {
-                parsed.words.push(arg.clone());
-                continue;
-            };
-            let (name, given) = name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value)));
-            if name.is_empty() {
-                parsed.words.extend(rest.by_ref().cloned());
-            } else if flags.contains(&name) && given.is_none() {
-                parsed.options.insert(name.to_owned(), Value::Bool(true));
-            } else if valued.contains(&name) {
-                let value = given.map(str::to_owned).or_else(|| rest.next().cloned());
-                let value = value.ok_or_else(|| Trouble::Usage(format!("--{name} needs a value.")))?;
-                parsed.options.insert(name.to_owned(), Value::String(value));
-            } else {
-                return Err(Trouble::Usage(format!("{arg} is no option of this command.")));
-            }
-        }
-        Ok(parsed)
-    }
-
-    fn option(&self, name: &str) -> Option<String> {
-        self.options.get(name)?.as_str().map(str::to_owned)
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        self.options.contains_key(name)
-    }
-
-    /// Exactly so many words.
-    fn words<const N: usize>(&self, wanted: &str) -> Result<[String; N], Trouble> {
-        <[String; N]>::try_from(self.words.clone())
-            .map_err(|words| Trouble::Usage(format!("This command needs {wanted}; it got {} words.", words.len())))
-    }
-
-    /// All words as one text.
-    fn text(&self, wanted: &str) -> Result<String, Trouble> {
-        let text = self.words.join(" ");
-        if text.trim().is_empty() { Err(Trouble::Usage(format!("{wanted} is missing."))) } else { Ok(text) }
-    }
-
-    fn chat(&self) -> Result<String, Trouble> {
-        self.option("to")
-            .or_else(|| std::env::var("PARLOR_CHAT_JID").ok().filter(|jid| !jid.is_empty()))
-            .ok_or_else(|| Trouble::Usage("Which chat? Set PARLOR_CHAT_JID, or name it with --to JID.".to_owned()))
-    }
-
-    /// The type, value and zone of the schedule that the options give; none when they give none.
-    fn when(&self, now: DateTime<Utc>) -> Result<Option<(String, String, Option<String>)>, Trouble> {
-        let given: Vec<&str> =
-            ["cron", "every", "in", "once"].into_iter().filter(|name| self.options.contains_key(*name)).collect();
-        let [kind] = given[..] else {
-            return if given.is_empty() {
-                Ok(None)
-            } else {
-                Err(Trouble::Usage("Use one of --cron, --every, --in and --once.".to_owned()))
-            };
+    if ["help", "--help", "-h"].contains(&verb.as_str()) {
+        return match rest.first().and_then(|verb| find(verb)) {
+            Some(tool) => Ok(explain(tool)),
+            None => Ok(usage()),
         };
-        let value = self.option(kind).unwrap_or_default();
-        let zone = self.option("zone").or_else(|| std::env::var("TZ").ok().filter(|zone| !zone.is_empty()));
-        let bad = || Trouble::Usage(format!("--{kind} {value:?} is no duration: write 90s, 10m, 2h or 1d."));
-        Ok(Some(match kind {
-            "every" => ("interval".into(), when::duration_ms(&value).ok_or_else(bad)?.to_string(), zone),
-            "in" => {
-                let (value, zone) = when::in_ms(when::duration_ms(&value).ok_or_else(bad)?, now).ok_or_else(bad)?;
-                ("once".into(), value, Some(zone))
+    }
+    let tool = find(verb).ok_or_else(|| Trouble::Usage(format!("parlor-tool has no command {verb:?}.")))?;
+    let given = parse(tool, rest, Utc::now())?;
+    let done = tool.call(given.args, &Context::load())?;
+    Ok(match done.data {
+        Some(data) if given.json => data.to_string(),
+        _ => done.text,
+    })
+}
+
+/// By its short name, or by the one that models know it by.
+fn find(verb: &str) -> Option<&'static Tool> {
+    TABLE.iter().find(|tool| tool.command == verb || tool.name == verb)
+}
+
+/// What a command line says.
+#[derive(Debug)]
+struct Given {
+    args: Map<String, Value>,
+    json: bool,
+}
+
+/// Reads words and options, in any order; after `--` everything is a word.
+fn parse(tool: &Tool, args: &[String], now: DateTime<Utc>) -> Result<Given, Trouble> {
+    let mut given = Given { args: Map::new(), json: false };
+    let (mut words, mut when) = (Vec::new(), None);
+    let has_when = tool.args.iter().any(|arg| arg.form == Form::When);
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        let Some(name) = arg.strip_prefix("--") else {
+            words.push(arg.clone());
+            continue;
+        };
+        let (name, value) = name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value)));
+        let mut value = || {
+            let value = value.map(str::to_owned).or_else(|| rest.next().cloned());
+            value.ok_or_else(|| Trouble::Usage(format!("--{name} needs a value.")))
+        };
+        if name.is_empty() {
+            words.extend(rest.by_ref().cloned());
+        } else if name == "json" && tool.reads {
+            given.json = true;
+        } else if has_when && WHEN.contains(&name) {
+            if when.replace((name.to_owned(), value()?)).is_some() {
+                return Err(Trouble::Usage("Use one of --cron, --every, --in and --once.".to_owned()));
             }
-            _ => (kind.into(), value, zone),
-        }))
+        } else if let Some(arg) = tool.args.iter().find(|arg| matches!(arg.form, Form::Not(option) if option == name)) {
+            given.args.insert(arg.name.into(), false.into());
+        } else if let Some(arg) =
+            tool.args.iter().find(|arg| matches!(arg.form, Form::Option(option, _) if option == name))
+        {
+            let text = value()?;
+            let value = if arg.kind == Kind::Object {
+                serde_json::from_str(&text)
+                    .map_err(|error| Trouble::Usage(format!("--{name} is not JSON: {error}.")))?
+            } else {
+                Value::String(text)
+            };
+            given.args.insert(arg.name.into(), value);
+        } else {
+            return Err(Trouble::Usage(format!("{arg} is no option of this command.")));
+        }
+    }
+    place(tool, words, &mut given.args)?;
+    if let Some((kind, value)) = when {
+        set_when(&kind, &value, now, &mut given.args)?;
+    } else if tool.args.iter().any(|arg| arg.form == Form::When && arg.required) {
+        return Err(Trouble::Usage("When? Use --cron, --every, --in or --once.".to_owned()));
+    }
+    Ok(given)
+}
+
+/// Puts the words into their places.
+fn place(tool: &Tool, words: Vec<String>, args: &mut Map<String, Value>) -> Result<(), Trouble> {
+    let count = words.len();
+    let mut words = words.into_iter();
+    for arg in tool.args {
+        let (value, label) = match arg.form {
+            Form::Word(label) => (words.next(), label),
+            Form::Rest(label) => (Some(words.by_ref().collect::<Vec<_>>().join(" ")), label),
+            _ => continue,
+        };
+        let value = value.filter(|text| !text.trim().is_empty());
+        let value = value.ok_or_else(|| Trouble::Usage(format!("{label} is missing. {label}: {}", arg.about)))?;
+        args.insert(arg.name.into(), value.into());
+    }
+    match words.next() {
+        Some(_) => Err(Trouble::Usage(format!("This command takes fewer words; it got {count}."))),
+        None => Ok(()),
     }
 }
 
-fn send(folders: &Folders, args: &Args) -> Result<String, Trouble> {
-    let text = args.text("The text")?;
-    let message = MessageFile::Message { chat_jid: args.chat()?, text, sender: args.option("sender") };
-    host::ask(folders, "messages", &message)?;
-    Ok("Done: the message is on its way.".to_owned())
-}
-
-fn schedule(folders: &Folders, args: &Args) -> Result<String, Trouble> {
-    let prompt = args.text("The prompt")?;
-    let (schedule_type, schedule_value, timezone) = args
-        .when(Utc::now())?
-        .ok_or_else(|| Trouble::Usage("When? Use --cron, --every, --in or --once.".to_owned()))?;
-    let task = TaskFile::ScheduleTask {
-        task_id: args.option("id"),
-        prompt,
-        schedule_type,
-        schedule_value,
-        context_mode: args.option("context"),
-        target_jid: args.chat()?,
-        timezone,
-        missed: args.option("missed"),
+/// Sets type, value and zone of a schedule from the option that says when.
+fn set_when(kind: &str, value: &str, now: DateTime<Utc>, args: &mut Map<String, Value>) -> Result<(), Trouble> {
+    let bad = || Trouble::Usage(format!("--{kind} {value:?} is no duration: write 90s, 10m, 2h or 1d."));
+    let zone = || std::env::var("TZ").ok().filter(|zone| !zone.is_empty());
+    let (kind, value, zone) = match kind {
+        "every" => ("interval", when::duration_ms(value).ok_or_else(bad)?.to_string(), zone()),
+        "in" => {
+            let (value, zone) = when::in_ms(when::duration_ms(value).ok_or_else(bad)?, now).ok_or_else(bad)?;
+            // Not the zone that was asked for: the time was worked out in this one.
+            args.remove("timezone");
+            ("once", value, Some(zone))
+        }
+        _ => (kind, value.to_owned(), zone()),
     };
-    let result = host::ask(folders, "tasks", &task)?;
-    let id = result.details.get("taskId").and_then(Value::as_str).unwrap_or("(without an id)");
-    let next = host::next_run(&result, host::zone()).map_or_else(String::new, |next| format!(", next run {next}"));
-    Ok(format!("Done: task {id}{next}"))
-}
-
-fn update(folders: &Folders, args: &Args) -> Result<String, Trouble> {
-    let [wanted] = args.words("one task")?;
-    let task_id = task_id(folders, &wanted)?;
-    let (schedule_type, schedule_value, timezone) = match args.when(Utc::now())? {
-        Some((kind, value, zone)) => (Some(kind), Some(value), zone),
-        None => (None, None, args.option("zone")),
-    };
-    let prompt = args.option("prompt");
-    if prompt.is_none() && schedule_type.is_none() && timezone.is_none() {
-        return Err(Trouble::Usage("What shall change? Use --prompt, --zone, or a WHEN.".to_owned()));
+    args.insert("schedule_type".into(), kind.into());
+    args.insert("schedule_value".into(), value.into());
+    if let Some(zone) = zone {
+        args.entry("timezone").or_insert(zone.into());
     }
-    let change = TaskFile::UpdateTask { task_id, prompt, schedule_type, schedule_value, timezone };
-    let result = host::ask(folders, "tasks", &change)?;
-    let next = host::next_run(&result, host::zone()).map_or_else(String::new, |next| format!(" Next run: {next}"));
-    Ok(format!("Done: the task is changed.{next}"))
+    Ok(())
 }
 
-/// A number counts in the list; what is not in the list goes to the host as it is, which knows best.
-fn task_id(folders: &Folders, wanted: &str) -> Result<String, Trouble> {
-    let tasks = host::tasks(folders).map_err(Trouble::Failed)?;
-    match find_task(&tasks, wanted) {
-        Ok(task) => Ok(task.id.clone()),
-        Err(reason) if wanted.parse::<u16>().is_ok() => Err(Trouble::Failed(reason)),
-        Err(_) => Ok(wanted.to_owned()),
+/// The command line of a tool.
+fn synopsis(tool: &Tool) -> String {
+    let mut line = format!("{NAME} {}", tool.command);
+    let mut when = false;
+    for arg in tool.args {
+        let (open, close) = if arg.required { ("", "") } else { ("[", "]") };
+        let _ = match arg.form {
+            Form::Word(label) | Form::Rest(label) => write!(line, " {label}"),
+            Form::Option(name, label) => write!(line, " {open}--{name} {label}{close}"),
+            Form::Not(name) => write!(line, " [--{name}]"),
+            Form::When if std::mem::replace(&mut when, true) => Ok(()),
+            Form::When => write!(line, " {open}WHEN{close}"),
+        };
     }
-}
-
-fn on_task(folders: &Folders, verb: &str, args: &Args) -> Result<String, Trouble> {
-    let [wanted] = args.words("one task")?;
-    let task_id = task_id(folders, &wanted)?;
-    let (request, done) = match verb {
-        "pause" => (TaskFile::PauseTask { task_id }, "paused"),
-        "resume" => (TaskFile::ResumeTask { task_id }, "active again"),
-        "cancel" => (TaskFile::CancelTask { task_id }, "cancelled"),
-        _ => (TaskFile::RunTaskNow { task_id }, "about to run"),
-    };
-    let result = host::ask(folders, "tasks", &request)?;
-    let next = host::next_run(&result, host::zone()).map_or_else(String::new, |next| format!(" Next run: {next}"));
-    Ok(format!("Done: the task is {done}.{next}"))
-}
-
-fn tasks(folders: &Folders, args: &Args) -> Result<String, Trouble> {
-    let tasks = host::tasks(folders).map_err(Trouble::Failed)?;
-    if args.flag("json") {
-        return Ok(json!(tasks).to_string());
+    if tool.reads {
+        line.push_str(" [--json]");
     }
-    if tasks.is_empty() {
-        return Ok("There are no tasks.".to_owned());
-    }
-    let line = |(at, task): (usize, &crate::protocol::TaskSnapshot)| {
-        let next = task.next_run.as_deref().map_or("-".to_owned(), |next| host::readable_text(next, host::zone()));
-        let prompt = task.prompt.replace('\n', " ");
-        let (kind, value) = (&task.schedule_type, &task.schedule_value);
-        format!("{}\t{}\t{}\t{}\t{kind} {value}\t{next}\t{prompt}", at + 1, task.id, task.group_folder, task.status)
-    };
-    Ok(tasks.iter().enumerate().map(line).collect::<Vec<_>>().join("\n"))
+    line
 }
 
-fn groups(folders: &Folders, args: &Args) -> Result<String, Trouble> {
-    let snapshot = host::groups(folders).map_err(Trouble::Failed)?;
-    if args.flag("json") {
-        return Ok(json!(snapshot).to_string());
+fn usage() -> String {
+    let mut text = format!("{NAME} asks Parlor for things and waits for the answer.\n\n");
+    for tool in TABLE {
+        let _ = writeln!(text, "  {}{}", synopsis(tool), if tool.main_only { "    (main group only)" } else { "" });
     }
-    if snapshot.groups.is_empty() {
-        return Ok("No chats are listed: only the main group sees them.".to_owned());
-    }
-    let line = |group: &crate::protocol::GroupSnapshot| {
-        let state = if group.is_registered { "registered" } else { "available" };
-        format!("{}\t{}\t{state}\t{}", group.jid, group.name, group.last_activity)
-    };
-    Ok(snapshot.groups.iter().map(line).collect::<Vec<_>>().join("\n"))
+    text.push_str(
+        "\n  WHEN: --cron '0 9 * * 1-5' | --every 10m | --in 90s | --once 2026-12-24T18:00:00\n  \
+         TASK: a number of the list, or an id\n\n\
+         `parlor-tool help COMMAND` says more. The chat is PARLOR_CHAT_JID unless --to names one. Times are in the zone of \
+         TZ unless\n--zone names one. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.",
+    );
+    text
 }
 
-fn register(folders: &Folders, args: &Args) -> Result<String, Trouble> {
-    let [jid, name, folder, trigger] = args.words("JID NAME FOLDER TRIGGER")?;
-    let requires_trigger = args.flag("no-trigger").then_some(false);
-    let done = format!("Done: {jid} is a group now, with the folder {folder}.");
-    let group = TaskFile::RegisterGroup { jid, name, folder, trigger, requires_trigger, container_config: None };
-    host::ask(folders, "tasks", &group)?;
-    Ok(done)
-}
-
-/// Whether a program name is this command line's.
-pub fn is_name(program: &str) -> bool {
-    Path::new(program).file_name().is_some_and(|name| name == NAME)
+/// All about one command.
+fn explain(tool: &Tool) -> String {
+    let mut text = format!("{}\n\n{}\n", synopsis(tool), tool.about);
+    for arg in tool.args {
+        let _ = match arg.form {
+            Form::Word(label) | Form::Rest(label) => write!(text, "\n  {label}: {}", arg.about),
+            Form::Option(name, _) | Form::Not(name) => write!(text, "\n  --{name}: {}", arg.about),
+            Form::When => Ok(()),
+        };
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Args, Trouble> {
+    fn read(verb: &str, args: &[&str]) -> Result<Given, Trouble> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        Args::parse(&args, &["cron", "every", "in", "once", "zone"], &["json"])
+        parse(find(verb).unwrap(), &args, Utc::now())
     }
 
     #[test]
     fn options_and_words_come_in_any_order() {
-        let Ok(args) = parse(&["say", "--every=10m", "it", "--json", "--", "--loud"]) else { panic!("refused") };
-        assert_eq!(args.words, ["say", "it", "--loud"]);
-        assert!(args.flag("json"));
-        let Ok(Some((kind, value, _))) = args.when(Utc::now()) else { panic!("refused") };
-        assert_eq!((kind.as_str(), value.as_str()), ("interval", "600000"));
+        let given = read("schedule", &["say", "--every=10m", "it", "--zone", "UTC", "--", "--loud"]).unwrap();
+        assert_eq!(
+            Value::Object(given.args),
+            json!({"prompt": "say it --loud", "schedule_type": "interval", "schedule_value": "600000", "timezone": "UTC"})
+        );
+        let given =
+            read("register", &["web:x", "X", "--no-trigger", "x", "@A", "--config", "{\"timeout\":1}"]).unwrap();
+        assert_eq!(given.args["containerConfig"], json!({"timeout": 1}));
+        assert_eq!((given.args["trigger"].as_str(), &given.args["requiresTrigger"]), (Some("@A"), &json!(false)));
+        assert!(read("list_tasks", &["--json"]).unwrap().json);
     }
 
     #[test]
     fn wrong_usage_is_told_apart_from_failure() {
-        for wrong in [&["--loud"][..], &["--every"]] {
-            assert!(matches!(parse(wrong), Err(Trouble::Usage(_))), "{wrong:?}");
+        for (verb, wrong) in [
+            ("schedule", &["x", "--loud"][..]),
+            ("schedule", &["x"]),
+            ("schedule", &["x", "--every"]),
+            ("schedule", &["x", "--every", "soon"]),
+            ("schedule", &["x", "--every", "1m", "--cron", "* * * * *"]),
+            ("schedule", &["--every", "1m"]),
+            ("pause", &[]),
+            ("pause", &["1", "2"]),
+            ("send", &["x", "--json"]),
+            ("register", &["web:x", "X", "x", "@A", "--config", "{"]),
+        ] {
+            assert!(matches!(read(verb, wrong), Err(Trouble::Usage(_))), "{verb} {wrong:?}");
         }
-        for wrong in [&["--every", "soon"][..], &["--every", "1m", "--cron", "* * * * *"]] {
-            let Ok(args) = parse(wrong) else { panic!("refused too early") };
-            assert!(matches!(args.when(Utc::now()), Err(Trouble::Usage(_))), "{wrong:?}");
+    }
+
+    #[test]
+    fn the_help_has_every_tool_and_every_option() {
+        let help = usage();
+        for tool in TABLE {
+            assert!(help.contains(&format!("{NAME} {}", tool.command)), "{}", tool.name);
+            let more = explain(tool);
+            for arg in tool.args.iter().filter(|arg| arg.form != Form::When) {
+                assert!(more.contains(arg.about), "{} {}", tool.name, arg.name);
+            }
         }
+        assert!(help.contains("parlor-tool send TEXT [--sender NAME] [--to JID] [--reply-to ID]"), "{help}");
     }
 }

@@ -117,6 +117,7 @@ impl Served {
             text: text.into(),
             sender: None,
             reply_to: None,
+            file: None,
             kind: DeliveryKind::Reply,
             run_id: None,
         };

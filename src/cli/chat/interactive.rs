@@ -202,8 +202,8 @@ impl Screen {
         match event.name.as_str() {
             "message" => {
                 self.working = false;
-                let text = event.data["text"].as_str().unwrap_or_default();
-                self.print(&render::text(text, true, self.colours));
+                let text = render::message(&event.data);
+                self.print(&render::text(&text, true, self.colours));
             }
             "typing" => {
                 let on = event.data["on"] == true;

@@ -1,8 +1,20 @@
 //! Texts of a chat on a terminal.
 
+use serde_json::Value;
 use termimad::MadSkin;
 
 use super::super::output::harmless;
+
+/// The text of a message event, and where the file lies that came with it.
+pub(super) fn message(data: &Value) -> String {
+    let text = data["text"].as_str().unwrap_or_default();
+    let (Some(name), Some(id)) = (data["file"]["name"].as_str(), data["deliveryId"].as_str()) else {
+        return text.to_owned();
+    };
+    let gap = if text.is_empty() { "" } else { "\n\n" };
+    let size = &data["file"]["size"];
+    format!("{text}{gap}(The file {name}, {size} bytes, is data/outbox-files/{id}/{name} in the home.)")
+}
 
 /// Markdown as a terminal shows it; as it is where there is no terminal.
 pub(super) fn text(text: &str, terminal: bool, colours: bool) -> String {
@@ -18,4 +30,18 @@ pub(super) fn text(text: &str, terminal: bool, colours: bool) -> String {
 pub(super) fn aside(text: &str, colours: bool) -> String {
     let safe = harmless(text);
     if colours { format!("\u{1b}[2m{safe}\u{1b}[0m") } else { safe.into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_of_behind_its_caption() {
+        assert_eq!(message(&json!({"text": "hi", "deliveryId": "D"})), "hi");
+        let file = json!({"text": "see", "deliveryId": "D", "file": {"name": "a.txt", "size": 3}});
+        assert_eq!(message(&file), "see\n\n(The file a.txt, 3 bytes, is data/outbox-files/D/a.txt in the home.)");
+    }
 }

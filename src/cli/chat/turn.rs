@@ -56,7 +56,7 @@ async fn follow(events: &mut EventStream, seq: i64, spinner: &Spinner, show: &mu
         match event.name.as_str() {
             "message" => {
                 spinner.hide();
-                show(event.data["text"].as_str().unwrap_or_default())?;
+                show(&render::message(&event.data))?;
             }
             "typing" if event.data["on"] == true => spinner.show(),
             "turn" => {

@@ -12,7 +12,7 @@ use crate::store::{Tx, TxResult};
 const MAX_SENDER: usize = 64;
 
 pub(in crate::ipc) fn handle(tx: &mut Tx<'_>, command: Authorized<SendMessage>, cx: &Context) -> TxResult<Effect> {
-    let SendMessage { chat, own, text, sender } = command.into_inner();
+    let SendMessage { chat, own, text, sender, reply_to } = command.into_inner();
     let text = strip_internal(&text);
     if text.is_empty() {
         let mut details = Details::new();
@@ -30,7 +30,8 @@ pub(in crate::ipc) fn handle(tx: &mut Tx<'_>, command: Authorized<SendMessage>, 
         jid: chat,
         text: text.into_owned(),
         sender,
-        reply_to: None,
+        reply_to,
+        file: None,
         kind: DeliveryKind::Message,
         run_id,
     };

@@ -2,6 +2,7 @@
 //! learns beside `ok`.
 
 pub(super) mod cancel_task;
+pub(super) mod file;
 pub(super) mod message;
 pub(super) mod pause_task;
 pub(super) mod refresh_groups;
@@ -16,6 +17,7 @@ use chrono_tz::Tz;
 use serde_json::{Map, Value};
 use ulid::Ulid;
 
+use super::attach::Taken;
 use super::authorize::Permitted;
 use crate::channel::Registry;
 use crate::domain::clock::rfc3339;
@@ -39,6 +41,8 @@ pub(super) struct Context {
     pub(super) zone: Tz,
     /// Says how texts leave.
     pub(super) channels: Registry,
+    /// The file to send, where the command names one.
+    pub(super) file: Option<Taken>,
 }
 
 /// What a handler did.
@@ -53,6 +57,7 @@ pub(super) enum Effect {
 pub(super) fn handle(tx: &mut Tx<'_>, permitted: Permitted, cx: &Context) -> TxResult<Effect> {
     let details = match permitted {
         Permitted::Message(command) => return message::handle(tx, command, cx),
+        Permitted::File(command) => return file::handle(tx, command, cx),
         Permitted::ScheduleTask(command) => schedule_task::handle(tx, command, cx),
         Permitted::UpdateTask(command) => update_task::handle(tx, command, cx),
         Permitted::PauseTask(command) => pause_task::handle(tx, command, cx),

@@ -8,7 +8,7 @@ use crate::ipc::command::Kind;
 use crate::store::inbound;
 use crate::store::runs::{self, Run};
 
-fn leave_claimed(host: &Host, id: Ulid, folder: &str, kind: Kind, content: &Value) {
+pub(super) fn leave_claimed(host: &Host, id: Ulid, folder: &str, kind: Kind, content: &Value) {
     let claimed = Claimed::new(id, &folder.parse().unwrap(), kind, "x.json".as_ref());
     fs::create_dir_all(host.data("claimed")).unwrap();
     fs::write(host.data("claimed").join(claimed.file()), content.to_string()).unwrap();

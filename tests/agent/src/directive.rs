@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parlor_agent_runner::files::{Folders, write_atomically};
-use parlor_agent_runner::protocol::{GROUP_DIR, INPUT_DIR, IPC_DIR};
+use parlor_agent_runner::protocol::{GLOBAL_DIR, GROUP_DIR, INPUT_DIR, IPC_DIR};
 use parlor_agent_runner::results::Results;
 use serde_json::{Value, json};
 
@@ -180,7 +180,8 @@ fn first_time(text: &str) -> io::Result<bool> {
 
 fn request(kind: &str, text: &str) -> io::Result<Reply> {
     let json: Value = serde_json::from_str(text)?;
-    let folders = Folders { ipc: IPC_DIR.into(), input: INPUT_DIR.into(), group: GROUP_DIR.into() };
+    let folders =
+        Folders { ipc: IPC_DIR.into(), input: INPUT_DIR.into(), group: GROUP_DIR.into(), global: GLOBAL_DIR.into() };
     let mut results = Results::open(&folders.ipc);
     let id = folders.request(kind, &json)?;
     let result = results.wait(&id, Duration::from_secs(5));

@@ -1,17 +1,16 @@
 //! The group's folder, its memory, and commands in the room.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::memory::{self, FILE as MEMORY};
 use crate::process::{self, Plan};
 use crate::run::Room;
 use crate::tool;
 
-/// The file that holds a group's memory.
-const MEMORY: &str = "CLAUDE.md";
 /// The most that is shown of a file.
 const SHOWN: u64 = 32 * 1024;
 /// The most entries of a folder that are listed.
@@ -63,19 +62,7 @@ pub fn show(root: &Path, wanted: &str) -> String {
 
 /// Adds a line to the group's memory.
 pub fn remember(root: &Path, fact: &str) -> String {
-    let append = || -> io::Result<()> {
-        let path = root.join(MEMORY);
-        let before = fs::read(&path).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(Vec::new()),
-            _ => Err(error),
-        })?;
-        let gap = if before.last().is_some_and(|last| *last != b'\n') { "\n" } else { "" };
-        let line = format!("{gap}- {}\n", fact.split_whitespace().collect::<Vec<_>>().join(" "));
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.write_all(line.as_bytes())?;
-        file.sync_all()
-    };
-    match append() {
+    match memory::append(root, fact) {
         Ok(()) => format!("I will remember it: it is in {MEMORY} now."),
         Err(error) => format!("I could not write it to {MEMORY}: {error}."),
     }

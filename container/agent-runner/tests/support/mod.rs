@@ -1,6 +1,6 @@
 //! The real runner binary with folders of its own, and a double of the host that answers requests.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)] // helpers of tests; each program uses a part
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

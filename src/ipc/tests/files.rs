@@ -1,0 +1,103 @@
+//! Files that agents send.
+
+use super::crashes::leave_claimed;
+use super::*;
+use crate::domain::ids::DeliveryId;
+use crate::ipc::command::Kind;
+
+fn file(chat: &str, path: &str, id: &str) -> Value {
+    json!({"type": "file", "chatJid": chat, "path": path, "id": id})
+}
+
+fn in_group(host: &Host, folder: &str, name: &str, content: &str) -> PathBuf {
+    let dir = host.root.path().join("groups").join(folder);
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(name), content).unwrap();
+    dir.join(name)
+}
+
+fn kept(host: &Host, id: DeliveryId) -> String {
+    fs::read_to_string(host.store.files().path(id, "a.txt")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_kept_as_it_is_and_what_is_refused_leaves_nothing() {
+    let host = host().await;
+    let source = in_group(&host, "a", "a.txt", "first");
+    in_group(&host, "a", "large", &"x".repeat((1 << 20) + 1));
+    fs::hard_link(&source, source.with_file_name("second-name")).unwrap();
+    let served = host.serve();
+    served.open(&group("a"), run()).await.unwrap();
+    for (name, path, why) in [
+        ("h", "a.txt", "a hard link"),
+        ("l", "large", "at most 1048576 are read"),
+        ("m", "none", "cannot be sent"),
+        ("u", "../b/x", "not a path below"),
+        ("r", "/etc/passwd", "not a path below"),
+        ("e", "", "not a path below"),
+    ] {
+        host.put("a", "messages", &format!("{name}.json"), &file("web:a", path, name));
+        let answer = host.answer("a", name).await;
+        assert!(answer["error"].as_str().unwrap().contains(why), "{answer}");
+    }
+    fs::remove_file(source.with_file_name("second-name")).unwrap();
+    host.put("a", "messages", "1.json", &file("web:b", "a.txt", "other"));
+    assert_eq!(host.answer("a", "other").await["ok"], false);
+    assert_eq!(host.refusals().await.len(), 7);
+    let copies = host.data("outbox-files");
+    assert!(!copies.exists() || names(&copies).is_empty(), "a copy was left");
+
+    host.put("a", "messages", "2.json", &file("web:a", "a.txt", "fine"));
+    let answer = host.answer("a", "fine").await;
+    assert_eq!((&answer["ok"], &answer["size"], &answer["name"]), (&json!(true), &json!(5), &json!("a.txt")));
+    fs::write(source, "second").unwrap();
+    let sent = host.deliveries().await.remove(0).new;
+    assert_eq!((sent.text.as_str(), sent.file.as_ref().unwrap().size), ("", 5));
+    assert_eq!(kept(&host, sent.id), "first");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_around_the_commit_sends_a_file_once() {
+    let host = host().await;
+    in_group(&host, "a", "a.txt", "whole");
+    let (before, after) = (Ulid::new(), Ulid::new());
+    // Claimed and half copied; nothing is committed.
+    leave_claimed(&host, before, "a", Kind::Message, &file("web:a", "a.txt", "r1"));
+    host.store.files().keep(DeliveryId(before), "a.txt", b"ha").unwrap();
+    // Committed: what is kept is what was sent, whatever the source is now.
+    leave_claimed(&host, after, "a", Kind::Message, &file("web:a", "a.txt", "r2"));
+    host.store.files().keep(DeliveryId(after), "a.txt", b"sent before").unwrap();
+    let recorded = json!({"ok": true, "deliveryId": after.to_string()}).to_string();
+    let record = move |tx: &mut crate::store::Tx<'_>| {
+        let folder = "a".parse().unwrap();
+        ipc_files::record(tx, &after.to_string(), &folder, "x", &recorded, chrono::Utc::now())
+    };
+    host.store.write(record).await.unwrap();
+    for _ in 0..2 {
+        let served = host.serve();
+        served.open(&group("a"), run()).await.unwrap();
+        assert_eq!(host.answer("a", "r1").await["size"], 5);
+        assert_eq!(host.answer("a", "r2").await["deliveryId"], after.to_string());
+        host.until_no_claims().await;
+        served.stop().await;
+    }
+    assert_eq!(host.deliveries().await.len(), 1);
+    assert_eq!([before, after].map(|id| kept(&host, DeliveryId(id))), ["whole", "sent before"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_chat_keeps_of_files_is_bounded() {
+    let host = host().await;
+    in_group(&host, "a", "a.txt", "abc");
+    let served = host.serve();
+    served.open(&group("a"), run()).await.unwrap();
+    host.put("a", "messages", "1.json", &file("web:a", "a.txt", "one"));
+    assert_eq!(host.answer("a", "one").await["ok"], true);
+    let nearly = outbox::MAX_FILE_BYTES as i64 - 2;
+    host.store.write(move |tx| Ok(tx.execute("UPDATE outbox SET file_size = ?1", [nearly])?)).await.unwrap();
+    host.put("a", "messages", "2.json", &file("web:a", "a.txt", "two"));
+    let answer = host.answer("a", "two").await;
+    assert!(answer["error"].as_str().unwrap().contains("already take 256 MiB"), "{answer}");
+    served.stop().await;
+}

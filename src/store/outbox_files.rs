@@ -1,0 +1,113 @@
+//! Files on their way out: `data/outbox-files/<delivery id>/<name>`, beside the database and never mounted.
+//!
+//! A file is whole and on disk before the row that names it is committed, under an id that is known before. So a crash
+//! leaves a row with its file, or a file without a row, which the next look removes.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Store, StoreError, outbox};
+use crate::domain::delivery::FileInfo;
+use crate::domain::ids::DeliveryId;
+
+/// The folder's name in `data/`.
+const FOLDER: &str = "outbox-files";
+/// Where claimed IPC files lie: the file of a claim that is not settled has no row yet.
+const CLAIMED: &str = "claimed";
+
+/// The files of a store.
+#[derive(Debug, Clone)]
+pub struct OutboxFiles {
+    data: PathBuf,
+}
+
+impl OutboxFiles {
+    /// Those beside a database.
+    pub(super) fn beside(database: &Path) -> Self {
+        Self { data: database.parent().unwrap_or(Path::new(".")).to_owned() }
+    }
+
+    fn folder(&self, id: DeliveryId) -> PathBuf {
+        self.data.join(FOLDER).join(id.to_string())
+    }
+
+    /// Where a delivery's file lies.
+    pub fn path(&self, id: DeliveryId, name: &str) -> PathBuf {
+        self.folder(id).join(name)
+    }
+
+    /// Keeps a file for a delivery, in place of what an earlier try left. It is on disk when this returns. The name is
+    /// one component.
+    pub fn keep(&self, id: DeliveryId, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let folder = self.folder(id);
+        self.remove(id)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
+        let sync = |folder: &Path| File::open(folder)?.sync_all();
+        let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync(&folder));
+        let written = written.and_then(|()| sync(&self.data.join(FOLDER)));
+        if written.is_err() {
+            let _ = self.remove(id);
+        }
+        written
+    }
+
+    /// A delivery's file.
+    pub fn read(&self, id: DeliveryId, file: &FileInfo) -> io::Result<Vec<u8>> {
+        fs::read(self.path(id, &file.name))
+    }
+
+    /// Removes a delivery's file; a missing one is fine.
+    pub fn remove(&self, id: DeliveryId) -> io::Result<()> {
+        match fs::remove_dir_all(self.folder(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ids that have a file.
+    fn ids(&self) -> io::Result<Vec<DeliveryId>> {
+        let entries = match fs::read_dir(self.data.join(FOLDER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name());
+        let names = entries.map(name).collect::<io::Result<Vec<OsString>>>()?;
+        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    }
+
+    /// Ids of claims that are not settled.
+    fn claimed(&self) -> io::Result<HashSet<DeliveryId>> {
+        let entries = match fs::read_dir(self.data.join(CLAIMED)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+            other => other?,
+        };
+        let id = |entry: fs::DirEntry| entry.file_name().to_str()?.split('.').next()?.parse().ok();
+        Ok(entries.filter_map(Result::ok).filter_map(id).collect())
+    }
+}
+
+/// Removes files whose row is gone or never came to be. Returns how many.
+pub async fn sweep(store: &Store) -> Result<usize, StoreError> {
+    let files = store.files();
+    let look = {
+        let files = files.clone();
+        // In this order: a claim that is over by the second look has its row by the third.
+        move || Ok::<_, io::Error>((files.ids()?, files.claimed()?))
+    };
+    let (mut ids, claimed) = match tokio::task::spawn_blocking(look).await.map_err(io::Error::other).flatten() {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!("old files of the outbox cannot be looked for: {error}");
+            return Ok(0);
+        }
+    };
+    ids.retain(|id| !claimed.contains(id));
+    let lost = store.read(move |db| outbox::without_row(db, ids)).await?;
+    let remove = move || lost.into_iter().filter(|id| files.remove(*id).is_ok()).count();
+    Ok(tokio::task::spawn_blocking(remove).await.unwrap_or(0))
+}
