@@ -60,7 +60,18 @@ fn run() -> RunId {
     RunId(Ulid::new())
 }
 
+/// A place in the code that logs for the first time while a test begins to listen may count as unheard for ever; where
+/// everyone is heard all the time, it does not.
+fn always_listen() {
+    static LISTEN: std::sync::Once = std::sync::Once::new();
+    LISTEN.call_once(|| {
+        // Another test's may be there already, which is as good.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::fmt().with_writer(io::sink).finish());
+    });
+}
+
 async fn host() -> Host {
+    always_listen();
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("data")).unwrap();
     let (wake, wakes) = mpsc::unbounded_channel();
