@@ -298,7 +298,7 @@ impl Drop for TempFile {
     }
 }
 
-fn lock(path: &Path) -> Result<File, ImageError> {
+pub(super) fn lock(path: &Path) -> Result<File, ImageError> {
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -310,7 +310,7 @@ fn lock(path: &Path) -> Result<File, ImageError> {
     Ok(file)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
 ) -> Result<T, ImageError> {
     match tokio::task::spawn_blocking(work).await {

@@ -16,6 +16,7 @@ pub mod image;
 pub mod process;
 pub mod rows;
 pub mod terminal;
+pub mod vendor;
 
 use std::time::{Duration, Instant};
 

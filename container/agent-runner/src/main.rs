@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use parlor_agent_runner::{run, tool};
+use parlor_agent_runner::{claude, run, tool};
 
 const USAGE: &str = "agent-runner reads the JSON of a run on stdin; Parlor starts it in the container of a group.
 `agent-runner tool …` (or the name parlor-tool) asks the host for things: see `agent-runner tool help`.";
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     match args.next().as_deref() {
         None => run::main(),
         Some("tool") => tool::main(&args.collect::<Vec<_>>()),
+        // The hook that Claude Code calls before it compacts a conversation.
+        Some("archive") => claude::transcript::main(),
         Some("--version") => {
             println!("agent-runner {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

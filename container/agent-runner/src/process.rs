@@ -91,11 +91,7 @@ pub struct Ended {
 impl Ended {
     /// The end in words: `exit code 3`, `killed by signal 9`.
     pub fn how(&self) -> String {
-        match (self.code, self.signal) {
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => format!("killed by signal {signal}"),
-            (None, None) => "an unknown end".to_owned(),
-        }
+        how(self.code, self.signal)
     }
 }
 
@@ -138,10 +134,7 @@ pub fn run(command: &mut Command, plan: &Plan<'_>, working: &Working) -> io::Res
     let stderr = Stream::read(err.into(), plan.keep, plan.log_stderr);
     let watchdog = plan.limit.map(|limit| Watchdog::start(limit, working.clone()));
 
-    // Waits without collecting, so that the process id stays ours until nobody may signal it any more.
-    let pid = Pid::from_child(&child);
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
-    *working.lock() = None;
+    release(&child, working);
     let timed_out = watchdog.is_some_and(Watchdog::stop);
     let status = child.wait()?;
     let end = Instant::now() + GRACE;
@@ -154,8 +147,30 @@ pub fn run(command: &mut Command, plan: &Plan<'_>, working: &Working) -> io::Res
     })
 }
 
+/// Waits for the end without collecting, so that the process id stays ours until nobody may signal it any more.
+fn release(child: &Child, working: &Working) {
+    let pid = Pid::from_child(child);
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
+    *working.lock() = None;
+}
+
+/// Waits for the end of a command that [`start`] started, and says in words how it ended.
+pub(crate) fn collect(child: &mut Child, working: &Working) -> String {
+    release(child, working);
+    child.wait().map_or_else(|error| error.to_string(), |status| how(status.code(), status.signal()))
+}
+
+/// The end in words: `exit code 3`, `killed by signal 9`.
+fn how(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "an unknown end".to_owned(),
+    }
+}
+
 /// Starts it while the kill is locked out, so that a kill finds it or comes before it exists.
-fn start(command: &mut Command, working: &Working) -> io::Result<Child> {
+pub(crate) fn start(command: &mut Command, working: &Working) -> io::Result<Child> {
     let mut tries_left = 20;
     loop {
         let mut group = working.lock();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::claude;
 use crate::exec::Exec;
 use crate::files::{Folders, fresh_id};
 use crate::guide::Guide;
@@ -61,6 +62,10 @@ pub fn main() -> ExitCode {
     };
     let session = input.session_id.clone().unwrap_or_else(fresh_id);
     let room = Room { input: Arc::new(input), session, folders, wire, working };
+    // Takes follow-ups also during a turn: its loop is its own.
+    if room.input.provider.as_deref() == Some("claude") {
+        return claude::main(room, inputs);
+    }
     let mut provider = provider(&room);
     turn(provider.as_mut(), &room, std::slice::from_ref(&room.input.prompt), Vec::new());
     loop {
@@ -94,7 +99,7 @@ struct Unknown(String);
 impl Provider for Unknown {
     fn answer(&mut self, _: &[String]) -> Output {
         failure(format!(
-            "This image's agent-runner has no provider {:?}; it has guide and exec. Choose one of them for the group, \
+            "This image's agent-runner has no provider {:?}; it has guide, exec and claude. Choose one of them for the group, \
              or an image that has the provider.",
             self.0
         ))

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::api::Work;
 use crate::config::home::Home;
 use crate::config::settings::{Limits, LogLevel, Settings};
-use crate::container::engine::{Attached, Capabilities, ContainerEngine, EngineError, Unsupported};
+use crate::container::engine::{Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, Unsupported};
 use crate::container::spec::RunSpec;
 use crate::dispatch::{GroupActivity, Typing};
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
@@ -84,6 +84,9 @@ impl ContainerEngine for FakeEngine {
         nothing()
     }
     async fn import_image(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
+        nothing()
+    }
+    async fn build_image(&self, _: &Build<'_>, _: Lines<'_>) -> Result<(), EngineError> {
         nothing()
     }
 }
