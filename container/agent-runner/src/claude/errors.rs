@@ -11,9 +11,7 @@ pub struct Clues {
     pub refused: Option<String>,
     /// HTTP status of the refused request.
     pub status: Option<u16>,
-    /// The subscription's limit is used up …
-    pub used_up: bool,
-    /// … until then, in seconds since 1970.
+    /// The subscription's limit is used up until then, in seconds since 1970.
     pub resets_at: Option<i64>,
     /// How long the CLI itself waited before its last try, in milliseconds.
     pub last_wait_ms: u64,
@@ -52,7 +50,7 @@ fn kind(clues: &Clues, reason: &str) -> ErrorKind {
     if clues.resumed && says("no conversation found") {
         return ErrorKind::SessionMissing;
     }
-    if clues.used_up && (clues.status.is_none() || clues.status == Some(429)) {
+    if clues.resets_at.is_some() && (clues.status.is_none() || clues.status == Some(429)) {
         return ErrorKind::Quota;
     }
     match (clues.refused.as_deref().unwrap_or_default(), clues.status) {
@@ -105,11 +103,9 @@ mod tests {
 
     #[test]
     fn a_used_up_subscription_says_until_when() {
-        let clues = Clues { used_up: true, resets_at: Some(1_003_600), ..refused("rate_limit", 429) };
+        let clues = Clues { resets_at: Some(1_003_600), ..refused("rate_limit", 429) };
         assert_eq!(at(&clues, "limit"), (ErrorKind::Quota, Some("1970-01-12T14:46:40Z".into())));
-        let unknown = Clues { used_up: true, ..refused("rate_limit", 429) };
-        assert_eq!(at(&unknown, "limit"), (ErrorKind::Quota, None));
-        let other_trouble = Clues { used_up: true, ..refused("server_error", 500) };
+        let other_trouble = Clues { resets_at: Some(1), ..refused("server_error", 500) };
         assert_eq!(at(&other_trouble, "x").0, ErrorKind::Overloaded);
     }
 

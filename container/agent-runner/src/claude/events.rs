@@ -24,7 +24,7 @@ pub enum Event {
     /// The subscription's limit is used up.
     LimitReached {
         /// Until when, in seconds since 1970.
-        resets_at: Option<i64>,
+        resets_at: i64,
     },
     /// A turn ended.
     Result(Box<TurnResult>),
@@ -98,7 +98,10 @@ pub fn parse(line: &str) -> Event {
         }
         ("system", "api_retry") => Event::Retrying { after_ms: head.retry_delay_ms.unwrap_or(0.0).max(0.0) as u64 },
         ("rate_limit_event", _) => match head.rate_limit_info {
-            Some(info) if info.status == "rejected" => Event::LimitReached { resets_at: info.resets_at },
+            // Without a time it is a passing refusal and no limit of the subscription, though the word is the same.
+            Some(LimitInfo { status, resets_at: Some(resets_at) }) if status == "rejected" => {
+                Event::LimitReached { resets_at }
+            }
             _ => Event::Other,
         },
         // A result must not be lost for a field that changed its form: whoever waits for it would wait for ever.
@@ -129,7 +132,9 @@ mod tests {
         let limit = |status: &str| {
             parse(&format!(r#"{{"type":"rate_limit_event","rate_limit_info":{{"status":"{status}","resetsAt":9}}}}"#))
         };
-        assert_eq!(limit("rejected"), Event::LimitReached { resets_at: Some(9) });
+        assert_eq!(limit("rejected"), Event::LimitReached { resets_at: 9 });
+        let passing = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","isUsingOverage":false}}"#;
+        assert_eq!(parse(passing), Event::Other);
         assert_eq!(limit("allowed_warning"), Event::Other);
         assert_eq!(parse("No conversation found"), Event::Text("No conversation found".into()));
         assert_eq!(parse(r#"{"type":"command_lifecycle","state":"queued"}"#), Event::Other);

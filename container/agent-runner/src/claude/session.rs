@@ -93,10 +93,7 @@ impl Session {
             }
             Event::Refused { error } => self.clues.refused = Some(error),
             Event::Retrying { after_ms } => self.clues.last_wait_ms = after_ms,
-            Event::LimitReached { resets_at } => {
-                self.clues.used_up = true;
-                self.clues.resets_at = resets_at;
-            }
+            Event::LimitReached { resets_at } => self.clues.resets_at = Some(resets_at),
             Event::Text(text) => self.note(&text),
             Event::Result(result) if result.is_error => return self.failed(&result, now),
             Event::Result(result) => return self.answered(*result),

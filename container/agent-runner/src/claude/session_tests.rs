@@ -121,7 +121,7 @@ fn a_used_up_limit_and_a_missing_session_are_told() {
     let mut s = Session::new(Some("old".into()));
     s.started(0.0);
     s.written("u0".into(), None);
-    at(&mut s, Event::LimitReached { resets_at: Some(60) });
+    at(&mut s, Event::LimitReached { resets_at: 60 });
     let steps = at(&mut s, refusal("limit", Some(429)));
     assert_eq!(output(&steps[0]).error_kind, Some(ErrorKind::Quota));
     assert_eq!(output(&steps[0]).retry_at.as_deref(), Some("1970-01-01T00:01:00Z"));
