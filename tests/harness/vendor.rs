@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -220,9 +221,12 @@ fn json_response(mut stream: &TcpStream, status: u16, headers: &[(&str, String)]
     )
 }
 
+/// The agent takes messages with one id for parts of one message.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 fn message(asked: &Asked, content: &[Value], stop: Option<&str>, tokens: u64) -> Value {
     json!({
-        "id": "msg_scripted", "type": "message", "role": "assistant", "model": asked.body["model"], "content": content,
+        "id": format!("msg_{}", NEXT.fetch_add(1, Ordering::Relaxed)), "type": "message", "role": "assistant", "model": asked.body["model"], "content": content,
         "stop_reason": stop, "stop_sequence": null,
         "usage": { "input_tokens": tokens, "output_tokens": 20, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0 },
     })

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,11 +19,34 @@ const GRACE: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Default)]
 pub struct Working {
     group: Arc<Mutex<Option<Pid>>>,
+    gentle: Arc<AtomicBool>,
 }
+
+/// How long a gentle end may take.
+const GENTLE: Duration = Duration::from_millis(500);
 
 impl Working {
     fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
         self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on an [`end`](Self::end) asks before it kills: what works has something to write down first.
+    pub fn be_gentle(&self) {
+        self.gentle.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the whole group, if there is one.
+    pub fn end(&self) {
+        if self.gentle.load(Ordering::Relaxed) {
+            if let Some(group) = *self.lock() {
+                let _ = kill_process_group(group, Signal::TERM);
+            }
+            let end = Instant::now() + GENTLE;
+            while self.lock().is_some() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        self.kill();
     }
 
     /// Kills the whole group, if there is one.

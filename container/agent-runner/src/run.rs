@@ -131,7 +131,7 @@ fn end_on_signals(wire: Wire, working: Working) -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if signalled.read_exact(&mut [0]).is_ok() {
             let aborted = wire.settle(FRAME_LIMIT);
-            working.kill();
+            working.end();
             std::process::exit(if aborted { 143 } else { 0 });
         }
     })?;

@@ -138,6 +138,7 @@ impl Cli {
         // Here and nowhere else: no other child of ours has them.
         command.envs(&room.input.secrets);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        room.working.be_gentle();
         let mut child = process::start(&mut command, &room.working)?;
         let (lines, queue) = mpsc::channel();
         if let Some(stdin) = child.stdin.take() {
@@ -160,9 +161,9 @@ impl Cli {
         self.lines = None;
     }
 
-    /// Ends it at once.
-    pub fn kill(&self) {
-        self.working.kill();
+    /// Ends it; it may take half a second to write down what was said.
+    pub fn end(&self) {
+        self.working.end();
     }
 }
 

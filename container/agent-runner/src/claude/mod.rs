@@ -242,7 +242,7 @@ impl Talk {
     fn kill(&mut self) {
         if let Some(cli) = &self.cli {
             self.doomed = true;
-            cli.kill();
+            cli.end();
         }
     }
 
