@@ -20,7 +20,7 @@ pub(super) enum Image {
     /// Make the agent's image where the engine does not have it
     Build {
         /// `lite` has a shell and Parlor's own agents; `full` has Claude Code, too
-        #[arg(value_enum, default_value_t = Which::Lite)]
+        #[arg(value_enum, default_value_t = Which::Lite, hide_possible_values = true)]
         which: Which,
     },
     /// Show which images are there; exit code 1 when the one that rooms use is not
@@ -59,7 +59,7 @@ impl Image {
                     say(&format!("Making the image with Claude Code {}: {}.\n", full.claude(), full::SIZE))?;
                 }
                 let bar = Bar::new();
-                let progress = |step: BuildStep| {
+                let progress = |step: &BuildStep| {
                     bar.show(step.number, step.of, &step.label);
                     if !bar.is_shown() {
                         // Whoever watches no terminal sees the steps as lines; one that is lost is no reason to stop.

@@ -174,7 +174,7 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             "PARLOR_CLAUDE_VERSION",
             DEFAULT_CLAUDE.to_owned(),
             "a version of @anthropic-ai/claude-code, for example 2.1.329",
-            |v| values::version(v),
+            values::version,
         ),
         container_timeout: timeout(layers, "CONTAINER_TIMEOUT", 1_800_000),
         idle_timeout: timeout(layers, "IDLE_TIMEOUT", 1_800_000),

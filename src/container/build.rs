@@ -26,7 +26,8 @@ pub fn step(line: &str) -> Option<BuildStep> {
         let (count, label) = rest.split_once(':')?;
         return made(count, label);
     }
-    let inside = line.strip_prefix('#')?.split_once(" [")?.1;
+    // What a step writes has its time before it.
+    let inside = line.strip_prefix('#')?.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(" [")?;
     let (stage, label) = inside.split_once(']')?;
     made(stage.rsplit(' ').next()?, label)
 }

@@ -26,7 +26,7 @@ pub const NAME: &str = "parlor-agent:full-";
 pub const SIZE: &str = "about 350 MB are downloaded, the image takes 900 MB, and it takes some minutes";
 
 /// Hears of each step before it is done.
-pub type Progress<'a> = &'a (dyn Fn(BuildStep) + Send + Sync);
+pub type Progress<'a> = &'a (dyn Fn(&BuildStep) + Send + Sync);
 
 /// The image. Clones share one build.
 #[derive(Debug, Clone)]
@@ -107,7 +107,8 @@ impl FullImage {
         }
         digest.update(Sha256::digest(image::RUNNER));
         digest.update(Sha256::digest(certificates));
-        digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let first = digest.finalize().iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+        format!("{first:016x}")
     }
 
     async fn build(&self, engine: &dyn ContainerEngine, name: &str, progress: Progress<'_>) -> Result<(), ImageError> {
@@ -119,7 +120,7 @@ impl FullImage {
         let heard = |line: &str| {
             tracing::debug!("{line}");
             if let Some(step) = build::step(line) {
-                progress(step);
+                progress(&step);
             }
         };
         engine.build_image(&build, &heard).await?;

@@ -84,7 +84,7 @@ impl Rooms {
 }
 
 /// A build takes minutes: the operator hears how far it is.
-fn log_step(step: BuildStep) {
+fn log_step(step: &BuildStep) {
     if step.number == 1 {
         tracing::info!("making the image with Claude Code: {}", full::SIZE);
     }

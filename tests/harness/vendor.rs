@@ -213,7 +213,7 @@ fn request(reader: &mut impl BufRead) -> Option<(Vec<String>, Vec<u8>)> {
 
 fn json_response(mut stream: &TcpStream, status: u16, headers: &[(&str, String)], body: &Value) -> std::io::Result<()> {
     let body = body.to_string();
-    let headers: String = headers.iter().map(|(key, value)| format!("{key}: {value}\r\n")).collect();
+    let headers = headers.iter().map(|(key, value)| format!("{key}: {value}\r\n")).collect::<Vec<_>>().concat();
     write!(
         stream,
         "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n{body}",

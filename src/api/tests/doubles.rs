@@ -99,6 +99,8 @@ pub(crate) fn settings(root: &Path) -> Settings {
         user_home: None,
         assistant_name: "Andy".into(),
         image: None,
+        image_base: "debian:12-slim".into(),
+        claude_version: "2.1.329".into(),
         container_timeout: Duration::from_secs(1800),
         idle_timeout: Duration::from_secs(1800),
         max_log_bytes: 10 << 20,
