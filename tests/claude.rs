@@ -3,43 +3,18 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::harness::host::{Builder, Host};
+use crate::harness::claude::{build, builder, parlor};
+use crate::harness::host::Host;
 use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
-use crate::harness::{SOON, engine, eventually, image};
+use crate::harness::{SOON, engine, eventually};
 
 /// How long a turn may take on a busy machine: the agent is a program of 380 MB.
 const TURN: Duration = Duration::from_secs(60);
-
-/// A host whose rooms have Claude Code and reach the stand-in.
-fn builder(dot_env: &str) -> Builder {
-    Host::builder()
-        .env("CONTAINER_IMAGE", "")
-        .env("PARLOR_IMAGE_BASE", image::full_base())
-        .env("PARLOR_PROVIDER", "auto")
-        .dot_env(dot_env)
-}
-
-/// Makes the image by the command that people use; only the first one takes long.
-fn build(host: &Host) -> String {
-    let output = parlor(host, &["image", "build", "full"]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let name = text.lines().last().and_then(|line| line.split_whitespace().next()).unwrap_or_default();
-    assert!(name.starts_with("parlor-agent:full-"), "{text}");
-    name.to_owned()
-}
-
-fn parlor(host: &Host, words: &[&str]) -> Command {
-    let mut command = host.command();
-    command.args(words).env("PARLOR_IMAGE_BASE", image::full_base()).env("PARLOR_PROVIDER", "auto");
-    command
-}
 
 fn start(dot_env: &str) -> Host {
     let mut host = builder(dot_env).prepare();

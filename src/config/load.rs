@@ -18,7 +18,7 @@ const MAX_MS: u64 = 7 * 24 * 3600 * 1000;
 const MAX_BYTES: u64 = 1 << 30;
 
 /// What the image `full` is made on.
-const DEFAULT_BASE: &str = "debian:12-slim";
+const DEFAULT_BASE: &str = "docker.io/library/debian:12-slim";
 /// The version of Claude Code that Parlor was tested with.
 const DEFAULT_CLAUDE: &str = "2.1.329";
 

@@ -99,7 +99,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         user_home: None,
         assistant_name: "Andy".into(),
         image: None,
-        image_base: "debian:12-slim".into(),
+        image_base: "docker.io/library/debian:12-slim".into(),
         claude_version: "2.1.329".into(),
         container_timeout: Duration::from_secs(1800),
         idle_timeout: Duration::from_secs(1800),
