@@ -7,14 +7,13 @@ cd "$(dirname "$0")/.."
 engine=${PARLOR_TEST_ENGINE:-docker}
 image=parlor-test-base:bookworm
 if "$engine" image inspect "$image" >/dev/null 2>&1; then exit 0; fi
-is_root || die "the base of the image with Claude Code is missing, and only root can make it: sudo scripts/build-test-base.sh"
 install_packages debootstrap
 folder=$(mktemp -d /var/tmp/parlor-base.XXXXXX)
-trap 'rm -rf --one-file-system "$folder"' EXIT
+trap 'as_root rm -rf --one-file-system "$folder"' EXIT
 say "Making $image from Debian's packages"
-debootstrap --variant=minbase bookworm "$folder" http://deb.debian.org/debian >"$folder.log" 2>&1 || {
+as_root debootstrap --variant=minbase bookworm "$folder" http://deb.debian.org/debian >"$folder.log" 2>&1 || {
     tail -n 20 "$folder.log" >&2
     die "debootstrap failed, see $folder.log"
 }
-rm -rf "$folder.log" "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/*
-tar -C "$folder" -c . | "$engine" import --change 'CMD ["bash"]' - "$image" >/dev/null
+as_root rm -rf "$folder.log" "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/*
+as_root tar -C "$folder" -c . | "$engine" import --change 'CMD ["bash"]' - "$image" >/dev/null

@@ -12,6 +12,7 @@ use crate::harness::claude::{build, builder, parlor};
 use crate::harness::host::Host;
 use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
 use crate::harness::{SOON, engine, eventually};
+use crate::outputs::base64;
 
 /// How long a turn may take on a busy machine: the agent is a program of 380 MB.
 const TURN: Duration = Duration::from_secs(60);
@@ -22,6 +23,9 @@ fn start(dot_env: &str) -> Host {
     host.start();
     host
 }
+
+/// A picture of one white dot.
+const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
 
 /// What stands in a text between two marks.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
@@ -77,12 +81,14 @@ fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
-    let door = Arc::new(Door::default());
-    let gate = Arc::clone(&door);
+    let doors: Arc<[Door; 2]> = Arc::default();
+    let gates = Arc::clone(&doors);
     let vendor = Vendor::start(move |asked| {
         let last = asked.last().join("\n");
-        if last.contains("[hold]") {
-            gate.pass();
+        for (word, gate) in [("[wait]", &gates[0]), ("[hold]", &gates[1])] {
+            if last.contains(word) {
+                gate.pass();
+            }
         }
         if last.contains("[full]") { Answer::SayWhenFull("full".into()) } else { repeat(asked) }
     });
@@ -91,14 +97,17 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     fs::create_dir_all(host.root().join("groups/global")).unwrap();
     fs::write(host.root().join("groups/global/CLAUDE.md"), "The password is swordfish.").unwrap();
 
-    assert_eq!(ask(&host, "web:a", "hello"), ["heard: hello"]);
+    let group = host.root().join("groups/room");
+    fs::create_dir_all(group.join("attachments")).unwrap();
+    fs::write(group.join("attachments/p.png"), PICTURE).unwrap();
+    assert_eq!(ask(&host, "web:a", "hello [Image: attachments/p.png]"), ["heard: hello [Image: attachments/p.png]"]);
     let first = vendor.asked().remove(0);
+    assert!(first.body["messages"].to_string().contains(&base64(PICTURE)), "{}", first.body);
     assert_eq!(first.credentials, KEY);
     assert!(first.system().contains("swordfish"), "{}", first.system());
 
     // A command runs in the room, and what is written meanwhile joins the turn.
     let mut events = host.events();
-    let group = host.root().join("groups/room");
     let command = "[bash: echo $((6*7)) > made; until [ -e go ]; do sleep 0.1; done; sleep 5; cat made]#";
     let working = host.send("web:a", command);
     eventually("the command runs", TURN, || group.join("made").exists().then_some(()));
@@ -112,6 +121,16 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert!(texts[0].starts_with("result: 42"), "{texts:?}");
     let joined = vendor.asked().pop().unwrap();
     assert!(joined.has_result() && joined.said().contains("and this"), "{}", joined.said());
+    // What is written while the cloud thinks is answered after it.
+    let mut events = host.events();
+    let thinking = host.send("web:a", "[wait] first");
+    eventually("the cloud is asked", TURN, || vendor.asked().pop()?.said().contains("[wait]").then_some(()));
+    let late = host.send("web:a", "second");
+    events.wait("the follow-up's turn", TURN, |event| event.is_turn("web:a", "started", late));
+    doors[0].open();
+    events.turn_done("web:a", thinking, TURN);
+    events.turn_done("web:a", late, TURN);
+    assert_eq!(events.texts("web:a"), ["heard: [wait] first", "heard: second"]);
     assert_eq!(runs(&host, "room").len(), 1, "one room for all of it");
 
     // A later room knows what was said, and is billed for its own request alone: all cost the same.
@@ -140,7 +159,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     let cursor = events.wait("the turn", TURN, |e| e.data["state"] == "started").id.unwrap();
     eventually("the cloud is asked", TURN, || vendor.asked().iter().any(|a| a.said().contains("[hold]")).then_some(()));
     host.kill();
-    door.open();
+    doors[1].open();
     host.start();
     let mut events = host.events_since(&cursor);
     events.message("web:a", TURN, |text| text == "heard: [hold] on");
