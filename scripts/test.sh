@@ -37,6 +37,7 @@ export PARLOR_TEST_ENGINES
 say "Testing with: $PARLOR_TEST_ENGINES"
 
 scripts/build-test-agent.sh
+scripts/build-test-base.sh
 as_caller cargo fmt --all --check
 as_caller cargo clippy --locked --workspace --all-targets -- -D warnings
 as_caller cargo clippy --locked --package parlor-agent-runner --features runner --all-targets -- -D warnings

@@ -108,6 +108,8 @@ fn the_readme_s_settings_are_those_there_are_with_their_defaults() {
     for (name, default) in [
         ("ASSISTANT_NAME", s.assistant_name),
         ("PARLOR_PROVIDER", s.provider),
+        ("PARLOR_IMAGE_BASE", s.image_base),
+        ("PARLOR_CLAUDE_VERSION", s.claude_version),
         ("MAX_CONCURRENT_CONTAINERS", s.max_containers.to_string()),
         ("CONTAINER_TIMEOUT", ms(s.container_timeout)),
         ("IDLE_TIMEOUT", ms(s.idle_timeout)),

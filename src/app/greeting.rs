@@ -57,13 +57,15 @@ fn say_provider(settings: &Settings) {
         Ok(keys) => keys,
         Err(error) => return tracing::warn!("provider: not known, {error}"),
     };
-    match provider::choose(settings, &ContainerConfig::default(), !keys.is_empty()) {
+    let means = provider::Means { key: !keys.is_empty(), full_image: settings.home.full_image().exists() };
+    match provider::choose(settings, &ContainerConfig::default(), means) {
         Ok(choice) if settings.provider != provider::AUTO => {
             tracing::info!("provider: {}, as PARLOR_PROVIDER says", choice.provider);
         }
         Ok(choice) => {
             let why = choice.note.unwrap_or_else(|| match choice.provider {
                 provider::IMAGE => "CONTAINER_IMAGE is set, and there is a key for it".to_owned(),
+                provider::CLAUDE => "there is a key, and the image with Claude Code".to_owned(),
                 _ => "there is no vendor's key in .env".to_owned(),
             });
             tracing::info!("provider: {} ({why})", choice.provider);

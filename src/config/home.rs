@@ -70,6 +70,10 @@ impl Home {
     pub fn lock(&self) -> PathBuf {
         self.data().join("lock")
     }
+    /// What is known of the image `full`; there once it was made for this installation.
+    pub fn full_image(&self) -> PathBuf {
+        self.data().join("image-full.json")
+    }
     /// The operator's secrets.
     pub fn env_file(&self) -> PathBuf {
         self.0.join(".env")

@@ -54,9 +54,11 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 27] = [
+pub(super) const KEYS: [Key; 29] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
+    key("PARLOR_IMAGE_BASE", "image_base"),
+    key("PARLOR_CLAUDE_VERSION", "claude_version"),
     key("CONTAINER_TIMEOUT", "container_timeout"),
     key("IDLE_TIMEOUT", "idle_timeout"),
     key("CONTAINER_MAX_OUTPUT_SIZE", "container_max_output_size"),

@@ -18,6 +18,11 @@ const MAX_MS: u64 = 7 * 24 * 3600 * 1000;
 /// The largest an output or a kept log may be.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// What the image `full` is made on.
+const DEFAULT_BASE: &str = "docker.io/library/debian:12-slim";
+/// The version of Claude Code that Parlor was tested with.
+const DEFAULT_CLAUDE: &str = "2.1.329";
+
 /// What the command line sets.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -160,6 +165,18 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
         image: layers.take("CONTAINER_IMAGE", None, "an image reference, for example registry.example/agent:1", |v| {
             values::image(v).ok().map(Some)
         }),
+        image_base: layers.take(
+            "PARLOR_IMAGE_BASE",
+            DEFAULT_BASE.to_owned(),
+            "the reference of an image with Debian 12 or newer, for example debian:12-slim",
+            |v| values::image(v).ok(),
+        ),
+        claude_version: layers.take(
+            "PARLOR_CLAUDE_VERSION",
+            DEFAULT_CLAUDE.to_owned(),
+            "a version of @anthropic-ai/claude-code, for example 2.1.329",
+            values::version,
+        ),
         container_timeout: timeout(layers, "CONTAINER_TIMEOUT", 1_800_000),
         idle_timeout: timeout(layers, "IDLE_TIMEOUT", 1_800_000),
         max_log_bytes: bytes(layers, "CONTAINER_MAX_OUTPUT_SIZE", 10 << 20),

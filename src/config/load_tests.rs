@@ -169,13 +169,19 @@ fn providers_are_known_or_refused() {
         image: image.map(str::to_owned),
         ..ContainerConfig::default()
     };
-    let choose = |config: ContainerConfig, key| provider::choose(&s, &config, key);
+    let with =
+        |config: ContainerConfig, key, full_image| provider::choose(&s, &config, provider::Means { key, full_image });
+    let choose = |config: ContainerConfig, key| with(config, key, false);
     assert_eq!(choose(group(None, None), false).unwrap(), provider::Choice { provider: "guide", note: None });
-    assert!(choose(group(None, None), true).unwrap().note.unwrap().contains("later version"));
+    assert!(choose(group(None, None), true).unwrap().note.unwrap().contains("image build full"));
+    assert_eq!(with(group(None, None), true, true).unwrap(), provider::Choice { provider: "claude", note: None });
+    assert_eq!(with(group(None, None), false, true).unwrap().provider, "guide");
+    assert_eq!(with(group(None, Some("own:1")), true, true).unwrap().provider, "image");
+    assert_eq!(choose(group(Some("claude"), None), false).unwrap().provider, "claude");
     assert_eq!(choose(group(None, Some("own:1")), true).unwrap().provider, "image");
     assert_eq!(choose(group(None, Some("own:1")), false).unwrap().provider, "guide");
     assert_eq!(choose(group(Some("exec"), Some("own:1")), true).unwrap().provider, "exec");
     assert!(choose(group(Some("image"), None), true).unwrap_err().contains("CONTAINER_IMAGE"));
-    assert!(choose(group(Some("claude"), None), true).unwrap_err().contains("guide, exec"));
+    assert!(choose(group(Some("gpt"), None), true).unwrap_err().contains("guide, exec"));
     assert!(!provider::needs_network("exec") && provider::needs_secrets("image"));
 }

@@ -9,10 +9,12 @@ pub const AUTO: &str = "auto";
 pub const GUIDE: &str = "guide";
 /// Runs the group's own program.
 pub const EXEC: &str = "exec";
+/// Claude Code, in Parlor's image `full`; it gets the keys and the network.
+pub const CLAUDE: &str = "claude";
 /// The agent that an image of the operator's own brings; it gets the keys and the network.
 pub const IMAGE: &str = "image";
 /// Every provider there is.
-pub const PROVIDERS: [&str; 3] = [GUIDE, EXEC, IMAGE];
+pub const PROVIDERS: [&str; 4] = [GUIDE, EXEC, CLAUDE, IMAGE];
 
 /// What was chosen, and what the operator should hear about it at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,16 +34,27 @@ pub fn parse(name: &str) -> Result<&'static str, String> {
         .ok_or_else(|| format!("provider {name:?} is not known: use {} or {AUTO}", PROVIDERS.join(", ")))
 }
 
-/// The provider of a group: its own, else the installation's. `has_key` says whether `.env` holds one of the keys that
-/// providers may get. `auto` with a key is the agent of the operator's own image where there is one.
-pub fn choose(settings: &Settings, config: &ContainerConfig, has_key: bool) -> Result<Choice, String> {
+/// What an installation has that providers need.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Means {
+    /// `.env` holds one of the keys that providers may get.
+    pub key: bool,
+    /// The image `full` was made for this installation.
+    pub full_image: bool,
+}
+
+/// The provider of a group: its own, else the installation's. `auto` with a key is the agent of the operator's own image
+/// where there is one, else Claude Code where its image was made.
+pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Result<Choice, String> {
     let own_image = config.image.is_some() || settings.image.is_some();
     match config.provider.as_deref().unwrap_or(&settings.provider).trim() {
-        AUTO if has_key && own_image => Ok(Choice { provider: IMAGE, note: None }),
-        AUTO if has_key => Ok(Choice {
+        AUTO if means.key && own_image => Ok(Choice { provider: IMAGE, note: None }),
+        AUTO if means.key && means.full_image => Ok(Choice { provider: CLAUDE, note: None }),
+        AUTO if means.key => Ok(Choice {
             provider: GUIDE,
             note: Some(
-                "there is a vendor's key, but providers for models come with a later version: the guide answers for now"
+                "there is a vendor's key, but no image with Claude Code: the guide answers until \
+                 `parlor image build full` has made it"
                     .into(),
             ),
         }),
@@ -59,6 +72,11 @@ pub fn choose(settings: &Settings, config: &ContainerConfig, has_key: bool) -> R
 /// scripts are given has none.
 pub fn knows_ids(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC | IMAGE)
+}
+
+/// Whether a provider's program is in the image `full`, and not in `lite`.
+pub fn needs_full_image(provider: &str) -> bool {
+    provider == CLAUDE
 }
 
 /// Whether a provider talks to the network.

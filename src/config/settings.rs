@@ -23,6 +23,10 @@ pub struct Settings {
     pub assistant_name: String,
     /// `CONTAINER_IMAGE`: instead of Parlor's own image.
     pub image: Option<String>,
+    /// `PARLOR_IMAGE_BASE`: what the image `full` is made on.
+    pub image_base: String,
+    /// `PARLOR_CLAUDE_VERSION`: the version of Claude Code in the image `full`.
+    pub claude_version: String,
     /// `CONTAINER_TIMEOUT`: hard timeout without outputs.
     pub container_timeout: Duration,
     /// `IDLE_TIMEOUT`: how long a finished room stays open.

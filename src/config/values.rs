@@ -64,6 +64,15 @@ pub fn image(text: &str) -> Result<String, &'static str> {
     if fine { Ok(text.to_owned()) } else { Err("an image reference, for example registry.example/agent:1") }
 }
 
+/// A version of a package: digits and dots, and perhaps a word after a hyphen.
+pub fn version(text: &str) -> Option<String> {
+    let text = text.trim();
+    let fine = (1..=64).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    fine.then(|| text.to_owned())
+}
+
 /// The name of an environment variable.
 pub fn env_name(text: &str) -> bool {
     let mut bytes = text.bytes();

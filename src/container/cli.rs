@@ -1,19 +1,23 @@
 //! Calls of an engine's command line: each in a process group of its own, each with a time limit.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use super::engine::EngineError;
+use super::engine::{EngineError, Lines};
 
 /// What is kept of a call's stdout and stderr, each.
 const OUTPUT_LIMIT: u64 = 8 * 1024 * 1024;
+/// The longest line that is passed on, and how many are kept.
+const LINE_LIMIT: u64 = 64 * 1024;
+const LINES_KEPT: usize = 200;
 /// How long a process that outlives its call may hold the pipes.
 const PIPE_GRACE: Duration = Duration::from_secs(2);
 
@@ -90,6 +94,40 @@ impl Cli {
         Ok(Output { code: status.code(), stdout, stderr })
     }
 
+    /// Calls the engine and hears each line of both streams as it comes; what is kept of them comes as stdout.
+    pub async fn call_with_lines<S: AsRef<OsStr>>(
+        &self,
+        args: &[S],
+        limit: Duration,
+        line: Lines<'_>,
+    ) -> Result<Output, EngineError> {
+        let action = args.first().map_or_else(String::new, |arg| arg.as_ref().to_string_lossy().into_owned());
+        let mut command = self.command(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| self.spawn_error(&action, &e))?;
+        let mut group = GroupGuard::new(&child);
+        let (to, mut lines) = tokio::sync::mpsc::channel(64);
+        forward(child.stdout.take(), to.clone());
+        forward(child.stderr.take(), to);
+        let listen = async {
+            let mut kept = VecDeque::new();
+            while let Some(text) = lines.recv().await {
+                line(&text);
+                kept.push_back(text);
+                if kept.len() > LINES_KEPT {
+                    kept.pop_front();
+                }
+            }
+            (child.wait().await, Vec::from(kept).join("\n"))
+        };
+        let Ok((status, stdout)) = tokio::time::timeout(limit, listen).await else {
+            return Err(EngineError::Timeout { engine: self.name.to_owned(), action, after: limit });
+        };
+        group.disarm();
+        let status = status.map_err(|e| self.failed(&action, e.to_string()))?;
+        Ok(Output { code: status.code(), stdout, stderr: String::new() })
+    }
+
     /// An error for a program that could not be started.
     pub fn spawn_error(&self, action: &str, error: &std::io::Error) -> EngineError {
         match error.kind() {
@@ -134,6 +172,23 @@ fn first_lines(text: &str) -> Option<String> {
     let short: String =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect::<Vec<_>>().join("; ");
     (!short.is_empty()).then(|| short.chars().take(600).collect())
+}
+
+/// Sends the lines of a stream; at its end the sender is gone.
+fn forward(pipe: Option<impl AsyncRead + Send + Unpin + 'static>, to: tokio::sync::mpsc::Sender<String>) {
+    let Some(pipe) = pipe else { return };
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(pipe);
+        let mut bytes = Vec::new();
+        // A progress bar without line ends is not worth more than a line's limit.
+        while (&mut reader).take(LINE_LIMIT).read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            bytes.clear();
+            if to.send(text).await.is_err() {
+                return;
+            }
+        }
+    });
 }
 
 fn read(pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> JoinHandle<Vec<u8>> {

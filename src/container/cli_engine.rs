@@ -11,14 +11,17 @@ use async_trait::async_trait;
 use tokio::process::Child;
 
 use super::argv::{self, Dialect};
+use super::build;
 use super::cli::{Cli, GroupGuard, Output};
-use super::engine::{Attached, Capabilities, Client, ContainerEngine, EngineError, Exit};
+use super::engine::{Attached, Build, Capabilities, Client, ContainerEngine, EngineError, Exit, Lines};
 use super::spec::RunSpec;
 use super::{docker, podman};
 
 const CALL: Duration = Duration::from_secs(15);
 const REMOVE: Duration = Duration::from_secs(30);
 const IMPORT: Duration = Duration::from_secs(180);
+/// Downloads of hundreds of megabytes, over a slow line.
+const BUILD: Duration = Duration::from_secs(2 * 3600);
 /// What a stop may take beyond its grace.
 const STOP_EXTRA: Duration = Duration::from_secs(10);
 
@@ -245,6 +248,16 @@ impl ContainerEngine for CliEngine {
         let args = ["import", "--change", &entrypoint, "--change", &workdir, "-", image];
         let output = self.cli.call_with(&args, Stdio::from(file), IMPORT).await?;
         if output.ok() { Ok(()) } else { Err(self.cli.call_error("import", &output)) }
+    }
+
+    async fn build_image(&self, build: &Build<'_>, line: Lines<'_>) -> Result<(), EngineError> {
+        let mut args: Vec<OsString> = ["build", "-t", build.image].map(OsString::from).to_vec();
+        for (name, value) in build.args {
+            args.extend(["--build-arg".into(), format!("{name}={value}").into()]);
+        }
+        args.push(build.folder.into());
+        let output = self.cli.call_with_lines(&args, BUILD, line).await?;
+        if output.ok() { Ok(()) } else { Err(self.cli.failed("build", build::reason(&output.stdout))) }
     }
 }
 

@@ -47,6 +47,22 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
         entrypoint: &[&str],
         workdir: &str,
     ) -> Result<(), EngineError>;
+    /// Makes an image from a folder with a Dockerfile, and passes on each line that the engine writes meanwhile.
+    async fn build_image(&self, build: &Build<'_>, line: Lines<'_>) -> Result<(), EngineError>;
+}
+
+/// Hears the lines of a build.
+pub type Lines<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
+/// An image to be built.
+#[derive(Debug, Clone, Copy)]
+pub struct Build<'a> {
+    /// The folder with the Dockerfile and all that it copies.
+    pub folder: &'a Path,
+    /// What the image is called.
+    pub image: &'a str,
+    /// Names and values of the Dockerfile's arguments.
+    pub args: &'a [(&'a str, &'a str)],
 }
 
 /// What an engine can do here.

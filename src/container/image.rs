@@ -305,7 +305,7 @@ fn head(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn lock(path: &Path) -> Result<File, ImageError> {
+pub(super) fn lock(path: &Path) -> Result<File, ImageError> {
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -317,7 +317,7 @@ fn lock(path: &Path) -> Result<File, ImageError> {
     Ok(file)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
 ) -> Result<T, ImageError> {
     match tokio::task::spawn_blocking(work).await {

@@ -1,11 +1,13 @@
 //! Containers: engines behind one trait, and one run's life from spec to outcome.
 
 pub mod argv;
+pub mod build;
 mod cli;
 pub mod cli_engine;
 pub mod detect;
 pub mod docker;
 pub mod engine;
+pub mod full;
 mod host;
 pub mod image;
 pub mod inputs;

@@ -15,7 +15,9 @@ use crate::config::home::Home;
 use crate::config::provider;
 use crate::config::secrets::Redactor;
 use crate::config::settings::{LogLevel, Settings};
+use crate::container::build::BuildStep;
 use crate::container::engine::ContainerEngine;
+use crate::container::full::{self, FullImage};
 use crate::container::image::{self, Image};
 use crate::container::inputs::Inputs;
 use crate::container::masks::{Known, Masks};
@@ -39,9 +41,10 @@ struct Shared {
     user: User,
     owner: Option<Owner>,
     instance: String,
-    image: Image,
-    /// The image's reference, once the engine is known to have it.
-    ready: Mutex<Option<String>>,
+    lite: Image,
+    full: FullImage,
+    /// References of the images that the engine is known to have, by whether it is the full one.
+    ready: Mutex<[Option<String>; 2]>,
     mount_rules: Watched<MountRules>,
     /// What searches for secrets have seen, and folders that were said to be hidden from main.
     hidden: Mutex<(Known, BTreeSet<String>)>,
@@ -50,34 +53,41 @@ struct Shared {
 impl Rooms {
     /// Rooms whose agents are `user`, and whose files belong to `owner` where that is not the host's own user.
     pub fn new(settings: &Settings, user: User, owner: Option<Owner>, instance: String) -> Self {
-        let image = Image::new(image::Inputs::system(), settings.home.data());
+        let lite = Image::new(image::Inputs::system(), settings.home.data());
+        let full = FullImage::new(settings);
         let mount_rules = Watched::new(settings.config_dir.join(allowlists::MOUNTS), MountRules::from_file);
         Self(Arc::new(Shared {
             user,
             owner,
             instance,
-            image,
-            ready: Mutex::new(None),
+            lite,
+            full,
+            ready: Mutex::default(),
             mount_rules,
             hidden: Mutex::default(),
         }))
     }
 
-    /// Makes Parlor's own image before it is needed; a failure is told again when a room opens.
+    /// Makes Parlor's small image before it is needed; a failure is told again when a room opens.
     pub async fn image_in_advance(&self, engine: &dyn ContainerEngine) {
-        if let Err(error) = self.image(engine).await {
+        if let Err(error) = self.image(engine, provider::GUIDE).await {
             tracing::warn!("the agent image: {error:#}");
         }
     }
 
-    /// The image, made where the engine does not have it.
-    async fn image(&self, engine: &dyn ContainerEngine) -> anyhow::Result<String> {
+    /// The provider's image, made where the engine does not have it.
+    async fn image(&self, engine: &dyn ContainerEngine, provider: &str) -> anyhow::Result<String> {
+        let full = provider::needs_full_image(provider);
         let ready = || self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = ready().clone() {
+        if let Some(image) = ready()[usize::from(full)].clone() {
             return Ok(image);
         }
-        let image = self.0.image.ensure(engine, &image::silent).await?;
-        *ready() = Some(image.clone());
+        let image = if full {
+            self.0.full.ensure(engine, &log_step).await?
+        } else {
+            self.0.lite.ensure(engine, &image::silent).await?
+        };
+        ready()[usize::from(full)] = Some(image.clone());
         Ok(image)
     }
 
@@ -103,8 +113,16 @@ impl Rooms {
 
     /// An engine that could not start a room may have lost the image.
     pub(super) fn doubt_image(&self) {
-        *self.0.ready.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.ready.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
     }
+}
+
+/// A build takes minutes: the operator hears how far it is.
+fn log_step(step: &BuildStep) {
+    if step.number == 1 {
+        tracing::info!("making the image with Claude Code: {}", full::SIZE);
+    }
+    tracing::info!("making the image with Claude Code, step {} of {}: {}", step.number, step.of, step.label);
 }
 
 /// What is to run.
@@ -136,15 +154,6 @@ pub(super) fn container_name(folder: &GroupFolder, run: RunId) -> String {
 
 /// Opens the room and starts its container.
 pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Result<Started> {
-    let own_image = request.group.container_config.image.clone().or_else(|| deps.settings.image.clone());
-    let own_image = if let Some(image) = own_image {
-        image
-    } else {
-        tokio::select! {
-            image = deps.rooms.image(&*deps.engine) => image.context("the agent image cannot be made")?,
-            () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
-        }
-    };
     // The search goes on beside the rest.
     let masks = request.group.is_main.then(|| {
         let (rooms, settings) = (deps.rooms.clone(), deps.settings.clone());
@@ -154,6 +163,15 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
     let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
     let agent = prepared.await?.context("the agent's folders")?;
     let ids = provider::knows_ids(agent.provider);
+    let own_image = request.group.container_config.image.clone().or_else(|| deps.settings.image.clone());
+    let image = if let Some(image) = own_image {
+        image
+    } else {
+        tokio::select! {
+            image = deps.rooms.image(&*deps.engine, agent.provider) => image.context("the agent image cannot be made")?,
+            () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
+        }
+    };
     let redactor = Redactor::new(agent.secrets.values());
     let opened = deps.ipc.open_room(&request.group, request.run, request.lane, &redactor).await;
     opened.context("the room's IPC folder cannot be made")?;
@@ -162,7 +180,7 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
         None => Masks::default(),
     };
     let (settings, rooms) = (deps.settings.clone(), deps.rooms.clone());
-    let plan = move || plan(&settings, &rooms, own_image, request, &agent, &masks, redactor);
+    let plan = move || plan(&settings, &rooms, image, request, &agent, &masks, redactor);
     let plan = tokio::task::spawn_blocking(plan).await??;
     let (handle, events) = run::start(deps.engine.clone(), &deps.clock, plan).await?;
     Ok(Started { handle, events, ids })
@@ -216,6 +234,7 @@ fn plan(
         image_attachments: images,
         run_id: Some(run.to_string()),
         provider: Some(agent.provider.to_string()),
+        model: group.container_config.model.clone(),
         resumed,
     };
     Ok(Plan {

@@ -9,6 +9,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod claude;
 mod cold;
 mod decoder;
 mod footprint;
@@ -54,8 +55,9 @@ impl Effort {
 
 type Section = (&'static str, fn(Effort, &mut Report));
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("cold", cold::measure),
+    ("claude", claude::measure),
     ("latency", latency::measure),
     ("tasks", tasks::measure),
     ("start", start::measure),

@@ -50,6 +50,17 @@ pub fn script(name: &str, script: &str) -> String {
     import(&Engine::default(), &format!("parlor-test-{name}"), script.as_bytes(), "/app/agent.sh")
 }
 
+/// What tests build Parlor's image `full` on; made once per machine.
+pub fn full_base() -> &'static str {
+    static BASE: OnceLock<()> = OnceLock::new();
+    BASE.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build-test-base.sh");
+        let output = Command::new(script).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    });
+    "parlor-test-base:bookworm"
+}
+
 /// The static scripted agent; built by a cargo of its own, in the folder where the build of parlor makes the runner, with
 /// which it shares its libraries.
 fn agent_binary() -> PathBuf {

@@ -7,6 +7,7 @@
 // Each program that includes the harness uses a part of it.
 #![allow(dead_code)]
 
+pub mod claude;
 pub mod engine;
 pub mod events;
 pub mod faults;
@@ -16,6 +17,7 @@ pub mod image;
 pub mod process;
 pub mod rows;
 pub mod terminal;
+pub mod vendor;
 
 use std::time::{Duration, Instant};
 

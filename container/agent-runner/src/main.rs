@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use parlor_agent_runner::{mcp, run, tool};
+use parlor_agent_runner::{claude, mcp, run, tool};
 
 const USAGE: &str = "agent-runner reads the JSON of a run on stdin; Parlor starts it in the container of a group.
 `agent-runner tool …` (or the name parlor-tool) asks the host for things: see `agent-runner tool help`.
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
         None => run::main(),
         Some("mcp") if args.next().is_none() => mcp::main(),
         Some("tool") => tool::main(&args.collect::<Vec<_>>()),
+        // The hook that Claude Code calls before it compacts a conversation.
+        Some("archive") => claude::transcript::main(),
         Some("--version") => {
             println!("agent-runner {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

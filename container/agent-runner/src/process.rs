@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,11 +19,34 @@ const GRACE: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone, Default)]
 pub struct Working {
     group: Arc<Mutex<Option<Pid>>>,
+    gentle: Arc<AtomicBool>,
 }
+
+/// How long a gentle end may take.
+const GENTLE: Duration = Duration::from_millis(500);
 
 impl Working {
     fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
         self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on an [`end`](Self::end) asks before it kills: what works has something to write down first.
+    pub fn be_gentle(&self) {
+        self.gentle.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the whole group, if there is one.
+    pub fn end(&self) {
+        if self.gentle.load(Ordering::Relaxed) {
+            if let Some(group) = *self.lock() {
+                let _ = kill_process_group(group, Signal::TERM);
+            }
+            let end = Instant::now() + GENTLE;
+            while self.lock().is_some() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        self.kill();
     }
 
     /// Kills the whole group, if there is one.
@@ -91,11 +115,7 @@ pub struct Ended {
 impl Ended {
     /// The end in words: `exit code 3`, `killed by signal 9`.
     pub fn how(&self) -> String {
-        match (self.code, self.signal) {
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => format!("killed by signal {signal}"),
-            (None, None) => "an unknown end".to_owned(),
-        }
+        how(self.code, self.signal)
     }
 }
 
@@ -138,10 +158,7 @@ pub fn run(command: &mut Command, plan: &Plan<'_>, working: &Working) -> io::Res
     let stderr = Stream::read(err.into(), plan.keep, plan.log_stderr);
     let watchdog = plan.limit.map(|limit| Watchdog::start(limit, working.clone()));
 
-    // Waits without collecting, so that the process id stays ours until nobody may signal it any more.
-    let pid = Pid::from_child(&child);
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
-    *working.lock() = None;
+    release(&child, working);
     let timed_out = watchdog.is_some_and(Watchdog::stop);
     let status = child.wait()?;
     let end = Instant::now() + GRACE;
@@ -154,8 +171,30 @@ pub fn run(command: &mut Command, plan: &Plan<'_>, working: &Working) -> io::Res
     })
 }
 
+/// Waits for the end without collecting, so that the process id stays ours until nobody may signal it any more.
+fn release(child: &Child, working: &Working) {
+    let pid = Pid::from_child(child);
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
+    *working.lock() = None;
+}
+
+/// Waits for the end of a command that [`start`] started, and says in words how it ended.
+pub(crate) fn collect(child: &mut Child, working: &Working) -> String {
+    release(child, working);
+    child.wait().map_or_else(|error| error.to_string(), |status| how(status.code(), status.signal()))
+}
+
+/// The end in words: `exit code 3`, `killed by signal 9`.
+fn how(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "an unknown end".to_owned(),
+    }
+}
+
 /// Starts it while the kill is locked out, so that a kill finds it or comes before it exists.
-fn start(command: &mut Command, working: &Working) -> io::Result<Child> {
+pub(crate) fn start(command: &mut Command, working: &Working) -> io::Result<Child> {
     let mut tries_left = 20;
     loop {
         let mut group = working.lock();

@@ -53,9 +53,12 @@ pub struct RunInput {
     /// The run's id (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// Which provider of the runner answers (Parlor): `guide`, `exec`, …
+    /// Which provider of the runner answers (Parlor): `guide`, `exec`, `claude`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
+    /// The model, for providers that know models (Parlor).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What an earlier try of this batch already sent to the chat (Parlor).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<String>,

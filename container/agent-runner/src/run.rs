@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::claude;
 use crate::exec::Exec;
 use crate::files::{Folders, fresh_id};
 use crate::guide::Guide;
@@ -63,6 +64,10 @@ pub fn main() -> ExitCode {
     let session = input.session_id.clone().unwrap_or_else(fresh_id);
     let room = Room { input: Arc::new(input), session, folders, wire, working };
     context::leave(&room.input);
+    // Takes follow-ups also during a turn: its loop is its own.
+    if room.input.provider.as_deref() == Some("claude") {
+        return claude::main(room, inputs);
+    }
     let mut provider = provider(&room);
     turn(provider.as_mut(), &room, std::slice::from_ref(&room.input.prompt), Vec::new());
     loop {
@@ -96,7 +101,7 @@ struct Unknown(String);
 impl Provider for Unknown {
     fn answer(&mut self, _: &[String]) -> Output {
         failure(format!(
-            "This image's agent-runner has no provider {:?}; it has guide and exec. Choose one of them for the group, \
+            "This image's agent-runner has no provider {:?}; it has guide, exec and claude. Choose one of them for the group, \
              or an image that has the provider.",
             self.0
         ))
@@ -128,7 +133,7 @@ fn end_on_signals(wire: Wire, working: Working) -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if signalled.read_exact(&mut [0]).is_ok() {
             let aborted = wire.settle(FRAME_LIMIT);
-            working.kill();
+            working.end();
             std::process::exit(if aborted { 143 } else { 0 });
         }
     })?;

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use crate::api::Work;
 use crate::config::home::Home;
 use crate::config::settings::{Limits, LogLevel, Settings};
-use crate::container::engine::{Attached, Capabilities, ContainerEngine, EngineError, Unsupported};
+use crate::container::engine::{Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, Unsupported};
 use crate::container::spec::RunSpec;
 use crate::dispatch::{GroupActivity, Typing};
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
@@ -86,6 +86,9 @@ impl ContainerEngine for FakeEngine {
     async fn import_image(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
         nothing()
     }
+    async fn build_image(&self, _: &Build<'_>, _: Lines<'_>) -> Result<(), EngineError> {
+        nothing()
+    }
 }
 
 /// Settings of an installation in a folder, without TCP.
@@ -96,6 +99,8 @@ pub(crate) fn settings(root: &Path) -> Settings {
         user_home: None,
         assistant_name: "Andy".into(),
         image: None,
+        image_base: "docker.io/library/debian:12-slim".into(),
+        claude_version: "2.1.329".into(),
         container_timeout: Duration::from_secs(1800),
         idle_timeout: Duration::from_secs(1800),
         max_log_bytes: 10 << 20,

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use super::Finding;
 use crate::config::settings::Settings;
+use crate::config::{provider, secrets};
 use crate::container::cli_engine::CliOptions;
 use crate::container::detect::detect;
 use crate::container::engine::ContainerEngine;
+use crate::container::full::{self, FullImage};
 use crate::container::image::{Image, Inputs};
 use crate::container::user;
+use crate::domain::group::ContainerConfig;
 
 pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
     let options = CliOptions { cache: None, ..CliOptions::default() };
@@ -40,6 +43,7 @@ pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::warn("init", "podman has no catatonit, without which it cannot start rooms", todo));
     }
     findings.push(image(settings, &*engine).await);
+    findings.extend(claude(settings, &*engine).await);
     findings
 }
 
@@ -76,4 +80,30 @@ async fn image(settings: &Settings, engine: &dyn ContainerEngine) -> Finding {
         (Ok(_), Err(error)) => Finding::bad(WHAT, error.to_string(), "then `parlor image build`"),
         (Err(error), _) => Finding::bad(WHAT, error.to_string(), "make the engine answer first"),
     }
+}
+
+/// Whether Claude Code can answer, where it is to: it needs its image and a key.
+async fn claude(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Finding> {
+    const WHAT: &str = "claude";
+    let key = secrets::read(&settings.home, &settings.secret_keys).is_ok_and(|keys| !keys.is_empty());
+    let means = provider::Means { key, full_image: settings.home.full_image().exists() };
+    let chosen = provider::choose(settings, &ContainerConfig::default(), means).ok()?.provider;
+    if settings.image.is_some() || (chosen != provider::CLAUDE && !key) {
+        return None;
+    }
+    let status = match FullImage::new(settings).status(engine).await {
+        Ok(status) => status,
+        Err(error) => return Some(Finding::bad(WHAT, error.to_string(), "make the engine answer first")),
+    };
+    let build = format!("`parlor image build full` ({})", full::SIZE);
+    Some(match (status.present, key) {
+        (true, true) => Finding::good(WHAT, format!("{} and a key are there", status.image.unwrap_or_default())),
+        (true, false) => {
+            let todo = "put ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN into .env";
+            Finding::bad(WHAT, "its image is there, but no key", todo)
+        }
+        (false, _) => {
+            Finding::warn(WHAT, "its image is not made yet: the guide answers, or the first run makes it", build)
+        }
+    })
 }

@@ -1,0 +1,118 @@
+//! What kind of failure a failed turn was. Pure.
+
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
+
+use crate::protocol::ErrorKind;
+
+/// What was heard during a turn that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clues {
+    /// The vendor's word, as the CLI passes it on: `authentication_failed`, `rate_limit`, …
+    pub refused: Option<String>,
+    /// HTTP status of the refused request.
+    pub status: Option<u16>,
+    /// The subscription's limit is used up until then, in seconds since 1970.
+    pub resets_at: Option<i64>,
+    /// How long the CLI itself waited before its last try, in milliseconds.
+    pub last_wait_ms: u64,
+    /// Whether a session was to be resumed.
+    pub resumed: bool,
+}
+
+/// A failure, sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sorted {
+    /// The kind.
+    pub kind: ErrorKind,
+    /// When to try again, RFC 3339.
+    pub retry_at: Option<String>,
+}
+
+/// A vendor that named a wait as long as this meant it.
+const NAMED_WAIT_MS: u64 = 5_000;
+
+/// Sorts a failure by what was heard and by the CLI's words.
+pub fn sort(clues: &Clues, reason: &str, now: DateTime<Utc>) -> Sorted {
+    let kind = kind(clues, reason);
+    let retry_at = match kind {
+        ErrorKind::Quota => clues.resets_at.and_then(|at| DateTime::from_timestamp(at, 0)),
+        ErrorKind::RateLimit | ErrorKind::Overloaded if clues.last_wait_ms >= NAMED_WAIT_MS => {
+            Duration::try_milliseconds(clues.last_wait_ms.min(86_400_000) as i64)
+                .and_then(|wait| now.checked_add_signed(wait))
+        }
+        _ => None,
+    };
+    Sorted { kind, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)) }
+}
+
+fn kind(clues: &Clues, reason: &str) -> ErrorKind {
+    let says = |phrase: &str| reason.to_lowercase().contains(phrase);
+    if clues.resumed && says("no conversation found") {
+        return ErrorKind::SessionMissing;
+    }
+    if clues.resets_at.is_some() && (clues.status.is_none() || clues.status == Some(429)) {
+        return ErrorKind::Quota;
+    }
+    match (clues.refused.as_deref().unwrap_or_default(), clues.status) {
+        ("authentication_failed" | "oauth_org_not_allowed", _) | (_, Some(401 | 403)) => ErrorKind::Auth,
+        ("billing_error", _) | (_, Some(402)) => ErrorKind::Quota,
+        ("rate_limit", _) | (_, Some(429)) => ErrorKind::RateLimit,
+        ("server_error" | "overloaded", _) | (_, Some(500..=599)) => ErrorKind::Overloaded,
+        _ if says("please run /login") || says("invalid api key") => ErrorKind::Auth,
+        _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(clues: &Clues, reason: &str) -> (ErrorKind, Option<String>) {
+        let sorted = sort(clues, reason, DateTime::from_timestamp(1_000_000, 0).unwrap());
+        (sorted.kind, sorted.retry_at)
+    }
+
+    fn refused(error: &str, status: u16) -> Clues {
+        Clues { refused: Some(error.into()), status: Some(status), ..Clues::default() }
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        for (clues, expected) in [
+            (refused("authentication_failed", 401), ErrorKind::Auth),
+            (refused("authentication_failed", 403), ErrorKind::Auth),
+            (refused("rate_limit", 429), ErrorKind::RateLimit),
+            (refused("server_error", 529), ErrorKind::Overloaded),
+            (refused("server_error", 500), ErrorKind::Overloaded),
+            (refused("unknown", 400), ErrorKind::Other),
+            (refused("model_not_found", 404), ErrorKind::Other),
+            (Clues { refused: Some("server_error".into()), ..Clues::default() }, ErrorKind::Overloaded),
+        ] {
+            assert_eq!(at(&clues, "x"), (expected, None), "{clues:?}");
+        }
+        assert_eq!(at(&Clues::default(), "Not logged in · Please run /login").0, ErrorKind::Auth);
+        assert_eq!(at(&Clues::default(), "boom").0, ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_missing_session_is_one_only_where_one_was_asked_for() {
+        let reason = "No conversation found with session ID: x";
+        assert_eq!(at(&Clues { resumed: true, ..Clues::default() }, reason).0, ErrorKind::SessionMissing);
+        assert_eq!(at(&Clues::default(), reason).0, ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_used_up_subscription_says_until_when() {
+        let clues = Clues { resets_at: Some(1_003_600), ..refused("rate_limit", 429) };
+        assert_eq!(at(&clues, "limit"), (ErrorKind::Quota, Some("1970-01-12T14:46:40Z".into())));
+        let other_trouble = Clues { resets_at: Some(1), ..refused("server_error", 500) };
+        assert_eq!(at(&other_trouble, "x").0, ErrorKind::Overloaded);
+    }
+
+    #[test]
+    fn a_wait_that_the_vendor_named_is_passed_on() {
+        let clues = Clues { last_wait_ms: 60_000, ..refused("rate_limit", 429) };
+        assert_eq!(at(&clues, "x").1.as_deref(), Some("1970-01-12T13:47:40Z"));
+        assert_eq!(at(&Clues { last_wait_ms: 600, ..clues }, "x").1, None);
+    }
+}

@@ -1,0 +1,156 @@
+//! One line of the CLI's stdout, as far as a run cares. Pure; unknown types and keys are nothing to complain of.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Something the CLI tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A message that was written to it is now part of the conversation.
+    Taken {
+        /// The message's id, as we gave it.
+        uuid: String,
+    },
+    /// The vendor refused a request; the turn's result follows.
+    Refused {
+        /// The vendor's word for it, as the CLI passes it on.
+        error: String,
+    },
+    /// A request is tried again.
+    Retrying {
+        /// After how many milliseconds.
+        after_ms: u64,
+    },
+    /// The subscription's limit is used up.
+    LimitReached {
+        /// Until when, in seconds since 1970.
+        resets_at: i64,
+    },
+    /// A turn ended.
+    Result(Box<TurnResult>),
+    /// A line that is no event: what goes wrong before the first one is told in words.
+    Text(String),
+    /// Anything else.
+    Other,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct TurnResult {
+    /// The only word on whether it went well; `subtype` says `success` of failed requests, too.
+    pub is_error: bool,
+    /// The answer, or what went wrong.
+    pub result: Option<String>,
+    /// What went wrong.
+    pub errors: Vec<String>,
+    /// HTTP status of the refused request.
+    pub api_error_status: Option<u16>,
+    /// The conversation.
+    pub session_id: Option<String>,
+    /// What it cost so far, in US dollars.
+    pub total_cost_usd: Option<f64>,
+    /// Tokens of this turn.
+    pub usage: Option<Value>,
+}
+
+impl TurnResult {
+    /// What went wrong, in the CLI's words.
+    pub fn reason(&self) -> String {
+        let text = self.result.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        text.map_or_else(|| self.errors.join("; "), str::to_owned)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
+    subtype: String,
+    uuid: Option<String>,
+    #[serde(rename = "isReplay")]
+    is_replay: bool,
+    error: Value,
+    retry_delay_ms: Option<f64>,
+    rate_limit_info: Option<LimitInfo>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct LimitInfo {
+    status: String,
+    #[serde(rename = "resetsAt")]
+    resets_at: Option<i64>,
+}
+
+/// Reads a line.
+pub fn parse(line: &str) -> Event {
+    let Ok(head) = serde_json::from_str::<Line>(line) else {
+        // Most of what does not fit is an event whose fields changed their form.
+        return if line.trim_start().starts_with('{') { Event::Other } else { Event::Text(line.trim().to_owned()) };
+    };
+    match (head.kind.as_str(), head.subtype.as_str()) {
+        ("user", _) if head.is_replay => head.uuid.map_or(Event::Other, |uuid| Event::Taken { uuid }),
+        ("assistant", _) => {
+            head.error.as_str().map_or(Event::Other, |error| Event::Refused { error: error.to_owned() })
+        }
+        ("system", "api_retry") => Event::Retrying { after_ms: head.retry_delay_ms.unwrap_or(0.0).max(0.0) as u64 },
+        ("rate_limit_event", _) => match head.rate_limit_info {
+            // Without a time it is a passing refusal and no limit of the subscription, though the word is the same.
+            Some(LimitInfo { status, resets_at: Some(resets_at) }) if status == "rejected" => {
+                Event::LimitReached { resets_at }
+            }
+            _ => Event::Other,
+        },
+        // A result must not be lost for a field that changed its form: whoever waits for it would wait for ever.
+        ("result", _) => Event::Result(Box::new(serde_json::from_str(line).unwrap_or_else(|error| TurnResult {
+            is_error: true,
+            errors: vec![format!("Claude Code's result cannot be read: {error}")],
+            ..TurnResult::default()
+        }))),
+        _ => Event::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_matters_is_read_and_the_rest_is_passed_over() {
+        let taken = r#"{"type":"user","message":{"role":"user","content":"x"},"uuid":"u1","isReplay":true,"new":1}"#;
+        assert_eq!(parse(taken), Event::Taken { uuid: "u1".into() });
+        let tool = r#"{"type":"user","message":{"content":[{"type":"tool_result"}]},"uuid":"u2"}"#;
+        assert_eq!(parse(tool), Event::Other);
+        let refused = r#"{"type":"assistant","message":{},"error":"rate_limit"}"#;
+        assert_eq!(parse(refused), Event::Refused { error: "rate_limit".into() });
+        assert_eq!(parse(r#"{"type":"assistant","message":{}}"#), Event::Other);
+        let retry = r#"{"type":"system","subtype":"api_retry","retry_delay_ms":510.8,"error":"overloaded"}"#;
+        assert_eq!(parse(retry), Event::Retrying { after_ms: 510 });
+        let limit = |status: &str| {
+            parse(&format!(r#"{{"type":"rate_limit_event","rate_limit_info":{{"status":"{status}","resetsAt":9}}}}"#))
+        };
+        assert_eq!(limit("rejected"), Event::LimitReached { resets_at: 9 });
+        let passing = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","isUsingOverage":false}}"#;
+        assert_eq!(parse(passing), Event::Other);
+        assert_eq!(limit("allowed_warning"), Event::Other);
+        assert_eq!(parse("No conversation found"), Event::Text("No conversation found".into()));
+        assert_eq!(parse(r#"{"type":"command_lifecycle","state":"queued"}"#), Event::Other);
+        assert_eq!(parse(r#"{"type":5}"#), Event::Other);
+    }
+
+    #[test]
+    fn a_result_is_never_lost() {
+        let line = r#"{"duration_ms":1,"type":"result","subtype":"success","is_error":false,"result":"hi",
+            "session_id":"s","total_cost_usd":0.5,"usage":{"input_tokens":1},"api_error_status":null}"#;
+        let Event::Result(result) = parse(line) else { panic!() };
+        assert_eq!((result.result.as_deref(), result.session_id.as_deref()), (Some("hi"), Some("s")));
+        assert_eq!(result.total_cost_usd, Some(0.5));
+        let Event::Result(odd) = parse(r#"{"type":"result","is_error":"no"}"#) else { panic!() };
+        assert!(odd.is_error && odd.reason().contains("cannot be read"));
+        let Event::Result(failed) = parse(r#"{"type":"result","is_error":true,"errors":["a","b"]}"#) else { panic!() };
+        assert_eq!(failed.reason(), "a; b");
+    }
+}

@@ -1,0 +1,289 @@
+//! The provider `claude`: Claude Code, one live process per run, driven by streams of JSON in both directions.
+//!
+//! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
+//! streams; [`cli`] holds the process; here everything meets in one loop.
+
+mod cli;
+mod errors;
+mod events;
+mod memo;
+mod prompt;
+mod session;
+pub mod transcript;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use serde_json::Value;
+
+use self::cli::Cli;
+use self::memo::Memo;
+use self::session::{Session, Step};
+use crate::files::fresh_id;
+use crate::inputs::{Input, Inputs, Next};
+use crate::protocol::{Output, Turn};
+use crate::run::{Room, failure};
+
+/// How long the CLI may take to exit after its stdin was closed.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the loop waits for.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// A line of the CLI's stdout.
+    Line(String),
+    /// The CLI is gone.
+    Ended {
+        /// How, in words.
+        how: String,
+        /// The end of its stderr.
+        said: String,
+    },
+    /// Follow-ups from the host.
+    Inputs(Vec<Input>),
+    /// The host wants the run to end.
+    Close,
+}
+
+/// Runs the agent from its first prompt to `_close`.
+pub(crate) fn main(room: Room, inputs: Inputs) -> ExitCode {
+    let (to, signals) = mpsc::channel();
+    let watcher = to.clone();
+    if let Err(error) = thread::Builder::new().name("inputs".into()).spawn(move || watch(inputs, &watcher)) {
+        room.wire.end_turn(&failure(format!("the input folder cannot be watched: {error}")));
+        return ExitCode::FAILURE;
+    }
+    let Some(program) = cli::find() else {
+        return without_cli(&room, &signals);
+    };
+    let mut talk = Talk::new(room, program, to);
+    let first = prompt::first(&talk.room.input, &talk.room.folders.group);
+    talk.give(vec![(first, None)]);
+    talk.attend(&signals);
+    ExitCode::SUCCESS
+}
+
+fn watch(mut inputs: Inputs, to: &Sender<Signal>) {
+    loop {
+        let (signal, last) = match inputs.wait() {
+            Next::Inputs(list) => (Signal::Inputs(list), false),
+            Next::Close => (Signal::Close, true),
+        };
+        if to.send(signal).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Told to the chat at once and as a reply: trying again would not make the program appear.
+fn without_cli(room: &Room, signals: &Receiver<Signal>) -> ExitCode {
+    let refuse = |consumed| {
+        room.wire.begin_turn();
+        room.wire.say(
+            "This room has no Claude Code: its image has no program `claude`. Make Parlor's image with \
+             `parlor image build full`, or install Claude Code in the image that CONTAINER_IMAGE names.",
+        );
+        room.wire.end_turn(&Output {
+            consumed,
+            turn: Some(Turn::Done),
+            ..failure("the image has no Claude Code".to_owned())
+        });
+    };
+    refuse(Vec::new());
+    for signal in signals {
+        match signal {
+            Signal::Inputs(list) => refuse(list.into_iter().map(|input| input.name).collect()),
+            Signal::Close => break,
+            Signal::Line(_) | Signal::Ended { .. } => {}
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Content for the CLI, and the input's name that it came under.
+type Message = (Value, Option<String>);
+
+struct Talk {
+    room: Room,
+    program: PathBuf,
+    config: PathBuf,
+    memo: Memo,
+    session: Session,
+    cli: Option<Cli>,
+    /// What came while a CLI was on its way out.
+    waiting: Vec<Message>,
+    /// The CLI was killed and is not gone yet.
+    doomed: bool,
+    closing: bool,
+    /// By then the CLI must be gone.
+    deadline: Option<Instant>,
+    to: Sender<Signal>,
+}
+
+impl Talk {
+    fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
+        let config = config_dir();
+        let memo = Memo::open(&config);
+        let session = Session::new(room.input.session_id.clone());
+        Self {
+            room,
+            program,
+            config,
+            memo,
+            session,
+            cli: None,
+            waiting: Vec::new(),
+            doomed: false,
+            closing: false,
+            deadline: None,
+            to,
+        }
+    }
+
+    /// Until the host has closed the run and the CLI is gone.
+    fn attend(&mut self, signals: &Receiver<Signal>) {
+        while !(self.closing && self.cli.is_none() && self.waiting.is_empty()) {
+            let left = self.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let signal = match left {
+                None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(left) => signals.recv_timeout(left),
+            };
+            match signal {
+                Ok(signal) => self.signal(signal),
+                Err(RecvTimeoutError::Timeout) => {
+                    eprintln!("Claude Code does not exit: it is ended");
+                    self.deadline = None;
+                    self.kill();
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.finish();
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Line(_) if self.doomed => {}
+            Signal::Line(line) => {
+                let steps = self.session.event(events::parse(&line), Utc::now());
+                self.perform(steps);
+            }
+            Signal::Ended { how, said } => {
+                (self.cli, self.doomed) = (None, false);
+                let steps = self.session.ended(&how, &said, Utc::now());
+                self.perform(steps);
+                let waiting = std::mem::take(&mut self.waiting);
+                self.give(waiting);
+            }
+            Signal::Inputs(list) => {
+                self.give(list.into_iter().map(|input| (Value::String(input.text), Some(input.name))).collect());
+            }
+            Signal::Close => self.closing = true,
+        }
+    }
+
+    /// Writes messages to the CLI, at once and whatever it does.
+    fn give(&mut self, messages: Vec<Message>) {
+        if messages.is_empty() {
+            return;
+        }
+        if !self.session.is_open() {
+            self.room.wire.begin_turn();
+        }
+        if self.doomed {
+            self.waiting.extend(messages);
+            return;
+        }
+        if self.cli.is_none()
+            && let Err(error) = self.start()
+        {
+            let consumed = messages.into_iter().filter_map(|(_, name)| name).collect();
+            let reason = format!("Claude Code ({}) cannot be started: {error}", self.program.display());
+            self.room.wire.end_turn(&Output { consumed, turn: Some(Turn::Done), ..failure(reason) });
+            return;
+        }
+        for (content, name) in messages {
+            let uuid = uuid();
+            if let Some(cli) = &self.cli {
+                cli.write(prompt::line(&uuid, &content));
+            }
+            self.session.written(uuid, name);
+        }
+    }
+
+    fn start(&mut self) -> std::io::Result<()> {
+        let version = self.memo.version(&self.program, &self.room.working);
+        let args = cli::arguments(&self.room, self.session.to_resume(), version);
+        self.cli = Some(Cli::start(&self.program, &args, &self.room, &self.config, &self.to)?);
+        self.session.started(self.memo.total(self.session.to_resume(), version));
+        Ok(())
+    }
+
+    fn perform(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Put(output) => {
+                    // Before the host hears of it: a cost that it has is never counted again.
+                    if let (Some(id), Some(_)) = (&output.new_session_id, output.cost_usd) {
+                        self.memo.keep_total(id, self.session.total());
+                    }
+                    self.room.wire.end_turn(&output);
+                }
+                Step::StillWorking => self.room.wire.begin_turn(),
+                Step::End => self.kill(),
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(cli) = &self.cli {
+            self.doomed = true;
+            cli.end();
+        }
+    }
+
+    /// When the host wants the end and nothing waits for an answer, the CLI is let go.
+    fn finish(&mut self) {
+        if self.closing
+            && !self.session.is_open()
+            && self.deadline.is_none()
+            && !self.doomed
+            && let Some(cli) = &mut self.cli
+        {
+            cli.close();
+            self.deadline = Some(Instant::now() + EXIT_LIMIT);
+        }
+    }
+}
+
+/// Where the CLI keeps its things.
+fn config_dir() -> PathBuf {
+    std::env::var_os("CLAUDE_CONFIG_DIR").map_or_else(
+        || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/node"), PathBuf::from).join(".claude"),
+        |dir| Path::new(&dir).to_owned(),
+    )
+}
+
+/// A fresh id in the form that the CLI wants.
+fn uuid() -> String {
+    let id = fresh_id();
+    // The digits at 12 and 16 say that it is a random one (RFC 9562).
+    format!("{}-{}-4{}-8{}-{}", &id[..8], &id[8..12], &id[13..16], &id[17..20], &id[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_form_of_uuids() {
+        let id = uuid();
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+        assert_ne!(id, uuid());
+    }
+}

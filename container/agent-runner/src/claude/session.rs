@@ -1,0 +1,213 @@
+//! A conversation with the CLI as a state machine without I/O: what was written, what a result settles, what it cost.
+//!
+//! The CLI merges what is written to it: several messages may become one turn, and one that comes during a tool call
+//! joins the turn at work. So results are not paired with messages. Instead each message carries an id, and the CLI
+//! tells (`--replay-user-messages`) when it has taken the message with that id into the conversation. A result settles
+//! what was taken before it, and nothing else.
+
+use chrono::{DateTime, Utc};
+
+use super::errors::{self, Clues};
+use super::events::{Event, TurnResult};
+use crate::protocol::{Output, Status, Turn};
+
+/// The most words of the CLI that are kept to explain a failure.
+const WORDS: usize = 1000;
+
+/// A message that was written and has no answer yet.
+#[derive(Debug)]
+struct Pending {
+    uuid: String,
+    /// The input's file name; none for the run's first prompt.
+    name: Option<String>,
+    taken: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Put out this output, which ends a turn.
+    Put(Box<Output>),
+    /// Something that was written still waits for its answer: the next turn is open.
+    StillWorking,
+    /// The CLI is of no use any more: end it.
+    End,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    pending: Vec<Pending>,
+    /// Whether this CLI tells what it takes.
+    tells: bool,
+    /// The session that the next CLI resumes.
+    resume: Option<String>,
+    /// What the conversation had cost at the last result.
+    total: f64,
+    clues: Clues,
+    words: String,
+}
+
+impl Session {
+    /// A conversation that resumes a session, or begins.
+    pub fn new(resume: Option<String>) -> Self {
+        Self { pending: Vec::new(), tells: false, resume, total: 0.0, clues: Clues::default(), words: String::new() }
+    }
+
+    /// The session to resume.
+    pub fn to_resume(&self) -> Option<&str> {
+        self.resume.as_deref()
+    }
+
+    /// Whether something waits for an answer.
+    pub fn is_open(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// What the conversation cost up to its last result, in US dollars.
+    pub fn total(&self) -> f64 {
+        self.total
+    }
+
+    /// A CLI was started; `total` is what it counts from.
+    pub fn started(&mut self, total: f64) {
+        self.tells = false;
+        self.total = total;
+        self.words.clear();
+        self.clues = Clues { resumed: self.resume.is_some(), ..Clues::default() };
+    }
+
+    /// A message is written.
+    pub fn written(&mut self, uuid: String, name: Option<String>) {
+        self.pending.push(Pending { uuid, name, taken: false });
+    }
+
+    /// The CLI told something.
+    pub fn event(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Step> {
+        match event {
+            Event::Taken { uuid } => {
+                if let Some(found) = self.pending.iter_mut().find(|one| one.uuid == uuid) {
+                    found.taken = true;
+                    self.tells = true;
+                }
+            }
+            Event::Refused { error } => self.clues.refused = Some(error),
+            Event::Retrying { after_ms } => self.clues.last_wait_ms = after_ms,
+            Event::LimitReached { resets_at } => self.clues.resets_at = Some(resets_at),
+            Event::Text(text) => self.note(&text),
+            Event::Result(result) if result.is_error => return self.failed(&result, now),
+            Event::Result(result) => return self.answered(*result),
+            Event::Other => {}
+        }
+        Vec::new()
+    }
+
+    /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
+    pub fn ended(&mut self, how: &str, said: &str, now: DateTime<Utc>) -> Vec<Step> {
+        if self.pending.is_empty() {
+            return Vec::new();
+        }
+        self.note(said);
+        let words = self.words.trim();
+        let words = if words.is_empty() { "it gave no reason" } else { words };
+        let reason = format!("Claude Code ended with {how}: {words}");
+        vec![self.failure(&reason, None, None, now)]
+    }
+
+    /// Text that may explain a failure; the last of it is kept.
+    pub fn note(&mut self, text: &str) {
+        if text.trim().is_empty() {
+            return;
+        }
+        self.words.push_str(text.trim());
+        self.words.push('\n');
+        if let Some((at, _)) = self.words.char_indices().rev().nth(WORDS) {
+            self.words.drain(..at);
+        }
+    }
+
+    fn answered(&mut self, result: TurnResult) -> Vec<Step> {
+        if let Some(id) = &result.session_id {
+            self.resume = Some(id.clone());
+        }
+        let cost = self.cost(result.total_cost_usd);
+        // A CLI that never tells what it took is believed to have taken everything.
+        let tells = self.tells;
+        let (settled, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken || !tells);
+        self.pending = waiting;
+        // An answer of its own accord must not settle the first prompt, which the host takes every end of a turn for.
+        let open = self.pending.iter().any(|one| one.name.is_none());
+        let output = Output {
+            result: result.result.filter(|text| !text.trim().is_empty()),
+            new_session_id: self.resume.clone(),
+            turn: Some(if open { Turn::Open } else { Turn::Done }),
+            consumed: settled.into_iter().filter_map(|one| one.name).collect(),
+            usage: result.usage,
+            cost_usd: cost,
+            ..Output::default()
+        };
+        self.clues = Clues::default();
+        self.words.clear();
+        let mut steps = vec![Step::Put(Box::new(output))];
+        if self.is_open() {
+            steps.push(Step::StillWorking);
+        }
+        steps
+    }
+
+    fn failed(&mut self, result: &TurnResult, now: DateTime<Utc>) -> Vec<Step> {
+        self.clues.status = result.api_error_status;
+        let cost = self.cost(result.total_cost_usd);
+        let mut reason = result.reason();
+        if reason.is_empty() {
+            reason.push_str("Claude Code failed without a reason");
+        }
+        if !self.is_open() {
+            // Nobody asked: something of its own accord went wrong, and the next message will meet it again if it lasts.
+            self.clues = Clues::default();
+            return Vec::new();
+        }
+        // All that was written fails with it, and the CLI goes: what it still has in its queue comes back from the host,
+        // and must not be answered twice.
+        vec![self.failure(&reason, cost, result.usage.clone(), now), Step::End]
+    }
+
+    fn failure(
+        &mut self,
+        reason: &str,
+        cost_usd: Option<f64>,
+        usage: Option<serde_json::Value>,
+        now: DateTime<Utc>,
+    ) -> Step {
+        let clues = std::mem::take(&mut self.clues);
+        let sorted = errors::sort(&clues, reason, now);
+        if sorted.kind == crate::protocol::ErrorKind::SessionMissing {
+            self.resume = None;
+        }
+        Step::Put(Box::new(Output {
+            status: Status::Error,
+            error: Some(reason.to_owned()),
+            error_kind: Some(sorted.kind),
+            retry_at: sorted.retry_at,
+            turn: Some(Turn::Done),
+            consumed: std::mem::take(&mut self.pending).into_iter().filter_map(|one| one.name).collect(),
+            usage,
+            cost_usd,
+            ..Output::default()
+        }))
+    }
+
+    /// What this turn cost: the CLI counts the whole conversation.
+    fn cost(&mut self, total: Option<f64>) -> Option<f64> {
+        let total = total.filter(|total| total.is_finite() && *total >= 0.0)?;
+        // Less than before: it began to count anew.
+        let cost = if total < self.total { total } else { total - self.total };
+        self.total = total;
+        Some(cost)
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

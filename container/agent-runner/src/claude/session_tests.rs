@@ -1,0 +1,191 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::ErrorKind;
+
+fn session() -> Session {
+    let mut session = Session::new(None);
+    session.started(0.0);
+    session
+}
+
+fn taken(uuid: &str) -> Event {
+    Event::Taken { uuid: uuid.into() }
+}
+
+fn result(text: &str, total: f64) -> Event {
+    Event::Result(Box::new(TurnResult {
+        result: Some(text.into()),
+        session_id: Some("s".into()),
+        total_cost_usd: Some(total),
+        ..TurnResult::default()
+    }))
+}
+
+fn refusal(text: &str, status: Option<u16>) -> Event {
+    Event::Result(Box::new(TurnResult {
+        is_error: true,
+        result: Some(text.into()),
+        api_error_status: status,
+        session_id: Some("bad".into()),
+        ..TurnResult::default()
+    }))
+}
+
+fn at(session: &mut Session, event: Event) -> Vec<Step> {
+    session.event(event, DateTime::from_timestamp(0, 0).unwrap())
+}
+
+fn output(step: &Step) -> &Output {
+    let Step::Put(output) = step else { panic!("{step:?}") };
+    output
+}
+
+#[test]
+fn a_result_settles_what_was_taken_before_it_and_nothing_else() {
+    let mut s = session();
+    s.written("u0".into(), None);
+    assert!(at(&mut s, taken("u0")).is_empty());
+    s.written("u1".into(), Some("1.json".into()));
+    s.written("u2".into(), Some("2.json".into()));
+    let steps = at(&mut s, result("one", 0.1));
+    let first = output(&steps[0]);
+    assert_eq!((first.result.as_deref(), first.turn, first.consumed.len()), (Some("one"), Some(Turn::Done), 0));
+    assert_eq!(steps[1], Step::StillWorking);
+    at(&mut s, taken("u1"));
+    at(&mut s, taken("u2"));
+    let steps = at(&mut s, result("two and three", 0.3));
+    assert_eq!(output(&steps[0]).consumed, ["1.json", "2.json"]);
+    assert!((output(&steps[0]).cost_usd.unwrap() - 0.2).abs() < 1e-9);
+    assert_eq!(steps.len(), 1);
+    assert!(!s.is_open());
+}
+
+#[test]
+fn a_follow_up_that_joined_a_turn_is_settled_by_its_result() {
+    let mut s = session();
+    s.written("u0".into(), None);
+    at(&mut s, taken("u0"));
+    s.written("u1".into(), Some("1.json".into()));
+    at(&mut s, taken("u1"));
+    let steps = at(&mut s, result("both", 0.1));
+    assert_eq!(output(&steps[0]).consumed, ["1.json"]);
+}
+
+#[test]
+fn an_answer_of_its_own_accord_settles_nothing() {
+    let mut s = session();
+    s.written("u0".into(), None);
+    at(&mut s, taken("u0"));
+    at(&mut s, result("first", 0.1));
+    let steps = at(&mut s, result("a background job is done", 0.2));
+    let extra = output(&steps[0]);
+    assert_eq!((extra.turn, extra.consumed.len(), steps.len()), (Some(Turn::Done), 0, 1));
+    s.written("u1".into(), Some("1.json".into()));
+    let steps = at(&mut s, result("another is", 0.3));
+    assert!(output(&steps[0]).consumed.is_empty());
+    assert_eq!(steps[1], Step::StillWorking);
+}
+
+#[test]
+fn a_cli_that_does_not_tell_is_believed_to_have_taken_all() {
+    let mut s = session();
+    s.written("u0".into(), None);
+    s.written("u1".into(), Some("1.json".into()));
+    let steps = at(&mut s, result("x", 0.0));
+    assert_eq!((output(&steps[0]).turn, output(&steps[0]).consumed.len()), (Some(Turn::Done), 1));
+}
+
+#[test]
+fn a_refused_turn_takes_everything_with_it_and_ends_the_cli() {
+    let mut s = session();
+    s.written("u0".into(), None);
+    s.written("u1".into(), Some("1.json".into()));
+    at(&mut s, taken("u0"));
+    at(&mut s, Event::Refused { error: "server_error".into() });
+    let steps = at(&mut s, refusal("529", Some(529)));
+    let failed = output(&steps[0]);
+    assert_eq!((failed.status, failed.error_kind), (Status::Error, Some(ErrorKind::Overloaded)));
+    assert_eq!((failed.consumed.len(), failed.new_session_id.as_deref()), (1, None));
+    assert_eq!(steps[1], Step::End);
+    assert_eq!(s.to_resume(), None, "the id of a failed turn is not kept");
+    // The next turn's failure is judged by its own clues.
+    s.started(0.0);
+    s.written("u2".into(), Some("2.json".into()));
+    let steps = at(&mut s, refusal("boom", None));
+    assert_eq!(output(&steps[0]).error_kind, Some(ErrorKind::Other));
+}
+
+#[test]
+fn a_used_up_limit_and_a_missing_session_are_told() {
+    let mut s = Session::new(Some("old".into()));
+    s.started(0.0);
+    s.written("u0".into(), None);
+    at(&mut s, Event::LimitReached { resets_at: 60 });
+    let steps = at(&mut s, refusal("limit", Some(429)));
+    assert_eq!(output(&steps[0]).error_kind, Some(ErrorKind::Quota));
+    assert_eq!(output(&steps[0]).retry_at.as_deref(), Some("1970-01-01T00:01:00Z"));
+    assert_eq!(s.to_resume(), Some("old"));
+    s.started(0.0);
+    s.written("u0".into(), None);
+    let missing = TurnResult { is_error: true, errors: vec!["No conversation found".into()], ..TurnResult::default() };
+    let steps = at(&mut s, Event::Result(Box::new(missing)));
+    assert_eq!(output(&steps[0]).error_kind, Some(ErrorKind::SessionMissing));
+    assert_eq!(s.to_resume(), None);
+}
+
+#[test]
+fn an_end_without_a_result_is_explained_and_an_idle_end_is_not() {
+    let now = DateTime::from_timestamp(0, 0).unwrap();
+    let mut s = session();
+    assert!(s.ended("exit code 0", "", now).is_empty());
+    let mut s = session();
+    s.written("u0".into(), None);
+    at(&mut s, Event::Text("error: unknown option".into()));
+    let steps = s.ended("exit code 1", "usage", now);
+    let error = output(&steps[0]).error.clone().unwrap();
+    assert_eq!(error, "Claude Code ended with exit code 1: error: unknown option\nusage");
+    assert!(!s.is_open());
+}
+
+#[test]
+fn a_cost_that_is_counted_on_is_billed_once() {
+    let mut s = Session::new(Some("old".into()));
+    s.started(1.5);
+    s.written("u0".into(), None);
+    let steps = at(&mut s, result("x", 1.75));
+    assert_eq!(output(&steps[0]).cost_usd, Some(0.25));
+    s.started(1.75);
+    s.written("u1".into(), Some("1".into()));
+    let steps = at(&mut s, result("x", 0.5));
+    assert_eq!(output(&steps[0]).cost_usd, Some(0.5), "it began to count anew");
+}
+
+proptest! {
+    /// Whatever the CLI does, each input is told as consumed at most once, and never before it was taken.
+    #[test]
+    fn no_input_is_settled_twice_or_too_early(steps in proptest::collection::vec((0u8..4, 0usize..8), 0..60)) {
+        let mut s = session();
+        let (mut written, mut taken_now, mut settled) = (0, Vec::new(), Vec::<String>::new());
+        // The first word of every CLI that tells.
+        s.written("first".into(), None);
+        at(&mut s, taken("first"));
+        for (what, which) in steps {
+            match what {
+                0 => { s.written(format!("u{written}"), Some(format!("{written}"))); written += 1; }
+                1 if which < written => { at(&mut s, taken(&format!("u{which}"))); taken_now.push(which.to_string()); }
+                2 => for step in at(&mut s, result("x", 0.0)) {
+                    if let Step::Put(output) = step {
+                        for name in &output.consumed { prop_assert!(taken_now.contains(name)); }
+                        settled.extend(output.consumed);
+                    }
+                },
+                _ => {}
+            }
+        }
+        let mut unique = settled.clone();
+        unique.sort();
+        unique.dedup();
+        prop_assert_eq!(unique.len(), settled.len());
+    }
+}

@@ -1,0 +1,178 @@
+//! The image `full`: Claude Code and what an agent works with, built on this machine from a public base, and named after
+//! what it is made of.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use super::build::{self, BuildStep};
+use super::engine::{Build, ContainerEngine, EngineError};
+use super::image::{self, ImageError, Inputs, Status};
+use crate::config::settings::Settings;
+
+/// How the image is made.
+const DOCKERFILE: &str = include_str!("../../container/images/full/Dockerfile");
+/// Node's version in the image.
+const NODE_VERSION: &str = "22.23.3";
+/// The image's name before the hash of what it is made of.
+pub const NAME: &str = "parlor-agent:full-";
+/// What to tell people before it is made.
+pub const SIZE: &str = "about 350 MB are downloaded, the image takes 900 MB, and it takes some minutes";
+
+/// Hears of each step before it is done.
+pub type Progress<'a> = &'a (dyn Fn(&BuildStep) + Send + Sync);
+
+/// The image. Clones share one build.
+#[derive(Debug, Clone)]
+pub struct FullImage {
+    base: String,
+    claude: String,
+    certificates: PathBuf,
+    data: PathBuf,
+    /// What is kept of it between starts; its presence says that the operator wants it.
+    known: PathBuf,
+    building: Arc<Mutex<()>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Known {
+    image: String,
+}
+
+impl FullImage {
+    /// The image that these settings describe.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            base: settings.image_base.clone(),
+            claude: settings.claude_version.clone(),
+            certificates: Inputs::system().ca_certificates,
+            data: settings.home.data(),
+            known: settings.home.full_image(),
+            building: Arc::new(Mutex::new(())),
+        }
+    }
+
+    /// The image's reference, after making it where the engine does not have it.
+    pub async fn ensure(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
+        let name = self.name().await?;
+        if engine.image_exists(&name).await? {
+            self.remember(&name);
+            return Ok(name);
+        }
+        let _building = self.building.lock().await;
+        fs::create_dir_all(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
+        let lock = self.data.join("image-full.lock");
+        // Held until the end of this function, by whatever process builds first.
+        let _lock = image::blocking(move || image::lock(&lock)).await?;
+        if !engine.image_exists(&name).await? {
+            self.build(engine, &name, progress).await?;
+        }
+        self.remember(&name);
+        tracing::info!(image = %name, engine = engine.name(), "the image with Claude Code is ready");
+        Ok(name)
+    }
+
+    /// Whether the image is there, without making it.
+    pub async fn status(&self, engine: &dyn ContainerEngine) -> Result<Status, ImageError> {
+        let name = self.name().await?;
+        let present = engine.image_exists(&name).await?;
+        Ok(Status { image: Some(name), present })
+    }
+
+    /// The version of Claude Code in it.
+    pub fn claude(&self) -> &str {
+        &self.claude
+    }
+
+    async fn name(&self) -> Result<String, ImageError> {
+        let (this, path) = (self.clone(), self.certificates.clone());
+        image::blocking(move || {
+            let certificates = fs::read(&path).map_err(|e| ImageError::io("read", &path, e))?;
+            Ok(format!("{NAME}{}", this.hash(&certificates)))
+        })
+        .await
+    }
+
+    fn hash(&self, certificates: &[u8]) -> String {
+        let mut digest = Sha256::new();
+        for part in [DOCKERFILE.as_bytes(), NODE_VERSION.as_bytes(), self.base.as_bytes(), self.claude.as_bytes()] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        digest.update(Sha256::digest(image::RUNNER));
+        digest.update(Sha256::digest(certificates));
+        let first = digest.finalize().iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+        format!("{first:016x}")
+    }
+
+    async fn build(&self, engine: &dyn ContainerEngine, name: &str, progress: Progress<'_>) -> Result<(), ImageError> {
+        let folder = Context(self.data.join("image-full.build"));
+        let (path, certificates) = (folder.0.clone(), self.certificates.clone());
+        image::blocking(move || fill(&path, &certificates)).await?;
+        let args = [("BASE", &*self.base), ("CLAUDE_CODE_VERSION", &*self.claude), ("NODE_VERSION", NODE_VERSION)];
+        let build = Build { folder: &folder.0, image: name, args: &args };
+        let heard = |line: &str| {
+            tracing::debug!("{line}");
+            if let Some(step) = build::step(line) {
+                progress(&step);
+            }
+        };
+        engine.build_image(&build, &heard).await?;
+        if engine.image_exists(name).await? {
+            return Ok(());
+        }
+        Err(ImageError::Engine(EngineError::Failed {
+            engine: engine.name().to_owned(),
+            action: "build".to_owned(),
+            reason: format!("{name} is not there although the engine built it"),
+        }))
+    }
+
+    fn remember(&self, name: &str) {
+        let known = fs::read(&self.known).ok().and_then(|bytes| serde_json::from_slice::<Known>(&bytes).ok());
+        if known.is_some_and(|known| known.image == name) {
+            return;
+        }
+        let fresh = self.known.with_extension("json.tmp");
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.data)?;
+            fs::write(&fresh, serde_json::to_vec(&Known { image: name.to_owned() })?)?;
+            fs::rename(&fresh, &self.known)
+        };
+        if let Err(error) = write() {
+            tracing::warn!(path = %self.known.display(), %error, "the image's name cannot be kept");
+        }
+    }
+}
+
+/// The folder that a build reads; removed at the end, however that comes.
+struct Context(PathBuf);
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // Not there is what was wanted; anything else the next build replaces.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn fill(folder: &Path, certificates: &Path) -> Result<(), ImageError> {
+    // Of a build that died.
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).map_err(|e| ImageError::io("create", folder, e))?;
+    let put = |name: &str, bytes: &[u8], mode: u32| {
+        let path = folder.join(name);
+        fs::write(&path, bytes)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
+            .map_err(|e| ImageError::io("write", &path, e))
+    };
+    put("Dockerfile", DOCKERFILE.as_bytes(), 0o644)?;
+    put("agent-runner", image::RUNNER, 0o755)?;
+    let bytes = fs::read(certificates).map_err(|e| ImageError::io("read", certificates, e))?;
+    put("ca-certificates.crt", &bytes, 0o644)
+}

@@ -1,0 +1,303 @@
+//! Claude Code itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks its
+//! protocol and answers what a test says (`harness/vendor.rs`).
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::harness::claude::{build, builder, parlor};
+use crate::harness::host::Host;
+use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
+use crate::harness::{SOON, engine, eventually};
+use crate::outputs::base64;
+
+/// How long a turn may take on a busy machine: the agent is a program of 380 MB.
+const TURN: Duration = Duration::from_secs(60);
+
+fn start(dot_env: &str) -> Host {
+    let mut host = builder(dot_env).prepare();
+    build(&host);
+    host.start();
+    host
+}
+
+/// A picture of one white dot.
+const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
+
+/// What stands in a text between two marks.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    text.split_once(from)?.1.split_once(to).map(|(inside, _)| inside)
+}
+
+/// Repeats the last message of the chat; `[bash: …]` in it runs a command first, and a result is told as it is.
+fn repeat(asked: &Asked) -> Answer {
+    let last = asked.last().join("\n");
+    if asked.has_result() {
+        return Answer::Say(format!("result: {last}"));
+    }
+    if let Some(command) = between(&last, "[bash: ", "]#") {
+        return Answer::Bash(command.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"));
+    }
+    let text = last.rsplit_once("</message>").and_then(|(before, _)| before.rsplit_once('>')).map(|(_, text)| text);
+    Answer::Say(format!("heard: {}", text.unwrap_or(&last)))
+}
+
+/// A door that requests wait at.
+#[derive(Default)]
+struct Door {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Door {
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let open = self.open.lock().unwrap();
+        drop(self.changed.wait_timeout_while(open, TURN, |open| !*open).unwrap());
+    }
+}
+
+fn runs(host: &Host, folder: &str) -> Vec<Value> {
+    host.api.get(&format!("/v1/runs?folder={folder}")).json()["runs"].as_array().unwrap().clone()
+}
+
+fn cost(run: &Value) -> f64 {
+    run["costUsd"].as_f64().unwrap_or_else(|| panic!("no cost in {run}"))
+}
+
+fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
+    let mut events = host.events();
+    let seq = host.send(jid, text);
+    events.turn_done(jid, seq, TURN);
+    events.texts(jid)
+}
+
+#[test]
+fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
+    let doors: Arc<[Door; 2]> = Arc::default();
+    let gates = Arc::clone(&doors);
+    let vendor = Vendor::start(move |asked| {
+        let last = asked.last().join("\n");
+        for (word, gate) in [("[wait]", &gates[0]), ("[hold]", &gates[1])] {
+            if last.contains(word) {
+                gate.pass();
+            }
+        }
+        if last.contains("[full]") { Answer::SayWhenFull("full".into()) } else { repeat(asked) }
+    });
+    let mut host = start(&vendor.dot_env());
+    host.register("web:a", "room");
+    fs::create_dir_all(host.root().join("groups/global")).unwrap();
+    fs::write(host.root().join("groups/global/CLAUDE.md"), "The password is swordfish.").unwrap();
+
+    let group = host.root().join("groups/room");
+    fs::create_dir_all(group.join("attachments")).unwrap();
+    fs::write(group.join("attachments/p.png"), PICTURE).unwrap();
+    assert_eq!(ask(&host, "web:a", "hello [Image: attachments/p.png]"), ["heard: hello [Image: attachments/p.png]"]);
+    let first = vendor.asked().remove(0);
+    assert!(first.body["messages"].to_string().contains(&base64(PICTURE)), "{}", first.body);
+    assert_eq!(first.credentials, KEY);
+    assert!(first.system().contains("swordfish"), "{}", first.system());
+
+    // A command runs in the room, and what is written meanwhile joins the turn.
+    let mut events = host.events();
+    let command = "[bash: echo $((6*7)) > made; until [ -e go ]; do sleep 0.1; done; sleep 5; cat made]#";
+    let working = host.send("web:a", command);
+    eventually("the command runs", TURN, || group.join("made").exists().then_some(()));
+    let late = host.send("web:a", "and this");
+    events.wait("the follow-up's turn", TURN, |event| event.is_turn("web:a", "started", late));
+    fs::write(group.join("go"), "").unwrap();
+    events.turn_done("web:a", working, TURN);
+    events.turn_done("web:a", late, TURN);
+    let texts = events.texts("web:a");
+    assert_eq!(texts.len(), 1, "one answer for both: {texts:?}");
+    assert!(texts[0].starts_with("result: 42"), "{texts:?}");
+    let joined = vendor.asked().pop().unwrap();
+    assert!(joined.has_result() && joined.said().contains("and this"), "{}", joined.said());
+    // What is written while the cloud thinks is answered after it.
+    let mut events = host.events();
+    let thinking = host.send("web:a", "[wait] first");
+    eventually("the cloud is asked", TURN, || vendor.asked().pop()?.said().contains("[wait]").then_some(()));
+    let late = host.send("web:a", "second");
+    events.wait("the follow-up's turn", TURN, |event| event.is_turn("web:a", "started", late));
+    doors[0].open();
+    events.turn_done("web:a", thinking, TURN);
+    events.turn_done("web:a", late, TURN);
+    assert_eq!(events.texts("web:a"), ["heard: [wait] first", "heard: second"]);
+    assert_eq!(runs(&host, "room").len(), 1, "one room for all of it");
+
+    // A later room knows what was said, and is billed for its own request alone: all cost the same.
+    let requests = vendor.asked().len();
+    assert!(host.terminate().success());
+    host.start();
+    assert_eq!(ask(&host, "web:a", "again"), ["heard: again"]);
+    let resumed = vendor.asked().pop().unwrap().said();
+    assert!(resumed.contains("heard: hello") && resumed.contains("and this"), "{resumed}");
+    assert!(host.terminate().success());
+    host.start();
+    let costs: Vec<f64> = runs(&host, "room").iter().map(cost).collect();
+    let one = costs[1] / requests as f64;
+    assert!(one > 0.0 && (costs[0] - one).abs() < one / 10.0, "{costs:?} for one request and for {requests}");
+
+    // What does not fit any more is compacted, and kept on file before.
+    assert_eq!(ask(&host, "web:a", "[full]"), ["full"]);
+    ask(&host, "web:a", "go on");
+    let kept = fs::read_dir(group.join("conversations")).unwrap().next().unwrap().unwrap().path();
+    let kept = fs::read_to_string(kept).unwrap();
+    assert!(kept.contains("Ann: hello") && kept.contains("heard: again"), "{kept}");
+
+    // A host that dies in the middle of a turn answers it in its next life.
+    let mut events = host.events();
+    host.send("web:a", "[hold] on");
+    let cursor = events.wait("the turn", TURN, |e| e.data["state"] == "started").id.unwrap();
+    eventually("the cloud is asked", TURN, || vendor.asked().iter().any(|a| a.said().contains("[hold]")).then_some(()));
+    host.kill();
+    doors[1].open();
+    host.start();
+    let mut events = host.events_since(&cursor);
+    events.message("web:a", TURN, |text| text == "heard: [hold] on");
+    assert_eq!(events.texts("web:a"), ["heard: [hold] on"]);
+}
+
+#[test]
+fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
+    let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let resets = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 7200;
+    let counted = Arc::clone(&tries);
+    let vendor = Vendor::start(move |asked| {
+        let last = asked.last().join("\n");
+        let Some(word) = between(&last, "[refuse: ", "]") else { return repeat(asked) };
+        let count = {
+            let mut tries = counted.lock().unwrap();
+            let count = tries.entry(word.to_owned()).or_default();
+            *count += 1;
+            *count
+        };
+        match (word, count) {
+            ("auth", _) => Answer::Refuse(401, "authentication_error", Vec::new()),
+            ("limit", 1) => Answer::Refuse(429, "rate_limit_error", Vec::new()),
+            ("overload", 1) => Answer::Refuse(529, "overloaded_error", Vec::new()),
+            ("quota", _) => {
+                let headers = [
+                    ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
+                    ("anthropic-ratelimit-unified-reset", resets.to_string()),
+                    ("anthropic-ratelimit-unified-representative-claim", "five_hour".to_owned()),
+                ];
+                Answer::Refuse(429, "rate_limit_error", headers.to_vec())
+            }
+            _ => Answer::Say("heard after all".to_owned()),
+        }
+    });
+    // A subscription's token: only that knows a quota.
+    let dot_env = format!("ANTHROPIC_BASE_URL={}\nCLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-{KEY}\n", vendor.url);
+    let mut host = builder(&dot_env).prepare();
+    build(&host);
+    host.start();
+    let lite = parlor(&host, &["image", "build"]).output().unwrap().stdout;
+    let lite = String::from_utf8(lite).unwrap().split_whitespace().next().unwrap().to_owned();
+    // Claude Code's own patience would only make the test longer.
+    let env = json!({ "CLAUDE_CODE_MAX_RETRIES": "0" });
+    for name in ["auth", "limit", "overload", "quota", "lost"] {
+        host.register_with(&format!("web:{name}"), name, &json!({ "env": env }));
+    }
+    host.register_with("web:bare", "bare", &json!({ "image": lite, "provider": "claude" }));
+
+    let mut events = host.events();
+    let sent: HashMap<&str, i64> = ["auth", "limit", "overload", "quota"]
+        .into_iter()
+        .map(|name| (name, host.send(&format!("web:{name}"), &format!("[refuse: {name}]"))))
+        .collect();
+    let failed = |events: &mut crate::harness::events::Events, name: &str| {
+        let jid = format!("web:{name}");
+        events.wait("a failed turn", TURN, |event| event.is_turn(&jid, "failed", sent[name]));
+    };
+    for name in ["auth", "quota"] {
+        failed(&mut events, name);
+    }
+    for name in ["limit", "overload"] {
+        events.turn_done(&format!("web:{name}"), sent[name], TURN);
+    }
+    let only = |events: &crate::harness::events::Events, name: &str| {
+        let texts = events.texts(&format!("web:{name}"));
+        assert_eq!(texts.len(), 1, "{name}: {texts:?}");
+        texts.into_iter().next().unwrap()
+    };
+    assert!(only(&events, "auth").contains("credentials were refused"));
+    let quota = only(&events, "quota");
+    let until = chrono::DateTime::from_timestamp(resets as i64, 0).unwrap().format("until %Y-%m-%d %H:%M UTC");
+    assert!(quota.contains(&until.to_string()), "{quota}");
+    for (name, told) in [("limit", "rate limit is reached"), ("overload", "overloaded")] {
+        let texts = events.texts(&format!("web:{name}"));
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].contains(told) && texts[1] == "heard after all", "{texts:?}");
+    }
+
+    // A conversation whose files are gone begins anew, and says so.
+    assert_eq!(ask(&host, "web:lost", "hello"), ["heard: hello"]);
+    assert!(host.terminate().success());
+    fs::remove_dir_all(host.root().join("data/sessions/lost/.claude/projects")).unwrap();
+    host.start();
+    let mut events = host.events();
+    let seq = host.send("web:lost", "again");
+    events.message("web:lost", TURN, |text| text == "heard: again");
+    events.turn_done("web:lost", seq, TURN);
+    let texts = events.texts("web:lost");
+    assert!(texts.len() == 2 && texts[0].contains("earlier conversation is gone"), "{texts:?}");
+    assert_eq!(ask(&host, "web:lost", "more"), ["heard: more"]);
+    assert!(vendor.asked().pop().unwrap().said().contains("heard: again"), "the new conversation goes on");
+
+    // An image without the program says what is missing.
+    let mut events = host.events();
+    let seq = host.send("web:bare", "hello");
+    events.wait("a failed turn", TURN, |event| event.is_turn("web:bare", "failed", seq));
+    assert!(events.texts("web:bare")[0].contains("parlor image build full"), "{:?}", events.texts("web:bare"));
+}
+
+#[test]
+fn a_long_command_shows_signs_of_life() {
+    let vendor = Vendor::start(repeat);
+    let mut host = builder(&vendor.dot_env()).env("IDLE_TIMEOUT", 100).prepare();
+    build(&host);
+    host.start();
+    // The hard limit is 30 s here; the command takes longer.
+    let config = json!({ "timeout": 2000, "env": { "PARLOR_HEARTBEAT_MS": "5000" } });
+    host.register_with("web:a", "room", &config);
+    let mut events = host.events();
+    let seq = host.send("web:a", "[bash: for i in $(seq 36); do sleep 1; done; echo rested]#");
+    events.turn_done("web:a", seq, 2 * TURN);
+    assert_eq!(events.texts("web:a"), ["result: rested"]);
+    assert_eq!(runs(&host, "room").len(), 1, "it was not tried twice");
+}
+
+#[test]
+fn the_image_is_shown_and_the_doctor_knows_it() {
+    let mut host = builder("ANTHROPIC_API_KEY=sk-ant-nobody-asks\n").prepare();
+    let doctor = |host: &Host| {
+        let output = parlor(host, &["doctor", "--json"]).output().unwrap().stdout;
+        let findings: Vec<Value> = serde_json::from_slice(&output).unwrap();
+        findings.into_iter().find(|finding| finding["check"] == "claude").expect("a finding on Claude Code")
+    };
+    let name = build(&host);
+    let status = parlor(&host, &["image", "status", "--json"]).output().unwrap().stdout;
+    let status: Value = serde_json::from_slice(&status).unwrap();
+    assert_eq!(status["full"], json!({ "image": name, "present": true }));
+    assert_eq!(doctor(&host)["state"], "ok");
+    // Another version is another image, which is not there.
+    let other = parlor(&host, &["image", "status", "--json"]).env("PARLOR_CLAUDE_VERSION", "2.1.1").output().unwrap();
+    let other: Value = serde_json::from_slice(&other.stdout).unwrap();
+    assert_eq!(other["full"]["present"], false);
+    assert_ne!(other["full"]["image"], status["full"]["image"]);
+    host.start();
+    eventually("the start says who answers", SOON, || host.log().contains("provider: claude").then_some(()));
+    // Rooms are of any user; the program is the one that was asked for.
+    let version =
+        engine::lines(&["run", "--rm", "--user", "12345:12345", "--entrypoint", "claude", &name, "--version"]);
+    assert_eq!(version, ["2.1.329 (Claude Code)"]);
+}
