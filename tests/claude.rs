@@ -41,6 +41,9 @@ fn repeat(asked: &Asked) -> Answer {
     if let Some(command) = between(&last, "[bash: ", "]#") {
         return Answer::Bash(command.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"));
     }
+    if let Some(text) = between(&last, "[send: ", "]") {
+        return Answer::Tool("mcp__parlor__send_message", json!({ "text": text }));
+    }
     let text = last.rsplit_once("</message>").and_then(|(before, _)| before.rsplit_once('>')).map(|(_, text)| text);
     Answer::Say(format!("heard: {}", text.unwrap_or(&last)))
 }
@@ -121,6 +124,9 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert!(texts[0].starts_with("result: 42"), "{texts:?}");
     let joined = vendor.asked().pop().unwrap();
     assert!(joined.has_result() && joined.said().contains("and this"), "{}", joined.said());
+    // The host's tools are there, and tell what the host said.
+    let sent = ask(&host, "web:a", "[send: on my way]");
+    assert!(sent.len() == 2 && sent[0] == "on my way" && sent[1].contains("is on its way"), "{sent:?}");
     // What is written while the cloud thinks is answered after it.
     let mut events = host.events();
     let thinking = host.send("web:a", "[wait] first");

@@ -81,6 +81,8 @@ pub enum Answer {
     SayWhenFull(String),
     /// A command for the shell tool.
     Bash(String),
+    /// Another tool with this input.
+    Tool(&'static str, Value),
     /// A refusal: status, kind of error, further headers.
     Refuse(u16, &'static str, Vec<(&'static str, String)>),
 }
@@ -182,6 +184,10 @@ impl Shared {
                 let id = format!("toolu_{}", self.asked.lock().unwrap().len());
                 let input = json!({ "command": command });
                 (json!({ "type": "tool_use", "id": id, "name": "Bash", "input": input }), "tool_use", INPUT_TOKENS)
+            }
+            Answer::Tool(name, input) => {
+                let id = format!("toolu_{}", self.asked.lock().unwrap().len());
+                (json!({ "type": "tool_use", "id": id, "name": name, "input": input }), "tool_use", INPUT_TOKENS)
             }
         };
         if asked.body["stream"] == true {

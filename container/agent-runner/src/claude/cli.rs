@@ -18,8 +18,6 @@ use crate::process::{self, Working};
 use crate::run::Room;
 use crate::tool;
 
-/// Whether `agent-runner mcp` exists: the host's tools as an MCP server, offered to the CLI under the name `parlor`.
-const HAS_MCP: bool = false;
 /// The first version that keeps the system prompt of a session, so that a changed memory would never be read again.
 const KEEPS_SYSTEM_PROMPT: Version = Version([2, 1, 329]);
 /// The longest memory that fits an argument.
@@ -82,10 +80,8 @@ pub fn arguments(room: &Room, resume: Option<&str>, version: Version) -> Vec<Str
     for folder in &folders {
         add(&["--add-dir", folder]);
     }
-    if HAS_MCP {
-        let server = json!({ "command": own_program(), "args": ["mcp"] });
-        add(&["--mcp-config", &json!({ "mcpServers": { "parlor": server } }).to_string()]);
-    }
+    let server = json!({ "command": own_program(), "args": ["mcp"] });
+    add(&["--mcp-config", &json!({ "mcpServers": { "parlor": server } }).to_string()]);
     // Last, because the options before take as many words as come.
     add(&["--strict-mcp-config", "--verbose"]);
     args
