@@ -177,6 +177,8 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
     let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
     let resets = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 7200;
     let counted = Arc::clone(&tries);
+    let door = Arc::new(Door::default());
+    let gate = Arc::clone(&door);
     let vendor = Vendor::start(move |asked| {
         let last = asked.last().join("\n");
         let Some(word) = between(&last, "[refuse: ", "]") else { return repeat(asked) };
@@ -187,6 +189,10 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
             *count
         };
         match (word, count) {
+            ("crash", 1) => {
+                gate.pass();
+                Answer::Say("nobody hears this".to_owned())
+            }
             ("auth", _) => Answer::Refuse(401, "authentication_error", Vec::new()),
             ("limit", 1) => Answer::Refuse(429, "rate_limit_error", Vec::new()),
             ("overload", 1) => Answer::Refuse(529, "overloaded_error", Vec::new()),
@@ -210,7 +216,7 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
     let lite = String::from_utf8(lite).unwrap().split_whitespace().next().unwrap().to_owned();
     // Claude Code's own patience would only make the test longer.
     let env = json!({ "CLAUDE_CODE_MAX_RETRIES": "0" });
-    for name in ["auth", "limit", "overload", "quota", "lost"] {
+    for name in ["auth", "limit", "overload", "quota", "crash", "lost"] {
         host.register_with(&format!("web:{name}"), name, &json!({ "env": env }));
     }
     host.register_with("web:bare", "bare", &json!({ "image": lite, "provider": "claude" }));
@@ -244,6 +250,15 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
         assert_eq!(texts.len(), 2, "{texts:?}");
         assert!(texts[0].contains(told) && texts[1] == "heard after all", "{texts:?}");
     }
+
+    // A program that is killed in the middle of a turn is started again, with the message it had.
+    let seq = host.send("web:crash", "[refuse: crash]");
+    eventually("the cloud is asked", TURN, || tries.lock().unwrap().contains_key("crash").then_some(()));
+    let room = host.containers().into_iter().find(|name| name.starts_with("parlor-crash-")).unwrap();
+    assert!(engine::run(&["exec", &room, "pkill", "-KILL", "-x", "claude"]).status.success());
+    events.turn_done("web:crash", seq, TURN);
+    door.open();
+    assert_eq!(only(&events, "crash"), "heard after all");
 
     // A conversation whose files are gone begins anew, and says so.
     assert_eq!(ask(&host, "web:lost", "hello"), ["heard: hello"]);

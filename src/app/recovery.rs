@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent;
 use crate::channel::Registry;
+use crate::config::provider;
 use crate::config::settings::Settings;
 use crate::container::engine::ContainerEngine;
 use crate::container::inputs::Inputs;
@@ -88,13 +89,43 @@ pub(super) async fn settle_in(parts: Parts) {
     let Parts { settings, store, ipc, engine, rooms, owner, instance, services } = parts;
     clear_unknown(&store, &*engine, &instance).await;
     clear_inputs(&settings, &store).await;
-    rooms.image_in_advance(&*engine).await;
+    rooms.image_in_advance(&*engine, provider::GUIDE).await;
     let home = settings.home.clone();
     if let Some(owner) = owner {
         // What it could not repair it has said.
         let _ = tokio::task::spawn_blocking(move || agent::repair_ownership(&home, owner)).await;
     }
     sweep(&store, &ipc).await;
+    let full = async {
+        if !wants_full_image(&settings) {
+            return;
+        }
+        tokio::select! {
+            () = services.cancelled() => {}
+            () = rooms.image_in_advance(&*engine, provider::CLAUDE) => {}
+        }
+    };
+    tokio::join!(full, latecomers(&settings, &store, &ipc, &*engine, &instance, &services));
+}
+
+/// Whether rooms will be of the image with Claude Code: made again before the first message waits for it.
+fn wants_full_image(settings: &Settings) -> bool {
+    let chosen = match settings.provider.as_str() {
+        provider::AUTO => settings.home.full_image().exists(),
+        name => provider::needs_full_image(name),
+    };
+    chosen && settings.image.is_none()
+}
+
+/// Clears what shows up late.
+async fn latecomers(
+    settings: &Settings,
+    store: &Store,
+    ipc: &IpcHandle,
+    engine: &dyn ContainerEngine,
+    instance: &str,
+    services: &CancellationToken,
+) {
     // An engine's client outlives a killed host: its container may show up after the others were cleared, and have
     // asked for something before it was found.
     for wait in LATECOMERS {
@@ -102,9 +133,9 @@ pub(super) async fn settle_in(parts: Parts) {
             () = services.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        if clear_unknown(&store, &*engine, &instance).await {
-            clear_inputs(&settings, &store).await;
-            sweep(&store, &ipc).await;
+        if clear_unknown(store, engine, instance).await {
+            clear_inputs(settings, store).await;
+            sweep(store, ipc).await;
         }
     }
 }

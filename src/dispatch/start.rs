@@ -68,9 +68,9 @@ impl Rooms {
         }))
     }
 
-    /// Makes Parlor's small image before it is needed; a failure is told again when a room opens.
-    pub async fn image_in_advance(&self, engine: &dyn ContainerEngine) {
-        if let Err(error) = self.image(engine, provider::GUIDE).await {
+    /// Makes a provider's image before it is needed; a failure is told again when a room opens.
+    pub async fn image_in_advance(&self, engine: &dyn ContainerEngine, provider: &str) {
+        if let Err(error) = self.image(engine, provider).await {
             tracing::warn!("the agent image: {error:#}");
         }
     }
