@@ -5,7 +5,7 @@
 //! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
 //!
 //! Layers, each may use those below it: 4 `main app cli lifecycle`; 3 `dispatch scheduler ipc api channel::{ingest,
-//! outbound}`; between them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
+//! outbound}`; above them `conformance`; below them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
 //! safe_dir`; 0 `domain` and the runner's protocol types.
 //! A test holds the `use crate::` lines against this.
 
@@ -15,6 +15,7 @@ pub mod app;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod container;
 pub mod dispatch;
 pub mod domain;
