@@ -29,9 +29,11 @@ use crate::container::run;
 use crate::container::spec::User;
 use crate::container::timers::Limits;
 use crate::container::user;
+use crate::dispatch::format_prompt;
 use crate::domain::clock::{SharedClock, SystemClock, rfc3339};
 use crate::domain::group::{ContainerConfig, Group};
-use crate::domain::ids::{GroupFolder, RunId};
+use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::message::{Batch, Inbound, InboundState, Role};
 use crate::domain::run::AgentNeeds;
 use crate::policy::mounts::MountRules;
 use crate::safe_dir::{Owner, SafeDir};
@@ -57,20 +59,23 @@ pub(super) struct House {
     counter: Counter,
 }
 
-/// A message as the host would say it.
-pub(super) fn prompt(text: &str) -> String {
-    let mut escaped = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            c => escaped.push(c),
-        }
-    }
-    let time = rfc3339(chrono::Utc::now());
-    format!("<messages>\n<message sender=\"conformance\" time=\"{time}\">{escaped}</message>\n</messages>")
+/// A message as the host says it.
+pub(super) fn prompt(text: &str, jid: &ChatJid, clock: &SharedClock) -> String {
+    let message = Inbound {
+        seq: 1,
+        jid: jid.clone(),
+        platform_id: String::new(),
+        sender: "conformance".into(),
+        sender_name: "conformance".into(),
+        text: text.to_owned(),
+        sent_at: clock.now(),
+        role: Role::Trigger,
+        state: InboundState::Pending,
+        run_id: None,
+        input_name: None,
+        tries: 0,
+    };
+    format_prompt(&Batch { messages: vec![message], omitted: 0 })
 }
 
 impl House {
@@ -183,6 +188,8 @@ impl House {
             events,
             ears,
             inputs: home.input(run),
+            jid: group.jid.clone(),
+            clock: self.clock.clone(),
             desk: Desk::open(ipc, owner, self.counter.clone()),
             waiting: std::collections::VecDeque::new(),
             outcome: None,
@@ -197,7 +204,7 @@ impl House {
             name => name,
         };
         RunInput {
-            prompt: prompt(&self.options.say),
+            prompt: prompt(&self.options.say, &group.jid, &self.clock),
             session_id: session,
             group_folder: group.folder.to_string(),
             chat_jid: group.jid.to_string(),

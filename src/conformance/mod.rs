@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::config::settings::Settings;
-use crate::container::engine::ContainerEngine;
+use crate::container::engine::{ContainerEngine, EngineError};
 use crate::container::orphans;
 use crate::container::outcome::EndReason;
 use house::House;
 use room::{Ended, Room};
-use seen::{Closing, Long, Requests, Seen, Signalled};
+use seen::{Closing, Long, Requests, Seen, Signalled, Why};
 
 /// How long an agent may take to exit after `_close`, once it has answered.
 const CLOSE: Duration = Duration::from_secs(25);
@@ -63,15 +63,21 @@ pub async fn observe(
         seen = sequence(&house) => seen.map(Some),
         () = interrupted => Ok(None),
     };
+    let cleared = clear(&*engine, house.instance(), matches!(found, Ok(Some(_)))).await;
+    tokio::task::spawn_blocking(move || house.demolish()).await?;
+    cleared.context("removing the containers of the check")?;
+    found
+}
+
+/// Ends what is left. Where the sequence was broken off, a container may be on its way: that is looked for again.
+async fn clear(engine: &dyn ContainerEngine, instance: &str, whole: bool) -> Result<(), EngineError> {
     for _ in 0..LOOKS {
-        let left = orphans::clear(&*engine, house.instance()).await.context("removing the containers of the check")?;
-        if left == 0 && matches!(found, Ok(Some(_))) {
+        if orphans::clear(engine, instance).await? == 0 && whole {
             break;
         }
         tokio::time::sleep(PAUSE).await;
     }
-    tokio::task::spawn_blocking(move || house.demolish()).await?;
-    found
+    Ok(())
 }
 
 async fn sequence(house: &House) -> anyhow::Result<Seen> {
@@ -97,7 +103,9 @@ async fn sequence(house: &House) -> anyhow::Result<Seen> {
         requests(house, &mut room, &mut seen).await;
         long(house, &mut room, &mut seen).await;
     }
-    let alive = room.alive();
+    // One that exits after its answer is gone before any signal.
+    let stays = !matches!(seen.follow, Some(seen::Follow { answer: Err(Why::Ended(_)), .. }));
+    let alive = room.alive() && stays;
     let start = Instant::now();
     let ended = room.leave(if alive { EndReason::HardTimeout } else { EndReason::Stopped }, END).await;
     if alive {
@@ -123,7 +131,7 @@ async fn answers_as_node(house: &House) -> anyhow::Result<bool> {
 async fn follow_up(room: &mut Room, timeout: Duration, seen: &mut Seen) {
     let name = room.deliver();
     let answer = room.turn(timeout).await;
-    let removed = room.gone(&name);
+    let removed = room.removed(&name, &answer);
     seen.follow = Some(seen::Follow { name, answer, removed });
 }
 
@@ -142,7 +150,7 @@ async fn closing(mut room: Room, timeout: Duration, seen: &mut Seen) -> Ended {
     let start = Instant::now();
     let by_itself = room.end(CLOSE).await;
     let took = start.elapsed();
-    let removed = name.as_deref().is_some_and(|name| room.gone(name));
+    let removed = name.as_deref().zip(answer.as_ref()).is_some_and(|(name, answer)| room.removed(name, answer));
     let ended = room.leave(EndReason::Stopped, END).await;
     let code = if by_itself { ended.code } else { None };
     seen.closing = Some(Closing { answer, removed, by_itself, code, took, why: ended.why.clone() });

@@ -14,6 +14,8 @@ use super::tap::{Ears, Heard, lock};
 use crate::container::inputs::file_name;
 use crate::container::outcome::{EndReason, Outcome};
 use crate::container::run::{Item, RunEvent, RunHandle};
+use crate::domain::clock::SharedClock;
+use crate::domain::ids::ChatJid;
 
 /// What a follow-up says that looks whether follow-ups are taken.
 const FOLLOW_UP: &str = "And once more, please.";
@@ -25,6 +27,8 @@ pub(super) struct Room {
     pub(super) ears: Ears,
     /// The run's input folder.
     pub(super) inputs: PathBuf,
+    pub(super) jid: ChatJid,
+    pub(super) clock: SharedClock,
     /// Takes the agent's files while the run lives.
     pub(super) desk: Desk,
     pub(super) waiting: VecDeque<Item>,
@@ -119,7 +123,7 @@ impl Room {
     pub(super) fn say(&mut self, text: &str) -> String {
         self.count += 1;
         let name = file_name(self.count);
-        self.handle.deliver(name.clone(), super::house::prompt(text));
+        self.handle.deliver(name.clone(), super::house::prompt(text, &self.jid, &self.clock));
         name
     }
 
@@ -127,9 +131,12 @@ impl Room {
         self.handle.close();
     }
 
-    /// Whether an input file is not there any more.
-    pub(super) fn gone(&self, name: &str) -> bool {
-        std::fs::symlink_metadata(self.inputs.join(name)).is_err()
+    /// Whether the agent removed an input file. One for a run that had ended was never written.
+    pub(super) fn removed(&self, name: &str, answer: &Answer) -> bool {
+        match (&self.outcome, answer) {
+            (Some(outcome), Err(_)) => outcome.taken.iter().any(|taken| taken == name),
+            _ => std::fs::symlink_metadata(self.inputs.join(name)).is_err(),
+        }
     }
 
     pub(super) fn heartbeats(&self) -> usize {

@@ -121,6 +121,22 @@ fn markers_that_share_their_line_are_told() {
 }
 
 #[test]
+fn outputs_that_are_not_as_the_protocol_has_them_are_told() {
+    let report =
+        check(&host(), &["--timeout", "10", &spoiled("conf-json", "\"status\":\"success\"", "\"status\":1")], 1);
+    assert_eq!(faults(&report, "v1"), ["json: wrong", "answer: missing"], "{report:#}");
+    // The one answer of an agent that exits is read without markers, too; a room needs them.
+    let bare =
+        image::script("conf-bare", "#!/bin/sh\ncat > /dev/null\necho '{\"status\":\"success\",\"result\":\"hi\"}'\n");
+    let report = check(&host(), &["--timeout", "10", &bare], 1);
+    assert_eq!((verdict(&report, "markers"), verdict(&report, "follow-up")), ("wrong", "missing"), "{report:#}");
+    assert_eq!((verdict(&report, "stdin"), verdict(&report, "user")), ("ok", "ok"), "{report:#}");
+    for name in ["last input", "_close", "signal", "folders"] {
+        assert_eq!(verdict(&report, name), "not seen", "{name}: {report:#}");
+    }
+}
+
+#[test]
 fn an_agent_that_ignores_close_is_told_so_and_only_that() {
     let image = spoiled("conf-close", "[ -e \"$input/_close\" ] && closing=yes", ":");
     let report = check(&host(), &[&image], 1);
@@ -165,7 +181,7 @@ fn an_interrupted_check_leaves_nothing() {
     let mut command = command(&host, &["conformance", "--timeout", "600", &silent]);
     let child = command.env("TMPDIR", temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
-    let folder = || std::fs::read_dir(temp.path()).unwrap().filter_map(Result::ok).next();
+    let folder = || std::fs::read_dir(temp.path()).unwrap().find_map(Result::ok);
     // The folder's name holds the installation's id, which is also the label.
     let mine = || -> Vec<String> {
         let Some(entry) = folder() else { return Vec::new() };

@@ -5,7 +5,7 @@ use crate::conformance::seen::{Seen, Why};
 
 pub(super) fn user(seen: &Seen) -> Found {
     let uid = seen.uid;
-    if seen.frames > 0 {
+    if seen.frames > 0 || seen.first.is_ok() {
         return ok(format!("works as user {uid}"));
     }
     match seen.as_node {
@@ -26,7 +26,7 @@ pub(super) fn stdin(seen: &Seen) -> Found {
     if !seen.stdin_taken && matches!(seen.first, Err(Why::Silence(_))) {
         return wrong("stdin was not read to its end", TODO);
     }
-    if seen.frames > 0 && seen.stdin_taken {
+    if (seen.frames > 0 || seen.first.is_ok()) && seen.stdin_taken {
         return ok("read to its end, in pieces of odd sizes");
     }
     no_occasion()
