@@ -4,8 +4,8 @@
 //! store (outbox) → outbound → channel`. An IPC file: `watcher → command → authorize → handler → store, scheduler wake
 //! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
 //!
-//! Layers, each may use those below it: 4 `main app cli lifecycle`; 3 `dispatch scheduler ipc api import
-//! channel::{ingest, outbound}`; between them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
+//! Layers, each may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch scheduler ipc api
+//! import channel::{ingest, outbound}`; below them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
 //! safe_dir`; 0 `domain` and the runner's protocol types.
 //! A test holds the `use crate::` lines against this.
 
@@ -15,6 +15,7 @@ pub mod app;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod container;
 pub mod dispatch;
 pub mod domain;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::host::Host;
+use crate::harness::image;
 use crate::room::sh;
 
 fn write(path: &Path, text: &str) {
@@ -90,4 +91,27 @@ fn settings_and_the_agents_copy_are_made_once_and_belong_to_the_group() {
     assert_eq!(sh(&host, "web:b", "cat /app/src/src/index.ts; ls -A ~/.claude"), "newersettings.json\nskills");
     assert!(sh(&host, "web:b", "cat /app/agent/agent.toml").contains("Settings of this group's agent"));
     assert_eq!(sh(&host, "web:b", "find / -name history 2>/dev/null; echo end"), "end");
+}
+
+#[test]
+fn an_image_that_compiles_its_agent_at_the_start_runs_the_group_s_own_copy() {
+    let source = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-agent.sh");
+    write(&source.path().join("index.sh"), &fs::read_to_string(script).unwrap());
+    // What stands for the compiler writes beside the sources, too: they are the group's.
+    let start = "#!/bin/sh\nset -e\nsed 's/v1: /built: /' /app/src/index.sh > /tmp/agent.sh\ndate > /app/src/built\n\
+                 exec sh /tmp/agent.sh\n";
+    let image = image::script("compiles", start);
+    let host = Host::builder().env("CONTAINER_IMAGE", image).env("AGENT_RUNNER_SRC", source.path().display()).start();
+    host.register("web:a", "a");
+    host.register("web:b", "b");
+    assert_eq!(host.ask("web:a", "hello"), ["built: hello"]);
+    let copy = host.root().join("data/sessions/a/agent-runner-src");
+    assert!(copy.join("built").is_file());
+    let changed = fs::read_to_string(copy.join("index.sh")).unwrap().replace("v1: ", "v1: changed ");
+    fs::write(copy.join("index.sh"), changed).unwrap();
+    renew(&host, "web:a");
+    assert_eq!(host.ask("web:a", "hello"), ["built: changed hello"]);
+    assert_eq!(host.ask("web:b", "hello"), ["built: hello"]);
+    assert!(!source.path().join("built").exists(), "the operator's sources are nobody's to change");
 }

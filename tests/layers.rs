@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 fn layer(path: &str) -> u8 {
     match path.split("::").collect::<Vec<_>>().as_slice() {
         ["app" | "cli" | "main" | "lib", ..] => 40,
+        ["conformance", ..] => 35,
         ["dispatch" | "scheduler" | "ipc" | "api" | "import", ..]
         | ["channel", "ingest" | "outbound" | "post" | "typing" | "retention" | "pace", ..] => 30,
         ["ops", ..] => 25,

@@ -1,8 +1,9 @@
-//! The command line: one file per command. Every command but `up`, `chat`, `doctor`, `image`, `import` and `service` speaks to
-//! the running host through its socket, and so sees and does exactly what other programs can.
+//! The command line: one file per command. Every command but `up`, `chat`, `doctor`, `image`, `import`, `conformance` and
+//! `service` speaks to the running host through its socket, and so sees and does exactly what other programs can.
 
 mod chat;
 mod client;
+mod conformance;
 mod doctor;
 mod events;
 mod groups;
@@ -114,6 +115,8 @@ enum Command {
     #[command(subcommand)]
     Image(image::Image),
     Import(import::Import),
+    /// Check whether an image speaks the protocol of agents, and say what holds
+    Conformance(conformance::Conformance),
     /// Check everything a host needs, and say what to do
     Doctor(doctor::Doctor),
     /// Install the host as a service of this machine, or remove it
@@ -206,6 +209,7 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Refusals(refusals) => refusals.run(&client).await,
         Command::Usage(usage) => usage.run(&client).await,
         Command::Image(image) => image.run(&settings).await,
+        Command::Conformance(conformance) => conformance.run(&settings).await,
         Command::Service(service) => service.run(&settings, &client).await,
         Command::Import(import) => import.run(&settings).await,
         Command::Events(events) => events.run(&client).await,

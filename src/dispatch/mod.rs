@@ -33,6 +33,7 @@ use crate::lifecycle::Shutdown;
 use crate::store::{Store, groups};
 
 use group_actor::{GroupActor, Verb};
+pub use prompt::format as format_prompt;
 pub use slots::Slots;
 pub use start::Rooms;
 

@@ -9,7 +9,7 @@ use super::precheck;
 use crate::config::secrets::Redactor;
 
 /// Bytes a file may have.
-pub(super) const MAX_FILE: u64 = 1 << 20;
+pub const MAX_FILE: u64 = 1 << 20;
 
 /// Which folder a file lay in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

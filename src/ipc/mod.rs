@@ -47,7 +47,18 @@ use crate::domain::run::Lane;
 use crate::safe_dir::{Owner, SafeDir};
 use crate::store::Store;
 
+pub use command::MAX_FILE;
 pub use service::{IpcHandle, IpcService};
+
+/// What a file from an agent says, without acting on it: the name of the result it asks for, and what it asks for or why it
+/// is not understood.
+pub fn understand(task: bool, bytes: &[u8]) -> (Option<String>, Result<String, String>) {
+    let kind = if task { command::Kind::Task } else { command::Kind::Message };
+    match command::parse(kind, bytes, &Redactor::new([])) {
+        Ok(parsed) => (parsed.id, Ok(parsed.command.describe())),
+        Err(unreadable) => (unreadable.id, Err(unreadable.why)),
+    }
+}
 
 /// Turns at the same time, over all groups.
 const TURNS: usize = 4;

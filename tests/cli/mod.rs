@@ -2,6 +2,7 @@
 
 mod chat;
 mod commands;
+mod conformance;
 mod doctor;
 mod terminal;
 
