@@ -25,6 +25,7 @@ mod intake;
 mod ipc;
 mod ipc_crash;
 mod layers;
+mod llm;
 mod outputs;
 mod outside;
 mod resumed;

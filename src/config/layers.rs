@@ -54,7 +54,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 25] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("CONTAINER_TIMEOUT", "container_timeout"),
@@ -67,6 +67,7 @@ pub(super) const KEYS: [Key; 24] = [
     key("AGENT_RUNNER_SRC", "agent_runner_src"),
     key("PARLOR_CONFIG_DIR", "config_dir"),
     key("PARLOR_PROVIDER", "provider"),
+    key("PARLOR_MODEL", "model"),
     key("PARLOR_LISTEN", "listen"),
     key("PARLOR_LISTEN_PUBLIC", "listen_public"),
     Key { env: "PARLOR_TOKEN", toml: "token", secret: true },

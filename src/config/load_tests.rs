@@ -48,7 +48,7 @@ fn defaults_are_those_of_the_formats() {
     assert_eq!(s.limits, Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 });
     assert_eq!(s.provider, "auto");
     assert_eq!(s.timezone, chrono_tz::Europe::Berlin);
-    assert_eq!(s.secret_keys.len(), 4);
+    assert_eq!(s.secret_keys.len(), 9);
     assert_eq!(s.config_dir, place.dir.path().join("user/.config/parlor"));
     assert!(s.listen.is_none() && s.token.is_none() && s.image.is_none() && s.runtime.is_none());
 }
@@ -171,11 +171,13 @@ fn providers_are_known_or_refused() {
     };
     let choose = |config: ContainerConfig, key| provider::choose(&s, &config, key);
     assert_eq!(choose(group(None, None), false).unwrap(), provider::Choice { provider: "guide", note: None });
-    assert!(choose(group(None, None), true).unwrap().note.unwrap().contains("later version"));
+    let with_key = choose(group(None, None), true).unwrap();
+    assert!(with_key.provider == "llm" && with_key.note.unwrap().contains("key in .env"));
     assert_eq!(choose(group(None, Some("own:1")), true).unwrap().provider, "image");
     assert_eq!(choose(group(None, Some("own:1")), false).unwrap().provider, "guide");
     assert_eq!(choose(group(Some("exec"), Some("own:1")), true).unwrap().provider, "exec");
     assert!(choose(group(Some("image"), None), true).unwrap_err().contains("CONTAINER_IMAGE"));
     assert!(choose(group(Some("claude"), None), true).unwrap_err().contains("guide, exec"));
     assert!(!provider::needs_network("exec") && provider::needs_secrets("image"));
+    assert!(provider::needs_network("llm") && provider::needs_secrets("llm"));
 }

@@ -11,8 +11,10 @@ pub const GUIDE: &str = "guide";
 pub const EXEC: &str = "exec";
 /// The agent that an image of the operator's own brings; it gets the keys and the network.
 pub const IMAGE: &str = "image";
+/// The agent inside the runner: needs a key, or the address of a local server, and nothing else.
+pub const LLM: &str = "llm";
 /// Every provider there is.
-pub const PROVIDERS: [&str; 3] = [GUIDE, EXEC, IMAGE];
+pub const PROVIDERS: [&str; 4] = [GUIDE, EXEC, IMAGE, LLM];
 
 /// What was chosen, and what the operator should hear about it at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +40,7 @@ pub fn choose(settings: &Settings, config: &ContainerConfig, has_key: bool) -> R
     let own_image = config.image.is_some() || settings.image.is_some();
     match config.provider.as_deref().unwrap_or(&settings.provider).trim() {
         AUTO if has_key && own_image => Ok(Choice { provider: IMAGE, note: None }),
-        AUTO if has_key => Ok(Choice {
-            provider: GUIDE,
-            note: Some(
-                "there is a vendor's key, but providers for models come with a later version: the guide answers for now"
-                    .into(),
-            ),
-        }),
+        AUTO if has_key => Ok(Choice { provider: LLM, note: Some("there is a vendor's key in .env".into()) }),
         AUTO => Ok(Choice { provider: GUIDE, note: None }),
         name => match parse(name)? {
             IMAGE if !own_image => {

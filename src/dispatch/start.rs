@@ -106,7 +106,7 @@ pub(super) async fn start(
     let (settings, owner, group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
     let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
     let agent = prepared.await?.context("the agent's folders")?;
-    let redactor = Redactor::new(agent.secrets.values());
+    let redactor = Redactor::of(&agent.secrets);
     let opened = deps.ipc.open_room(&request.group, request.run, request.lane, &redactor).await;
     opened.context("the room's IPC folder cannot be made")?;
     let (settings, rooms) = (deps.settings.clone(), deps.rooms.clone());
@@ -157,6 +157,8 @@ fn plan(
         image_attachments: images,
         run_id: Some(run.to_string()),
         provider: Some(agent.provider.to_string()),
+        model: group.container_config.model.clone(),
+        default_model: settings.model.clone(),
         resumed,
     };
     Ok(Plan {

@@ -14,6 +14,7 @@ mod decoder;
 mod footprint;
 mod intake;
 mod latency;
+mod model;
 mod outputs;
 mod report;
 mod rooms;
@@ -54,9 +55,10 @@ impl Effort {
 
 type Section = (&'static str, fn(Effort, &mut Report));
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("cold", cold::measure),
     ("latency", latency::measure),
+    ("model", model::measure),
     ("tasks", tasks::measure),
     ("start", start::measure),
     ("rooms", rooms::measure),

@@ -23,6 +23,8 @@ pub mod guide;
 #[cfg(feature = "runner")]
 pub mod host;
 #[cfg(feature = "runner")]
+pub mod llm;
+#[cfg(feature = "runner")]
 pub mod process;
 #[cfg(feature = "runner")]
 pub mod run;
