@@ -52,7 +52,7 @@ fn texts(request: &Request) -> String {
 fn a_key_alone_is_an_agent_with_tools() {
     for protocol in [Protocol::Anthropic, Protocol::OpenAi] {
         let server = Server::start(protocol, |request| match request.number {
-            0 => Reply::call("shell", json!({"command": "id -u > made.txt; hostname"})),
+            0 => Reply::call("shell", json!({"command": "id -u > made.txt; cat /proc/$PPID/maps"})),
             1 => Reply::call(
                 "schedule_task",
                 json!({"prompt": "water the plants", "schedule_type": "interval", "schedule_value": "3600000"}),
@@ -64,6 +64,8 @@ fn a_key_alone_is_an_agent_with_tools() {
         assert_eq!(host.ask(JID, "@Andy make the file"), ["It is **done**."]);
         let made = fs::read_to_string(file(&host, "made.txt")).unwrap();
         assert!(made.trim().parse::<u32>().is_ok_and(|uid| uid != 0), "{made}");
+        // The key is in the memory of the agent's process, which its commands cannot read.
+        assert!(texts(&server.requests()[1]).contains("Permission denied"));
         let task = host.api.get("/v1/tasks").json()["tasks"][0].clone();
         assert_eq!(
             (task["prompt"].as_str(), task["folder"].as_str()),

@@ -2,7 +2,7 @@
 //! say what a test tells them to.
 
 // Each program that includes it uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 mod anthropic;
 mod openai;
@@ -24,7 +24,7 @@ pub const KEY: &str = "sk-test-0123456789abcdef";
 pub enum Protocol {
     /// The Messages API of Anthropic.
     Anthropic,
-    /// Chat completions of OpenAI, which most other servers speak, too.
+    /// Chat completions of `OpenAI`, which most other servers speak, too.
     OpenAi,
 }
 
@@ -280,7 +280,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
 
 fn respond(mut stream: &TcpStream, status: u16, headers: &[(String, String)], body: &Value) -> Option<()> {
     let body = body.to_string();
-    let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let extra: String = headers.iter().flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
     let head = format!(
         "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\n{extra}content-length: {}\r\n\r\n",
         body.len()

@@ -91,7 +91,7 @@ impl Fault {
 
     fn unreachable(server: &str, why: &str) -> Self {
         let text = format!("{server} cannot be reached: {}", shorten(why));
-        Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Overloaded, text) }
+        Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Other, text) }
     }
 
     /// Reads a status, 0 where an open answer failed, and what came with it.

@@ -90,6 +90,16 @@ impl Llm {
         Ok(Open { runtime, model, tools, session })
     }
 
+    /// Says once what of the settings is not used, after the answer: a failed turn must not count as answered for it.
+    fn warn(&mut self, done: &mut Output) {
+        let problems = std::mem::take(&mut self.problems);
+        if !problems.is_empty() {
+            let text = format!("(Not all of this group's agent settings are used:\n- {})", problems.join("\n- "));
+            let said = done.result.take().map_or(text.clone(), |said| format!("{said}\n\n{text}"));
+            done.result = Some(said);
+        }
+    }
+
     /// The session to resume, or a new one.
     fn session(&self) -> Result<Session, Fault> {
         let home = &self.places.home;
@@ -109,10 +119,6 @@ impl Llm {
 
 impl Provider for Llm {
     fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output {
-        if !self.problems.is_empty() {
-            let problems = std::mem::take(&mut self.problems).join("\n- ");
-            self.room.wire.say(&format!("Not all of this group's agent settings can be used:\n- {problems}"));
-        }
         let first = self.first;
         let system = prompt::system(&self.room.input, &self.settings, &self.places);
         let (room, settings) = (self.room.clone(), self.settings.clone());
@@ -128,8 +134,9 @@ impl Provider for Llm {
             open.runtime.block_on(turn.run(prompts, first, mail))
         });
         match result {
-            Ok(done) => {
+            Ok(mut done) => {
                 self.first = false;
+                self.warn(&mut done);
                 let session = Some(self.room.session.clone());
                 Output { status: Status::Success, new_session_id: session, ..done }
             }

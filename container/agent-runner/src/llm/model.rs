@@ -156,7 +156,7 @@ impl Model {
         let Some(end) = end else {
             let text = format!("The answer of {} broke off.", self.server);
             let remedy = Remedy::Again(Duration::from_millis(500));
-            return Err(Fault { remedy, ..Fault::new(ErrorKind::Overloaded, text) });
+            return Err(Fault { remedy, ..Fault::new(ErrorKind::Other, text) });
         };
         let prompt_tokens = end.captured_usage.as_ref().and_then(|usage| usage.prompt_tokens);
         if let Some(usage) = &end.captured_usage {

@@ -51,7 +51,7 @@ impl Turn<'_> {
             if last {
                 self.session.entries.push(Entry::user(ENOUGH, Vec::new()));
             }
-            let answer = self.ask(!last).await?;
+            let answer = self.ask().await?;
             let calls: Vec<_> = answer.content.tool_calls().into_iter().cloned().collect();
             let text = answer.content.joined_texts().unwrap_or_default();
             if !calls.is_empty() || !text.trim().is_empty() {
@@ -106,16 +106,15 @@ impl Turn<'_> {
     }
 
     /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more.
-    async fn ask(&mut self, with_tools: bool) -> Result<Answer, Fault> {
+    async fn ask(&mut self) -> Result<Answer, Fault> {
         let mut budget = self.settings.context_tokens;
         let (mut compacted, mut images) = (false, true);
         loop {
             if self.size() > budget {
                 self.compact(budget).await?;
             }
-            let offered = if with_tools { self.tools.offered() } else { &[] };
             let estimate = self.estimate();
-            let fault = match self.model.ask(&self.system, self.messages(images), offered).await {
+            let fault = match self.model.ask(&self.system, self.messages(images), self.tools.offered()).await {
                 Ok(answer) => {
                     if let Some(counted) = answer.prompt_tokens {
                         self.model.learn(estimate, counted);
@@ -156,7 +155,7 @@ impl Turn<'_> {
         let summary = match self.model.ask(compact::INSTRUCTION, vec![ChatMessage::user(record)], &[]).await {
             Ok(answer) => answer.content.joined_texts().filter(|text| !text.trim().is_empty()),
             // Asking the model works in general, or it is told by the turn's own request.
-            Err(fault) if fault.kind == ErrorKind::Other => {
+            Err(fault) if fault.kind == ErrorKind::Other && fault.remedy == Remedy::None => {
                 eprintln!("the older part of the conversation cannot be summarised: {}", fault.text);
                 None
             }

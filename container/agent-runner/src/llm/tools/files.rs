@@ -35,7 +35,7 @@ pub(super) fn read(call: &Call<'_>) -> Result<String, String> {
         if line.contains(&0) {
             return Err(format!("{} is no text file.", path.display()));
         }
-        if number >= offset + limit || text.len() + line.len() > RESULT_LIMIT - 200 {
+        if number >= offset.saturating_add(limit) || text.len() + line.len() > RESULT_LIMIT - 200 {
             if text.is_empty() {
                 text = String::from_utf8_lossy(&line[..line.len().min(RESULT_LIMIT - 200)]).into_owned();
                 number += 1;
