@@ -226,6 +226,8 @@ fn own_address() -> IpAddr {
 
 /// Answers one request of a connection; none when it is to be closed.
 fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
+    // Vendors send each event at once.
+    stream.set_nodelay(true).ok()?;
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
