@@ -189,6 +189,34 @@ fn refusals_of_the_vendor_are_told_in_the_chat() {
 }
 
 #[test]
+fn a_task_has_a_conversation_of_its_own_and_a_lost_one_begins_anew() {
+    let server = Server::start(Protocol::OpenAi, |request| match request.number {
+        0 => Reply::text("hello"),
+        1 => Reply::call("send_message", json!({"text": "from the task"})),
+        2 => Reply::text("<internal>nothing to say</internal>"),
+        _ => Reply::text("anew"),
+    });
+    let host = start(&server);
+    host.ask(JID, "hi");
+    let mut events = host.events();
+    let task = crate::slots::task(&host, "llm", "look after the plants", "isolated");
+    crate::slots::run_now(&host, &task);
+    events.message(JID, SOON, |text| text == "from the task");
+    eventually("the task's turn ends", SOON, || (server.requests().len() == 3).then_some(()));
+    let request = &server.requests()[1];
+    assert!(request.system().contains("this prompt is a scheduled task"), "{}", request.system());
+    assert!(request.last().contains("look after the plants"), "{}", request.last());
+    assert_eq!(request.messages("user").len(), 1, "a conversation of its own");
+
+    let run = runs(&host, "llm").into_iter().rev().next().unwrap();
+    host.api.delete(&format!("/v1/runs/{}", run["id"].as_str().unwrap()));
+    eventually("the rooms are closed", SOON, || host.containers().is_empty().then_some(()));
+    fs::remove_dir_all(host.root().join("data/sessions/llm/.claude/parlor-llm")).unwrap();
+    assert_eq!(host.ask(JID, "still there?"), ["The earlier conversation is gone; a new one begins.", "anew"]);
+    assert_eq!(server.newest().messages("user").len(), 1);
+}
+
+#[test]
 fn the_groups_model_wins_over_the_installations() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
     let host = builder(&server).start();
