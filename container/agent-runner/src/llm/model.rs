@@ -153,7 +153,10 @@ impl Model {
                 end = Some(last);
             }
         }
-        let Some(end) = end else {
+        // One of the client's protocols ends a stream that was cut off as if it were whole, but without a reason.
+        let cut =
+            |end: &StreamEnd| end.captured_stop_reason.is_none() && self.iden.adapter_kind == AdapterKind::OpenAIResp;
+        let Some(end) = end.filter(|end| !cut(end)) else {
             let text = format!("The answer of {} broke off.", self.server);
             let remedy = Remedy::Again(Duration::from_millis(500));
             return Err(Fault { remedy, ..Fault::new(ErrorKind::Other, text) });
