@@ -2,8 +2,9 @@
 
 use std::env;
 use std::error::Error;
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -50,13 +51,22 @@ fn build() -> Result<(), Box<dyn Error>> {
     if size > MAX_BYTES {
         return Err(format!("{} has {size} bytes, at most {MAX_BYTES} are allowed", built.display()).into());
     }
-    let embedded = out.join("agent-runner");
-    if fs::read(&embedded).ok().as_deref() != Some(bytes.as_slice()) {
-        fs::write(&embedded, &bytes)?;
+    // Unpacked once, when the image is made.
+    let packed = deflate(&bytes)?;
+    let embedded = out.join("agent-runner.deflate");
+    if fs::read(&embedded).ok().as_deref() != Some(packed.as_slice()) {
+        fs::write(&embedded, &packed)?;
     }
     println!("cargo::rustc-env=PARLOR_RUNNER_BIN={}", embedded.display());
     println!("cargo::rustc-env=PARLOR_RUNNER_ID={:016x}-{size}", fnv1a(&bytes));
+    println!("cargo::rustc-env=PARLOR_RUNNER_SIZE={size}");
     Ok(())
+}
+
+fn deflate(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// Lists the shipped skills as constants, sorted: path, content, whether it can be run.

@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use parlor::cli::Cli;
 use parlor::config::{self, Overrides};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "SECURITY.md",
@@ -17,6 +17,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/API.md",
     "docs/GUIDE.md",
     "docs/OPERATING.md",
+    "docs/PROVIDERS.md",
     "docs/WRITING_AGENTS.md",
 ];
 

@@ -27,6 +27,7 @@ mod intake;
 mod ipc;
 mod ipc_crash;
 mod layers;
+mod llm;
 mod mcp;
 mod outputs;
 mod outside;

@@ -164,14 +164,15 @@ fn provider_of(
     let config = &group.container_config;
     let read = || secrets::read(home, &settings.secret_keys);
     let full_image = home.full_image().exists();
-    let means = |key| provider::Means { key, full_image };
-    let with_key = provider::choose(settings, config, means(true)).map_err(AgentError::Provider)?;
+    let with_key =
+        provider::choose(settings, config, provider::Means::all(full_image)).map_err(AgentError::Provider)?;
     // `.env` is read only where it may matter.
     if !provider::needs_secrets(with_key.provider) {
         return Ok((with_key.provider, BTreeMap::new()));
     }
     let found = read()?;
-    let choice = provider::choose(settings, config, means(!found.is_empty())).map_err(AgentError::Provider)?;
+    let means = provider::Means::of(found.keys().map(String::as_str), full_image);
+    let choice = provider::choose(settings, config, means).map_err(AgentError::Provider)?;
     let secrets = if provider::needs_secrets(choice.provider) { found } else { BTreeMap::new() };
     Ok((choice.provider, secrets))
 }

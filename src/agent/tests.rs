@@ -219,7 +219,9 @@ fn secrets_go_to_those_who_need_them_alone() {
         };
         p.prepare_group(&group("a", config))
     };
-    assert!(with(None, None).unwrap().secrets.is_empty());
+    assert!(with(Some("guide"), None).unwrap().secrets.is_empty());
+    let llm = with(None, None).unwrap();
+    assert_eq!((llm.provider, llm.needs_network, llm.secrets.len()), ("llm", true, 1));
     assert!(with(Some("exec"), Some("own:1")).unwrap().secrets.is_empty());
     let own = with(None, Some("own:1")).unwrap();
     assert_eq!((own.provider, own.needs_network, own.secrets.len()), ("image", true, 1));

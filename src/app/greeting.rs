@@ -57,7 +57,7 @@ fn say_provider(settings: &Settings) {
         Ok(keys) => keys,
         Err(error) => return tracing::warn!("provider: not known, {error}"),
     };
-    let means = provider::Means { key: !keys.is_empty(), full_image: settings.home.full_image().exists() };
+    let means = provider::Means::of(keys.keys().map(String::as_str), settings.home.full_image().exists());
     match provider::choose(settings, &ContainerConfig::default(), means) {
         Ok(choice) if settings.provider != provider::AUTO => {
             tracing::info!("provider: {}, as PARLOR_PROVIDER says", choice.provider);

@@ -54,7 +54,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 29] = [
+pub(super) const KEYS: [Key; 30] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -69,6 +69,7 @@ pub(super) const KEYS: [Key; 29] = [
     key("AGENT_RUNNER_SRC", "agent_runner_src"),
     key("PARLOR_CONFIG_DIR", "config_dir"),
     key("PARLOR_PROVIDER", "provider"),
+    key("PARLOR_MODEL", "model"),
     key("PARLOR_LISTEN", "listen"),
     key("PARLOR_LISTEN_PUBLIC", "listen_public"),
     Key { env: "PARLOR_TOKEN", toml: "token", secret: true },

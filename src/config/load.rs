@@ -197,6 +197,10 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             &format!("use {} or {}", provider::AUTO, provider::PROVIDERS.join(", ")),
             |v| (v.trim() == provider::AUTO || provider::parse(v).is_ok()).then(|| v.trim().to_owned()),
         ),
+        model: layers.take("PARLOR_MODEL", None, "the name of a model, one word", |v| {
+            let v = v.trim();
+            (!v.contains(char::is_whitespace)).then(|| Some(v.to_owned()))
+        }),
         listen,
         token,
         secret_keys: layers.take(

@@ -48,7 +48,7 @@ fn defaults_are_those_of_the_formats() {
     assert_eq!(s.limits, Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 });
     assert_eq!(s.provider, "auto");
     assert_eq!(s.timezone, chrono_tz::Europe::Berlin);
-    assert_eq!(s.secret_keys.len(), 4);
+    assert_eq!(s.secret_keys.len(), 9);
     assert_eq!(s.config_dir, place.dir.path().join("user/.config/parlor"));
     assert!(s.listen.is_none() && s.token.is_none() && s.image.is_none() && s.runtime.is_none());
 }
@@ -169,11 +169,14 @@ fn providers_are_known_or_refused() {
         image: image.map(str::to_owned),
         ..ContainerConfig::default()
     };
-    let with =
-        |config: ContainerConfig, key, full_image| provider::choose(&s, &config, provider::Means { key, full_image });
+    let with = |config: ContainerConfig, key, full_image| {
+        let keys = if key { vec!["ANTHROPIC_API_KEY"] } else { Vec::new() };
+        provider::choose(&s, &config, provider::Means::of(keys, full_image))
+    };
     let choose = |config: ContainerConfig, key| with(config, key, false);
     assert_eq!(choose(group(None, None), false).unwrap(), provider::Choice { provider: "guide", note: None });
-    assert!(choose(group(None, None), true).unwrap().note.unwrap().contains("image build full"));
+    let llm = choose(group(None, None), true).unwrap();
+    assert!(llm.provider == "llm" && llm.note.unwrap().contains("key in .env"));
     assert_eq!(with(group(None, None), true, true).unwrap(), provider::Choice { provider: "claude", note: None });
     assert_eq!(with(group(None, None), false, true).unwrap().provider, "guide");
     assert_eq!(with(group(None, Some("own:1")), true, true).unwrap().provider, "image");
@@ -184,4 +187,5 @@ fn providers_are_known_or_refused() {
     assert!(choose(group(Some("image"), None), true).unwrap_err().contains("CONTAINER_IMAGE"));
     assert!(choose(group(Some("gpt"), None), true).unwrap_err().contains("guide, exec"));
     assert!(!provider::needs_network("exec") && provider::needs_secrets("image"));
+    assert!(provider::needs_network("llm") && provider::needs_secrets("llm"));
 }

@@ -13,8 +13,10 @@ pub const EXEC: &str = "exec";
 pub const CLAUDE: &str = "claude";
 /// The agent that an image of the operator's own brings; it gets the keys and the network.
 pub const IMAGE: &str = "image";
+/// The agent inside the runner: needs a key, or the address of a local server, and nothing else.
+pub const LLM: &str = "llm";
 /// Every provider there is.
-pub const PROVIDERS: [&str; 4] = [GUIDE, EXEC, CLAUDE, IMAGE];
+pub const PROVIDERS: [&str; 5] = [GUIDE, EXEC, CLAUDE, LLM, IMAGE];
 
 /// What was chosen, and what the operator should hear about it at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +39,41 @@ pub fn parse(name: &str) -> Result<&'static str, String> {
 /// What an installation has that providers need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Means {
-    /// `.env` holds one of the keys that providers may get.
-    pub key: bool,
+    /// `.env` holds a key or token that Claude Code takes.
+    pub claude_key: bool,
+    /// `.env` holds a key or address that the agent in the runner takes.
+    pub model_key: bool,
     /// The image `full` was made for this installation.
     pub full_image: bool,
+}
+
+/// What only Claude Code takes, and what both it and the agent in the runner do.
+const OF_CLAUDE_CODE: [&str; 1] = ["CLAUDE_CODE_OAUTH_TOKEN"];
+const OF_CLAUDE: [&str; 2] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"];
+/// An address alone is no key: it only says where one is used.
+const ADDRESSES: [&str; 2] = ["ANTHROPIC_BASE_URL", "GEMINI_BASE_URL"];
+
+impl Means {
+    /// By the names of the keys that `.env` holds.
+    pub fn of<'a>(keys: impl IntoIterator<Item = &'a str>, full_image: bool) -> Self {
+        let mut means = Self { full_image, ..Self::default() };
+        for key in keys {
+            let only_code = OF_CLAUDE_CODE.contains(&key);
+            means.claude_key |= only_code || OF_CLAUDE.contains(&key);
+            means.model_key |= !only_code && !ADDRESSES.contains(&key);
+        }
+        means
+    }
+
+    /// Everything there may be.
+    pub fn all(full_image: bool) -> Self {
+        Self { claude_key: true, model_key: true, full_image }
+    }
+
+    /// Whether there is any key.
+    pub fn any(self) -> bool {
+        self.claude_key || self.model_key
+    }
 }
 
 /// The provider of a group: its own, else the installation's. `auto` with a key is the agent of the operator's own image
@@ -48,12 +81,13 @@ pub struct Means {
 pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Result<Choice, String> {
     let own_image = config.image.is_some() || settings.image.is_some();
     match config.provider.as_deref().unwrap_or(&settings.provider).trim() {
-        AUTO if means.key && own_image => Ok(Choice { provider: IMAGE, note: None }),
-        AUTO if means.key && means.full_image => Ok(Choice { provider: CLAUDE, note: None }),
-        AUTO if means.key => Ok(Choice {
+        AUTO if means.any() && own_image => Ok(Choice { provider: IMAGE, note: None }),
+        AUTO if means.claude_key && means.full_image => Ok(Choice { provider: CLAUDE, note: None }),
+        AUTO if means.model_key => Ok(Choice { provider: LLM, note: Some("there is a vendor's key in .env".into()) }),
+        AUTO if means.claude_key => Ok(Choice {
             provider: GUIDE,
             note: Some(
-                "there is a vendor's key, but no image with Claude Code: the guide answers until \
+                "there is a token of Claude, but no image with Claude Code: the guide answers until \
                  `parlor image build full` has made it"
                     .into(),
             ),

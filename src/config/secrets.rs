@@ -14,8 +14,17 @@ use thiserror::Error;
 use super::home::Home;
 
 /// Keys that providers may get, unless the operator names others.
-pub const DEFAULT_KEYS: [&str; 4] =
-    ["CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"];
+pub const DEFAULT_KEYS: [&str; 9] = [
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_AUTH_TOKEN",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "GEMINI_API_KEY",
+    "GEMINI_BASE_URL",
+    "OLLAMA_HOST",
+];
 
 /// What stands where a secret stood.
 const REDACTED: &str = "[redacted]";
@@ -122,6 +131,13 @@ impl Redactor {
         new
     }
 
+    /// Looks for the values of these keys. An address is no secret, unless it has a name or a password in it.
+    pub fn of(secrets: &BTreeMap<String, SecretString>) -> Self {
+        let address = |key: &str| key.ends_with("_BASE_URL") || key.ends_with("_HOST");
+        let hidden = secrets.iter().filter(|(key, value)| !address(key) || value.expose_secret().contains('@'));
+        Self::new(hidden.map(|(_, value)| value))
+    }
+
     /// Looks for what another one looks for, too.
     pub fn add(&mut self, other: &Self) {
         for finder in &other.finders {
@@ -194,6 +210,15 @@ mod tests {
     fn a_missing_file_has_no_secrets() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(&Home::new(dir.path().to_owned()), &["A".into()]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn addresses_may_be_shown_without_their_passwords() {
+        let secrets = [("A_BASE_URL", "http://ann:pw@proxy"), ("B_HOST", "192.168.1.5"), ("C_KEY", "key-12345678")];
+        let secrets = secrets.map(|(key, value)| (key.to_owned(), SecretString::from(value))).into();
+        let redactor = Redactor::of(&secrets);
+        let text = redactor.redact("http://ann:pw@proxy 192.168.1.5 key-12345678").into_owned();
+        assert_eq!(text, "[redacted] 192.168.1.5 [redacted]");
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Settings {
     pub runtime: Option<String>,
     /// `PARLOR_PROVIDER`: `auto` or a provider's name.
     pub provider: String,
+    /// `PARLOR_MODEL`: the model of groups that choose none; none lets the provider choose.
+    pub model: Option<String>,
     /// `PARLOR_LISTEN`: TCP address of the local API.
     pub listen: Option<SocketAddr>,
     /// `PARLOR_TOKEN`: bearer token for TCP.

@@ -1,8 +1,8 @@
 //! The image `full`: Claude Code and what an agent works with, built on this machine from a public base, and named after
 //! what it is made of.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::build::{self, BuildStep};
 use super::engine::{Build, ContainerEngine, EngineError};
 use super::image::{self, ImageError, Inputs, Status};
+use super::runner::Runner;
 use crate::config::settings::Settings;
 
 /// How the image is made.
@@ -105,7 +106,7 @@ impl FullImage {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
-        digest.update(Sha256::digest(image::RUNNER));
+        digest.update(Sha256::digest(Runner::Embedded.id()));
         digest.update(Sha256::digest(certificates));
         let first = digest.finalize().iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
         format!("{first:016x}")
@@ -165,14 +166,16 @@ fn fill(folder: &Path, certificates: &Path) -> Result<(), ImageError> {
     // Of a build that died.
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).map_err(|e| ImageError::io("create", folder, e))?;
-    let put = |name: &str, bytes: &[u8], mode: u32| {
+    let put = |name: &str, from: &mut dyn Read, mode: u32| {
         let path = folder.join(name);
-        fs::write(&path, bytes)
-            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
-            .map_err(|e| ImageError::io("write", &path, e))
+        let mut write = || {
+            io::copy(from, &mut File::create(&path)?)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+        };
+        write().map_err(|e| ImageError::io("write", &path, e))
     };
-    put("Dockerfile", DOCKERFILE.as_bytes(), 0o644)?;
-    put("agent-runner", image::RUNNER, 0o755)?;
-    let bytes = fs::read(certificates).map_err(|e| ImageError::io("read", certificates, e))?;
-    put("ca-certificates.crt", &bytes, 0o644)
+    put("Dockerfile", &mut DOCKERFILE.as_bytes(), 0o644)?;
+    put("agent-runner", &mut Runner::Embedded.open().1, 0o755)?;
+    let mut certificates = File::open(certificates).map_err(|e| ImageError::io("read", certificates, e))?;
+    put("ca-certificates.crt", &mut certificates, 0o644)
 }

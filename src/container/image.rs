@@ -1,7 +1,6 @@
 //! Parlor's own image `lite`: made on this machine from the runner inside `parlor` and a few files of the system, without
 //! a registry, and named after its content, so that it is made once and never mistaken for another.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
@@ -16,11 +15,8 @@ use tokio::sync::Mutex;
 
 use super::engine::{ContainerEngine, EngineError};
 use super::rootfs;
+use super::runner::Runner;
 
-/// The agent runner: static, for this machine, built with `parlor`.
-pub const RUNNER: &[u8] = include_bytes!(env!("PARLOR_RUNNER_BIN"));
-/// Changes with the runner's bytes.
-const RUNNER_ID: &str = env!("PARLOR_RUNNER_ID");
 /// Changes with the layout of the tree.
 const LAYOUT: u32 = 1;
 /// The image's name before its content's hash.
@@ -65,8 +61,8 @@ impl ImageError {
 /// What the image is made of.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// The agent runner's bytes, and what tells them apart quickly.
-    pub runner: Cow<'static, [u8]>,
+    /// The agent runner.
+    pub runner: Runner,
     /// A static busybox.
     pub busybox: PathBuf,
     /// The tree of time zones.
@@ -89,7 +85,7 @@ impl Inputs {
             PathBuf::from(found.or(paths.first()).copied().unwrap_or_default())
         };
         Self {
-            runner: Cow::Borrowed(RUNNER),
+            runner: Runner::Embedded,
             busybox: first(&["/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/usr/sbin/busybox"]),
             zoneinfo: first(&["/usr/share/zoneinfo", "/usr/lib/zoneinfo"]),
             ca_certificates: first(&[
@@ -126,13 +122,7 @@ impl Inputs {
     /// Tells cheaply whether the inputs are those of last time: by size and time of change, not by content. A package's
     /// new zones change their folder.
     fn fingerprint(&self) -> String {
-        let runner = if matches!(self.runner, Cow::Borrowed(bytes) if bytes.as_ptr() == RUNNER.as_ptr()) {
-            RUNNER_ID.to_owned()
-        } else {
-            use sha2::{Digest, Sha256};
-            format!("{:?}", Sha256::digest(&self.runner))
-        };
-        let mut text = format!("{LAYOUT};{runner}");
+        let mut text = format!("{LAYOUT};{}", self.runner.id());
         let mut zones: Vec<PathBuf> = fs::read_dir(&self.zoneinfo)
             .map(|entries| {
                 entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()).collect()

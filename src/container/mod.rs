@@ -20,6 +20,7 @@ pub mod podman;
 mod rootfs;
 pub mod run;
 pub mod run_log;
+pub mod runner;
 pub mod spec;
 pub mod timers;
 pub mod turn;

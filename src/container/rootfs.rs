@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::image::{ImageError, Inputs};
+use super::runner::Runner;
 
 /// The agent's program in the image.
 pub const ENTRYPOINT: &str = "/app/agent-runner";
@@ -63,6 +64,7 @@ enum Node<'a> {
 /// Nothing is held in memory as a whole: the host that makes the image at its first start stays small.
 enum Source<'a> {
     Bytes(&'a [u8]),
+    Runner(&'a Runner),
     Path(PathBuf),
 }
 
@@ -86,7 +88,7 @@ fn tree(inputs: &Inputs) -> Result<BTreeMap<PathBuf, Node<'_>>, ImageError> {
     let mut nodes: BTreeMap<PathBuf, Node<'_>> =
         FOLDERS.iter().map(|(path, mode)| (PathBuf::from(path), Node::Folder(*mode))).collect();
     let mut file = |path: &str, mode, source| nodes.insert(PathBuf::from(path), Node::File(mode, source));
-    file("app/agent-runner", 0o755, Source::Bytes(&inputs.runner));
+    file("app/agent-runner", 0o755, Source::Runner(&inputs.runner));
     file("bin/busybox", 0o755, Source::Path(inputs.busybox.clone()));
     file("etc/passwd", 0o644, Source::Bytes(PASSWD.as_bytes()));
     file("etc/group", 0o644, Source::Bytes(GROUP.as_bytes()));
@@ -199,6 +201,10 @@ fn append(builder: &mut Builder<impl Write>, path: &Path, node: &Node<'_>) -> io
                     header.set_size(bytes.len() as u64);
                     builder.append_data(&mut header, path, *bytes)
                 }
+                Source::Runner(runner) => {
+                    let (size, bytes) = runner.open();
+                    append_stream(builder, &mut header, path, size, bytes)
+                }
                 Source::Path(from) => append_file(builder, &mut header, path, from).map_err(|e| named(from, &e)),
             }
         }
@@ -212,20 +218,30 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 fn append_file(builder: &mut Builder<impl Write>, header: &mut Header, path: &Path, from: &Path) -> io::Result<()> {
     let file = File::open(from)?;
     let size = file.metadata()?.len();
+    append_stream(builder, header, path, size, file)
+}
+
+fn append_stream(
+    builder: &mut Builder<impl Write>,
+    header: &mut Header,
+    path: &Path,
+    size: u64,
+    from: impl Read,
+) -> io::Result<()> {
     header.set_size(size);
-    let mut bytes = Counting { file: file.take(size), read: 0 };
+    let mut bytes = Counting { file: from.take(size), read: 0 };
     builder.append_data(header, path, &mut bytes)?;
     // The size is written before the content.
     if bytes.read == size { Ok(()) } else { Err(io::Error::other("it became shorter while it was read")) }
 }
 
 /// Counts what is read.
-struct Counting {
-    file: io::Take<File>,
+struct Counting<R> {
+    file: io::Take<R>,
     read: u64,
 }
 
-impl Read for Counting {
+impl<R: Read> Read for Counting<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;
         self.read += n as u64;
@@ -289,7 +305,10 @@ mod tests {
     fn static_programs_are_told_from_dynamic_ones() {
         assert_eq!(is_static(&fs::read("/bin/busybox").unwrap()), Some(true));
         assert_eq!(is_static(&fs::read(std::env::current_exe().unwrap()).unwrap()), Some(false));
-        assert_eq!(is_static(crate::container::image::RUNNER), Some(true));
+        let mut runner = Vec::new();
+        let (size, mut bytes) = Runner::Embedded.open();
+        bytes.read_to_end(&mut runner).unwrap();
+        assert_eq!((runner.len() as u64, is_static(&runner)), (size, Some(true)));
         assert_eq!(is_static(b"#!/bin/sh\n"), None);
         assert_eq!(is_static(b"\x7fELF\x02\x01"), None);
     }
@@ -302,7 +321,7 @@ mod tests {
         assert_eq!(first, write_tar(&inputs, &mut two).unwrap());
         assert!(one == two);
         let mut other = inputs.clone();
-        other.runner = b"another".as_slice().into();
+        other.runner = Runner::Bytes(b"another".as_slice().into());
         assert_ne!(first, write_tar(&other, io::sink()).unwrap());
     }
 

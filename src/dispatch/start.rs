@@ -172,7 +172,7 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
             () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
         }
     };
-    let redactor = Redactor::new(agent.secrets.values());
+    let redactor = Redactor::of(&agent.secrets);
     let opened = deps.ipc.open_room(&request.group, request.run, request.lane, &redactor).await;
     opened.context("the room's IPC folder cannot be made")?;
     let masks = match masks {
@@ -235,6 +235,7 @@ fn plan(
         run_id: Some(run.to_string()),
         provider: Some(agent.provider.to_string()),
         model: group.container_config.model.clone(),
+        default_model: settings.model.clone(),
         resumed,
     };
     Ok(Plan {

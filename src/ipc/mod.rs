@@ -176,7 +176,7 @@ impl Shared {
     /// Takes out what runs would be given now: for what runs left that are not known any more. Blocking.
     fn redactor_of_env(&self) -> Redactor {
         match secrets::read(&self.home, &self.secret_keys) {
-            Ok(found) => Redactor::new(found.values()),
+            Ok(found) => Redactor::of(&found),
             Err(error) => {
                 tracing::warn!("secrets are not taken out of files that agents left: {error}");
                 Redactor::default()

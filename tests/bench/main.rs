@@ -15,6 +15,7 @@ mod decoder;
 mod footprint;
 mod intake;
 mod latency;
+mod model;
 mod outputs;
 mod report;
 mod rooms;
@@ -55,10 +56,11 @@ impl Effort {
 
 type Section = (&'static str, fn(Effort, &mut Report));
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 12] = [
     ("cold", cold::measure),
     ("claude", claude::measure),
     ("latency", latency::measure),
+    ("model", model::measure),
     ("tasks", tasks::measure),
     ("start", start::measure),
     ("rooms", rooms::measure),

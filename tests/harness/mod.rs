@@ -14,6 +14,7 @@ pub mod faults;
 pub mod host;
 pub mod http;
 pub mod image;
+pub mod models;
 pub mod process;
 pub mod rows;
 pub mod terminal;

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::process::{self, Plan};
 use crate::protocol::{Output, Status};
-use crate::run::{Provider, Room, failure};
+use crate::run::{Mail, Provider, Room, failure};
 use crate::tool;
 
 /// The program's name in the group's folder.
@@ -60,7 +60,7 @@ impl Exec {
 }
 
 impl Provider for Exec {
-    fn answer(&mut self, prompts: &[String]) -> Output {
+    fn answer(&mut self, prompts: &[String], _: &mut Mail<'_>) -> Output {
         if let Err(reason) = usable(&self.program) {
             // Told to the chat at once and as a reply: trying again would not make the program appear.
             self.room.wire.say(&reason);

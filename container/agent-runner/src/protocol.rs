@@ -56,9 +56,12 @@ pub struct RunInput {
     /// Which provider of the runner answers (Parlor): `guide`, `exec`, `claude`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// The model, for providers that know models (Parlor).
+    /// The model that the operator chose for the group (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The installation's model, for groups that choose none themselves (Parlor).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_model: Option<String>,
     /// What an earlier try of this batch already sent to the chat (Parlor).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<String>,

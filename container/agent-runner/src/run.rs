@@ -11,6 +11,7 @@ use crate::exec::Exec;
 use crate::files::{Folders, fresh_id};
 use crate::guide::Guide;
 use crate::inputs::{Inputs, Next};
+use crate::llm::Llm;
 use crate::process::Working;
 use crate::protocol::{ErrorKind, Output, RunInput, Status, Turn};
 use crate::tools::context;
@@ -39,8 +40,37 @@ pub struct Room {
 /// Something that answers prompts.
 pub trait Provider {
     /// Answers the prompts of one turn, in order. Of the output only the outcome counts; the turn's end and the
-    /// consumed inputs are added by the caller.
-    fn answer(&mut self, prompts: &[String]) -> Output;
+    /// consumed inputs are added by the caller. What comes during the turn may be taken from `mail`; what is left there
+    /// is the next turn's.
+    fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output;
+}
+
+/// The run's inputs while a turn is at work.
+#[derive(Debug)]
+pub struct Mail<'a> {
+    inputs: &'a mut Inputs,
+    /// Names of the inputs that the turn took.
+    consumed: Vec<String>,
+    /// Set when the host asked for the end meanwhile; the turn still comes to its own.
+    closed: &'a mut bool,
+}
+
+impl Mail<'_> {
+    /// The follow-ups that wait now. They count as consumed by this turn.
+    pub fn take(&mut self) -> Vec<String> {
+        match self.inputs.take() {
+            Some(Next::Inputs(list)) => {
+                let (names, texts): (Vec<_>, Vec<_>) = list.into_iter().map(|one| (one.name, one.text)).unzip();
+                self.consumed.extend(names);
+                texts
+            }
+            Some(Next::Close) => {
+                *self.closed = true;
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
 }
 
 /// Runs an agent from stdin to its end.
@@ -69,28 +99,32 @@ pub fn main() -> ExitCode {
         return claude::main(room, inputs);
     }
     let mut provider = provider(&room);
-    turn(provider.as_mut(), &room, std::slice::from_ref(&room.input.prompt), Vec::new());
+    let mut closed = false;
+    let first = std::slice::from_ref(&room.input.prompt);
+    turn(provider.as_mut(), &room, first, Mail { inputs: &mut inputs, consumed: Vec::new(), closed: &mut closed });
     loop {
-        match inputs.wait() {
+        let next = if closed { inputs.take().unwrap_or(Next::Close) } else { inputs.wait() };
+        match next {
             Next::Close => return ExitCode::SUCCESS,
             Next::Inputs(list) => {
-                let (names, prompts): (Vec<_>, Vec<_>) = list.into_iter().map(|one| (one.name, one.text)).unzip();
-                turn(provider.as_mut(), &room, &prompts, names);
+                let (consumed, prompts): (Vec<_>, Vec<_>) = list.into_iter().map(|one| (one.name, one.text)).unzip();
+                turn(provider.as_mut(), &room, &prompts, Mail { inputs: &mut inputs, consumed, closed: &mut closed });
             }
         }
     }
 }
 
-fn turn(provider: &mut dyn Provider, room: &Room, prompts: &[String], consumed: Vec<String>) {
+fn turn(provider: &mut dyn Provider, room: &Room, prompts: &[String], mut mail: Mail<'_>) {
     room.wire.begin_turn();
-    let answer = provider.answer(prompts);
-    room.wire.end_turn(&Output { turn: Some(Turn::Done), consumed, ..answer });
+    let answer = provider.answer(prompts, &mut mail);
+    room.wire.end_turn(&Output { turn: Some(Turn::Done), consumed: mail.consumed, ..answer });
 }
 
 fn provider(room: &Room) -> Box<dyn Provider> {
     match room.input.provider.as_deref().unwrap_or("guide") {
         "guide" => Box::new(Guide::new(room.clone())),
         "exec" => Box::new(Exec::new(room.clone())),
+        "llm" => Box::new(Llm::new(room.clone())),
         other => Box::new(Unknown(other.to_owned())),
     }
 }
@@ -99,9 +133,9 @@ fn provider(room: &Room) -> Box<dyn Provider> {
 struct Unknown(String);
 
 impl Provider for Unknown {
-    fn answer(&mut self, _: &[String]) -> Output {
+    fn answer(&mut self, _: &[String], _: &mut Mail<'_>) -> Output {
         failure(format!(
-            "This image's agent-runner has no provider {:?}; it has guide, exec and claude. Choose one of them for the group, \
+            "This image's agent-runner has no provider {:?}; it has guide, exec, claude and llm. Choose one of them for the group, \
              or an image that has the provider.",
             self.0
         ))

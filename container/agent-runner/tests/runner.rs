@@ -1,5 +1,6 @@
 //! The real binary, run as a process: turns, inputs, signals, providers and the host tools.
 
+mod llm;
 mod support;
 
 use std::fs;

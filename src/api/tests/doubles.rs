@@ -112,6 +112,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         log_level: LogLevel::Info,
         runtime: None,
         provider: "auto".into(),
+        model: None,
         listen: None,
         token: None,
         secret_keys: Vec::new(),

@@ -85,8 +85,9 @@ async fn image(settings: &Settings, engine: &dyn ContainerEngine) -> Finding {
 /// Whether Claude Code can answer, where it is to: it needs its image and a key.
 async fn claude(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Finding> {
     const WHAT: &str = "claude";
-    let key = secrets::read(&settings.home, &settings.secret_keys).is_ok_and(|keys| !keys.is_empty());
-    let means = provider::Means { key, full_image: settings.home.full_image().exists() };
+    let keys = secrets::read(&settings.home, &settings.secret_keys).unwrap_or_default();
+    let means = provider::Means::of(keys.keys().map(String::as_str), settings.home.full_image().exists());
+    let key = means.claude_key;
     let chosen = provider::choose(settings, &ContainerConfig::default(), means).ok()?.provider;
     if settings.image.is_some() || (chosen != provider::CLAUDE && !key) {
         return None;

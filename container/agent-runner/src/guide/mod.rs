@@ -12,7 +12,7 @@ use chrono::Utc;
 use crate::host;
 use crate::prompt::{self, Message};
 use crate::protocol::{Output, Status};
-use crate::run::{Provider, Room};
+use crate::run::{Mail, Provider, Room};
 use grammar::Command;
 
 /// The name when the host gives none.
@@ -101,7 +101,7 @@ fn understand(request: &str) -> Command {
 }
 
 impl Provider for Guide {
-    fn answer(&mut self, prompts: &[String]) -> Output {
+    fn answer(&mut self, prompts: &[String], _: &mut Mail<'_>) -> Output {
         let mut replies: Vec<String> = Vec::new();
         let requests = self.requests(prompts);
         for (at, request) in requests.iter().enumerate() {

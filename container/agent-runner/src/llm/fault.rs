@@ -1,0 +1,234 @@
+//! What a vendor's error means: for the host, for the chat, and for whether to try again at once.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use genai::Error;
+use genai::webc;
+use serde_json::Value;
+
+use crate::protocol::{ErrorKind, Output, Status};
+
+/// A pause that is short enough to wait inside the turn.
+const SHORT: Duration = Duration::from_secs(20);
+/// The most of a vendor's words that is shown, in characters.
+const SHOWN: usize = 500;
+
+/// What may help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing the runner could do.
+    None,
+    /// The same request again, after this at least.
+    Again(Duration),
+    /// A shorter conversation.
+    Compact,
+    /// The same request without pictures.
+    NoImages,
+}
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What it means for the host.
+    pub kind: ErrorKind,
+    /// What it means for people.
+    pub text: String,
+    /// When the vendor wants to be asked again.
+    pub retry_after: Option<Duration>,
+    /// What to do about it.
+    pub remedy: Remedy,
+}
+
+impl Fault {
+    /// A fault without a remedy.
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), retry_after: None, remedy: Remedy::None }
+    }
+
+    /// The turn's last output.
+    pub fn output(&self, now: DateTime<Utc>) -> Output {
+        let retry_at = self.retry_after.and_then(|wait| now.checked_add_signed(chrono::Duration::from_std(wait).ok()?));
+        Output {
+            status: Status::Error,
+            error: Some(self.text.clone()),
+            error_kind: Some(self.kind),
+            retry_at: retry_at.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            ..Output::default()
+        }
+    }
+
+    /// Reads an error of the client; `server` is who was asked.
+    pub fn of(error: &Error, server: &str, now: DateTime<Utc>) -> Self {
+        // A failed status of a streamed answer is inside.
+        if let Error::WebStream { error: inner, .. } = error {
+            return match inner.downcast_ref::<Error>() {
+                Some(inner) => Self::of(inner, server, now),
+                None => Self::unreachable(server, &chain(inner.as_ref())),
+            };
+        }
+        let body = match error {
+            Error::HttpError { body, .. }
+            | Error::WebModelCall { webc_error: webc::Error::ResponseFailedStatus { body, .. }, .. }
+            | Error::WebAdapterCall { webc_error: webc::Error::ResponseFailedStatus { body, .. }, .. } => body.clone(),
+            Error::ChatResponse { body, .. } => body.to_string(),
+            Error::WebModelCall { webc_error: webc::Error::Reqwest(inner), .. } => {
+                return Self::unreachable(server, &chain(inner));
+            }
+            Error::NoAuthData { .. } | Error::RequiresApiKey { .. } | Error::NoAuthResolver { .. } => {
+                return Self::new(ErrorKind::Auth, format!("{server} needs a key: put it into .env."));
+            }
+            other => return Self::new(ErrorKind::Other, format!("{server}: {}", shorten(&other.to_string()))),
+        };
+        let status = error.status().map_or(0, |status| status.as_u16());
+        let after = error.headers().and_then(|headers| {
+            let text = |name: &str| headers.get(name)?.to_str().ok();
+            let millis = text("retry-after-ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+            millis.or_else(|| retry_after(text("retry-after")?, now))
+        });
+        Self::read(status, &body, after, server)
+    }
+
+    fn unreachable(server: &str, why: &str) -> Self {
+        let text = format!("{server} cannot be reached: {}", shorten(why));
+        Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Other, text) }
+    }
+
+    /// Reads a status, 0 where an open answer failed, and what came with it.
+    pub fn read(status: u16, body: &str, retry_after: Option<Duration>, server: &str) -> Self {
+        let json: Value = serde_json::from_str(body).unwrap_or_default();
+        let word = |keys: &[&str]| {
+            let found = keys.iter().find_map(|key| json.pointer(key)?.as_str());
+            found.unwrap_or_default().to_lowercase()
+        };
+        let code = format!(
+            "{} {}",
+            word(&["/error/type", "/type", "/error/status", "/status"]),
+            word(&["/error/code", "/code"])
+        );
+        let said = ["/error/message", "/message", "/error"].iter().find_map(|key| json.pointer(key)?.as_str());
+        let said = said.map_or_else(|| body.trim().to_owned(), str::to_owned);
+        let low = said.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| low.contains(word) || code.contains(word));
+        let (kind, remedy) = if status == 402
+            || says(&[
+                "insufficient_quota",
+                "credit balance",
+                "billing",
+                "exceeded your current quota",
+                "spending limit",
+            ]) {
+            (ErrorKind::Quota, Remedy::None)
+        } else if matches!(status, 401 | 403)
+            || says(&["authentication_error", "permission_error", "invalid_api_key", "api key not valid"])
+        {
+            (ErrorKind::Auth, Remedy::None)
+        } else if status == 413
+            || says(&["prompt is too long", "context_length_exceeded", "maximum context length", "context window"])
+        {
+            (ErrorKind::Other, Remedy::Compact)
+        } else if status == 429 || says(&["rate_limit", "resource_exhausted"]) {
+            let short = retry_after.filter(|wait| *wait <= SHORT);
+            (ErrorKind::RateLimit, short.map_or(Remedy::None, Remedy::Again))
+        } else if matches!(status, 408 | 500..=599) || says(&["overloaded", "unavailable", "server_error", "api_error"])
+        {
+            let wait = retry_after.unwrap_or(Duration::from_secs(1));
+            (ErrorKind::Overloaded, if wait <= SHORT { Remedy::Again(wait) } else { Remedy::None })
+        } else if status == 400 && says(&["image", "vision", "multimodal"]) {
+            (ErrorKind::Other, Remedy::NoImages)
+        } else {
+            (ErrorKind::Other, Remedy::None)
+        };
+        let status = if status == 0 { String::new() } else { format!(" (status {status})") };
+        let said = if said.is_empty() { "no reason was given".to_owned() } else { shorten(&said) };
+        let hint = match (kind, status.as_str()) {
+            (ErrorKind::Auth, _) => " Check the key in .env.",
+            (ErrorKind::Quota, _) => " The account has no credit left.",
+            (_, " (status 404)") => " Is the model's name right? Set PARLOR_MODEL, or model in the group's settings.",
+            _ => "",
+        };
+        Self { kind, text: format!("{server} says{status}: {said}.{hint}").replace("..", "."), retry_after, remedy }
+    }
+}
+
+/// The whole chain: the outermost words of a network error say little.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if words.last() != Some(&text) {
+            words.push(text);
+        }
+        next = error.source();
+    }
+    words.join(": ")
+}
+
+/// Seconds, or a date.
+fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let seconds = text.trim().parse::<f64>().ok().filter(|s| (0.0..=31_536_000.0).contains(s));
+    seconds.map(Duration::from_secs_f64).or_else(|| {
+        let until = DateTime::parse_from_rfc2822(text.trim()).ok()?.with_timezone(&Utc);
+        Some((until - now).to_std().unwrap_or_default())
+    })
+}
+
+fn shorten(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(status: u16, body: &str, after: Option<u64>) -> Fault {
+        Fault::read(status, body, after.map(Duration::from_secs), "the server")
+    }
+
+    #[test]
+    fn every_kind_is_told_apart() {
+        let anthropic = |kind: &str, message: &str| {
+            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}}}}"#)
+        };
+        let kind = |status, body: &str| read(status, body, None).kind;
+        assert_eq!(kind(401, &anthropic("authentication_error", "invalid x-api-key")), ErrorKind::Auth);
+        assert_eq!(kind(400, &anthropic("invalid_request_error", "Your credit balance is too low")), ErrorKind::Quota);
+        assert_eq!(kind(429, r#"{"error":{"message":"x","code":"insufficient_quota"}}"#), ErrorKind::Quota);
+        assert_eq!(kind(429, &anthropic("rate_limit_error", "slow down")), ErrorKind::RateLimit);
+        assert_eq!(kind(529, &anthropic("overloaded_error", "Overloaded")), ErrorKind::Overloaded);
+        assert_eq!(kind(0, &anthropic("overloaded_error", "Overloaded")), ErrorKind::Overloaded);
+        assert_eq!(
+            kind(400, r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"API key not valid"}}"#),
+            ErrorKind::Auth
+        );
+        assert_eq!(kind(404, &anthropic("not_found_error", "model: x")), ErrorKind::Other);
+        assert!(read(404, "", None).text.contains("PARLOR_MODEL"));
+        assert_eq!(kind(418, "<html>"), ErrorKind::Other);
+    }
+
+    #[test]
+    fn what_can_be_put_right_is_known() {
+        let too_long = r#"{"error":{"code":"context_length_exceeded","message":"m"}}"#;
+        assert_eq!(read(400, too_long, None).remedy, Remedy::Compact);
+        assert_eq!(read(429, "{}", Some(3)).remedy, Remedy::Again(Duration::from_secs(3)));
+        assert_eq!(read(429, "{}", Some(300)).remedy, Remedy::None);
+        assert_eq!(read(503, "", None).remedy, Remedy::Again(Duration::from_secs(1)));
+        assert_eq!(read(400, r#"{"error":{"message":"image input is not supported"}}"#, None).remedy, Remedy::NoImages);
+        assert_eq!(read(401, "", None).remedy, Remedy::None);
+    }
+
+    #[test]
+    fn a_pause_is_told_as_a_time() {
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Fri, 02 Jan 2026 03:05:05 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("soon", now), None);
+        let output = read(429, "{}", Some(60)).output(now);
+        assert_eq!(output.retry_at.as_deref(), Some("2026-01-02T03:05:05Z"));
+    }
+}

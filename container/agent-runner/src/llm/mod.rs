@@ -1,0 +1,146 @@
+//! The provider `llm`: an agent loop inside the runner, for any vendor's models and for local ones. It needs a key or an
+//! address, and nothing else in the image.
+
+mod compact;
+mod fault;
+mod model;
+mod prompt;
+mod session;
+mod settings;
+mod tools;
+mod turn;
+mod vendor;
+
+use std::path::PathBuf;
+
+use chrono::Utc;
+
+use crate::protocol::{ErrorKind, Output, Status};
+use crate::run::{Mail, Provider, Room};
+use fault::Fault;
+use model::Model;
+use prompt::Places;
+use session::Session;
+use settings::Settings;
+use tools::Tools;
+
+/// The built-in agent.
+#[derive(Debug)]
+pub struct Llm {
+    room: Room,
+    places: Places,
+    settings: Settings,
+    /// What is wrong with the settings, until it was told.
+    problems: Vec<String>,
+    /// Made by the first turn, and again after one that could not make it.
+    open: Option<Open>,
+    /// Pictures and what was sent before belong to the first prompt alone.
+    first: bool,
+}
+
+/// What lives as long as the run.
+#[derive(Debug)]
+struct Open {
+    runtime: tokio::runtime::Runtime,
+    model: Model,
+    tools: Tools,
+    session: Session,
+}
+
+impl Llm {
+    /// An agent for this run.
+    pub fn new(room: Room) -> Self {
+        // The keys are in this process alone: commands of the same user must not read them out of its memory.
+        if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+            eprintln!("this process cannot be closed to others: {error}");
+        }
+        let workspace = room.folders.group.parent().map_or_else(|| PathBuf::from("/workspace"), PathBuf::from);
+        let places = Places {
+            group: room.folders.group.clone(),
+            global: workspace.join("global"),
+            extra: workspace.join("extra"),
+            home: std::env::var_os("HOME").map_or_else(|| "/home/node".into(), PathBuf::from),
+        };
+        let agent = std::env::var_os("PARLOR_AGENT_DIR").map_or_else(|| "/app/agent".into(), PathBuf::from);
+        let (settings, problems) = Settings::read(&agent.join("agent.toml"));
+        Self { room, places, settings, problems, open: None, first: true }
+    }
+
+    fn open(&mut self) -> Result<&mut Open, Fault> {
+        if self.open.is_none() {
+            self.open = Some(self.make()?);
+        }
+        self.open.as_mut().ok_or_else(|| Fault::new(ErrorKind::Other, "the agent is not ready"))
+    }
+
+    fn make(&self) -> Result<Open, Fault> {
+        let other =
+            |what: &str, error: &dyn std::fmt::Display| Fault::new(ErrorKind::Other, format!("{what}: {error}"));
+        let session = self.session()?;
+        // An error means that it was installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| other("The agent cannot start", &error))?;
+        let http = reqwest::Client::builder().pool_max_idle_per_host(2).connect_timeout(model::CONNECT);
+        let http = http.build().map_err(|error| other("The agent has no way to the network", &error))?;
+        let input = &self.room.input;
+        let wanted = input.model.as_deref().or(self.settings.model.as_deref()).or(input.default_model.as_deref());
+        let model = runtime.block_on(Model::open(wanted, &input.secrets, &http, &self.settings))?;
+        let tools = Tools::new(&self.room, http, &self.settings);
+        Ok(Open { runtime, model, tools, session })
+    }
+
+    /// Says once what of the settings is not used, after the answer: a failed turn must not count as answered for it.
+    fn warn(&mut self, done: &mut Output) {
+        let problems = std::mem::take(&mut self.problems);
+        if !problems.is_empty() {
+            let text = format!("(Not all of this group's agent settings are used:\n- {})", problems.join("\n- "));
+            let said = done.result.take().map_or(text.clone(), |said| format!("{said}\n\n{text}"));
+            done.result = Some(said);
+        }
+    }
+
+    /// The session to resume, or a new one.
+    fn session(&self) -> Result<Session, Fault> {
+        let home = &self.places.home;
+        let Some(id) = &self.room.input.session_id else {
+            session::prune_old(home);
+            return Ok(Session::new(home, &self.room.session));
+        };
+        let missing = |why: String| Fault::new(ErrorKind::SessionMissing, why);
+        match Session::open(home, id) {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(missing(format!("There is no session {id} here."))),
+            // Not to be read later either: the group goes on without it.
+            Err(error) => Err(missing(format!("The session {id} cannot be read: {error}"))),
+        }
+    }
+}
+
+impl Provider for Llm {
+    fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output {
+        let first = self.first;
+        let system = prompt::system(&self.room.input, &self.settings, &self.places);
+        let (room, settings) = (self.room.clone(), self.settings.clone());
+        let result = self.open().and_then(|open| {
+            let turn = turn::Turn {
+                room: &room,
+                settings: &settings,
+                system,
+                model: &mut open.model,
+                tools: &open.tools,
+                session: &mut open.session,
+            };
+            open.runtime.block_on(turn.run(prompts, first, mail))
+        });
+        match result {
+            Ok(mut done) => {
+                self.first = false;
+                self.warn(&mut done);
+                let session = Some(self.room.session.clone());
+                Output { status: Status::Success, new_session_id: session, ..done }
+            }
+            Err(fault) => fault.output(Utc::now()),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! One turn: ask, do what the model calls for, tell it, until it has nothing more to call for.
+
+use base64::Engine as _;
+use chrono::Utc;
+use genai::chat::{ChatMessage, ContentPart};
+
+use super::compact;
+use super::fault::{Fault, Remedy};
+use super::model::{Answer, Model};
+use super::session::{Entry, Session};
+use super::settings::Settings;
+use super::tools::Tools;
+use crate::host;
+use crate::protocol::{ErrorKind, ImageAttachment, Output};
+use crate::run::{Mail, Room};
+
+/// The largest picture that is sent, in bytes.
+const IMAGE_LIMIT: u64 = 5 << 20;
+/// How many pictures of a conversation are sent; of older ones only the name.
+const IMAGES: usize = 20;
+/// Told when a turn has used up its steps.
+const ENOUGH: &str =
+    "[You have used up the steps of this turn. Say now, without tools, what is done and what is left.]";
+
+/// A turn at work.
+pub struct Turn<'a> {
+    pub(super) room: &'a Room,
+    pub(super) settings: &'a Settings,
+    pub(super) system: String,
+    pub(super) model: &'a mut Model,
+    pub(super) tools: &'a Tools,
+    pub(super) session: &'a mut Session,
+}
+
+impl Turn<'_> {
+    /// Answers the prompts. Of the output only text, usage and cost are set.
+    pub async fn run(mut self, prompts: &[String], first: bool, mail: &mut Mail<'_>) -> Result<Output, Fault> {
+        self.model.begin_turn();
+        let again = self.session.begin_turn();
+        self.session.entries.push(self.opening(prompts, first, again));
+        self.save()?;
+        let mut steps = 0;
+        let text = loop {
+            let more = mail.take();
+            if !more.is_empty() {
+                self.session.entries.push(Entry::user(more.join("\n"), Vec::new()));
+                self.save()?;
+            }
+            steps += 1;
+            let last = steps >= self.settings.max_steps;
+            if last {
+                self.session.entries.push(Entry::user(ENOUGH, Vec::new()));
+            }
+            let answer = self.ask().await?;
+            let calls: Vec<_> = answer.content.tool_calls().into_iter().cloned().collect();
+            let text = answer.content.joined_texts().unwrap_or_default();
+            if !calls.is_empty() || !text.trim().is_empty() {
+                self.session.entries.push(Entry::assistant(answer.content));
+            }
+            if calls.is_empty() || last {
+                break text;
+            }
+            self.save()?;
+            for call in &calls {
+                let result = self.tools.call(&call.fn_name, &call.fn_arguments).await;
+                self.session.answer(call, result);
+                self.save()?;
+            }
+        };
+        self.session.end_turn();
+        self.save()?;
+        let text = text.trim();
+        Ok(Output {
+            result: (!text.is_empty()).then(|| text.to_owned()),
+            usage: Some(self.model.usage()),
+            cost_usd: self.model.cost(),
+            ..Output::default()
+        })
+    }
+
+    fn save(&self) -> Result<(), Fault> {
+        let failed = |error| Fault::new(ErrorKind::Other, format!("The conversation cannot be saved: {error}"));
+        self.session.save().map_err(failed)
+    }
+
+    /// The first message of the turn, with what the model must know beside it.
+    fn opening(&self, prompts: &[String], first: bool, again: bool) -> Entry {
+        let mut text = format!("[It is {}.]\n", host::readable(Utc::now(), host::zone()));
+        if again {
+            text.push_str(
+                "[Your work above was interrupted, and what it was for comes again. Go on from there: look at what is done \
+                 before you do it once more.]\n",
+            );
+        }
+        let resumed = &self.room.input.resumed;
+        if first && !resumed.is_empty() {
+            text.push_str("[An earlier try of these messages already sent this to the chat; do not say it again:\n");
+            for sent in resumed {
+                text.extend([sent.as_str(), "\n"]);
+            }
+            text.push_str("]\n");
+        }
+        text.push_str(&prompts.join("\n"));
+        let images = if first { self.room.input.image_attachments.clone() } else { Vec::new() };
+        Entry::user(text, images)
+    }
+
+    /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more.
+    async fn ask(&mut self) -> Result<Answer, Fault> {
+        let mut budget = self.settings.context_tokens;
+        let (mut compacted, mut images) = (false, true);
+        loop {
+            if self.size() > budget {
+                self.compact(budget).await?;
+            }
+            let estimate = self.estimate();
+            let fault = match self.model.ask(&self.system, self.messages(images), self.tools.offered()).await {
+                Ok(answer) => {
+                    if let Some(counted) = answer.prompt_tokens {
+                        self.model.learn(estimate, counted);
+                    }
+                    return Ok(answer);
+                }
+                Err(fault) => fault,
+            };
+            match fault.remedy {
+                Remedy::Compact if !compacted => {
+                    compacted = true;
+                    budget = self.size() / 2;
+                }
+                Remedy::NoImages if images && self.has_images() => images = false,
+                _ => return Err(fault),
+            }
+        }
+    }
+
+    /// About how many tokens a request has, by what the vendor counted before.
+    fn size(&self) -> usize {
+        self.model.scaled(self.estimate())
+    }
+
+    fn estimate(&self) -> usize {
+        let tools = self.tools.offered().iter().map(|spec| spec.about.len() + spec.schema.to_string().len());
+        compact::estimate_all(&self.session.entries) + (self.system.len() + tools.sum::<usize>()).div_ceil(4)
+    }
+
+    /// Puts a summary of the older part into its place. The full text is in the archive first.
+    async fn compact(&mut self, budget: usize) -> Result<(), Fault> {
+        let Some(count) = compact::split(&self.session.entries, budget) else { return Ok(()) };
+        let old = self.session.entries[..count].to_vec();
+        if let Err(error) = compact::archive(&self.room.folders.group, &self.room.session, &old, Utc::now()) {
+            eprintln!("the older part of the conversation cannot be archived: {error}");
+        }
+        let record = compact::record(&old, budget / 2);
+        let summary = match self.model.ask(compact::INSTRUCTION, vec![ChatMessage::user(record)], &[]).await {
+            Ok(answer) => answer.content.joined_texts().filter(|text| !text.trim().is_empty()),
+            // Asking the model works in general, or it is told by the turn's own request.
+            Err(fault) if fault.kind == ErrorKind::Other && fault.remedy == Remedy::None => {
+                eprintln!("the older part of the conversation cannot be summarised: {}", fault.text);
+                None
+            }
+            Err(fault) => return Err(fault),
+        };
+        let summary =
+            summary.unwrap_or_else(|| "(It could not be summarised. Read it there where you need it.)".to_owned());
+        compact::replace(self.session, count, &summary);
+        self.save()
+    }
+
+    fn has_images(&self) -> bool {
+        self.session.entries.iter().any(|entry| !entry.images.is_empty())
+    }
+
+    /// The conversation as it is sent: with its pictures, the newest of them.
+    fn messages(&self, images: bool) -> Vec<ChatMessage> {
+        let mut left = if images { IMAGES } else { 0 };
+        let one = |entry: &Entry| {
+            let mut message = entry.message.clone();
+            for image in entry.images.iter().rev() {
+                let shown = if left > 0 { self.picture(image) } else { Err("not shown".to_owned()) };
+                left = left.saturating_sub(1);
+                let part = shown.unwrap_or_else(|why| {
+                    ContentPart::from_text(format!("[The picture {} is {why}.]", image.relative_path))
+                });
+                message.content.push(part);
+            }
+            message
+        };
+        let mut messages: Vec<ChatMessage> = self.session.entries.iter().rev().map(one).collect();
+        messages.reverse();
+        messages
+    }
+
+    fn picture(&self, image: &ImageAttachment) -> Result<ContentPart, String> {
+        let path = self.room.folders.group.join(&image.relative_path);
+        let meta = std::fs::metadata(&path).map_err(|error| format!("not there any more: {error}"))?;
+        if !meta.is_file() || meta.len() > IMAGE_LIMIT {
+            return Err("too large to be shown".to_owned());
+        }
+        let bytes = std::fs::read(&path).map_err(|error| format!("not to be read: {error}"))?;
+        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+        Ok(ContentPart::from_binary_base64(image.media_type.clone(), text, None))
+    }
+}

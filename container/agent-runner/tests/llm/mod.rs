@@ -1,0 +1,396 @@
+//! The provider `llm` as a process, against stand-ins for vendors' servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../../../tests/harness/models/mod.rs"]
+mod models;
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use parlor_agent_runner::protocol::{ErrorKind, Output, Status};
+use serde_json::{Value, json};
+
+use super::support::{Agent, Home, eventually};
+use models::{KEY, Protocol, Reply, Server};
+
+const BOTH: [Protocol; 2] = [Protocol::Anthropic, Protocol::OpenAi];
+
+fn input(server: &Server, prompt: &str) -> Value {
+    json!({"prompt": prompt, "groupFolder": "team", "chatJid": "web:team", "isMain": false, "runId": "R1",
+           "assistantName": "Andy", "provider": "llm", "model": "claude-test", "secrets": server.secrets()})
+}
+
+fn home() -> Home {
+    let home = Home::new();
+    for name in ["home", "agent"] {
+        fs::create_dir(home.path(name)).unwrap();
+    }
+    home
+}
+
+fn start(home: &Home, mut input: Value) -> Agent {
+    if input["secrets"]["OPENAI_API_KEY"].is_string() {
+        input["model"] = json!("openai::test");
+    }
+    let (own, agent) = (home.path("home"), home.path("agent"));
+    let places = [("HOME", own.to_str().unwrap()), ("PARLOR_AGENT_DIR", agent.to_str().unwrap())];
+    Agent::start_with(home, &input.to_string(), &places)
+}
+
+fn settings(home: &Home, text: &str) {
+    fs::write(home.path("agent/agent.toml"), text).unwrap();
+}
+
+/// The output of a single turn.
+fn once(home: &Home, input: Value) -> Output {
+    start(home, input).output()
+}
+
+fn with(mut input: Value, key: &str, value: Value) -> Value {
+    input[key] = value;
+    input
+}
+
+#[test]
+fn a_prompt_is_answered_and_the_session_resumed_in_a_later_run() {
+    for protocol in BOTH {
+        let server = Server::start(protocol, |request| Reply::text(format!("answer {}", request.number)));
+        let home = home();
+        fs::write(home.path("group/CLAUDE.md"), "Ann likes tea.").unwrap();
+        let first = once(&home, input(&server, "hello & welcome"));
+        assert_eq!((first.status, first.result.as_deref()), (Status::Success, Some("answer 0")), "{first:?}");
+        let usage = first.usage.unwrap();
+        assert!(
+            usage["input_tokens"].as_i64().unwrap() > 100 && usage["output_tokens"].as_i64().unwrap() > 0,
+            "{usage}"
+        );
+        assert!(first.cost_usd.is_none());
+        let session = first.new_session_id.unwrap();
+        let again = with(input(&server, "what did I say?"), "sessionId", json!(session));
+        let second = once(&home, again);
+        assert_eq!(second.new_session_id.as_deref(), Some(session.as_str()));
+        let request = server.newest();
+        assert!(request.system().contains("Ann likes tea."));
+        assert!(request.messages("user")[0].contains("hello & welcome"));
+        assert_eq!(request.messages("assistant"), ["answer 0"]);
+        assert!(request.last().ends_with("what did I say?"));
+        assert!(
+            !fs::read_to_string(home.path(&format!("home/.claude/parlor-llm/{session}.json"))).unwrap().contains(KEY)
+        );
+    }
+}
+
+#[test]
+fn tools_really_work_and_their_results_go_back() {
+    for protocol in BOTH {
+        let server = Server::start(protocol, |request| match request.number {
+            0 => Reply::Calls(
+                "I look.".into(),
+                vec![
+                    ("write_file".into(), json!({"path": "a/b.txt", "content": "one\ntwo\n"})),
+                    (
+                        "shell".into(),
+                        json!({"command": "cat a/b.txt | wc -l; echo $ANTHROPIC_API_KEY$OPENAI_API_KEY-; exit 3"}),
+                    ),
+                    ("edit_file".into(), json!({"path": "a/b.txt", "old": "two", "new": "2"})),
+                    ("search".into(), json!({"pattern": "^o"})),
+                    ("no_such_tool".into(), json!({})),
+                ],
+            ),
+            _ => Reply::text("done"),
+        });
+        let home = home();
+        let output = once(&home, input(&server, "work"));
+        assert_eq!(output.result.as_deref(), Some("done"), "{output:?}");
+        assert_eq!(fs::read_to_string(home.path("group/a/b.txt")).unwrap(), "one\n2\n");
+        let told = server.newest();
+        let told = [told.messages("user"), told.messages("tool")].concat().join("\n");
+        for part in ["2\n-\n(exit code 3)", "a/b.txt:1: one", "there is no tool \"no_such_tool\""] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+    }
+}
+
+#[test]
+fn the_hosts_tools_reach_the_host() {
+    let server = Server::start(Protocol::Anthropic, |request| match request.number {
+        0 => Reply::call("send_message", json!({"text": "half way"})),
+        1 => Reply::call("send_message", json!({"text": "refused"})),
+        _ => Reply::text("done"),
+    });
+    let home = home();
+    let host = home.host("messages", vec![json!({"ok": true}), json!({"ok": false, "error": "not yours"})]);
+    assert_eq!(start(&home, input(&server, "go")).reply(), "done");
+    let asked = host.join().unwrap();
+    assert_eq!((asked[0]["chatJid"].as_str(), asked[0]["text"].as_str()), (Some("web:team"), Some("half way")));
+    assert!(server.requests()[1].last().contains("on its way"));
+    assert!(server.newest().last().contains("refused this: not yours"));
+}
+
+#[test]
+fn follow_ups_reach_the_next_request_of_the_same_turn() {
+    let server = Server::start(Protocol::Anthropic, |request| match request.number {
+        0 => Reply::call("shell", json!({"command": "touch started; while [ ! -e go ]; do sleep 0.02; done"})),
+        _ => Reply::text(request.last()),
+    });
+    let home = home();
+    let mut agent = start(&home, input(&server, "first"));
+    eventually("the command works", || home.path("group/started").exists());
+    home.follow_up("0001.json", "and <also> this");
+    home.close();
+    fs::write(home.path("group/go"), "").unwrap();
+    let output = agent.output();
+    assert_eq!(output.result.as_deref(), Some("and <also> this"));
+    assert_eq!(output.consumed, ["0001.json"]);
+    assert_eq!(server.requests().len(), 2);
+    assert!(agent.end().success(), "the close came to its right meanwhile");
+}
+
+#[test]
+fn every_kind_of_error_is_told_apart() {
+    let cases = [
+        (Reply::refused(401, "authentication_error", "bad key"), ErrorKind::Auth, false),
+        (Reply::refused(400, "invalid_request_error", "Your credit balance is too low"), ErrorKind::Quota, false),
+        (Reply::later(429, 120, "rate_limit_error"), ErrorKind::RateLimit, true),
+        (Reply::later(529, 60, "overloaded_error"), ErrorKind::Overloaded, true),
+        (Reply::refused(404, "not_found_error", "model: x"), ErrorKind::Other, false),
+    ];
+    for (reply, kind, later) in cases {
+        for protocol in BOTH {
+            let server = Server::saying(protocol, vec![reply.clone()]);
+            let output = once(&home(), input(&server, "hi"));
+            assert_eq!((output.status, output.error_kind), (Status::Error, Some(kind)), "{output:?}");
+            assert_eq!(output.retry_at.is_some(), later, "{output:?}");
+            assert_eq!(server.requests().len(), 1, "{output:?}");
+            assert!(!output.error.unwrap().contains(KEY));
+        }
+    }
+    let server = Server::saying(Protocol::Anthropic, vec![Reply::text("no")]);
+    let missing = with(input(&server, "hi"), "sessionId", json!("gone"));
+    assert_eq!(once(&home(), missing).error_kind, Some(ErrorKind::SessionMissing));
+    let keyless = with(input(&server, "hi"), "secrets", json!({}));
+    let told = once(&home(), keyless);
+    assert!(told.error_kind == Some(ErrorKind::Auth) && told.error.unwrap().contains("ANTHROPIC_API_KEY"));
+    let foreign = json!({"ANTHROPIC_API_KEY": "sk-wrong-0123456789", "ANTHROPIC_BASE_URL": server.local()});
+    assert_eq!(once(&home(), with(input(&server, "hi"), "secrets", foreign)).error_kind, Some(ErrorKind::Auth));
+    let nobody = json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"});
+    let told = once(&home(), with(input(&server, "hi"), "secrets", nobody));
+    assert_eq!(told.error_kind, Some(ErrorKind::Other));
+    assert!(told.error.unwrap().contains("cannot be reached"));
+}
+
+#[test]
+fn what_passes_is_tried_again_inside_the_turn() {
+    for protocol in BOTH {
+        let again = [
+            Reply::BreaksOff,
+            Reply::Fails("overloaded_error".into(), "Overloaded".into()),
+            Reply::later(503, 0, "server_error"),
+            Reply::text("at last"),
+        ];
+        let server = Server::saying(protocol, again.to_vec());
+        let output = once(&home(), input(&server, "hi"));
+        assert_eq!(output.result.as_deref(), Some("at last"), "{output:?}");
+        assert_eq!(server.requests().len(), 4);
+    }
+}
+
+#[test]
+fn a_killed_turn_is_gone_on_from() {
+    let server = Server::start(Protocol::Anthropic, |request| match request.number {
+        0 => Reply::text("hello"),
+        1 => Reply::Calls(
+            String::new(),
+            vec![
+                ("shell".into(), json!({"command": "echo once >> log"})),
+                ("shell".into(), json!({"command": "echo $$ > started; exec sleep 60"})),
+            ],
+        ),
+        _ => Reply::text(request.messages("user").join("\n")),
+    });
+    let home = home();
+    let session = once(&home, input(&server, "hi")).new_session_id.unwrap();
+    let again = with(input(&server, "work"), "sessionId", json!(session));
+    let mut agent = start(&home, again.clone());
+    eventually("the second command works", || {
+        fs::read_to_string(home.path("group/started")).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    agent.signal("-KILL");
+    let left = fs::read_to_string(home.path("group/started")).unwrap();
+    assert!(Command::new("kill").arg(left.trim()).status().unwrap().success());
+    assert!(!agent.end().success());
+    let said = start(&home, again).reply();
+    assert!(said.contains("(exit code 0)") && said.contains("Interrupted: "), "{said}");
+    assert!(said.contains("Your work above was interrupted"), "{said}");
+    assert_eq!(fs::read_to_string(home.path("group/log")).unwrap(), "once\n");
+}
+
+#[test]
+fn older_turns_become_a_summary_and_stay_in_the_archive() {
+    let server = Server::start(Protocol::Anthropic, |request| {
+        if request.system().starts_with("You condense the record") {
+            return Reply::text("Ann told long stories.");
+        }
+        Reply::text(format!("answer {}", request.messages("user").len()))
+    });
+    let home = home();
+    settings(&home, "context_tokens = 12000\n");
+    let story = |n: usize| format!("story {n} {}", "lorem ipsum ".repeat(700));
+    let mut agent = start(&home, input(&server, &story(0)));
+    agent.reply();
+    for n in 1..8 {
+        home.follow_up(&format!("{n:04}.json"), &story(n));
+        agent.reply();
+    }
+    home.close();
+    assert!(agent.end().success());
+    let last = server.newest();
+    let texts = last.messages("user");
+    assert!(texts[0].contains("Ann told long stories.") && texts.last().unwrap().contains("story 7"), "{texts:?}");
+    assert!(texts.len() < 6, "{}", texts.len());
+    assert!(server.requests().iter().all(|request| request.body.to_string().len() < 80_000));
+    let archive = fs::read_dir(home.path("group/conversations")).unwrap().next().unwrap().unwrap().path();
+    let archive = fs::read_to_string(archive).unwrap();
+    assert!(archive.contains(&story(0)) && archive.contains(&story(1)));
+}
+
+#[test]
+fn a_conversation_that_the_vendor_finds_too_long_is_shortened() {
+    let server = Server::start(Protocol::OpenAi, |request| match request.number {
+        0 => Reply::text("hello"),
+        1 => Reply::refused(400, "context_length_exceeded", "maximum context length is 10 tokens"),
+        2 => Reply::text("a summary"),
+        _ => Reply::text("short enough"),
+    });
+    let home = home();
+    let mut agent = start(&home, input(&server, &"long ".repeat(2000)));
+    assert_eq!(agent.reply(), "hello");
+    home.follow_up("1.json", "go on");
+    assert_eq!(agent.reply(), "short enough");
+    home.close();
+    assert!(agent.end().success());
+    assert!(server.newest().messages("user")[0].contains("a summary"));
+}
+
+#[test]
+fn a_groups_settings_count_and_what_is_wrong_in_them_is_told() {
+    let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
+    let home = home();
+    settings(
+        &home,
+        "model = 'claude-of-the-group'\nsystem_prompt = 'Speak in rhymes.'\nmax_tokens = 99\ncolour = 'red'\n\
+         [tools]\nallow = ['shell', 'fetch']\ndeny = ['fetch']\n[price]\ninput = 3\noutput = 15\n",
+    );
+    let mut bare = input(&server, "hi");
+    bare.as_object_mut().unwrap().remove("model");
+    let agent = start(&home, with(bare, "defaultModel", json!("claude-of-the-house")));
+    let output = agent.output();
+    let warned = output.result.unwrap();
+    assert!(
+        warned.starts_with("hi\n\n") && warned.contains("colour is left out: there is no such setting"),
+        "{warned}"
+    );
+    assert!(output.cost_usd.unwrap() > 0.0);
+    let request = server.newest();
+    assert_eq!(
+        (request.body["model"].as_str(), request.body["max_tokens"].as_u64()),
+        (Some("claude-of-the-group"), Some(99))
+    );
+    assert!(request.system().contains("Speak in rhymes."));
+    assert_eq!(request.tools(), ["shell"]);
+}
+
+#[test]
+fn a_server_of_ones_own_needs_only_its_address() {
+    let server = Server::saying(Protocol::OpenAi, vec![Reply::text("local")]);
+    let mut bare = input(&server, "hi");
+    bare.as_object_mut().unwrap().remove("model");
+    let output = Agent::start_with(&home(), &bare.to_string(), &[("HOME", "/dev/null")]).output();
+    // Without a home to write to, the turn says so instead of going on without a memory.
+    assert!(output.error.is_some_and(|error| error.contains("cannot be saved")));
+    let home = home();
+    let own = home.path("home");
+    let output = Agent::start_with(&home, &bare.to_string(), &[("HOME", own.to_str().unwrap())]).output();
+    assert_eq!(output.result.as_deref(), Some("local"), "{output:?}");
+    assert_eq!(server.newest().body["model"], "first-model");
+}
+
+#[test]
+fn a_turn_has_an_end_even_when_the_model_finds_none() {
+    let server =
+        Server::saying(Protocol::Anthropic, vec![Reply::Calls("on it".into(), vec![("list_files".into(), json!({}))])]);
+    let home = home();
+    settings(&home, "max_steps = 3\n");
+    let mut agent = start(&home, input(&server, "go round in circles"));
+    assert_eq!(agent.reply(), "on it");
+    assert_eq!(server.requests().len(), 3);
+    assert!(server.newest().last().contains("used up the steps"));
+    home.follow_up("1.json", "and now?");
+    agent.reply();
+    assert!(server.requests()[3].body.to_string().contains("Interrupted: "), "the last call has an answer");
+    home.close();
+    assert!(agent.end().success());
+}
+
+#[test]
+fn pictures_are_shown_and_left_out_where_the_model_sees_none() {
+    for protocol in BOTH {
+        let server = Server::start(protocol, |request| {
+            let body = request.body.to_string();
+            if body.contains("image_url") || body.contains("\"type\":\"image\"") {
+                assert!(body.contains("iVBORw0KGgo"), "{body}");
+                return Reply::refused(400, "invalid_request_error", "image input is not supported by this model");
+            }
+            Reply::text(request.last())
+        });
+        let home = home();
+        fs::write(home.path("group/a.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+        let images = json!([{"relativePath": "a.png", "mediaType": "image/png"}]);
+        let said = start(&home, with(input(&server, "look"), "imageAttachments", images)).reply();
+        assert!(said.contains("look") && said.contains("[The picture a.png is not shown.]"), "{said}");
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[test]
+fn the_keys_cannot_be_read_by_what_the_model_runs() {
+    let server = Server::start(Protocol::Anthropic, |request| match request.number {
+        // The parent of the shell is the runner.
+        0 => Reply::call(
+            "shell",
+            json!({"command": "cat /proc/$PPID/environ /proc/$PPID/mem >/dev/null 2>err; cat err"}),
+        ),
+        _ => Reply::text(request.last()),
+    });
+    let home = home();
+    let said = start(&home, input(&server, "look")).reply();
+    // Root may read everything; in a room nobody is root.
+    if !rustix::process::geteuid().is_root() {
+        assert!(said.contains("Permission denied"), "{said}");
+    }
+    assert!(!said.contains(KEY));
+}
+
+#[test]
+fn a_turn_costs_little_beside_the_servers_own_time() {
+    let server = Server::start(Protocol::Anthropic, |request| Reply::text(format!("answer {}", request.number)));
+    let home = home();
+    let mut agent = start(&home, input(&server, "hi"));
+    agent.reply();
+    let mut best = f64::MAX;
+    for n in 1..10 {
+        let written = Instant::now();
+        home.follow_up(&format!("{n:04}.json"), "again");
+        agent.reply();
+        let all = written.elapsed();
+        let request = server.newest();
+        let own = request.answered.unwrap() - request.at;
+        best = best.min(all.saturating_sub(own).as_secs_f64() * 1000.0);
+    }
+    eprintln!("a turn adds {best:.2} ms to the server's time");
+    assert!(best < 100.0, "{best}");
+    home.close();
+    assert!(agent.end().success());
+}

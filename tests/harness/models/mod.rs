@@ -1,0 +1,310 @@
+//! Stand-ins for vendors' model servers: they speak the real protocols over HTTP, check requests as the vendors do, and
+//! say what a test tells them to.
+
+// Each program that includes it uses a part of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+mod anthropic;
+mod openai;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+/// The only key the servers take.
+pub const KEY: &str = "sk-test-0123456789abcdef";
+
+/// Whose protocol a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The Messages API of Anthropic.
+    Anthropic,
+    /// Chat completions of `OpenAI`, which most other servers speak, too.
+    OpenAi,
+}
+
+/// What a model says.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A text.
+    Text(String),
+    /// A text, and then calls of tools with their arguments.
+    Calls(String, Vec<(String, Value)>),
+    /// A refusal: status, further headers, type of error, message.
+    Refused(u16, Vec<(String, String)>, String, String),
+    /// The stream begins, and then says that it failed: type of error, message.
+    Fails(String, String),
+    /// The stream begins, and the connection ends.
+    BreaksOff,
+}
+
+impl Reply {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// One call.
+    pub fn call(tool: &str, args: Value) -> Self {
+        Self::Calls(String::new(), vec![(tool.to_owned(), args)])
+    }
+
+    /// A refusal.
+    pub fn refused(status: u16, kind: &str, message: &str) -> Self {
+        Self::Refused(status, Vec::new(), kind.to_owned(), message.to_owned())
+    }
+
+    /// A refusal that says when to come again.
+    pub fn later(status: u16, seconds: u64, kind: &str) -> Self {
+        let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+        Self::Refused(status, headers, kind.to_owned(), "not now".to_owned())
+    }
+}
+
+/// A request that was let in.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// From 0.
+    pub number: usize,
+    /// As it was sent.
+    pub body: Value,
+    /// When its last byte was here.
+    pub at: Instant,
+    /// When the last byte of the answer was sent.
+    pub answered: Option<Instant>,
+}
+
+impl Request {
+    /// What the model is told beside the conversation.
+    pub fn system(&self) -> String {
+        match &self.body["system"] {
+            Value::String(text) => text.clone(),
+            Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+            _ => self.messages("system").join("\n"),
+        }
+    }
+
+    /// Texts of the messages with a role, in order; results of tools included for `user` and `tool`.
+    pub fn messages(&self, role: &str) -> Vec<String> {
+        let messages = self.body["messages"].as_array().cloned().unwrap_or_default();
+        messages.iter().filter(|message| message["role"] == role).map(|message| text_of(&message["content"])).collect()
+    }
+
+    /// Everything that people and tools said last.
+    pub fn last(&self) -> String {
+        let last = self.body["messages"].as_array().and_then(|messages| messages.last().cloned()).unwrap_or_default();
+        text_of(&last["content"])
+    }
+
+    /// Names of the tools that the model is offered.
+    pub fn tools(&self) -> Vec<String> {
+        let tools = self.body["tools"].as_array().cloned().unwrap_or_default();
+        let name =
+            |tool: &Value| tool["name"].as_str().or_else(|| tool["function"]["name"].as_str()).map(str::to_owned);
+        tools.iter().filter_map(name).collect()
+    }
+}
+
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let texts =
+                parts.iter().map(|part| part["text"].as_str().map_or_else(|| text_of(&part["content"]), str::to_owned));
+            texts.collect::<Vec<_>>().join("\n")
+        }
+        _ => String::new(),
+    }
+}
+
+type Script = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// A server at work; it ends when it is dropped.
+pub struct Server {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    protocol: Protocol,
+    script: Box<Script>,
+    requests: Mutex<Vec<Request>>,
+    wrong: Mutex<Vec<String>>,
+    over: AtomicBool,
+}
+
+impl Server {
+    /// A server that answers each request as the script says.
+    pub fn start(protocol: Protocol, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        // Containers come from outside of the loopback.
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            protocol,
+            script: Box::new(script),
+            requests: Mutex::default(),
+            wrong: Mutex::default(),
+            over: AtomicBool::new(false),
+        });
+        let ours = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ours.over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (shared, Ok(stream)) = (Arc::clone(&ours), stream) else { continue };
+                thread::spawn(move || while serve(&stream, &shared).is_some() {});
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// A server that gives these answers one after the other, the last one again and again.
+    pub fn saying(protocol: Protocol, replies: Vec<Reply>) -> Self {
+        Self::start(protocol, move |request| replies[request.number.min(replies.len() - 1)].clone())
+    }
+
+    /// Its address for programs of this machine.
+    pub fn local(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its address for containers, which reach this machine by its own address.
+    pub fn outside(&self) -> String {
+        format!("http://{}:{}", own_address(), self.port)
+    }
+
+    /// What `.env` needs to find it.
+    pub fn dot_env(&self) -> String {
+        match self.shared.protocol {
+            Protocol::Anthropic => format!("ANTHROPIC_API_KEY={KEY}\nANTHROPIC_BASE_URL={}\n", self.outside()),
+            Protocol::OpenAi => format!("OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL={}/v1\n", self.outside()),
+        }
+    }
+
+    /// The same as the secrets of a run on this machine.
+    pub fn secrets(&self) -> Value {
+        match self.shared.protocol {
+            Protocol::Anthropic => json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.local()}),
+            Protocol::OpenAi => json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": format!("{}/v1", self.local())}),
+        }
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// The newest request.
+    pub fn newest(&self) -> Request {
+        self.requests().pop().expect("there was no request")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let wrong = std::mem::take(&mut *self.shared.wrong.lock().unwrap());
+        if !thread::panicking() {
+            assert!(wrong.is_empty(), "requests that a vendor would refuse: {wrong:#?}");
+        }
+    }
+}
+
+/// The address of the machine's way out; nothing is sent to find it.
+fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    socket.connect((Ipv4Addr::new(192, 0, 2, 254), 9)).expect("this machine needs an address that containers reach");
+    socket.local_addr().unwrap().ip()
+}
+
+/// Answers one request of a connection; none when it is to be closed.
+fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
+    // Vendors send each event at once.
+    stream.set_nodelay(true).ok()?;
+    let mut reader = BufReader::new(stream);
+    let mut first = String::new();
+    reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+    let (mut headers, mut line) = (Vec::new(), String::new());
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    let mut body = vec![0; header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    let at = Instant::now();
+    let path = first.split(' ').nth(1)?.to_owned();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if path.ends_with("/models") {
+        return respond(stream, 200, &[], &json!({"object": "list", "data": [{"id": "first-model"}, {"id": "other"}]}));
+    }
+    let checked = match shared.protocol {
+        Protocol::Anthropic => anthropic::check(&path, &header, &body),
+        Protocol::OpenAi => openai::check(&path, &header, &body),
+    };
+    let error = |kind: &str, message: &str| match shared.protocol {
+        Protocol::Anthropic => anthropic::error(kind, message),
+        Protocol::OpenAi => openai::error(kind, message),
+    };
+    if let Err((status, kind, message)) = checked {
+        if status == 400 {
+            shared.wrong.lock().unwrap().push(format!("{message}: {body}"));
+        }
+        return respond(stream, status, &[], &error(kind, &message));
+    }
+    let mut requests = shared.requests.lock().unwrap();
+    let request = Request { number: requests.len(), body, at, answered: None };
+    requests.push(request.clone());
+    drop(requests);
+    let reply = (shared.script)(&request);
+    if let Reply::Refused(status, headers, kind, message) = &reply {
+        return respond(stream, *status, headers, &error(kind, message));
+    }
+    let (frames, whole) = match shared.protocol {
+        Protocol::Anthropic => anthropic::frames(&request.body, &reply),
+        Protocol::OpenAi => openai::frames(&request.body, &reply),
+    };
+    let done = send_stream(stream, &frames, whole);
+    if let Some(kept) = shared.requests.lock().unwrap().get_mut(request.number) {
+        kept.answered = Some(Instant::now());
+    }
+    done
+}
+
+fn respond(mut stream: &TcpStream, status: u16, headers: &[(String, String)], body: &Value) -> Option<()> {
+    let body = body.to_string();
+    let extra: String = headers.iter().flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+    let head = format!(
+        "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\n{extra}content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).ok()
+}
+
+/// Server-sent events in chunks of their own, as they come from a model.
+fn send_stream(mut stream: &TcpStream, frames: &[String], whole: bool) -> Option<()> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).ok()?;
+    for frame in frames {
+        stream.write_all(format!("{:x}\r\n{frame}\r\n", frame.len()).as_bytes()).ok()?;
+    }
+    if !whole {
+        let _ = stream.shutdown(Shutdown::Both);
+        return None;
+    }
+    stream.write_all(b"0\r\n\r\n").ok()
+}
+
+/// About as many tokens as a vendor would count.
+fn tokens(value: &Value) -> usize {
+    value.to_string().len() / 4
+}
