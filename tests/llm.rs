@@ -208,7 +208,7 @@ fn a_task_has_a_conversation_of_its_own_and_a_lost_one_begins_anew() {
     assert!(request.last().contains("look after the plants"), "{}", request.last());
     assert_eq!(request.messages("user").len(), 1, "a conversation of its own");
 
-    let run = runs(&host, "llm").into_iter().rev().next().unwrap();
+    let run = runs(&host, "llm").into_iter().next_back().unwrap();
     host.api.delete(&format!("/v1/runs/{}", run["id"].as_str().unwrap()));
     eventually("the rooms are closed", SOON, || host.containers().is_empty().then_some(()));
     fs::remove_dir_all(host.root().join("data/sessions/llm/.claude/parlor-llm")).unwrap();
