@@ -19,9 +19,9 @@ async fn others_go_on(host: &Host, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_a_file_is_put_away() {
     let host = host().await;
-    let served = host.serve();
-    served.open(&group("a"), run()).await.unwrap();
+    // All of it is there when the host comes: it would take the first things away while others are being made.
     let dir = host.ipc("a", "messages");
+    fs::create_dir_all(&dir).unwrap();
     let secret = host.root.path().join("secret.json");
     fs::write(&secret, message("web:a", "secret").to_string()).unwrap();
     mkfifoat(CWD, dir.join("fifo.json"), Mode::RWXU).unwrap();
@@ -35,6 +35,8 @@ async fn what_is_not_a_file_is_put_away() {
     fs::set_permissions(dir.join("locked.json"), fs::Permissions::from_mode(0o0)).unwrap();
     symlink("loop.json", dir.join("loop.json")).unwrap();
     fs::File::create(dir.join("sparse.json")).unwrap().set_len(10 << 30).unwrap();
+    let served = host.serve();
+    served.open(&group("a"), run()).await.unwrap();
     others_go_on(&host, 1).await;
     until("the folder to be empty", || names(&dir).is_empty()).await;
     host.until_no_claims().await;
