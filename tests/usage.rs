@@ -60,10 +60,18 @@ fn a_group_without_budget_left_waits_and_goes_on_when_it_is_raised() {
     assert!(status.contains("today's budget of $1.00 is used up"), "{status}");
     assert_eq!(host.ask("web:b", "hello"), ["echo: hello"]);
     assert_eq!(state(&host, third), "pending");
+    // `/stop` takes back what waits, and nothing more.
+    assert!(host.ask("web:a", "/stop").join("").contains("Stopped"));
+    assert_eq!(state(&host, third), "cancelled");
+    let third = host.send("web:a", "later");
+    let status = host.ask("web:a", "/status").join("\n");
+    assert!(status.contains("today's budget of $1.00 is used up"), "{status}");
+    let runs_before = runs(&host, "a").len();
     // Also after a restart, and the chat is not told again.
     host.crash_and_restart();
     assert_eq!(host.ask("web:b", "again"), ["echo: again"]);
     assert_eq!(state(&host, third), "pending");
+    assert_eq!(runs(&host, "a").len(), runs_before);
     let mut events = host.events();
     let raised = host.command().args(["groups", "update", "a", "--budget-usd", "2"]).output().unwrap();
     assert!(raised.status.success(), "{raised:?}");

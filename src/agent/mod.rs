@@ -173,7 +173,7 @@ fn provider_of(
     let found = read()?;
     let means = provider::Means::of(found.keys().map(String::as_str), full_image);
     let choice = provider::choose(settings, config, means).map_err(AgentError::Provider)?;
-    let secrets = if provider::needs_secrets(choice.provider) { found } else { BTreeMap::new() };
+    let secrets = found.into_iter().filter(|(key, _)| provider::may_have(choice.provider, key)).collect();
     Ok((choice.provider, secrets))
 }
 

@@ -1,5 +1,6 @@
 //! Which provider answers.
 
+use super::secrets::DEFAULT_KEYS;
 use super::settings::Settings;
 use crate::domain::group::ContainerConfig;
 
@@ -60,7 +61,9 @@ impl Means {
         for key in keys {
             let only_code = OF_CLAUDE_CODE.contains(&key);
             means.claude_key |= only_code || OF_CLAUDE.contains(&key);
-            means.model_key |= !only_code && !ADDRESSES.contains(&key);
+            // Names that the operator added are keys of vendors where they are called so.
+            let of_a_vendor = DEFAULT_KEYS.contains(&key) || key.ends_with("_API_KEY");
+            means.model_key |= of_a_vendor && !only_code && !ADDRESSES.contains(&key);
         }
         means
     }
@@ -116,6 +119,15 @@ pub fn needs_full_image(provider: &str) -> bool {
 /// Whether a provider talks to the network.
 pub fn needs_network(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC)
+}
+
+/// Whether a provider is given one of the keys. Claude Code hands its own to everything it starts: other vendors' are
+/// none of its business. What the operator named besides goes to all that get secrets.
+pub fn may_have(provider: &str, key: &str) -> bool {
+    match provider {
+        CLAUDE => !DEFAULT_KEYS.contains(&key) || key.starts_with("ANTHROPIC_") || OF_CLAUDE_CODE.contains(&key),
+        _ => needs_secrets(provider),
+    }
 }
 
 /// Whether a provider is given secrets.

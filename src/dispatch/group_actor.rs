@@ -268,7 +268,7 @@ impl GroupActor {
         match &mut self.chat.state {
             LaneState::Live(live) => {
                 let is_chat = matches!(live.talk.work, Work::Messages);
-                if look.message_waits && is_chat && !live.closing {
+                if look.message_waits && is_chat && !live.closing && look.used_up.is_none() {
                     if !live.waits_for_company(Instant::now()) {
                         self.follow_up(group).await;
                     }

@@ -114,7 +114,6 @@ impl Lane {
     pub(super) fn held_back(&mut self, now: Instant) -> bool {
         if self.retry_at.is_some_and(|at| at <= now) {
             self.release();
-            self.over_budget = false;
         }
         self.retry_at.is_some()
     }
@@ -131,6 +130,8 @@ impl Lane {
     pub(super) fn release(&mut self) {
         self.retry_at = None;
         self.retry_why = None;
+        // Where the budget is still used up, the next look holds it again.
+        self.over_budget = false;
     }
 
     pub(super) fn wait(&mut self, slot: oneshot::Receiver<Slot>) {

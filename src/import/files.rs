@@ -153,6 +153,17 @@ fn quote(value: &str) -> Option<String> {
     (!value.contains(['\'', '\\']) && !value.chars().any(char::is_control)).then(|| format!("'{value}'"))
 }
 
+/// The file without lines that set one of the keys to nothing.
+fn without_empty(text: &[u8], keys: &BTreeMap<String, String>) -> Vec<u8> {
+    let empty = |line: &[u8]| {
+        let Ok(line) = std::str::from_utf8(line) else { return false };
+        let line = line.trim();
+        let Some((key, value)) = line.strip_prefix("export ").unwrap_or(line).split_once('=') else { return false };
+        keys.contains_key(key.trim()) && matches!(value.trim(), "" | "''" | "\"\"")
+    };
+    text.split_inclusive(|byte| *byte == b'\n').filter(|line| !empty(line)).flatten().copied().collect()
+}
+
 /// Adds keys to `.env`, for its owner alone. The file appears whole.
 pub fn write_keys(keys: &BTreeMap<String, String>, path: &Path) -> Result<(), ImportError> {
     if keys.is_empty() {
@@ -166,6 +177,8 @@ pub fn write_keys(keys: &BTreeMap<String, String>, path: &Path) -> Result<(), Im
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
         Err(error) => return Err(fail(error)),
     };
+    // The first line of a key counts: one that stands there empty would go on doing so.
+    text = without_empty(&text, keys);
     if text.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
     }

@@ -287,8 +287,9 @@ fn advise(source: &Source, settings: &Settings, keys: &BTreeMap<String, String>,
         let runner =
             if runner.is_dir() { format!(" and AGENT_RUNNER_SRC={}", runner.display()) } else { String::new() };
         report.advise(format!(
-            "to go on with NanoClaw's own agent, set CONTAINER_IMAGE=nanoclaw-agent:latest{runner} in .env; without it the \
-             built-in guide answers"
+            "to go on with NanoClaw's own agent, set CONTAINER_IMAGE=nanoclaw-agent:latest{runner} in .env; without it \
+             the key's agent is Parlor's own, which begins new conversations, or Claude Code, which goes on with the old ones: \
+             `parlor image build full` makes its image"
         ));
     }
     report.advise("stop NanoClaw for good before `parlor up`: two hosts would answer the same chats");

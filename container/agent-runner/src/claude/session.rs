@@ -158,16 +158,17 @@ impl Session {
 
     fn failed(&mut self, result: &TurnResult, now: DateTime<Utc>) -> Vec<Step> {
         self.clues.status = result.api_error_status;
-        let cost = self.cost(result.total_cost_usd);
         let mut reason = result.reason();
         if reason.is_empty() {
             reason.push_str("Claude Code failed without a reason");
         }
         if !self.is_open() {
             // Nobody asked: something of its own accord went wrong, and the next message will meet it again if it lasts.
+            // What it cost is counted with the next result.
             self.clues = Clues::default();
             return Vec::new();
         }
+        let cost = self.cost(result.total_cost_usd);
         // All that was written fails with it, and the CLI goes: what it still has in its queue comes back from the host,
         // and must not be answered twice.
         vec![self.failure(&reason, cost, result.usage.clone(), now), Step::End]

@@ -140,7 +140,12 @@ impl Provider for Llm {
                 let session = Some(self.room.session.clone());
                 Output { status: Status::Success, new_session_id: session, ..done }
             }
-            Err(fault) => fault.output(Utc::now()),
+            Err(fault) => {
+                // What it used before it failed is paid for all the same.
+                let used = self.open.as_ref().map(|open| (Some(open.model.usage()), open.model.cost()));
+                let (usage, cost_usd) = used.unwrap_or_default();
+                Output { usage, cost_usd, ..fault.output(Utc::now()) }
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::run::{Mail, Room};
 const IMAGE_LIMIT: u64 = 5 << 20;
 /// How many pictures of a conversation are sent; of older ones only the name.
 const IMAGES: usize = 20;
+/// What the chat hears when not even the last step brought a word.
+const OUT_OF_STEPS: &str = "(The steps of this turn were used up before I was done. Write again, and I go on.)";
 /// Told when a turn has used up its steps.
 const ENOUGH: &str =
     "[You have used up the steps of this turn. Say now, without tools, what is done and what is left.]";
@@ -56,6 +58,9 @@ impl Turn<'_> {
             let text = answer.content.joined_texts().unwrap_or_default();
             if !calls.is_empty() || !text.trim().is_empty() {
                 self.session.entries.push(Entry::assistant(answer.content));
+            }
+            if last && text.trim().is_empty() {
+                break OUT_OF_STEPS.to_owned();
             }
             if calls.is_empty() || last {
                 break text;
