@@ -88,6 +88,11 @@ impl AgentToml {
             Err(why) => Self { problems: vec![format!("it cannot be read: {why}")], ..Self::default() },
         };
         found.problems.splice(0..0, Bounds::of(input).notes);
+        let taken: Vec<String> = found.env.keys().filter(|name| std::env::var_os(name).is_some()).cloned().collect();
+        for name in taken {
+            found.env.remove(&name);
+            found.left_out(&format!("env.{name}"), "the room has it already, from its image or from the operator");
+        }
         found
     }
 

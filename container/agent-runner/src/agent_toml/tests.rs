@@ -190,7 +190,6 @@ fn a_file_that_cannot_be_read_sets_nothing() {
 #[test]
 fn what_is_wrong_is_told_once_until_something_else_is() {
     let home = tempfile::tempdir().unwrap();
-    fs::create_dir(home.path().join(".claude")).unwrap();
     let wrong = |text: &str| AgentToml::parse(text, &input("llm"));
     let told = |settings: &AgentToml| {
         let mut notices = Notices::new(settings, home.path());

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::AgentToml;
 
-/// What was told last, in the agent's home.
-const FILE: &str = ".claude/parlor-agent-toml";
+/// What was told last, in the folder of the agent's home that is kept.
+const FILE: &str = "parlor-agent-toml";
 /// The most that is told.
 const LIMIT: usize = 4000;
 
@@ -18,9 +18,10 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// What is wrong with the settings now, unless the chat knows it from an earlier run.
-    pub fn new(settings: &AgentToml, home: &Path) -> Self {
-        let file = home.join(FILE);
+    /// What is wrong with the settings now, unless the chat knows it from an earlier run: that is noted in `kept`, which
+    /// is `.claude` in the home.
+    pub fn new(settings: &AgentToml, kept: &Path) -> Self {
+        let file = kept.join(FILE);
         let problems = settings.problems();
         if problems.is_empty() {
             // The same mistake later is news again.

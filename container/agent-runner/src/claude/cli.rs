@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Signal;
+use super::chosen::Chosen;
 use super::memo::Version;
 use crate::process::{self, Working};
 use crate::run::Room;
@@ -54,16 +55,16 @@ pub fn find() -> Option<PathBuf> {
 }
 
 /// The arguments of a call.
-pub fn arguments(room: &Room, resume: Option<&str>, version: Version) -> Vec<String> {
+pub fn arguments(room: &Room, chosen: &Chosen, resume: Option<&str>, version: Version) -> Vec<String> {
     let workspace = room.folders.group.parent().unwrap_or(Path::new("/"));
     let mut args: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--replay-user-messages"]);
-    add(&["--permission-mode", "bypassPermissions", "--settings", &settings()]);
+    add(&["--permission-mode", "bypassPermissions", "--settings", &settings(chosen)]);
     if let Some(id) = resume {
         add(&["--resume", id]);
     }
-    if let Some(model) = room.input.model.as_deref().filter(|model| !model.starts_with('-')) {
+    if let Some(model) = chosen.common.chosen_model(&room.input).filter(|model| !model.starts_with('-')) {
         add(&["--model", model]);
     }
     if version >= KEEPS_SYSTEM_PROMPT {
@@ -71,26 +72,31 @@ pub fn arguments(room: &Room, resume: Option<&str>, version: Version) -> Vec<Str
     }
     let global = workspace.join("global");
     let mut folders = extra_folders(&workspace.join("extra"));
+    let mut told = Vec::new();
     if room.input.is_main {
         // Main writes this memory; it reads it as that of a folder.
         folders.extend(global.is_dir().then(|| global.display().to_string()));
-    } else if let Some(memory) = memory(&global.join("CLAUDE.md")) {
-        add(&["--append-system-prompt", &memory]);
+    } else {
+        told.extend(memory(&global.join("CLAUDE.md")));
+    }
+    told.extend(chosen.common.system_prompt.clone());
+    if !told.is_empty() {
+        add(&["--append-system-prompt", &told.join("\n\n")]);
     }
     for folder in &folders {
         add(&["--add-dir", folder]);
     }
     let server = json!({ "command": own_program(), "args": ["mcp"] });
-    add(&["--mcp-config", &json!({ "mcpServers": { "parlor": server } }).to_string()]);
+    add(&["--mcp-config", &chosen.servers(server).to_string()]);
+    args.extend(chosen.arguments());
     // Last, because the options before take as many words as come.
-    add(&["--strict-mcp-config", "--verbose"]);
+    args.extend(["--strict-mcp-config", "--verbose"].map(str::to_owned));
     args
 }
 
-/// Settings of this call: before a conversation is compacted, we keep what was said.
-fn settings() -> String {
-    let archive = format!("'{}' archive", own_program());
-    json!({ "hooks": { "PreCompact": [{ "hooks": [{ "type": "command", "command": archive }] }] } }).to_string()
+/// Settings of this call.
+fn settings(chosen: &Chosen) -> String {
+    json!({ "hooks": chosen.hooks(&format!("'{}' archive", own_program())) }).to_string()
 }
 
 fn own_program() -> String {
@@ -123,11 +129,9 @@ impl Cli {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(program: &Path, args: &[String], room: &Room, config: &Path, to: &Sender<Signal>) -> io::Result<Self> {
-        let mut command = Command::new(program);
-        command.args(args).current_dir(&room.folders.group).process_group(0);
+    pub fn start(mut command: Command, room: &Room, to: &Sender<Signal>) -> io::Result<Self> {
+        command.current_dir(&room.folders.group).process_group(0);
         tool::offer(&mut command, room);
-        command.env("CLAUDE_CONFIG_DIR", config);
         for (key, value) in ENVIRONMENT.iter().filter(|(key, _)| std::env::var_os(key).is_none()) {
             command.env(key, value);
         }

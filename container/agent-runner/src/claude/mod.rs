@@ -3,6 +3,7 @@
 //! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
 //! streams; [`cli`] holds the process; here everything meets in one loop.
 
+mod chosen;
 mod cli;
 mod errors;
 mod events;
@@ -12,7 +13,7 @@ mod session;
 pub mod transcript;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,12 +21,14 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use serde_json::Value;
 
+use self::chosen::Chosen;
 use self::cli::Cli;
 use self::memo::Memo;
 use self::session::{Session, Step};
+use crate::agent_toml::Notices;
 use crate::files::fresh_id;
 use crate::inputs::{Input, Inputs, Next};
-use crate::protocol::{Output, Turn};
+use crate::protocol::{Output, Status, Turn};
 use crate::run::{Room, failure};
 
 /// How long the CLI may take to exit after its stdin was closed.
@@ -111,6 +114,8 @@ struct Talk {
     room: Room,
     program: PathBuf,
     config: PathBuf,
+    chosen: Chosen,
+    notices: Notices,
     memo: Memo,
     session: Session,
     cli: Option<Cli>,
@@ -129,10 +134,14 @@ impl Talk {
         let config = config_dir();
         let memo = Memo::open(&config);
         let session = Session::new(room.input.session_id.clone());
+        let chosen = Chosen::read(&room.input);
+        let notices = Notices::new(&chosen.common, &config);
         Self {
             room,
             program,
             config,
+            chosen,
+            notices,
             memo,
             session,
             cli: None,
@@ -217,8 +226,10 @@ impl Talk {
 
     fn start(&mut self) -> std::io::Result<()> {
         let version = self.memo.version(&self.program, &self.room.working);
-        let args = cli::arguments(&self.room, self.session.to_resume(), version);
-        self.cli = Some(Cli::start(&self.program, &args, &self.room, &self.config, &self.to)?);
+        let mut command = Command::new(&self.program);
+        command.args(cli::arguments(&self.room, &self.chosen, self.session.to_resume(), version));
+        command.envs(&self.chosen.common.env).env("CLAUDE_CONFIG_DIR", &self.config);
+        self.cli = Some(Cli::start(command, &self.room, &self.to)?);
         self.session.started(self.memo.total(self.session.to_resume(), version));
         Ok(())
     }
@@ -226,7 +237,10 @@ impl Talk {
     fn perform(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Put(output) => {
+                Step::Put(mut output) => {
+                    if output.status == Status::Success {
+                        self.notices.add_to(&mut output.result);
+                    }
                     // Before the host hears of it: a cost that it has is never counted again.
                     if let (Some(id), Some(_)) = (&output.new_session_id, output.cost_usd) {
                         self.memo.keep_total(id, self.session.total());

@@ -63,7 +63,7 @@ impl Llm {
             home: std::env::var_os("HOME").map_or_else(|| "/home/node".into(), PathBuf::from),
         };
         let settings = Settings::read(&room.input);
-        let notices = Notices::new(&settings.common, &places.home);
+        let notices = Notices::new(&settings.common, &places.home.join(".claude"));
         Self { room, places, settings, notices, open: None, first: true }
     }
 
