@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::harness::claude::{build, builder, parlor};
+use crate::harness::door::Door;
 use crate::harness::host::Host;
 use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
 use crate::harness::{SOON, engine, eventually};
@@ -46,25 +47,6 @@ fn repeat(asked: &Asked) -> Answer {
     }
     let text = last.rsplit_once("</message>").and_then(|(before, _)| before.rsplit_once('>')).map(|(_, text)| text);
     Answer::Say(format!("heard: {}", text.unwrap_or(&last)))
-}
-
-/// A door that requests wait at.
-#[derive(Default)]
-struct Door {
-    open: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Door {
-    fn open(&self) {
-        *self.open.lock().unwrap() = true;
-        self.changed.notify_all();
-    }
-
-    fn pass(&self) {
-        let open = self.open.lock().unwrap();
-        drop(self.changed.wait_timeout_while(open, TURN, |open| !*open).unwrap());
-    }
 }
 
 fn runs(host: &Host, folder: &str) -> Vec<Value> {

@@ -8,6 +8,8 @@
 #![allow(dead_code)]
 
 pub mod claude;
+pub mod codex;
+pub mod door;
 pub mod engine;
 pub mod events;
 pub mod faults;

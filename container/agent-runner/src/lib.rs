@@ -17,7 +17,11 @@ pub mod results;
 mod watch;
 
 #[cfg(feature = "runner")]
+pub mod agent_toml;
+#[cfg(feature = "runner")]
 pub mod claude;
+#[cfg(feature = "runner")]
+pub mod codex;
 #[cfg(feature = "runner")]
 pub mod exec;
 #[cfg(feature = "runner")]

@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod openai;
+pub mod responses;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
@@ -26,6 +27,8 @@ pub enum Protocol {
     Anthropic,
     /// Chat completions of `OpenAI`, which most other servers speak, too.
     OpenAi,
+    /// Its newer Responses API.
+    Responses,
 }
 
 /// What a model says.
@@ -84,18 +87,25 @@ impl Request {
         match &self.body["system"] {
             Value::String(text) => text.clone(),
             Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-            _ => self.messages("system").join("\n"),
+            _ => [self.messages("system"), self.messages("developer")].concat().join("\n"),
         }
     }
 
     /// Texts of the messages with a role, in order; results of tools included for `user` and `tool`.
     pub fn messages(&self, role: &str) -> Vec<String> {
+        let items = responses::conversation(&self.body);
+        if !items.is_empty() {
+            return items.into_iter().filter(|(whose, _)| whose == role).map(|(_, text)| text).collect();
+        }
         let messages = self.body["messages"].as_array().cloned().unwrap_or_default();
         messages.iter().filter(|message| message["role"] == role).map(|message| text_of(&message["content"])).collect()
     }
 
     /// Everything that people and tools said last.
     pub fn last(&self) -> String {
+        if let Some((_, text)) = responses::conversation(&self.body).pop() {
+            return text;
+        }
         let last = self.body["messages"].as_array().and_then(|messages| messages.last().cloned()).unwrap_or_default();
         text_of(&last["content"])
     }
@@ -182,7 +192,9 @@ impl Server {
     pub fn dot_env(&self) -> String {
         match self.shared.protocol {
             Protocol::Anthropic => format!("ANTHROPIC_API_KEY={KEY}\nANTHROPIC_BASE_URL={}\n", self.outside()),
-            Protocol::OpenAi => format!("OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL={}/v1\n", self.outside()),
+            Protocol::OpenAi | Protocol::Responses => {
+                format!("OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL={}/v1\n", self.outside())
+            }
         }
     }
 
@@ -190,7 +202,9 @@ impl Server {
     pub fn secrets(&self) -> Value {
         match self.shared.protocol {
             Protocol::Anthropic => json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.local()}),
-            Protocol::OpenAi => json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": format!("{}/v1", self.local())}),
+            Protocol::OpenAi | Protocol::Responses => {
+                json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": format!("{}/v1", self.local())})
+            }
         }
     }
 
@@ -250,10 +264,12 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
     let checked = match shared.protocol {
         Protocol::Anthropic => anthropic::check(&path, &header, &body),
         Protocol::OpenAi => openai::check(&path, &header, &body),
+        Protocol::Responses => responses::check(&path, &header, &body),
     };
     let error = |kind: &str, message: &str| match shared.protocol {
         Protocol::Anthropic => anthropic::error(kind, message),
         Protocol::OpenAi => openai::error(kind, message),
+        Protocol::Responses => responses::error(kind, message),
     };
     if let Err((status, kind, message)) = checked {
         if status == 400 {
@@ -272,6 +288,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
     let (frames, whole) = match shared.protocol {
         Protocol::Anthropic => anthropic::frames(&request.body, &reply),
         Protocol::OpenAi => openai::frames(&request.body, &reply),
+        Protocol::Responses => responses::frames(&request.body, &reply),
     };
     let done = send_stream(stream, &frames, whole);
     if let Some(kept) = shared.requests.lock().unwrap().get_mut(request.number) {
