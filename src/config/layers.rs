@@ -54,7 +54,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 30] = [
+pub(super) const KEYS: [Key; 33] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -70,6 +70,9 @@ pub(super) const KEYS: [Key; 30] = [
     key("PARLOR_CONFIG_DIR", "config_dir"),
     key("PARLOR_PROVIDER", "provider"),
     key("PARLOR_MODEL", "model"),
+    key("PARLOR_AGENT_MAY", "agent_may"),
+    key("PARLOR_AGENT_MODELS", "agent_models"),
+    key("PARLOR_AGENT_PROVIDERS", "agent_providers"),
     key("PARLOR_LISTEN", "listen"),
     key("PARLOR_LISTEN_PUBLIC", "listen_public"),
     Key { env: "PARLOR_TOKEN", toml: "token", secret: true },
