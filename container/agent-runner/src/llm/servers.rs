@@ -114,17 +114,20 @@ impl Servers {
         self.tools.contains_key(tool)
     }
 
-    /// Calls a tool. An error is for the model; that of a server that is gone says so.
-    pub async fn call(&self, tool: &str, args: Map<String, Value>) -> Result<String, String> {
-        let (server, name) = self.tools.get(tool).ok_or_else(|| format!("there is no tool {tool:?}."))?;
+    /// Calls a tool. An error is for the model; a server that turns out to be gone is forgotten.
+    pub async fn call(&mut self, tool: &str, args: Map<String, Value>) -> Result<String, String> {
+        let (server, name) = self.tools.get(tool).cloned().ok_or_else(|| format!("there is no tool {tool:?}."))?;
         let gone = || format!("the MCP server {server} has ended; its tools are gone until the next run.");
-        let live = self.live.get(server).ok_or_else(gone)?;
-        let request = CallToolRequestParams::new(name.clone()).with_arguments(args);
+        let live = self.live.get(&server).ok_or_else(gone)?;
+        let request = CallToolRequestParams::new(name).with_arguments(args);
         match timeout(CALL, live.service.call_tool(request)).await {
             Ok(Ok(result)) => text(result),
             Ok(Err(
                 ServiceError::TransportClosed | ServiceError::TransportSend(_) | ServiceError::Cancelled { .. },
-            )) => Err(gone()),
+            )) => {
+                self.live.remove(&server);
+                Err(gone())
+            }
             Ok(Err(error)) => Err(format!("the MCP server {server} says: {error}")),
             Err(_) => Err(format!("the MCP server {server} did not answer within {} seconds.", CALL.as_secs())),
         }
@@ -132,8 +135,7 @@ impl Servers {
 
     /// Whether the server of a tool has ended.
     pub fn is_gone(&self, tool: &str) -> bool {
-        let server = self.tools.get(tool).and_then(|(server, _)| self.live.get(server));
-        server.is_none_or(|live| live.service.is_closed())
+        self.tools.get(tool).is_none_or(|(server, _)| !self.live.contains_key(server))
     }
 }
 

@@ -163,7 +163,7 @@ fn hooks_refuse_add_and_hold_and_the_environment_is_seen() {
     assert_eq!((&event["tool_name"], &event["tool_input"]["command"]), (&json!("shell"), &json!("touch forbidden")));
     let told = server.requests()[1].last();
     assert!(told.contains("refused the call: not today, seen") && told.contains("says: checked]"), "{told}");
-    assert!(told.contains("b.txt  3"), "a hook that fails changes nothing: {told}");
+    assert!(told.contains("b.txt (3 bytes)"), "a hook that fails changes nothing: {told}");
     assert!(server.newest().last().contains("says: go on]"), "{}", server.newest().last());
     assert_eq!(server.requests().len(), 3, "a turn is held once");
     let stop: Value = serde_json::from_str(&fs::read_to_string(home.path("group/stop")).unwrap()).unwrap();
