@@ -116,6 +116,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         runtime: None,
         provider: "auto".into(),
         model: None,
+        bounds: crate::config::bounds::Bounds::default(),
         listen: None,
         token: None,
         secret_keys: Vec::new(),

@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use chrono::Utc;
 use genai::chat::{ChatMessage, ContentPart};
+use serde_json::Value;
 
 use super::compact;
 use super::fault::{Fault, Remedy};
+use super::hooks::Hooks;
 use super::model::{Answer, Model};
 use super::session::{Entry, Session};
 use super::settings::Settings;
@@ -30,18 +32,19 @@ pub struct Turn<'a> {
     pub(super) settings: &'a Settings,
     pub(super) system: String,
     pub(super) model: &'a mut Model,
-    pub(super) tools: &'a Tools,
+    pub(super) tools: &'a mut Tools,
     pub(super) session: &'a mut Session,
 }
 
 impl Turn<'_> {
     /// Answers the prompts. Of the output only text, usage and cost are set.
     pub async fn run(mut self, prompts: &[String], first: bool, mail: &mut Mail<'_>) -> Result<Output, Fault> {
+        let hooks = Hooks::new(self.room, &self.settings.common);
         self.model.begin_turn();
         let again = self.session.begin_turn();
         self.session.entries.push(self.opening(prompts, first, again));
         self.save()?;
-        let mut steps = 0;
+        let (mut steps, mut held) = (0, false);
         let text = loop {
             let more = mail.take();
             if !more.is_empty() {
@@ -62,12 +65,18 @@ impl Turn<'_> {
             if last && text.trim().is_empty() {
                 break OUT_OF_STEPS.to_owned();
             }
-            if calls.is_empty() || last {
+            if last {
                 break text;
+            }
+            if calls.is_empty() {
+                let Some(why) = hooks.at_end(text.trim(), held).filter(|_| !held) else { break text };
+                // Once a turn: a hook that is never content would hold it for ever.
+                held = true;
+                self.session.entries.push(Entry::user(format!("[A hook of the group says: {why}]"), Vec::new()));
             }
             self.save()?;
             for call in &calls {
-                let result = self.tools.call(&call.fn_name, &call.fn_arguments).await;
+                let result = self.call(&hooks, &call.fn_name, &call.fn_arguments).await;
                 self.session.answer(call, result);
                 self.save()?;
             }
@@ -81,6 +90,18 @@ impl Turn<'_> {
             cost_usd: self.model.cost(),
             ..Output::default()
         })
+    }
+
+    /// Calls a tool, unless a hook refuses it.
+    async fn call(&mut self, hooks: &Hooks<'_>, name: &str, args: &Value) -> String {
+        if let Err(why) = hooks.before(name, args) {
+            return why;
+        }
+        let result = self.tools.call(name, args).await;
+        match hooks.after(name, args, &result) {
+            Some(said) => format!("{result}\n[A hook of the group says: {said}]"),
+            None => result,
+        }
     }
 
     fn save(&self) -> Result<(), Fault> {

@@ -4,6 +4,7 @@
 
 #[path = "../../../../tests/harness/models/mod.rs"]
 mod models;
+mod settings;
 
 use std::fs;
 use std::process::Command;
