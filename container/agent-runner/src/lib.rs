@@ -21,6 +21,8 @@ pub mod claude;
 #[cfg(feature = "runner")]
 pub mod exec;
 #[cfg(feature = "runner")]
+pub mod gemini;
+#[cfg(feature = "runner")]
 pub mod guide;
 #[cfg(feature = "runner")]
 pub mod host;

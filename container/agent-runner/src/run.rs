@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::claude;
 use crate::exec::Exec;
 use crate::files::{Folders, fresh_id};
+use crate::gemini;
 use crate::guide::Guide;
 use crate::inputs::{Inputs, Next};
 use crate::llm::Llm;
@@ -95,8 +96,10 @@ pub fn main() -> ExitCode {
     let room = Room { input: Arc::new(input), session, folders, wire, working };
     context::leave(&room.input);
     // Takes follow-ups also during a turn: its loop is its own.
-    if room.input.provider.as_deref() == Some("claude") {
-        return claude::main(room, inputs);
+    match room.input.provider.as_deref() {
+        Some("claude") => return claude::main(room, inputs),
+        Some("gemini") => return gemini::main(room, inputs),
+        _ => {}
     }
     let mut provider = provider(&room);
     let mut closed = false;
@@ -135,7 +138,7 @@ struct Unknown(String);
 impl Provider for Unknown {
     fn answer(&mut self, _: &[String], _: &mut Mail<'_>) -> Output {
         failure(format!(
-            "This image's agent-runner has no provider {:?}; it has guide, exec, claude and llm. Choose one of them for the group, \
+            "This image's agent-runner has no provider {:?}; it has guide, exec, claude, gemini and llm. Choose one of them for the group, \
              or an image that has the provider.",
             self.0
         ))
