@@ -315,6 +315,10 @@ fn the_image_is_shown_and_the_doctor_knows_it() {
     let other: Value = serde_json::from_slice(&other.stdout).unwrap();
     assert_eq!(other["full"]["present"], false);
     assert_ne!(other["full"]["image"], status["full"]["image"]);
+    // So is one without what it has besides.
+    let other = parlor(&host, &["image", "status", "--json"]).env("PARLOR_IMAGE_WITH", "").output().unwrap();
+    let other: Value = serde_json::from_slice(&other.stdout).unwrap();
+    assert_ne!(other["full"]["image"], status["full"]["image"]);
     host.start();
     eventually("the start says who answers", SOON, || host.log().contains("provider: claude").then_some(()));
     // Rooms are of any user; the program is the one that was asked for.

@@ -111,6 +111,8 @@ fn the_readme_s_settings_are_those_there_are_with_their_defaults() {
         ("PARLOR_PROVIDER", s.provider),
         ("PARLOR_IMAGE_BASE", s.image_base),
         ("PARLOR_CLAUDE_VERSION", s.claude_version),
+        ("PARLOR_CODEX_VERSION", s.codex_version),
+        ("PARLOR_GEMINI_VERSION", s.gemini_version),
         ("MAX_CONCURRENT_CONTAINERS", s.max_containers.to_string()),
         ("CONTAINER_TIMEOUT", ms(s.container_timeout)),
         ("IDLE_TIMEOUT", ms(s.idle_timeout)),
@@ -127,6 +129,7 @@ fn the_readme_s_settings_are_those_there_are_with_their_defaults() {
         assert_eq!(table[name].1, default, "{name}");
     }
     assert!(s.image.is_none() && s.runtime.is_none() && s.listen.is_none() && s.token.is_none() && s.network.is_none());
+    assert!(s.image_with.is_empty() && table["PARLOR_IMAGE_WITH"].1 == "none");
 }
 
 /// `METHOD path` of every route, from the one page that makes them.

@@ -21,6 +21,7 @@ mod harness;
 mod host_users;
 mod hostile;
 mod image;
+mod image_full;
 mod import;
 mod installation;
 mod intake;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use thiserror::Error;
 
+use crate::config::extras::Extra;
 use crate::config::home::Home;
 use crate::config::provider;
 use crate::config::secrets::{self, EnvFileError};
@@ -128,7 +129,9 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     let agent_path = session_path.join("agent");
     let agent = session.ensure_dir(Path::new("agent"), owner, 0o755).at(&agent_path)?;
     once(&agent, "agent.toml", AGENT_SETTINGS, owner).at(&agent_path.join("agent.toml"))?;
-    if let Err(error) = Skills::find(home, settings).sync(home, &group.folder, &claude, owner) {
+    let (provider, secrets) = provider_of(home, settings, group)?;
+    let browser = has_browser(settings, group, provider);
+    if let Err(error) = Skills::find(home, settings).sync(home, &group.folder, &claude, owner, browser) {
         // Without them an agent can still answer; a group that spoils its own copy must not fall silent for it.
         tracing::warn!("skills of group {folder} are not up to date: {error}");
     }
@@ -136,11 +139,18 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
         Some(from) => Some(source::copy_once(from, &session, &session_path, owner)?),
         None => None,
     };
-    let (provider, secrets) = provider_of(home, settings, group)?;
     if let Some(folder) = provider::home_folder(provider) {
         session.ensure_dir(Path::new(folder), owner, 0o700).at(&session_path.join(folder))?;
     }
     Ok(AgentPlan { provider, secrets, needs_network: provider::needs_network(provider), runner_src })
+}
+
+/// Whether a group's rooms have the browser that the shipped skill is about. Skills of the operator's own choice are
+/// shipped whatever they are about.
+fn has_browser(settings: &Settings, group: &Group, provider: &str) -> bool {
+    let own_image = group.container_config.image.is_some() || settings.image.is_some();
+    settings.skills_dir.is_some()
+        || (settings.image_with.contains(&Extra::Chromium) && provider::needs_full_image(provider) && !own_image)
 }
 
 /// A folder that only the host can write, made when missing.

@@ -26,6 +26,8 @@ include!(concat!(env!("OUT_DIR"), "/skills.rs"));
 const MAX_FILES: usize = 5000;
 /// Bytes of one file.
 const MAX_BYTES: u64 = 16 << 20;
+/// The skill that is shipped where its program is.
+const BROWSER: &str = "browser/";
 /// Depth of folders.
 const MAX_DEPTH: usize = 16;
 
@@ -77,15 +79,20 @@ impl Skills {
         if own.is_dir() { Self::Folder(own) } else { Self::Embedded }
     }
 
-    /// Brings a group's copy up to date. `claude` is the group's agent home.
+    /// Brings a group's copy up to date. `claude` is the group's agent home; `browser` says whether its rooms have one.
     pub(super) fn sync(
         &self,
         home: &Home,
         folder: &GroupFolder,
         claude: &SafeDir,
         owner: Option<Owner>,
+        browser: bool,
     ) -> io::Result<()> {
-        let (shipped, source) = self.list()?;
+        let (mut shipped, mut source) = self.list()?;
+        if !browser {
+            shipped.retain(|file| !file.path.starts_with(BROWSER));
+            source += " without a browser";
+        }
         let record_name = format!("{folder}.json");
         let record = read_record(home, &record_name);
         if shipped.is_empty() && record.files.is_empty() {

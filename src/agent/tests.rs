@@ -136,6 +136,36 @@ fn shipped_files_win_additions_stay_and_removed_skills_go() {
 }
 
 #[test]
+fn the_skill_of_the_browser_is_where_the_browser_is() {
+    let mut p = place();
+    fs::create_dir_all(p.source("browser")).unwrap();
+    fs::write(p.source("browser/SKILL.md"), "browse").unwrap();
+    let group = |image: Option<&str>| {
+        let config = ContainerConfig {
+            provider: Some("claude".into()),
+            image: image.map(str::to_owned),
+            ..ContainerConfig::default()
+        };
+        group("a", config)
+    };
+    let has = |p: &Place| p.claude("skills/browser/SKILL.md").exists();
+    p.prepare_group(&group(None)).unwrap();
+    assert!(!has(&p), "the image has none");
+    p.settings.image_with = vec![Extra::Chromium];
+    p.prepare_group(&group(None)).unwrap();
+    assert!(has(&p) && p.claude("skills/one/SKILL.md").exists());
+    p.prepare();
+    assert!(!has(&p) && !p.claude("skills/browser").exists(), "the guide's image has none");
+    p.prepare_group(&group(None)).unwrap();
+    assert!(has(&p));
+    p.prepare_group(&group(Some("own:1"))).unwrap();
+    assert!(!has(&p), "nobody knows what is in another image");
+    p.settings.skills_dir = Some(p.source(""));
+    p.prepare();
+    assert!(has(&p), "the operator's own choice is not Parlor's business");
+}
+
+#[test]
 fn links_lead_nowhere() {
     let p = place();
     p.prepare();

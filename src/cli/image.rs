@@ -12,14 +12,14 @@ use crate::config::settings::Settings;
 use crate::container::build::BuildStep;
 use crate::container::cli_engine::CliOptions;
 use crate::container::detect::detect;
-use crate::container::full::{self, FullImage};
+use crate::container::full::FullImage;
 use crate::container::image::{self, Inputs, Step};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Image {
     /// Make the agent's image where the engine does not have it
     Build {
-        /// `lite` has a shell and Parlor's own agents; `full` has Claude Code, too
+        /// `lite` has a shell and Parlor's own agents; `full` has Claude Code, too, and what `PARLOR_IMAGE_WITH` names
         #[arg(value_enum, default_value_t = Which::Lite, hide_possible_values = true)]
         which: Which,
     },
@@ -56,7 +56,7 @@ impl Image {
             Self::Build { which: Which::Full } => {
                 let full = FullImage::new(settings);
                 if !full.status(&*engine).await?.present {
-                    say(&format!("Making the image with Claude Code {}: {}.\n", full.claude(), full::SIZE))?;
+                    say(&format!("Making {}: {}.\n", full.title(), full.size()))?;
                 }
                 let bar = Bar::new();
                 let progress = |step: &BuildStep| {

@@ -54,11 +54,14 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 30] = [
+pub(super) const KEYS: [Key; 33] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
     key("PARLOR_CLAUDE_VERSION", "claude_version"),
+    key("PARLOR_IMAGE_WITH", "image_with"),
+    key("PARLOR_CODEX_VERSION", "codex_version"),
+    key("PARLOR_GEMINI_VERSION", "gemini_version"),
     key("CONTAINER_TIMEOUT", "container_timeout"),
     key("IDLE_TIMEOUT", "idle_timeout"),
     key("CONTAINER_MAX_OUTPUT_SIZE", "container_max_output_size"),

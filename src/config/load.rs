@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::home::Home;
 use super::layers::{ConfigError, KEYS, Layers};
 use super::settings::{Limits, LogLevel, Settings};
-use super::{provider, secrets, values};
+use super::{extras, provider, secrets, values};
 use crate::domain::usage::Budget;
 
 /// The longest time any timeout may be: a week.
@@ -22,6 +22,9 @@ const MAX_BYTES: u64 = 1 << 30;
 const DEFAULT_BASE: &str = "docker.io/library/debian:12-slim";
 /// The version of Claude Code that Parlor was tested with.
 const DEFAULT_CLAUDE: &str = "2.1.329";
+/// The versions of the other agents' programs that Parlor was tested with.
+const DEFAULT_CODEX: &str = "0.169.0";
+const DEFAULT_GEMINI: &str = "0.61.0";
 
 /// What the command line sets.
 #[derive(Debug, Clone, Default)]
@@ -158,6 +161,7 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
     };
     let config_dir = config_dir(layers, &home, user_home);
     let (listen, token) = listen(layers);
+    let provider = provider_name(layers);
     Settings {
         config_dir,
         user_home: user_home.map(Path::to_owned),
@@ -177,6 +181,22 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             "a version of @anthropic-ai/claude-code, for example 2.1.329",
             values::version,
         ),
+        image_with: extras::with_provider(
+            layers.take("PARLOR_IMAGE_WITH", Vec::new(), extras::ALLOWED, extras::list),
+            &provider,
+        ),
+        codex_version: layers.take(
+            "PARLOR_CODEX_VERSION",
+            DEFAULT_CODEX.to_owned(),
+            "a version of @openai/codex, for example 0.169.0",
+            values::version,
+        ),
+        gemini_version: layers.take(
+            "PARLOR_GEMINI_VERSION",
+            DEFAULT_GEMINI.to_owned(),
+            "a version of @google/gemini-cli, for example 0.61.0",
+            values::version,
+        ),
         container_timeout: timeout(layers, "CONTAINER_TIMEOUT", 1_800_000),
         idle_timeout: timeout(layers, "IDLE_TIMEOUT", 1_800_000),
         max_log_bytes: bytes(layers, "CONTAINER_MAX_OUTPUT_SIZE", 10 << 20),
@@ -191,12 +211,7 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
         runtime: layers.take("CONTAINER_RUNTIME", None, "docker, podman, or the absolute path of one of them", |v| {
             runtime(v).map(Some)
         }),
-        provider: layers.take(
-            "PARLOR_PROVIDER",
-            provider::AUTO.to_owned(),
-            &format!("use {} or {}", provider::AUTO, provider::PROVIDERS.join(", ")),
-            |v| (v.trim() == provider::AUTO || provider::parse(v).is_ok()).then(|| v.trim().to_owned()),
-        ),
+        provider,
         model: layers.take("PARLOR_MODEL", None, "the name of a model, one word", |v| {
             let v = v.trim();
             (!v.contains(char::is_whitespace)).then(|| Some(v.to_owned()))
@@ -219,6 +234,13 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
         shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
         home,
     }
+}
+
+fn provider_name(layers: &mut Layers) -> String {
+    let allowed = format!("use {} or {}", provider::AUTO, provider::PROVIDERS.join(", "));
+    layers.take("PARLOR_PROVIDER", provider::AUTO.to_owned(), &allowed, |v| {
+        (v.trim() == provider::AUTO || provider::parse(v).is_ok()).then(|| v.trim().to_owned())
+    })
 }
 
 fn assistant_name(layers: &mut Layers) -> String {

@@ -47,6 +47,7 @@ fn defaults_are_those_of_the_formats() {
     assert_eq!(s.max_containers, 5);
     assert_eq!(s.limits, Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 });
     assert_eq!(s.provider, "auto");
+    assert_eq!(s.image_with, []);
     assert_eq!(s.timezone, chrono_tz::Europe::Berlin);
     assert_eq!(s.secret_keys.len(), 12);
     assert_eq!(s.config_dir, place.dir.path().join("user/.config/parlor"));
@@ -86,6 +87,7 @@ fn every_problem_is_told_with_key_value_and_what_is_allowed() {
             ("CONTAINER_MAX_OUTPUT_SIZE", "99999999999999999999"),
             ("PARLOR_CPUS", "1e9"),
             ("PARLOR_NETWORK", "host"),
+            ("PARLOR_IMAGE_WITH", "chromium,firefox"),
             ("AGENT_RUNNER_SRC", "/nowhere/at/all"),
             ("PARLOR_SECRET_KEYS", "A,B C"),
             ("CONTAINER_IMAGE", "--privileged"),
@@ -109,6 +111,7 @@ fn every_problem_is_told_with_key_value_and_what_is_allowed() {
         "CONTAINER_MAX_OUTPUT_SIZE",
         "PARLOR_CPUS",
         "PARLOR_NETWORK = \"host\"",
+        "PARLOR_IMAGE_WITH = \"chromium,firefox\" (environment): a list out of chromium, codex and gemini",
         "AGENT_RUNNER_SRC = \"/nowhere/at/all\"",
         "PARLOR_SECRET_KEYS",
         "CONTAINER_IMAGE = \"--privileged\"",

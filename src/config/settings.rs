@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 
+use super::extras::Extra;
 use super::home::Home;
 use crate::domain::usage::Budget;
 
@@ -27,6 +28,12 @@ pub struct Settings {
     pub image_base: String,
     /// `PARLOR_CLAUDE_VERSION`: the version of Claude Code in the image `full`.
     pub claude_version: String,
+    /// `PARLOR_IMAGE_WITH`, and what the provider needs: what the image `full` has besides.
+    pub image_with: Vec<Extra>,
+    /// `PARLOR_CODEX_VERSION`: the version of Codex in the image `full`.
+    pub codex_version: String,
+    /// `PARLOR_GEMINI_VERSION`: the version of Gemini CLI in the image `full`.
+    pub gemini_version: String,
     /// `CONTAINER_TIMEOUT`: hard timeout without outputs.
     pub container_timeout: Duration,
     /// `IDLE_TIMEOUT`: how long a finished room stays open.

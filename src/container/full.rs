@@ -1,5 +1,5 @@
-//! The image `full`: Claude Code and what an agent works with, built on this machine from a public base, and named after
-//! what it is made of.
+//! The image `full`: Claude Code, what else was asked for, and what an agent works with, built on this machine from a
+//! public base, and named after what it is made of.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -15,16 +15,19 @@ use super::build::{self, BuildStep};
 use super::engine::{Build, ContainerEngine, EngineError};
 use super::image::{self, ImageError, Inputs, Status};
 use super::runner::Runner;
+use crate::config::extras::Extra;
 use crate::config::settings::Settings;
 
 /// How the image is made.
 const DOCKERFILE: &str = include_str!("../../container/images/full/Dockerfile");
+/// The browser as it works in a room.
+const CHROMIUM: &str = include_str!("../../container/images/full/chromium");
 /// Node's version in the image.
 const NODE_VERSION: &str = "22.23.3";
 /// The image's name before the hash of what it is made of.
 pub const NAME: &str = "parlor-agent:full-";
-/// What to tell people before it is made.
-pub const SIZE: &str = "about 350 MB are downloaded, the image takes 900 MB, and it takes some minutes";
+/// What it takes without extras: megabytes to download, and of the image.
+const SIZE: (u32, u32) = (350, 900);
 
 /// Hears of each step before it is done.
 pub type Progress<'a> = &'a (dyn Fn(&BuildStep) + Send + Sync);
@@ -34,6 +37,8 @@ pub type Progress<'a> = &'a (dyn Fn(&BuildStep) + Send + Sync);
 pub struct FullImage {
     base: String,
     claude: String,
+    /// What it has besides, with the versions of what has one.
+    extras: Vec<(Extra, String)>,
     certificates: PathBuf,
     data: PathBuf,
     /// What is kept of it between starts; its presence says that the operator wants it.
@@ -52,6 +57,7 @@ impl FullImage {
         Self {
             base: settings.image_base.clone(),
             claude: settings.claude_version.clone(),
+            extras: settings.image_with.iter().map(|extra| (*extra, version(settings, *extra))).collect(),
             certificates: Inputs::system().ca_certificates,
             data: settings.home.data(),
             known: settings.home.full_image(),
@@ -75,7 +81,7 @@ impl FullImage {
             self.build(engine, &name, progress).await?;
         }
         self.remember(&name);
-        tracing::info!(image = %name, engine = engine.name(), "the image with Claude Code is ready");
+        tracing::info!(image = %name, engine = engine.name(), "{} is ready", self.title());
         Ok(name)
     }
 
@@ -86,9 +92,24 @@ impl FullImage {
         Ok(Status { image: Some(name), present })
     }
 
-    /// The version of Claude Code in it.
-    pub fn claude(&self) -> &str {
-        &self.claude
+    /// What it is called, with what is in it.
+    pub fn title(&self) -> String {
+        let mut title = format!("the image with Claude Code {}", self.claude);
+        for (extra, version) in &self.extras {
+            let (name, _, _) = facts(*extra);
+            title += &if *extra == Extra::Chromium { format!(", {name}") } else { format!(", {name} {version}") };
+        }
+        title
+    }
+
+    /// What to tell people before it is made.
+    pub fn size(&self) -> String {
+        let (mut download, mut image) = SIZE;
+        for (extra, _) in &self.extras {
+            let (_, more, larger) = facts(*extra);
+            (download, image) = (download + more, image + larger);
+        }
+        format!("about {download} MB are downloaded, the image takes {image} MB, and it takes some minutes")
     }
 
     async fn name(&self) -> Result<String, ImageError> {
@@ -102,9 +123,10 @@ impl FullImage {
 
     fn hash(&self, certificates: &[u8]) -> String {
         let mut digest = Sha256::new();
-        for part in [DOCKERFILE.as_bytes(), NODE_VERSION.as_bytes(), self.base.as_bytes(), self.claude.as_bytes()] {
+        let extras = self.extras.iter().flat_map(|(extra, version)| [extra.as_str(), version.as_str()]);
+        for part in [DOCKERFILE, CHROMIUM, NODE_VERSION, &self.base, &self.claude].into_iter().chain(extras) {
             digest.update((part.len() as u64).to_be_bytes());
-            digest.update(part);
+            digest.update(part.as_bytes());
         }
         digest.update(Sha256::digest(Runner::Embedded.id()));
         digest.update(Sha256::digest(certificates));
@@ -116,7 +138,9 @@ impl FullImage {
         let folder = Context(self.data.join("image-full.build"));
         let (path, certificates) = (folder.0.clone(), self.certificates.clone());
         image::blocking(move || fill(&path, &certificates)).await?;
-        let args = [("BASE", &*self.base), ("CLAUDE_CODE_VERSION", &*self.claude), ("NODE_VERSION", NODE_VERSION)];
+        let mut args =
+            vec![("BASE", &*self.base), ("CLAUDE_CODE_VERSION", &*self.claude), ("NODE_VERSION", NODE_VERSION)];
+        args.extend(self.extras.iter().map(|(extra, version)| (argument(*extra), version.as_str())));
         let build = Build { folder: &folder.0, image: name, args: &args };
         let heard = |line: &str| {
             tracing::debug!("{line}");
@@ -152,6 +176,33 @@ impl FullImage {
     }
 }
 
+/// An extra's name for people, the megabytes that it adds to the download, and to the image.
+fn facts(extra: Extra) -> (&'static str, u32, u32) {
+    match extra {
+        Extra::Chromium => ("Chromium", 170, 640),
+        Extra::Codex => ("Codex", 170, 370),
+        Extra::Gemini => ("Gemini CLI", 20, 90),
+    }
+}
+
+/// The argument of the build that asks for an extra by its version.
+fn argument(extra: Extra) -> &'static str {
+    match extra {
+        Extra::Chromium => "CHROMIUM",
+        Extra::Codex => "CODEX_VERSION",
+        Extra::Gemini => "GEMINI_VERSION",
+    }
+}
+
+/// Which version of an extra is asked for; the browser is the one that the base's Debian has.
+fn version(settings: &Settings, extra: Extra) -> String {
+    match extra {
+        Extra::Chromium => "1".to_owned(),
+        Extra::Codex => settings.codex_version.clone(),
+        Extra::Gemini => settings.gemini_version.clone(),
+    }
+}
+
 /// The folder that a build reads; removed at the end, however that comes.
 struct Context(PathBuf);
 
@@ -175,6 +226,7 @@ fn fill(folder: &Path, certificates: &Path) -> Result<(), ImageError> {
         write().map_err(|e| ImageError::io("write", &path, e))
     };
     put("Dockerfile", &mut DOCKERFILE.as_bytes(), 0o644)?;
+    put("chromium", &mut CHROMIUM.as_bytes(), 0o755)?;
     put("agent-runner", &mut Runner::Embedded.open().1, 0o755)?;
     let mut certificates = File::open(certificates).map_err(|e| ImageError::io("read", certificates, e))?;
     put("ca-certificates.crt", &mut certificates, 0o644)

@@ -17,7 +17,7 @@ use crate::config::secrets::Redactor;
 use crate::config::settings::{LogLevel, Settings};
 use crate::container::build::BuildStep;
 use crate::container::engine::ContainerEngine;
-use crate::container::full::{self, FullImage};
+use crate::container::full::FullImage;
 use crate::container::image::{self, Image};
 use crate::container::inputs::Inputs;
 use crate::container::masks::{Known, Masks};
@@ -83,7 +83,8 @@ impl Rooms {
             return Ok(image);
         }
         let image = if full {
-            self.0.full.ensure(engine, &log_step).await?
+            let (title, size) = (self.0.full.title(), self.0.full.size());
+            self.0.full.ensure(engine, &|step: &BuildStep| log_step(&title, &size, step)).await?
         } else {
             self.0.lite.ensure(engine, &image::silent).await?
         };
@@ -118,11 +119,11 @@ impl Rooms {
 }
 
 /// A build takes minutes: the operator hears how far it is.
-fn log_step(step: &BuildStep) {
+fn log_step(title: &str, size: &str, step: &BuildStep) {
     if step.number == 1 {
-        tracing::info!("making the image with Claude Code: {}", full::SIZE);
+        tracing::info!("making {title}: {size}");
     }
-    tracing::info!("making the image with Claude Code, step {} of {}: {}", step.number, step.of, step.label);
+    tracing::info!("making {title}, step {} of {}: {}", step.number, step.of, step.label);
 }
 
 /// What is to run.

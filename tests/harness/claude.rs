@@ -1,4 +1,4 @@
-//! Hosts whose agent is Claude Code itself, in Parlor's image `full`.
+//! Hosts whose agents are the vendors' own programs, in Parlor's image `full`.
 
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -6,11 +6,15 @@ use std::sync::{Mutex, PoisonError};
 use super::host::{Builder, Host};
 use super::image;
 
+/// What the image has besides Claude Code. One image with all of it serves every test: a second one would take minutes.
+const IMAGE_WITH: &str = "chromium,codex,gemini";
+
 /// A host whose rooms have Claude Code and reach the stand-in.
 pub fn builder(dot_env: &str) -> Builder {
     Host::builder()
         .env("CONTAINER_IMAGE", "")
         .env("PARLOR_IMAGE_BASE", image::full_base())
+        .env("PARLOR_IMAGE_WITH", IMAGE_WITH)
         .env("PARLOR_PROVIDER", "auto")
         .dot_env(dot_env)
 }
@@ -31,6 +35,7 @@ pub fn build(host: &Host) -> String {
 /// A command of the program as the host would run it.
 pub fn parlor(host: &Host, words: &[&str]) -> Command {
     let mut command = host.command();
-    command.args(words).env("PARLOR_IMAGE_BASE", image::full_base()).env("PARLOR_PROVIDER", "auto");
+    command.args(words).env("PARLOR_IMAGE_BASE", image::full_base()).env("PARLOR_IMAGE_WITH", IMAGE_WITH);
+    command.env("PARLOR_PROVIDER", "auto");
     command
 }

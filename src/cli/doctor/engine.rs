@@ -8,7 +8,7 @@ use crate::config::{provider, secrets};
 use crate::container::cli_engine::CliOptions;
 use crate::container::detect::detect;
 use crate::container::engine::ContainerEngine;
-use crate::container::full::{self, FullImage};
+use crate::container::full::FullImage;
 use crate::container::image::{Image, Inputs};
 use crate::container::user;
 use crate::domain::group::ContainerConfig;
@@ -92,11 +92,12 @@ async fn claude(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Fin
     if settings.image.is_some() || (chosen != provider::CLAUDE && !key) {
         return None;
     }
-    let status = match FullImage::new(settings).status(engine).await {
+    let full = FullImage::new(settings);
+    let status = match full.status(engine).await {
         Ok(status) => status,
         Err(error) => return Some(Finding::bad(WHAT, error.to_string(), "make the engine answer first")),
     };
-    let build = format!("`parlor image build full` ({})", full::SIZE);
+    let build = format!("`parlor image build full` ({})", full.size());
     Some(match (status.present, key) {
         (true, true) => Finding::good(WHAT, format!("{} and a key are there", status.image.unwrap_or_default())),
         (true, false) => {

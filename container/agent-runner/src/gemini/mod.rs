@@ -49,7 +49,7 @@ pub(crate) fn main(room: Room, inputs: Inputs) -> ExitCode {
 struct Talk {
     room: Room,
     program: PathBuf,
-    /// Where the CLI keeps its things: in the group's agent home, so that a later room has them.
+    /// Where the CLI's folder `.gemini` is, which is the group's own and a later room's, too.
     home: PathBuf,
     session: Session,
     cli: Option<Live>,
@@ -67,7 +67,7 @@ impl Talk {
             key: cli::key(&room).unwrap_or_default(),
         };
         let session = Session::new(setup, room.input.session_id.clone());
-        let home = Program::config_dir("CLAUDE_CONFIG_DIR", ".claude").join("parlor-gemini");
+        let home = Program::config_dir("GEMINI_CLI_HOME", "");
         Self { room, program, home, session, cli: None, doomed: false, closing: false, to }
     }
 
