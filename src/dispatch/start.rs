@@ -237,6 +237,7 @@ fn plan(
         provider: Some(agent.provider.to_string()),
         model: group.container_config.model.clone(),
         default_model: settings.model.clone(),
+        agent_may: None,
         resumed,
     };
     Ok(Plan {

@@ -17,6 +17,8 @@ pub mod results;
 mod watch;
 
 #[cfg(feature = "runner")]
+pub mod agent_toml;
+#[cfg(feature = "runner")]
 pub mod claude;
 #[cfg(feature = "runner")]
 pub mod exec;

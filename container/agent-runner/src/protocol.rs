@@ -62,6 +62,9 @@ pub struct RunInput {
     /// The installation's model, for groups that choose none themselves (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
+    /// What the group may choose itself in its `agent.toml` (Parlor).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_may: Option<AgentMay>,
     /// What an earlier try of this batch already sent to the chat (Parlor).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<String>,
@@ -77,6 +80,20 @@ impl fmt::Debug for RunInput {
             .field("secrets", &self.secrets.keys())
             .finish_non_exhaustive()
     }
+}
+
+/// The operator's bounds for what a group chooses itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentMay {
+    /// Kinds of settings that count: `model`, `prompt`, `tools`, `mcp`, `hooks`, `env`.
+    pub set: Vec<String>,
+    /// Models that may be chosen, with a `*` at a name's end for any rest; none allows all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+    /// What the host did not follow of the file, for the chat.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A picture in the group's folder.

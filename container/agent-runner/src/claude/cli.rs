@@ -1,12 +1,12 @@
 //! How the CLI is called.
 
 use std::io;
-use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::Sender;
 
 use serde_json::json;
 
+use super::chosen::Chosen;
 use super::memo::Version;
 use crate::live::{Live, Signal, brief};
 use crate::run::Room;
@@ -30,15 +30,15 @@ const ENVIRONMENT: [(&str, &str); 9] = [
 ];
 
 /// The arguments of a call.
-pub fn arguments(room: &Room, resume: Option<&str>, version: Version) -> Vec<String> {
+pub fn arguments(room: &Room, chosen: &Chosen, resume: Option<&str>, version: Version) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--replay-user-messages"]);
-    add(&["--permission-mode", "bypassPermissions", "--settings", &settings()]);
+    add(&["--permission-mode", "bypassPermissions", "--settings", &settings(chosen)]);
     if let Some(id) = resume {
         add(&["--resume", id]);
     }
-    if let Some(model) = room.input.model.as_deref().filter(|model| !model.starts_with('-')) {
+    if let Some(model) = chosen.common.chosen_model(&room.input).filter(|model| !model.starts_with('-')) {
         add(&["--model", model]);
     }
     if version >= KEEPS_SYSTEM_PROMPT {
@@ -46,37 +46,40 @@ pub fn arguments(room: &Room, resume: Option<&str>, version: Version) -> Vec<Str
     }
     let global = brief::global(room);
     let mut folders = brief::extra_folders(room);
+    let mut told = Vec::new();
     if room.input.is_main {
         // Main writes this memory; it reads it as that of a folder.
         folders.extend(global.is_dir().then_some(global));
-    } else if let Some(memory) = brief::memory(&global.join("CLAUDE.md")) {
-        add(&["--append-system-prompt", &memory]);
+    } else {
+        told.extend(brief::memory(&global.join("CLAUDE.md")));
+    }
+    told.extend(chosen.common.system_prompt.clone());
+    if !told.is_empty() {
+        add(&["--append-system-prompt", &told.join("\n\n")]);
     }
     for folder in &folders {
         add(&["--add-dir", &folder.to_string_lossy()]);
     }
     let server = json!({ "command": brief::own_program(), "args": ["mcp"] });
-    add(&["--mcp-config", &json!({ "mcpServers": { "parlor": server } }).to_string()]);
+    add(&["--mcp-config", &chosen.servers(server).to_string()]);
+    args.extend(chosen.arguments());
     // Last, because the options before take as many words as come.
-    add(&["--strict-mcp-config", "--verbose"]);
+    args.extend(["--strict-mcp-config", "--verbose"].map(str::to_owned));
     args
 }
 
-/// Settings of this call: before a conversation is compacted, we keep what was said.
-fn settings() -> String {
-    let archive = format!("'{}' archive", brief::own_program());
-    json!({ "hooks": { "PreCompact": [{ "hooks": [{ "type": "command", "command": archive }] }] } }).to_string()
+/// Settings of this call.
+fn settings(chosen: &Chosen) -> String {
+    json!({ "hooks": chosen.hooks(&format!("'{}' archive", brief::own_program())) }).to_string()
 }
 
 /// Starts a CLI, to which `Live` is the way.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start(program: &Path, args: &[String], room: &Room, config: &Path, to: &Sender<Signal>) -> io::Result<Live> {
-    let mut command = Command::new(program);
-    command.args(args).current_dir(&room.folders.group);
+pub fn start(mut command: Command, room: &Room, to: &Sender<Signal>) -> io::Result<Live> {
+    command.current_dir(&room.folders.group);
     tool::offer(&mut command, room);
-    command.env("CLAUDE_CONFIG_DIR", config);
     for (key, value) in ENVIRONMENT.iter().filter(|(key, _)| std::env::var_os(key).is_none()) {
         command.env(key, value);
     }

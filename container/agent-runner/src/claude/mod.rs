@@ -3,6 +3,7 @@
 //! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
 //! streams; [`cli`] knows how it is called; here everything meets in one loop.
 
+mod chosen;
 mod cli;
 mod errors;
 mod events;
@@ -12,19 +13,21 @@ mod session;
 pub mod transcript;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::Value;
 
+use self::chosen::Chosen;
 use self::memo::Memo;
 use self::session::{Session, Step};
+use crate::agent_toml::Notices;
 use crate::files::fresh_id;
 use crate::inputs::Inputs;
 use crate::live::{self, Live, Program, Signal};
-use crate::protocol::{Output, Turn};
+use crate::protocol::{Output, Status, Turn};
 use crate::run::{Room, failure};
 
 /// How long the CLI may take to exit after its stdin was closed.
@@ -62,6 +65,8 @@ struct Talk {
     room: Room,
     program: PathBuf,
     config: PathBuf,
+    chosen: Chosen,
+    notices: Notices,
     memo: Memo,
     session: Session,
     cli: Option<Live>,
@@ -80,10 +85,14 @@ impl Talk {
         let config = Program::config_dir("CLAUDE_CONFIG_DIR", ".claude");
         let memo = Memo::open(&config);
         let session = Session::new(room.input.session_id.clone());
+        let chosen = Chosen::read(&room.input);
+        let notices = Notices::new(&chosen.common, &config);
         Self {
             room,
             program,
             config,
+            chosen,
+            notices,
             memo,
             session,
             cli: None,
@@ -168,8 +177,10 @@ impl Talk {
 
     fn start(&mut self) -> std::io::Result<()> {
         let version = self.memo.version(&self.program, &self.room.working);
-        let args = cli::arguments(&self.room, self.session.to_resume(), version);
-        self.cli = Some(cli::start(&self.program, &args, &self.room, &self.config, &self.to)?);
+        let mut command = Command::new(&self.program);
+        command.args(cli::arguments(&self.room, &self.chosen, self.session.to_resume(), version));
+        command.envs(&self.chosen.common.env).env("CLAUDE_CONFIG_DIR", &self.config);
+        self.cli = Some(cli::start(command, &self.room, &self.to)?);
         self.session.started(self.memo.total(self.session.to_resume(), version));
         Ok(())
     }
@@ -177,7 +188,10 @@ impl Talk {
     fn perform(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Put(output) => {
+                Step::Put(mut output) => {
+                    if output.status == Status::Success {
+                        self.notices.add_to(&mut output.result);
+                    }
                     // Before the host hears of it: a cost that it has is never counted again.
                     if let (Some(id), Some(_)) = (&output.new_session_id, output.cost_usd) {
                         self.memo.keep_total(id, self.session.total());

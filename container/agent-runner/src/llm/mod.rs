@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 
+use crate::agent_toml::Notices;
 use crate::protocol::{ErrorKind, Output, Status};
 use crate::run::{Mail, Provider, Room};
 use fault::Fault;
@@ -30,8 +31,8 @@ pub struct Llm {
     room: Room,
     places: Places,
     settings: Settings,
-    /// What is wrong with the settings, until it was told.
-    problems: Vec<String>,
+    /// What of the settings is not used, until it was told.
+    notices: Notices,
     /// Made by the first turn, and again after one that could not make it.
     open: Option<Open>,
     /// Pictures and what was sent before belong to the first prompt alone.
@@ -61,9 +62,9 @@ impl Llm {
             extra: workspace.join("extra"),
             home: std::env::var_os("HOME").map_or_else(|| "/home/node".into(), PathBuf::from),
         };
-        let agent = std::env::var_os("PARLOR_AGENT_DIR").map_or_else(|| "/app/agent".into(), PathBuf::from);
-        let (settings, problems) = Settings::read(&agent.join("agent.toml"));
-        Self { room, places, settings, problems, open: None, first: true }
+        let settings = Settings::read(&room.input);
+        let notices = Notices::new(&settings.common, &places.home.join(".claude"));
+        Self { room, places, settings, notices, open: None, first: true }
     }
 
     fn open(&mut self) -> Result<&mut Open, Fault> {
@@ -84,20 +85,10 @@ impl Llm {
         let http = reqwest::Client::builder().pool_max_idle_per_host(2).connect_timeout(model::CONNECT);
         let http = http.build().map_err(|error| other("The agent has no way to the network", &error))?;
         let input = &self.room.input;
-        let wanted = input.model.as_deref().or(self.settings.model.as_deref()).or(input.default_model.as_deref());
+        let wanted = self.settings.common.model(input);
         let model = runtime.block_on(Model::open(wanted, &input.secrets, &http, &self.settings))?;
         let tools = Tools::new(&self.room, http, &self.settings);
         Ok(Open { runtime, model, tools, session })
-    }
-
-    /// Says once what of the settings is not used, after the answer: a failed turn must not count as answered for it.
-    fn warn(&mut self, done: &mut Output) {
-        let problems = std::mem::take(&mut self.problems);
-        if !problems.is_empty() {
-            let text = format!("(Not all of this group's agent settings are used:\n- {})", problems.join("\n- "));
-            let said = done.result.take().map_or(text.clone(), |said| format!("{said}\n\n{text}"));
-            done.result = Some(said);
-        }
     }
 
     /// The session to resume, or a new one.
@@ -136,7 +127,8 @@ impl Provider for Llm {
         match result {
             Ok(mut done) => {
                 self.first = false;
-                self.warn(&mut done);
+                // After the answer: a failed turn must not count as answered for it.
+                self.notices.add_to(&mut done.result);
                 let session = Some(self.room.session.clone());
                 Output { status: Status::Success, new_session_id: session, ..done }
             }

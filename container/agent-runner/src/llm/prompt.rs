@@ -73,7 +73,7 @@ pub fn system(input: &RunInput, settings: &Settings, places: &Places) -> String 
         folders(&places.extra).iter().map(|folder| format!("- {}", folder.display())).collect::<Vec<_>>().join("\n");
     section(&mut text, "# Further folders", (!mounted.is_empty()).then_some(mounted));
     section(&mut text, "# Skills: read a skill's file with read_file before you use it", skills(&places.home));
-    section(&mut text, "# The group's own instructions", settings.system_prompt.clone());
+    section(&mut text, "# The group's own instructions", settings.common.system_prompt.clone());
     text
 }
 
@@ -156,7 +156,8 @@ mod tests {
         input.assistant_name = Some("Rob".into());
         input.is_scheduled_task = true;
         input.is_main = true;
-        let settings = Settings { system_prompt: Some("Speak in rhymes.".into()), ..Settings::default() };
+        let mut settings = Settings::default();
+        settings.common.system_prompt = Some("Speak in rhymes.".into());
         let text = system(&input, &settings, &places);
         for part in [
             "You are Rob",

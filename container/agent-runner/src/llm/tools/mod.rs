@@ -110,7 +110,7 @@ impl Tools {
             ),
         ];
         all.extend(host_tools::offered(room.input.is_main));
-        all.retain(|spec| settings.allows(&spec.name));
+        all.retain(|spec| settings.common.tools.allows(&spec.name));
         Self { room: room.clone(), http, offered: all }
     }
 

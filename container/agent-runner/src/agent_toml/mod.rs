@@ -1,0 +1,275 @@
+//! A group's own settings: `/app/agent/agent.toml`, the same file for every provider. The group's agent may write it, so
+//! what is wrong in it is told in the chat and left out, never fatal: the agent must stay able to put it right.
+
+mod bounds;
+mod environment;
+mod hooks;
+mod parse;
+mod servers;
+mod told;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::protocol::RunInput;
+pub use bounds::Bounds;
+pub use hooks::{EVENTS, Hook};
+pub use parse::{float, number, table, text};
+pub use servers::{Server, Way};
+pub use told::Notices;
+
+/// The largest file that is read. Much of it may become arguments of a program, of which none may have 128 KiB.
+const FILE_LIMIT: u64 = 32 * 1024;
+/// The longest `system_prompt`, in bytes: it shares an argument with the groups' memory.
+const PROMPT_LIMIT: usize = 20_000;
+/// Tables for the keys of one provider; every other provider passes them over.
+const OWN_TABLES: [&str; 7] = ["claude", "codex", "exec", "gemini", "guide", "image", "llm"];
+/// Keys of the provider `llm` that may also stand at the top.
+const LLM_KEYS: [&str; 5] = ["max_tokens", "temperature", "context_tokens", "max_steps", "price"];
+/// What an unknown key is told.
+const KNOWN: &str = "there is no such setting; there are provider, model, system_prompt, tools.allow, tools.deny, [mcp.NAME], [[hooks]], \
+                     [env], and a table for each provider's own keys, such as [llm]";
+
+/// Which tools an agent may use, by the names that its provider gives them. A `*` at a name's end stands for any rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tools {
+    /// Only these; none allows all.
+    pub allow: Option<Vec<String>>,
+    /// Never these.
+    pub deny: Vec<String>,
+}
+
+impl Tools {
+    /// Whether a tool may be offered.
+    pub fn allows(&self, tool: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|pattern| bounds::matches(pattern, tool));
+        self.allow.as_deref().is_none_or(named) && !named(&self.deny)
+    }
+}
+
+/// What the file sets, as far as the operator allows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentToml {
+    /// The model, unless the operator chose one for the group: see [`model`](Self::model).
+    pub model: Option<String>,
+    /// Added to the system prompt.
+    pub system_prompt: Option<String>,
+    /// Which tools the agent may use.
+    pub tools: Tools,
+    /// MCP servers by name; none is named `parlor`.
+    pub servers: BTreeMap<String, Server>,
+    /// Commands that run at events, in the file's order.
+    pub hooks: Vec<Hook>,
+    /// Environment for the agent and its commands, without reserved names.
+    pub env: BTreeMap<String, String>,
+    /// Keys of the run's own provider.
+    own: Table,
+    /// What is not used of the file, and why.
+    problems: Vec<String>,
+}
+
+/// Where the group's copy of its agent's settings lies in the room.
+pub fn path() -> PathBuf {
+    std::env::var_os("PARLOR_AGENT_DIR").map_or_else(|| "/app/agent".into(), PathBuf::from).join("agent.toml")
+}
+
+impl AgentToml {
+    /// Reads the run's file. A missing one sets nothing.
+    pub fn read(input: &RunInput) -> Self {
+        let path = path();
+        let mut found = match load(&path) {
+            Ok(Some(text)) => Self::parse(&text, input),
+            Ok(None) => Self::default(),
+            Err(why) => Self { problems: vec![format!("it cannot be read: {why}")], ..Self::default() },
+        };
+        found.problems.splice(0..0, Bounds::of(input).notes);
+        let taken: Vec<String> = found.env.keys().filter(|name| std::env::var_os(name).is_some()).cloned().collect();
+        for name in taken {
+            found.env.remove(&name);
+            found.left_out(&format!("env.{name}"), "the room has it already, from its image or from the operator");
+        }
+        found
+    }
+
+    /// Reads the file's text.
+    pub fn parse(text: &str, input: &RunInput) -> Self {
+        let mut found = Self::default();
+        let table: Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => {
+                found.problem(format!("it is not TOML, so nothing in it counts: {error}"));
+                return found;
+            }
+        };
+        let bounds = Bounds::of(input);
+        let provider = input.provider.as_deref().unwrap_or("guide");
+        for (key, value) in &table {
+            if let Err(why) = found.set(key, value, provider, &bounds) {
+                found.left_out(key, why);
+            }
+        }
+        for name in input.secrets.keys() {
+            if found.env.remove(name).is_some() {
+                found.left_out(&format!("env.{name}"), "it is a key that the operator set");
+            }
+        }
+        found
+    }
+
+    fn set(&mut self, key: &str, value: &Value, provider: &str, bounds: &Bounds) -> Result<(), String> {
+        match key {
+            // The host reads it, and says itself why it is not followed.
+            "provider" => {}
+            "model" => {
+                bounds.may("model")?;
+                self.model = Some(bounds.model(parse::word(value)?)?);
+            }
+            "system_prompt" => {
+                bounds.may("prompt")?;
+                let prompt = text(value)?;
+                if prompt.len() > PROMPT_LIMIT {
+                    return Err(format!(
+                        "it has more than {PROMPT_LIMIT} bytes: put the rest into the memory CLAUDE.md"
+                    ));
+                }
+                self.system_prompt = Some(prompt);
+            }
+            "tools" => {
+                bounds.may("tools")?;
+                self.set_tools(table(value)?)?;
+            }
+            "mcp" => {
+                bounds.may("mcp")?;
+                for (name, result) in servers::parse(table(value)?) {
+                    match result {
+                        Ok(server) => drop(self.servers.insert(name, server)),
+                        Err(why) => self.left_out(&format!("mcp.{name}"), why),
+                    }
+                }
+            }
+            "hooks" => {
+                bounds.may("hooks")?;
+                for result in hooks::parse(value)? {
+                    match result {
+                        Ok(hook) => self.hooks.push(hook),
+                        Err(why) => self.left_out("a hook", why),
+                    }
+                }
+            }
+            "env" => {
+                bounds.may("env")?;
+                for (name, result) in environment::parse(table(value)?) {
+                    match result {
+                        Ok(value) => drop(self.env.insert(name, value)),
+                        Err(why) => self.left_out(&format!("env.{name}"), why),
+                    }
+                }
+            }
+            own if own == provider => self.own.extend(table(value)?.clone()),
+            other if OWN_TABLES.contains(&other) => {}
+            old if LLM_KEYS.contains(&old) && provider == "llm" => {
+                self.own.entry(old).or_insert_with(|| value.clone());
+            }
+            old if LLM_KEYS.contains(&old) => {
+                return Err(format!("the provider {provider} does not know it; in a table [llm] it is for llm alone"));
+            }
+            _ => return Err(KNOWN.to_owned()),
+        }
+        Ok(())
+    }
+
+    fn set_tools(&mut self, table: &Table) -> Result<(), String> {
+        for (key, value) in table {
+            match key.as_str() {
+                "allow" => self.tools.allow = Some(parse::names(value)?),
+                "deny" => self.tools.deny = parse::names(value)?,
+                other => return Err(format!("tools has no {other:?}; it has allow and deny")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The model to use: what the operator chose for the group, else the file's, else the installation's.
+    pub fn model<'a>(&'a self, input: &'a RunInput) -> Option<&'a str> {
+        self.chosen_model(input).or(input.default_model.as_deref())
+    }
+
+    /// The same without the installation's model, for providers that have a default of their own.
+    pub fn chosen_model<'a>(&'a self, input: &'a RunInput) -> Option<&'a str> {
+        input.model.as_deref().or(self.model.as_deref())
+    }
+
+    /// Gives the provider its own keys, one after the other; what it refuses is told.
+    pub fn own(&mut self, mut set: impl FnMut(&str, &Value) -> Result<(), String>) {
+        for (key, value) in std::mem::take(&mut self.own) {
+            if let Err(why) = set(&key, &value) {
+                self.left_out(&key, why);
+            }
+        }
+    }
+
+    /// Leaves out the hooks of events that the provider does not have.
+    pub fn keep_hooks(&mut self, provider: &str, events: &[&str]) {
+        for hook in std::mem::take(&mut self.hooks) {
+            if events.contains(&hook.event.as_str()) {
+                self.hooks.push(hook);
+            } else if events.is_empty() {
+                self.left_out("a hook", format!("the provider {provider} has no hooks"));
+            } else {
+                let there = events.join(", ");
+                self.left_out("a hook", format!("the provider {provider} has no event {}; it has {there}", hook.event));
+            }
+        }
+    }
+
+    /// Leaves out `tools`, where the provider cannot bound its own.
+    pub fn without_tools(&mut self, provider: &str) {
+        if std::mem::take(&mut self.tools) != Tools::default() {
+            self.left_out("tools", format!("the provider {provider} cannot leave out tools"));
+        }
+    }
+
+    /// Notes that a key is not used.
+    pub fn left_out(&mut self, key: &str, why: impl Display) {
+        self.problem(format!("{key} is left out: {why}"));
+    }
+
+    /// Notes something for the chat.
+    pub fn problem(&mut self, text: String) {
+        self.problems.push(text);
+    }
+
+    /// What is not used, to be told once.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+/// The file's text; none when there is no file. Only a plain file of a fair size is read: a pipe would be waited for.
+fn load(path: &Path) -> Result<Option<String>, String> {
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    if !meta.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let too_long = || format!("it has more than {FILE_LIMIT} bytes");
+    if meta.len() > FILE_LIMIT {
+        return Err(too_long());
+    }
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > FILE_LIMIT { Err(too_long()) } else { Ok(Some(text)) }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
