@@ -1,6 +1,7 @@
 //! Settings of an installation, and where its folders lie.
 
 pub mod allowlists;
+pub mod env_edit;
 pub mod extras;
 pub mod home;
 mod layers;
