@@ -66,7 +66,11 @@ pub struct AgentPlan {
 impl AgentPlan {
     /// What the room must have for this agent.
     pub fn mounts(&self) -> AgentNeeds {
-        AgentNeeds { network: self.needs_network, runner_src: self.runner_src.clone() }
+        AgentNeeds {
+            network: self.needs_network,
+            runner_src: self.runner_src.clone(),
+            home_folder: provider::home_folder(self.provider),
+        }
     }
 }
 
@@ -135,6 +139,9 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
         Some(from) => Some(source::copy_once(from, &session, &session_path, owner)?),
         None => None,
     };
+    if let Some(folder) = provider::home_folder(provider) {
+        session.ensure_dir(Path::new(folder), owner, 0o700).at(&session_path.join(folder))?;
+    }
     Ok(AgentPlan { provider, secrets, needs_network: provider::needs_network(provider), runner_src })
 }
 

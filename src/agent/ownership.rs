@@ -28,7 +28,12 @@ pub fn repair_ownership(home: &Home, owner: Owner) -> Repaired {
     repair_all(&home.groups(), &[""], owner, &mut done);
     repair_all(&home.data().join("ipc"), &[""], owner, &mut done);
     repair_all(&home.data().join("inputs"), &[""], owner, &mut done);
-    repair_all(&home.data().join("sessions"), &[".claude", "agent", super::RUNNER_SRC], owner, &mut done);
+    repair_all(
+        &home.data().join("sessions"),
+        &[".claude", ".codex", ".gemini", "agent", super::RUNNER_SRC],
+        owner,
+        &mut done,
+    );
     if done.changed > 0 || done.skipped > 0 {
         tracing::info!(
             "owner of groups' files set to {}:{}: {} changed, {} left as they are",

@@ -108,7 +108,7 @@ pub(super) async fn settle_in(parts: Parts) {
     tokio::join!(full, latecomers(&settings, &store, &ipc, &*engine, &instance, &services));
 }
 
-/// Whether rooms will be of the image with Claude Code: made again before the first message waits for it.
+/// Whether rooms will be of the image with vendors' programs: made again before the first message waits for it.
 fn wants_full_image(settings: &Settings) -> bool {
     let chosen = match settings.provider.as_str() {
         provider::AUTO => settings.home.full_image().exists(),

@@ -49,7 +49,7 @@ fn defaults_are_those_of_the_formats() {
     assert_eq!(s.provider, "auto");
     assert_eq!(s.image_with, []);
     assert_eq!(s.timezone, chrono_tz::Europe::Berlin);
-    assert_eq!(s.secret_keys.len(), 9);
+    assert_eq!(s.secret_keys.len(), 12);
     assert_eq!(s.config_dir, place.dir.path().join("user/.config/parlor"));
     assert!(s.listen.is_none() && s.token.is_none() && s.image.is_none() && s.runtime.is_none());
 }
@@ -191,4 +191,28 @@ fn providers_are_known_or_refused() {
     assert!(choose(group(Some("gpt"), None), true).unwrap_err().contains("guide, exec"));
     assert!(!provider::needs_network("exec") && provider::needs_secrets("image"));
     assert!(provider::needs_network("llm") && provider::needs_secrets("llm"));
+    for name in ["codex", "gemini"] {
+        assert_eq!(choose(group(Some(name), None), false).unwrap().provider, name);
+        assert!(provider::needs_network(name) && provider::needs_full_image(name) && provider::knows_ids(name));
+    }
+}
+
+#[test]
+fn a_vendor_s_program_gets_the_keys_of_its_vendor_alone() {
+    let of = |name: &str| -> Vec<&str> {
+        secrets::DEFAULT_KEYS.into_iter().filter(|key| provider::may_have(name, key)).collect()
+    };
+    let claude = ["CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"];
+    assert_eq!(of("claude"), claude);
+    assert_eq!(of("codex"), ["OPENAI_API_KEY", "OPENAI_BASE_URL", "CODEX_API_KEY"]);
+    assert_eq!(of("gemini"), ["GEMINI_API_KEY", "GEMINI_BASE_URL", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"]);
+    assert_eq!(of("llm").len(), secrets::DEFAULT_KEYS.len());
+    assert!(of("guide").is_empty() && provider::may_have("codex", "MY_KEY"));
+    // A key that only such a program takes makes `auto` choose none of the others.
+    let s = Place::new().load(&[]).unwrap();
+    for (key, counts) in [("CODEX_API_KEY", true), ("GOOGLE_API_KEY", true), ("GOOGLE_GEMINI_BASE_URL", false)] {
+        let means = provider::Means::of([key], true);
+        let choice = provider::choose(&s, &Default::default(), means).unwrap();
+        assert_eq!((choice.provider, choice.note.is_some(), means.any()), ("guide", counts, counts), "{key}");
+    }
 }

@@ -16,8 +16,12 @@ pub const CLAUDE: &str = "claude";
 pub const IMAGE: &str = "image";
 /// The agent inside the runner: needs a key, or the address of a local server, and nothing else.
 pub const LLM: &str = "llm";
+/// OpenAI's Codex, in Parlor's image `full` where that was made with it; it gets OpenAI's keys and the network.
+pub const CODEX: &str = "codex";
+/// Google's Gemini CLI, likewise.
+pub const GEMINI: &str = "gemini";
 /// Every provider there is.
-pub const PROVIDERS: [&str; 5] = [GUIDE, EXEC, CLAUDE, LLM, IMAGE];
+pub const PROVIDERS: [&str; 7] = [GUIDE, EXEC, CLAUDE, CODEX, GEMINI, LLM, IMAGE];
 
 /// What was chosen, and what the operator should hear about it at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Means {
     pub claude_key: bool,
     /// `.env` holds a key or address that the agent in the runner takes.
     pub model_key: bool,
+    /// `.env` holds a key that only Codex or Gemini CLI takes.
+    pub other_key: bool,
     /// The image `full` was made for this installation.
     pub full_image: bool,
 }
@@ -51,8 +57,14 @@ pub struct Means {
 /// What only Claude Code takes, and what both it and the agent in the runner do.
 const OF_CLAUDE_CODE: [&str; 1] = ["CLAUDE_CODE_OAUTH_TOKEN"];
 const OF_CLAUDE: [&str; 2] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"];
+/// What Codex takes, and what it alone does.
+const OF_CODEX: [&str; 3] = ["OPENAI_API_KEY", "OPENAI_BASE_URL", "CODEX_API_KEY"];
+/// What Gemini CLI takes.
+const OF_GEMINI: [&str; 4] = ["GEMINI_API_KEY", "GEMINI_BASE_URL", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"];
+/// Keys that only these two take.
+const OF_THEM_ALONE: [&str; 2] = ["CODEX_API_KEY", "GOOGLE_API_KEY"];
 /// An address alone is no key: it only says where one is used.
-const ADDRESSES: [&str; 2] = ["ANTHROPIC_BASE_URL", "GEMINI_BASE_URL"];
+const ADDRESSES: [&str; 3] = ["ANTHROPIC_BASE_URL", "GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"];
 
 impl Means {
     /// By the names of the keys that `.env` holds.
@@ -61,21 +73,23 @@ impl Means {
         for key in keys {
             let only_code = OF_CLAUDE_CODE.contains(&key);
             means.claude_key |= only_code || OF_CLAUDE.contains(&key);
+            let only_them = OF_THEM_ALONE.contains(&key);
+            means.other_key |= only_them;
             // Names that the operator added are keys of vendors where they are called so.
             let of_a_vendor = DEFAULT_KEYS.contains(&key) || key.ends_with("_API_KEY");
-            means.model_key |= of_a_vendor && !only_code && !ADDRESSES.contains(&key);
+            means.model_key |= of_a_vendor && !only_code && !only_them && !ADDRESSES.contains(&key);
         }
         means
     }
 
     /// Everything there may be.
     pub fn all(full_image: bool) -> Self {
-        Self { claude_key: true, model_key: true, full_image }
+        Self { claude_key: true, model_key: true, other_key: true, full_image }
     }
 
     /// Whether there is any key.
     pub fn any(self) -> bool {
-        self.claude_key || self.model_key
+        self.claude_key || self.model_key || self.other_key
     }
 }
 
@@ -95,6 +109,10 @@ pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Re
                     .into(),
             ),
         }),
+        AUTO if means.other_key => {
+            let note = "the key in .env is one of Codex or Gemini CLI, which answer where PARLOR_PROVIDER names them";
+            Ok(Choice { provider: GUIDE, note: Some(note.into()) })
+        }
         AUTO => Ok(Choice { provider: GUIDE, note: None }),
         name => match parse(name)? {
             IMAGE if !own_image => {
@@ -113,7 +131,17 @@ pub fn knows_ids(provider: &str) -> bool {
 
 /// Whether a provider's program is in the image `full`, and not in `lite`.
 pub fn needs_full_image(provider: &str) -> bool {
-    provider == CLAUDE
+    matches!(provider, CLAUDE | CODEX | GEMINI)
+}
+
+/// The folder of the agent's home that a provider's program keeps its things in, where it is not the one that every
+/// group has: other providers' rooms do not see it.
+pub fn home_folder(provider: &str) -> Option<&'static str> {
+    match provider {
+        CODEX => Some(".codex"),
+        GEMINI => Some(".gemini"),
+        _ => None,
+    }
 }
 
 /// Whether a provider talks to the network.
@@ -121,11 +149,14 @@ pub fn needs_network(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC)
 }
 
-/// Whether a provider is given one of the keys. Claude Code hands its own to everything it starts: other vendors' are
+/// Whether a provider is given one of the keys. A vendor's program hands its own to things it starts: other vendors' are
 /// none of its business. What the operator named besides goes to all that get secrets.
 pub fn may_have(provider: &str, key: &str) -> bool {
+    let named_besides = !DEFAULT_KEYS.contains(&key);
     match provider {
-        CLAUDE => !DEFAULT_KEYS.contains(&key) || key.starts_with("ANTHROPIC_") || OF_CLAUDE_CODE.contains(&key),
+        CLAUDE => named_besides || key.starts_with("ANTHROPIC_") || OF_CLAUDE_CODE.contains(&key),
+        CODEX => named_besides || OF_CODEX.contains(&key),
+        GEMINI => named_besides || OF_GEMINI.contains(&key),
         _ => needs_secrets(provider),
     }
 }

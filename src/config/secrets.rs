@@ -14,15 +14,18 @@ use thiserror::Error;
 use super::home::Home;
 
 /// Keys that providers may get, unless the operator names others.
-pub const DEFAULT_KEYS: [&str; 9] = [
+pub const DEFAULT_KEYS: [&str; 12] = [
     "CLAUDE_CODE_OAUTH_TOKEN",
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_BASE_URL",
     "ANTHROPIC_AUTH_TOKEN",
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
+    "CODEX_API_KEY",
     "GEMINI_API_KEY",
     "GEMINI_BASE_URL",
+    "GOOGLE_API_KEY",
+    "GOOGLE_GEMINI_BASE_URL",
     "OLLAMA_HOST",
 ];
 

@@ -166,7 +166,7 @@ impl House {
             user,
             group,
             settings: &self.settings,
-            agent: AgentNeeds { network: self.options.secrets, runner_src: agent.runner_src },
+            agent: AgentNeeds { network: self.options.secrets, runner_src: agent.runner_src, home_folder: None },
             rules: &rules,
             masks: &Masks::default(),
         })?;

@@ -103,6 +103,9 @@ pub fn plan(room: &Room<'_>) -> Result<MountPlan, MountError> {
     plan.host(home.input(room.run), "/workspace/ipc/input", true)?;
     let session = home.session(&group.folder);
     plan.host(session.join(".claude"), "/home/node/.claude", true)?;
+    if let Some(folder) = room.agent.home_folder {
+        plan.host(session.join(folder), &format!("{AGENT_HOME}/{folder}"), true)?;
+    }
     plan.host(session.join("agent"), "/app/agent", true)?;
     if let Some(src) = &room.agent.runner_src {
         plan.host(src.clone(), "/app/src", true)?;

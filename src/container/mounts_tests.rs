@@ -94,7 +94,8 @@ impl Place {
     }
     fn spec(&self, config: ContainerConfig, network: bool) -> Result<RunSpec, MountError> {
         let (group, rules) = (group(false, config), MountRules::from_file(Ok(None)));
-        run_spec(&self.room(&group, &rules, AgentNeeds { network, runner_src: Some(PathBuf::from("/src/copy")) }))
+        let agent = AgentNeeds { network, runner_src: Some(PathBuf::from("/src/copy")), home_folder: Some(".codex") };
+        run_spec(&self.room(&group, &rules, agent))
     }
 }
 

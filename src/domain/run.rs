@@ -43,4 +43,6 @@ pub struct AgentNeeds {
     pub network: bool,
     /// The group's copy of the sources that its image compiles, for `/app/src`.
     pub runner_src: Option<PathBuf>,
+    /// A folder of the agent's home that its provider's program needs besides: `.codex`.
+    pub home_folder: Option<&'static str>,
 }

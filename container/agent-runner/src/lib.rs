@@ -25,6 +25,8 @@ pub mod guide;
 #[cfg(feature = "runner")]
 pub mod host;
 #[cfg(feature = "runner")]
+pub mod live;
+#[cfg(feature = "runner")]
 pub mod llm;
 #[cfg(feature = "runner")]
 pub mod mcp;

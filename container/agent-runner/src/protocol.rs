@@ -53,7 +53,7 @@ pub struct RunInput {
     /// The run's id (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// Which provider of the runner answers (Parlor): `guide`, `exec`, `claude`.
+    /// Which provider of the runner answers (Parlor): `guide`, `exec`, `claude`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// The model that the operator chose for the group (Parlor).

@@ -1,7 +1,7 @@
 //! The provider `claude`: Claude Code, one live process per run, driven by streams of JSON in both directions.
 //!
 //! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
-//! streams; [`cli`] holds the process; here everything meets in one loop.
+//! streams; [`cli`] knows how it is called; here everything meets in one loop.
 
 mod cli;
 mod errors;
@@ -11,96 +11,47 @@ mod prompt;
 mod session;
 pub mod transcript;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde_json::Value;
 
-use self::cli::Cli;
 use self::memo::Memo;
 use self::session::{Session, Step};
 use crate::files::fresh_id;
-use crate::inputs::{Input, Inputs, Next};
+use crate::inputs::Inputs;
+use crate::live::{self, Live, Program, Signal};
 use crate::protocol::{Output, Turn};
 use crate::run::{Room, failure};
 
 /// How long the CLI may take to exit after its stdin was closed.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// What the loop waits for.
-#[derive(Debug)]
-pub(crate) enum Signal {
-    /// A line of the CLI's stdout.
-    Line(String),
-    /// The CLI is gone.
-    Ended {
-        /// How, in words.
-        how: String,
-        /// The end of its stderr.
-        said: String,
-    },
-    /// Follow-ups from the host.
-    Inputs(Vec<Input>),
-    /// The host wants the run to end.
-    Close,
-}
+const PROGRAM: Program = Program {
+    title: "Claude Code",
+    name: "claude",
+    variable: "PARLOR_CLAUDE",
+    remedy: "Make Parlor's image with `parlor image build full`, or install Claude Code in the image that CONTAINER_IMAGE \
+             names.",
+};
 
 /// Runs the agent from its first prompt to `_close`.
 pub(crate) fn main(room: Room, inputs: Inputs) -> ExitCode {
     let (to, signals) = mpsc::channel();
-    let watcher = to.clone();
-    if let Err(error) = thread::Builder::new().name("inputs".into()).spawn(move || watch(inputs, &watcher)) {
+    if let Err(error) = live::watch_inputs(inputs, to.clone()) {
         room.wire.end_turn(&failure(format!("the input folder cannot be watched: {error}")));
         return ExitCode::FAILURE;
     }
-    let Some(program) = cli::find() else {
-        return without_cli(&room, &signals);
+    let Some(program) = PROGRAM.find() else {
+        return PROGRAM.missing(&room, &signals);
     };
     let mut talk = Talk::new(room, program, to);
     let first = prompt::first(&talk.room.input, &talk.room.folders.group);
     talk.give(vec![(first, None)]);
     talk.attend(&signals);
-    ExitCode::SUCCESS
-}
-
-fn watch(mut inputs: Inputs, to: &Sender<Signal>) {
-    loop {
-        let (signal, last) = match inputs.wait() {
-            Next::Inputs(list) => (Signal::Inputs(list), false),
-            Next::Close => (Signal::Close, true),
-        };
-        if to.send(signal).is_err() || last {
-            return;
-        }
-    }
-}
-
-/// Told to the chat at once and as a reply: trying again would not make the program appear.
-fn without_cli(room: &Room, signals: &Receiver<Signal>) -> ExitCode {
-    let refuse = |consumed| {
-        room.wire.begin_turn();
-        room.wire.say(
-            "This room has no Claude Code: its image has no program `claude`. Make Parlor's image with \
-             `parlor image build full`, or install Claude Code in the image that CONTAINER_IMAGE names.",
-        );
-        room.wire.end_turn(&Output {
-            consumed,
-            turn: Some(Turn::Done),
-            ..failure("the image has no Claude Code".to_owned())
-        });
-    };
-    refuse(Vec::new());
-    for signal in signals {
-        match signal {
-            Signal::Inputs(list) => refuse(list.into_iter().map(|input| input.name).collect()),
-            Signal::Close => break,
-            Signal::Line(_) | Signal::Ended { .. } => {}
-        }
-    }
     ExitCode::SUCCESS
 }
 
@@ -113,7 +64,7 @@ struct Talk {
     config: PathBuf,
     memo: Memo,
     session: Session,
-    cli: Option<Cli>,
+    cli: Option<Live>,
     /// What came while a CLI was on its way out.
     waiting: Vec<Message>,
     /// The CLI was killed and is not gone yet.
@@ -126,7 +77,7 @@ struct Talk {
 
 impl Talk {
     fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
-        let config = config_dir();
+        let config = Program::config_dir("CLAUDE_CONFIG_DIR", ".claude");
         let memo = Memo::open(&config);
         let session = Session::new(room.input.session_id.clone());
         Self {
@@ -218,7 +169,7 @@ impl Talk {
     fn start(&mut self) -> std::io::Result<()> {
         let version = self.memo.version(&self.program, &self.room.working);
         let args = cli::arguments(&self.room, self.session.to_resume(), version);
-        self.cli = Some(Cli::start(&self.program, &args, &self.room, &self.config, &self.to)?);
+        self.cli = Some(cli::start(&self.program, &args, &self.room, &self.config, &self.to)?);
         self.session.started(self.memo.total(self.session.to_resume(), version));
         Ok(())
     }
@@ -258,14 +209,6 @@ impl Talk {
             self.deadline = Some(Instant::now() + EXIT_LIMIT);
         }
     }
-}
-
-/// Where the CLI keeps its things.
-fn config_dir() -> PathBuf {
-    std::env::var_os("CLAUDE_CONFIG_DIR").map_or_else(
-        || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/node"), PathBuf::from).join(".claude"),
-        |dir| Path::new(&dir).to_owned(),
-    )
 }
 
 /// A fresh id in the form that the CLI wants.

@@ -1,0 +1,112 @@
+//! What the providers share that drive a vendor's CLI: one live process that speaks lines, the signals that its loop
+//! waits for, and what it is told of the room.
+//!
+//! A provider keeps its own protocol and its decisions; here is what all of them would do alike.
+
+pub mod brief;
+mod process;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, Sender};
+use std::{io, thread};
+
+pub use self::process::Live;
+use crate::inputs::{Input, Inputs, Next};
+use crate::protocol::{Output, Turn};
+use crate::run::{Room, failure};
+
+/// What a provider's loop waits for.
+#[derive(Debug)]
+pub enum Signal {
+    /// A line of the CLI's stdout.
+    Line(String),
+    /// The CLI is gone.
+    Ended {
+        /// How, in words.
+        how: String,
+        /// The end of its stderr.
+        said: String,
+    },
+    /// Follow-ups from the host.
+    Inputs(Vec<Input>),
+    /// The host wants the run to end.
+    Close,
+}
+
+/// A CLI that a provider drives.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// Its name for people: `Claude Code`.
+    pub title: &'static str,
+    /// Its name in the PATH.
+    pub name: &'static str,
+    /// The variable that names another file.
+    pub variable: &'static str,
+    /// How to get an image that has it: a sentence for the chat.
+    pub remedy: &'static str,
+}
+
+impl Program {
+    /// Finds the program: where the variable says, else in the PATH.
+    pub fn find(&self) -> Option<PathBuf> {
+        if let Some(path) = std::env::var_os(self.variable) {
+            return Some(path.into());
+        }
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|dir| dir.join(self.name)).find(|file| file.is_file())
+    }
+
+    /// Where it keeps its things: where the variable says, else in a folder of the agent's home.
+    pub fn config_dir(variable: &str, folder: &str) -> PathBuf {
+        std::env::var_os(variable).map_or_else(
+            || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/node"), PathBuf::from).join(folder),
+            PathBuf::from,
+        )
+    }
+
+    /// Answers for a program that the image does not have. Told to the chat at once and as a reply: trying again would
+    /// not make the program appear.
+    pub fn missing(&self, room: &Room, signals: &Receiver<Signal>) -> ExitCode {
+        let refuse = |consumed| {
+            room.wire.begin_turn();
+            room.wire.say(&format!(
+                "This room has no {}: its image has no program `{}`. {}",
+                self.title, self.name, self.remedy
+            ));
+            room.wire.end_turn(&Output {
+                consumed,
+                turn: Some(Turn::Done),
+                ..failure(format!("the image has no {}", self.title))
+            });
+        };
+        refuse(Vec::new());
+        for signal in signals {
+            match signal {
+                Signal::Inputs(list) => refuse(list.into_iter().map(|input| input.name).collect()),
+                Signal::Close => break,
+                Signal::Line(_) | Signal::Ended { .. } => {}
+            }
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// Passes on what the host wants, up to the end of the run.
+///
+/// # Errors
+/// When the watching thread cannot be started.
+pub fn watch_inputs(mut inputs: Inputs, to: Sender<Signal>) -> io::Result<()> {
+    let watch = move || {
+        loop {
+            let (signal, last) = match inputs.wait() {
+                Next::Inputs(list) => (Signal::Inputs(list), false),
+                Next::Close => (Signal::Close, true),
+            };
+            if to.send(signal).is_err() || last {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("inputs".into()).spawn(watch).map(drop)
+}
