@@ -119,7 +119,7 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     let broke = Reply::refused(429, "insufficient_quota", "You exceeded your current quota");
     let server = Server::saying(Protocol::OpenAi, vec![broke, Reply::text("yes")]);
     let lines = format!("# mine\nOPENAI_BASE_URL={}/v1\nTZ=\"UTC\"\n", server.outside());
-    let host = Host::builder().dot_env(&lines).prepare();
+    let host = Host::builder().dot_env(&format!("ANTHROPIC_API_KEY=sk-ant-of-old\n{lines}")).prepare();
     // A key or an address in `.env` is an answer: the first start does not ask.
     let mut first = Terminal::open(&command(&host, &["chat"]));
     assert!(!first.wait("› ").contains(QUESTION));
@@ -131,6 +131,9 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     type_key(&mut terminal, "OPENAI_API_KEY (", "nonsense\r");
     terminal.wait("usually begin with sk-");
     terminal.press("\r");
+    terminal.wait("There is ANTHROPIC_API_KEY in .env, too");
+    terminal.wait("[y/N] ");
+    terminal.press("y\r");
     let why = terminal.wait("Type it again");
     assert!(why.contains("It does not work.") && why.contains("401"), "{why}");
     terminal.press("a\r");
@@ -201,6 +204,39 @@ fn only_people_without_an_answer_are_asked() {
     let why = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && why.contains("ANTHROPIC_API_KEY="), "{why}");
     assert!(!host.root().join("data/setup-asked").exists(), "nobody was asked");
+}
+
+#[test]
+fn a_token_is_kept_also_where_the_image_cannot_be_made() {
+    let host = Host::builder().prepare();
+    // A stand-in for the vendor's program on this machine: the real one opens a browser.
+    let programs = tempfile::tempdir().unwrap();
+    let program = programs.path().join("claude");
+    fs::write(&program, "#!/bin/sh\necho \"the stand-in logs in: $*\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+    let mut setup = command(&host, &["setup"]);
+    setup.env("PATH", path).env("PARLOR_IMAGE_BASE", "parlor-test-no-such-base:1");
+    for answer in ["y", "n"] {
+        let mut terminal = Terminal::open(&setup);
+        choose(&mut terminal, "Claude Code, with a subscription");
+        if answer == "n" {
+            terminal.wait("Keep it? [Y/n] ");
+            terminal.press("n\r");
+        }
+        terminal.wait("Run `claude setup-token` now? [Y/n] ");
+        terminal.press("\r");
+        terminal.wait("the stand-in logs in: setup-token");
+        type_key(&mut terminal, "CLAUDE_CODE_OAUTH_TOKEN (", &format!("sk-ant-oat01-0123456789abcdef-{answer}\r"));
+        terminal.wait("It needs the image with Claude Code 2.1.329: about 350 MB");
+        terminal.wait("Make it now? [Y/n] ");
+        terminal.press(&format!("{answer}\r"));
+        terminal.wait(if answer == "y" { "The image was not made: " } else { "until then the guide answers" });
+        terminal.wait("holds CLAUDE_CODE_OAUTH_TOKEN now");
+        assert!(terminal.ended().0.success());
+        let text = fs::read_to_string(env_file(&host)).unwrap();
+        assert_eq!(text, format!("CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-0123456789abcdef-{answer}\n"));
+    }
 }
 
 #[test]
