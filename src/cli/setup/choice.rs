@@ -13,11 +13,11 @@ pub(super) enum Choice {
     Claude,
     /// Claude with a subscription.
     ClaudeToken,
-    /// OpenAI's models.
+    /// Models of `OpenAI`.
     OpenAi,
     /// Google's models.
     Gemini,
-    /// OpenAI's own agent.
+    /// The agent of `OpenAI` itself.
     Codex,
     /// Google's own agent.
     GeminiCli,

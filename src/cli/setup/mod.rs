@@ -3,11 +3,12 @@
 mod ask;
 mod check;
 mod choice;
+mod keys;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::process::Command;
 
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
@@ -130,7 +131,8 @@ impl Dialog {
         let offered = Choice::offered();
         let mut menu = String::from("Who is to answer in your groups?\n");
         for (index, choice) in offered.iter().enumerate() {
-            menu += &format!("\n  {}  {}", index + 1, choice.label());
+            // Into memory: cannot fail.
+            let _ = write!(menu, "\n  {}  {}", index + 1, choice.label());
         }
         tell(&menu)?;
         tell("")?;
@@ -152,7 +154,7 @@ impl Dialog {
         if self.agent_without("PARLOR_PROVIDER") != Some(provider::GUIDE) || self.settings.provider != provider::AUTO {
             self.change("PARLOR_PROVIDER", Some(SecretString::from(provider::GUIDE)));
         }
-        self.told_of_environment(provider::GUIDE)
+        environment_wins(provider::GUIDE)
     }
 
     /// Asks for all that a model needs; false when nothing is to be kept.
@@ -160,7 +162,7 @@ impl Dialog {
         if self.settings.provider != choice.provider() {
             self.change("PARLOR_PROVIDER", Some(SecretString::from(choice.provider())));
         }
-        self.told_of_environment(choice.provider())?;
+        environment_wins(choice.provider())?;
         choice.provider().clone_into(&mut self.settings.provider);
         self.settings.image_with = extras::with_provider(self.settings.image_with.clone(), choice.provider());
         loop {
@@ -175,100 +177,6 @@ impl Dialog {
                 Next::Again => drop(self.env.remove(&own)),
             }
         }
-    }
-
-    /// Asks for the key or the address, and tells its name; none when none was given.
-    async fn value(&mut self, choice: Choice) -> Result<Option<String>, Failure> {
-        let Some(key) = choice.key() else { return self.server().await };
-        if self.env.get(key).is_some_and(|value| !value.is_empty())
-            && self.asker.yes(&format!("There is {key} in .env already. Keep it?"), true).await?
-        {
-            self.changes.remove(key);
-            return Ok(Some(key.to_owned()));
-        }
-        tell(choice.source())?;
-        if choice == Choice::ClaudeToken {
-            self.log_in().await?;
-        }
-        loop {
-            let value = self.asker.key(&format!("{key} (not shown; Enter skips): ")).await?;
-            if value.expose_secret().is_empty() {
-                return Ok(None);
-            }
-            let odd = choice::oddity(key, value.expose_secret());
-            if let Some(odd) = odd {
-                tell(&format!("That may not be right: {odd}."))?;
-                if !self.asker.yes("Take it all the same?", true).await? {
-                    continue;
-                }
-            }
-            self.change(key, Some(value));
-            return Ok(Some(key.to_owned()));
-        }
-    }
-
-    async fn server(&mut self) -> Result<Option<String>, Failure> {
-        tell(
-            "The address as the rooms reach it, such as http://192.168.1.5:11434 for Ollama, or http://192.168.1.5:8080/v1 \
-             for a server that speaks OpenAI's protocol.",
-        )?;
-        loop {
-            let address = self.asker.line("Address (Enter skips): ").await?;
-            if address.is_empty() {
-                return Ok(None);
-            }
-            let (key, value) = match choice::server(&address) {
-                Ok(found) => found,
-                Err(why) => {
-                    tell(&format!("That is no address: {why}."))?;
-                    continue;
-                }
-            };
-            if choice::is_loopback(&value) {
-                tell("In a room that is the room itself: use this machine's address in its network.")?;
-                if !self.asker.yes("Take it all the same?", false).await? {
-                    continue;
-                }
-            }
-            self.change(key, Some(SecretString::from(value)));
-            if key == "OPENAI_BASE_URL" {
-                let secret = self.asker.key("Its key (not shown; Enter: it needs none): ").await?;
-                if !secret.expose_secret().is_empty() {
-                    self.change("OPENAI_API_KEY", Some(secret));
-                }
-            }
-            return Ok(Some(key.to_owned()));
-        }
-    }
-
-    /// Claude Code's own login, where it is on this machine.
-    async fn log_in(&mut self) -> Done {
-        let found = std::env::var_os("PATH")
-            .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("claude").is_file()));
-        if !found || !self.asker.yes("It is on this machine. Run `claude setup-token` now?", true).await? {
-            return Ok(());
-        }
-        let ran = tokio::task::spawn_blocking(|| Command::new("claude").arg("setup-token").status()).await;
-        match ran.map_err(std::io::Error::other).flatten() {
-            Ok(status) if status.success() => tell("Copy the token that it printed."),
-            Ok(status) => tell(&format!("It ended with {status}. A token from elsewhere is as good.")),
-            Err(error) => tell(&format!("It cannot be run: {error}. A token from elsewhere is as good.")),
-        }
-    }
-
-    /// Keys of others that would come first.
-    async fn rivals(&mut self, choice: Choice, own: &str) -> Done {
-        let rivals: Vec<String> = choice::rivals(choice, own, &self.env).into_iter().map(str::to_owned).collect();
-        for key in rivals {
-            if self.changes.contains_key(&key) {
-                continue;
-            }
-            let question = format!("There is {key} in .env, too, and it comes first. Take it out of .env?");
-            if self.asker.yes(&question, false).await? {
-                self.change(&key, None);
-            }
-        }
-        Ok(())
     }
 
     async fn offer_image(&mut self) -> Done {
@@ -378,24 +286,17 @@ impl Dialog {
         self.changes.insert(key.to_owned(), value);
     }
 
-    /// What the environment says wins over `.env`.
-    fn told_of_environment(&self, wanted: &str) -> Done {
-        match std::env::var("PARLOR_PROVIDER") {
-            Ok(said) if !said.is_empty() && said != wanted => tell(&format!(
-                "PARLOR_PROVIDER is {said} in this terminal's environment, and that comes first: take it out of there."
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// Whether anything was written.
     fn write(&self) -> Result<bool, Failure> {
         if self.changes.is_empty() {
             return Ok(false);
         }
         let path = self.settings.home.env_file();
-        let changes: Vec<(&str, Option<&str>)> =
-            self.changes.iter().map(|(key, value)| (key.as_str(), value.as_ref().map(|v| v.expose_secret()))).collect();
+        let changes: Vec<(&str, Option<&str>)> = self
+            .changes
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_ref().map(ExposeSecret::expose_secret)))
+            .collect();
         env_edit::change(&path, &changes)?;
         let set: Vec<&str> = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key).collect();
         tell(&format!("{} holds {} now, readable by you alone.", path.display(), set.join(" and ")))?;
@@ -410,5 +311,15 @@ impl Dialog {
         if let Err(error) = made.and_then(|()| fs::write(&marker, "")) {
             tracing::warn!("{} cannot be written: {error}", marker.display());
         }
+    }
+}
+
+/// What the environment says wins over `.env`.
+fn environment_wins(wanted: &str) -> Done {
+    match std::env::var("PARLOR_PROVIDER") {
+        Ok(said) if !said.is_empty() && said != wanted => tell(&format!(
+            "PARLOR_PROVIDER is {said} in this terminal's environment, and that comes first: take it out of there."
+        )),
+        _ => Ok(()),
     }
 }
