@@ -74,6 +74,10 @@ impl Home {
     pub fn full_image(&self) -> PathBuf {
         self.data().join("image-full.json")
     }
+    /// There once the operator was asked who is to answer.
+    pub fn setup_marker(&self) -> PathBuf {
+        self.data().join("setup-asked")
+    }
     /// The operator's secrets.
     pub fn env_file(&self) -> PathBuf {
         self.0.join(".env")

@@ -2,6 +2,7 @@
 
 pub mod allowlists;
 pub mod bounds;
+pub mod env_edit;
 pub mod extras;
 pub mod home;
 mod layers;

@@ -101,7 +101,7 @@ async fn claude(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Fin
     Some(match (status.present, key) {
         (true, true) => Finding::good(WHAT, format!("{} and a key are there", status.image.unwrap_or_default())),
         (true, false) => {
-            let todo = "put ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN into .env";
+            let todo = "`parlor setup`, or put ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN into .env";
             Finding::bad(WHAT, "its image is there, but no key", todo)
         }
         (false, _) => {

@@ -89,7 +89,8 @@ impl Fault {
         Self::read(status, &body, after, server)
     }
 
-    fn unreachable(server: &str, why: &str) -> Self {
+    /// A server that there is no way to.
+    pub fn unreachable(server: &str, why: &str) -> Self {
         let text = format!("{server} cannot be reached: {}", shorten(why));
         Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Other, text) }
     }

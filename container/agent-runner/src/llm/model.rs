@@ -223,10 +223,15 @@ async fn first_of(vendor: &Vendor, http: &reqwest::Client) -> Result<String, Fau
         Fault::new(ErrorKind::Other, text)
     };
     let url = vendor.list_url().ok_or_else(|| none("does not list its models".to_owned()))?;
-    let unreachable =
-        |error: reqwest::Error| none(format!("does not list its models: {}", super::fault::chain(&error)));
+    let unreachable = |error: reqwest::Error| Fault::unreachable(&vendor.server(), &super::fault::chain(&error));
     let request = http.get(url).bearer_auth(vendor.list_key()).timeout(CONNECT);
-    let body = request.send().await.map_err(unreachable)?.text().await.map_err(unreachable)?;
+    let answer = request.send().await.map_err(unreachable)?;
+    let status = answer.status();
+    let body = answer.text().await.map_err(unreachable)?;
+    // Servers without such a list say so with one of these.
+    if !status.is_success() && !matches!(status.as_u16(), 404 | 405 | 501) {
+        return Err(Fault::read(status.as_u16(), &body, None, &vendor.server()));
+    }
     let list: Value = serde_json::from_str(&body).unwrap_or_default();
     first_model(&list).ok_or_else(|| none("has no model".to_owned()))
 }
