@@ -227,9 +227,9 @@ impl Talk {
         for step in steps {
             match step {
                 Step::Put(output) => {
-                    // Before the host hears of it: a cost that it has is never counted again.
-                    if let (Some(id), Some(_)) = (&output.new_session_id, output.cost_usd) {
-                        self.memo.keep_total(id, self.session.total());
+                    // Before the host hears of it: a cost that it has is never counted again. Of a turn that failed too.
+                    if let (Some((id, total)), Some(_)) = (self.session.spent(), output.cost_usd) {
+                        self.memo.keep_total(id, total);
                     }
                     self.room.wire.end_turn(&output);
                 }
