@@ -38,9 +38,8 @@ pub async fn run(store: Store, clock: SharedClock, keep: Keep, shutdown: Cancell
             () = tokio::time::sleep(wait) => {}
         }
         wait = EVERY;
-        match shutdown.run_until_cancelled(expire(&store, &clock, &keep)).await {
-            Some(Err(error)) => tracing::warn!("what is old could not be dropped, tried again in a day: {error}"),
-            Some(Ok(())) | None => {}
+        if let Some(Err(error)) = shutdown.run_until_cancelled(expire(&store, &clock, &keep)).await {
+            tracing::warn!("what is old could not be dropped, tried again in a day: {error}");
         }
     }
 }

@@ -36,7 +36,7 @@ async fn sql(store: &Store, sql: &'static str) {
 async fn ask(store: &Store, sql: &'static str) -> Vec<String> {
     let read = move |db: &Connection| {
         let mut s = db.prepare(sql)?;
-        let rows = s.query_map([], |row| Ok(row.get::<_, rusqlite::types::Value>(0)?))?;
+        let rows = s.query_map([], |row| row.get::<_, rusqlite::types::Value>(0))?;
         Ok(rows.map(|value| Ok(text(value?))).collect::<rusqlite::Result<Vec<String>>>()?)
     };
     store.read(read).await.unwrap()
