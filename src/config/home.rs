@@ -46,9 +46,13 @@ impl Home {
     pub fn session(&self, folder: &GroupFolder) -> PathBuf {
         self.data().join("sessions").join(folder.as_str())
     }
-    /// A group's run logs; never mounted.
+    /// All groups' run logs; never mounted.
+    pub fn all_runs(&self) -> PathBuf {
+        self.data().join("runs")
+    }
+    /// A group's run logs.
     pub fn runs(&self, folder: &GroupFolder) -> PathBuf {
-        self.data().join("runs").join(folder.as_str())
+        self.all_runs().join(folder.as_str())
     }
     /// IPC files taken over; never mounted.
     pub fn claimed(&self) -> PathBuf {

@@ -54,7 +54,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 33] = [
+pub(super) const KEYS: [Key; 34] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -91,6 +91,7 @@ pub(super) const KEYS: [Key; 33] = [
     key("PARLOR_SHUTDOWN_GRACE", "shutdown_grace"),
     key("PARLOR_BUDGET_USD", "budget_usd"),
     key("PARLOR_BUDGET_TOKENS", "budget_tokens"),
+    key("PARLOR_KEEP_DAYS", "keep_days"),
 ];
 
 /// The name of every setting in the environment and in `parlor.toml`.

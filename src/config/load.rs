@@ -233,6 +233,10 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             values::network(v).ok().map(Some)
         }),
         budget: budget(layers),
+        keep_days: layers.take("PARLOR_KEEP_DAYS", Some(90), "days, from 7 to 36500, or 0 for ever", |v| {
+            let days = values::number(v, 0, 36_500)?;
+            (days == 0 || days >= 7).then(|| u32::try_from(days).ok().filter(|days| *days > 0))
+        }),
         shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
         home,
     }

@@ -77,6 +77,8 @@ pub struct Settings {
     pub network: Option<String>,
     /// What each group may use a day, unless it has a budget of its own.
     pub budget: Budget,
+    /// `PARLOR_KEEP_DAYS`: how long messages, runs and firings that are over are kept; none keeps them for ever.
+    pub keep_days: Option<u32>,
     /// How long a graceful shutdown may take.
     pub shutdown_grace: Duration,
 }

@@ -125,6 +125,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         budget: crate::domain::usage::Budget::default(),
         limits: Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 },
         network: None,
+        keep_days: Some(90),
         shutdown_grace: Duration::from_secs(5),
     }
 }

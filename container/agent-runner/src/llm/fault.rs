@@ -7,6 +7,7 @@ use genai::Error;
 use genai::webc;
 use serde_json::Value;
 
+use super::vendor::without_logins;
 use crate::protocol::{ErrorKind, Output, Status};
 
 /// A pause that is short enough to wait inside the turn.
@@ -175,7 +176,9 @@ fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     })
 }
 
+/// What is shown of other programs' words.
 fn shorten(text: &str) -> String {
+    let text = without_logins(text);
     let text = text.trim().trim_end_matches('.');
     match text.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &text[..at]),

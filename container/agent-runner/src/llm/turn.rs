@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::compact;
 use super::fault::{Fault, Remedy};
 use super::hooks::Hooks;
-use super::model::{Answer, Model};
+use super::model::{Answer, Model, Offer};
 use super::session::{Entry, Session};
 use super::settings::Settings;
 use super::tools::Tools;
@@ -20,8 +20,8 @@ use crate::run::{Mail, Room};
 const IMAGE_LIMIT: u64 = 5 << 20;
 /// How many pictures of a conversation are sent; of older ones only the name.
 const IMAGES: usize = 20;
-/// What the chat hears when not even the last step brought a word.
-const OUT_OF_STEPS: &str = "(The steps of this turn were used up before I was done. Write again, and I go on.)";
+/// What the chat hears when a turn was ended for its length; `{}` is the most steps it may have.
+const OUT_OF_STEPS: &str = "(I had to stop after {} steps, the most of one turn. Write again, and I go on.)";
 /// Told when a turn has used up its steps.
 const ENOUGH: &str =
     "[You have used up the steps of this turn. Say now, without tools, what is done and what is left.]";
@@ -56,14 +56,16 @@ impl Turn<'_> {
             if last {
                 self.session.entries.push(Entry::user(ENOUGH, Vec::new()));
             }
-            let answer = self.ask().await?;
+            let answer = self.ask(last).await?;
             let calls: Vec<_> = answer.content.tool_calls().into_iter().cloned().collect();
             let text = answer.content.joined_texts().unwrap_or_default();
             if !calls.is_empty() || !text.trim().is_empty() {
                 self.session.entries.push(Entry::assistant(answer.content));
             }
-            if last && text.trim().is_empty() {
-                break OUT_OF_STEPS.to_owned();
+            // A turn of one step has no tools at all, and its end is no news.
+            if last && (steps > 1 || text.trim().is_empty()) {
+                let told = OUT_OF_STEPS.replace("{}", &steps.to_string());
+                break format!("{}\n\n{told}", text.trim());
             }
             if last {
                 break text;
@@ -131,8 +133,9 @@ impl Turn<'_> {
         Entry::user(text, images)
     }
 
-    /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more.
-    async fn ask(&mut self) -> Result<Answer, Fault> {
+    /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more. The last
+    /// request of a turn lets the model call for nothing.
+    async fn ask(&mut self, last: bool) -> Result<Answer, Fault> {
         let mut budget = self.settings.context_tokens;
         let (mut compacted, mut images) = (false, true);
         loop {
@@ -140,7 +143,9 @@ impl Turn<'_> {
                 self.compact(budget).await?;
             }
             let estimate = self.estimate();
-            let fault = match self.model.ask(&self.system, self.messages(images), self.tools.offered()).await {
+            let tools = self.tools.offered();
+            let offer = if last { Offer::Shown(tools) } else { Offer::Free(tools) };
+            let fault = match self.model.ask(&self.system, self.messages(images), offer).await {
                 Ok(answer) => {
                     if let Some(counted) = answer.prompt_tokens {
                         self.model.learn(estimate, counted);
@@ -178,7 +183,8 @@ impl Turn<'_> {
             eprintln!("the older part of the conversation cannot be archived: {error}");
         }
         let record = compact::record(&old, budget / 2);
-        let summary = match self.model.ask(compact::INSTRUCTION, vec![ChatMessage::user(record)], &[]).await {
+        let summary = match self.model.ask(compact::INSTRUCTION, vec![ChatMessage::user(record)], Offer::Nothing).await
+        {
             Ok(answer) => answer.content.joined_texts().filter(|text| !text.trim().is_empty()),
             // Asking the model works in general, or it is told by the turn's own request.
             Err(fault) if fault.kind == ErrorKind::Other && fault.remedy == Remedy::None => {
