@@ -180,7 +180,10 @@ impl Talk {
                 self.give(waiting);
             }
             Signal::Inputs(list) => {
-                self.give(list.into_iter().map(|input| (Value::String(input.text), Some(input.name))).collect());
+                let group = &self.room.folders.group;
+                let shown = |input: Input| (prompt::with_pictures(input.text, &input.images, group), Some(input.name));
+                let messages = list.into_iter().map(shown).collect();
+                self.give(messages);
             }
             Signal::Close => self.closing = true,
         }

@@ -39,8 +39,13 @@ pub fn first(input: &RunInput, group: &Path) -> Value {
     if !input.resumed.is_empty() {
         text.push_str(&resumed(&input.resumed));
     }
+    with_pictures(text, &input.image_attachments, group)
+}
+
+/// A text with pictures of the group's folder; those that cannot be shown are told.
+pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Value {
     let mut blocks = Vec::new();
-    for image in &input.image_attachments {
+    for image in images {
         match picture(image, group) {
             Ok(block) => blocks.push(block),
             Err(why) => {
