@@ -169,15 +169,18 @@ impl Ingest {
                 let verdict = judge(&group, &new, &rules, &name);
                 let elsewhere = meant.is_some_and(|folder| folder != group.folder);
                 new.attachments = settled(files, elsewhere, verdict);
-                let (jid, id) = (new.jid.clone(), new.platform_id.clone());
                 let (seq, role) = match verdict {
                     Verdict::Keep(role) => (inbound::insert(tx, &new, role, now)?, role),
-                    Verdict::Drop => (store_dropped(tx, new, now)?, Role::Denied),
+                    Verdict::Drop => (store_dropped(tx, &mut new, now)?, Role::Denied),
                 };
                 // A message that was known keeps the role and the files it got then.
                 let known = tx.total_changes() == before;
                 let role = if known { inbound::role(tx, seq)? } else { role };
-                let attachments = inbound::attachments(tx, &jid, &id)?.unwrap_or_default();
+                let attachments = if known {
+                    inbound::attachments(tx, &new.jid, &new.platform_id)?.unwrap_or_default()
+                } else {
+                    new.attachments
+                };
                 Ok(Some(Accepted { seq, role, attachments }))
             })
             .await?;
@@ -204,11 +207,11 @@ fn settled(files: Vec<Attachment>, elsewhere: bool, verdict: Verdict) -> Vec<Att
 
 /// A dropped message takes a number like any other, so that its channel sees it accepted once, but its words are gone
 /// and nothing will ever look at it.
-fn store_dropped(tx: &mut Tx<'_>, mut new: NewMessage, now: chrono::DateTime<chrono::Utc>) -> TxResult<i64> {
+fn store_dropped(tx: &mut Tx<'_>, new: &mut NewMessage, now: chrono::DateTime<chrono::Utc>) -> TxResult<i64> {
     new.text.clear();
     new.attachments.clear();
     let before = tx.total_changes();
-    let seq = inbound::insert(tx, &new, Role::Denied, now)?;
+    let seq = inbound::insert(tx, new, Role::Denied, now)?;
     // A message that was known already changed nothing, and keeps its state: its sender was allowed then.
     if tx.total_changes() != before {
         inbound::settle(tx, &[seq], InboundState::Done)?;
