@@ -15,6 +15,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, ApiDeps, Listeners};
+use crate::channel::attach::Attachments;
 use crate::channel::ingest::Ingest;
 use crate::channel::local::Local;
 use crate::channel::outbound::Outbound;
@@ -116,6 +117,9 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     ipc.recovered().await;
     let tcp = listeners.tcp_address();
     workers.spawn(greeting::run(settings.clone(), store.clone(), engine.clone(), rooms.clone(), tcp));
+    let (groups, max) = (settings.home.groups(), settings.max_attachment_bytes as u64);
+    let files = Attachments::new(&store, clock.clone(), groups, owner, max);
+    files.sweep(&store).await.context("files of messages that never came to be")?;
     let senders = Arc::new(Watched::new(settings.config_dir.join(allowlists::SENDERS), SenderRules::from_file));
     let (ready_tx, ready) = watch::channel(false);
     let (outbox_bell, schedule_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -138,7 +142,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
             store: store.clone(),
             clock: clock.clone(),
             settings: settings.clone(),
-            ingest: Ingest::new(store.clone(), clock.clone(), &settings.assistant_name, senders),
+            ingest: Ingest::new(store.clone(), clock.clone(), &settings.assistant_name, senders, files),
             dispatch: Arc::new(dispatch.clone()),
             ready,
             engine: engine.clone(),

@@ -90,6 +90,12 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert_eq!(ask(&host, "web:a", "hello [Image: attachments/p.png]"), ["heard: hello [Image: attachments/p.png]"]);
     let first = vendor.asked().remove(0);
     assert!(first.body["messages"].to_string().contains(&base64(PICTURE)), "{}", first.body);
+    // One that comes later is shown, too.
+    let later = [PICTURE, b"later"].concat();
+    fs::write(group.join("attachments/q.png"), &later).unwrap();
+    ask(&host, "web:a", "and [Image: attachments/q.png]");
+    let asked = vendor.asked().pop().unwrap();
+    assert!(asked.body["messages"].to_string().contains(&base64(&later)), "{}", asked.body);
     assert_eq!(first.credentials, KEY);
     assert!(first.system().contains("swordfish"), "{}", first.system());
 

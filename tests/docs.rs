@@ -121,6 +121,7 @@ fn the_readme_s_settings_are_those_there_are_with_their_defaults() {
         ("CONTAINER_MAX_OUTPUT_SIZE", s.max_log_bytes.to_string()),
         ("PARLOR_MAX_RESULT_SIZE", s.max_output_bytes.to_string()),
         ("PARLOR_MAX_FILE_SIZE", s.max_file_bytes.to_string()),
+        ("PARLOR_MAX_ATTACHMENT_BYTES", s.max_attachment_bytes.to_string()),
         ("PARLOR_MEMORY", s.limits.memory),
         ("PARLOR_CPUS", s.limits.cpus),
         ("PARLOR_PIDS", s.limits.pids.to_string()),

@@ -34,7 +34,7 @@ impl<T: DeserializeOwned> OptionalFromRequest<Api> for Json<T> {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let detail = match error.classify() {
             serde_json::error::Category::Data => format!("the body does not fit: {error}"),

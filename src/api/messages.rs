@@ -1,7 +1,7 @@
-//! `POST /v1/chats/{jid}/messages`: the way in. Answered after the commit.
+//! `POST /v1/chats/{jid}/messages`: the way in, as JSON, or as a form with files beside it. Answered after the commit.
 
 use axum::Json as Out;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::body::{Id, Json};
 use super::problem::Problem;
 use super::router::Api;
+use super::upload;
 use crate::channel::ingest::Accepted;
 use crate::domain::ids::ChatJid;
 use crate::domain::message::NewMessage;
@@ -27,11 +28,21 @@ pub(super) struct Body {
 pub(super) async fn accept(
     State(api): State<Api>,
     Id(jid): Id<ChatJid>,
-    Json(body): Json<Body>,
+    request: Request,
 ) -> Result<(StatusCode, Out<Value>), Problem> {
     local(&jid)?;
-    let Accepted { seq, role } = api.deps.ingest.accept(message(&api, jid, body)).await?;
-    Ok((StatusCode::ACCEPTED, Out(json!({ "seq": seq, "role": role }))))
+    let accepted = if let Some(boundary) = upload::boundary(request.headers())? {
+        upload::accept(&api, jid, request, &boundary).await?
+    } else {
+        let Json(body) = Json::from_request(request, &api).await?;
+        api.deps.ingest.accept(message(&api, jid, body)).await?
+    };
+    let Accepted { seq, role, attachments } = accepted;
+    let mut answer = json!({ "seq": seq, "role": role });
+    if !attachments.is_empty() {
+        answer["attachments"] = json!(attachments);
+    }
+    Ok((StatusCode::ACCEPTED, Out(answer)))
 }
 
 /// Whether a chat is this API's own; other platforms' chats are fed by their channels alone.
@@ -46,13 +57,14 @@ fn local(jid: &ChatJid) -> Result<(), Problem> {
     }
 }
 
-fn message(api: &Api, jid: ChatJid, body: Body) -> NewMessage {
+pub(super) fn message(api: &Api, jid: ChatJid, body: Body) -> NewMessage {
     NewMessage {
         jid,
         platform_id: body.id.unwrap_or_else(|| api.deps.clock.ulid().to_string()),
         sender_name: body.sender_name.unwrap_or_else(|| body.sender.clone()),
         sender: body.sender,
         text: body.text,
+        attachments: Vec::new(),
         sent_at: body.timestamp.unwrap_or_else(|| api.deps.clock.now()),
     }
 }

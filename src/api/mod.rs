@@ -24,6 +24,7 @@ mod stream;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
+mod upload;
 mod usage;
 
 use std::fmt;

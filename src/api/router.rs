@@ -7,9 +7,11 @@ use axum::Router;
 use axum::extract::OriginalUri;
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
+use super::upload::MAX_UPLOADS;
 use super::{ApiDeps, chats, events, groups, messages, outbox, runs, sessions, status, tasks, usage};
 
 /// What handlers share.
@@ -19,6 +21,8 @@ pub(super) struct Api(Arc<Inner>);
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) deps: ApiDeps,
+    /// How many uploads there may be at a time.
+    pub(super) uploads: Semaphore,
     /// Ends event streams.
     pub(super) shutdown: CancellationToken,
 }
@@ -61,7 +65,7 @@ pub(super) fn router(deps: ApiDeps, shutdown: CancellationToken) -> Router {
         .route("/metrics", get(status::metrics))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .with_state(Api(Arc::new(Inner { deps, shutdown })))
+        .with_state(Api(Arc::new(Inner { deps, uploads: Semaphore::new(MAX_UPLOADS), shutdown })))
 }
 
 async fn no_route(OriginalUri(uri): OriginalUri) -> Problem {

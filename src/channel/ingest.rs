@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::attach::{Attachments, Parcel};
 use crate::config::allowlists::Watched;
+use crate::domain::attachment::Attachment;
 use crate::domain::clock::SharedClock;
 use crate::domain::group::Group;
-use crate::domain::ids::ChatJid;
+use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::policy::senders::{Decision, SenderRules};
 use crate::policy::trigger::{Trigger, command};
@@ -45,12 +47,14 @@ pub enum Verdict {
 }
 
 /// What became of an accepted message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// Its sequence number.
     pub seq: i64,
     /// What it means to its group.
     pub role: Role,
+    /// What became of the files that came with it.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Says what a message means to its group.
@@ -79,18 +83,76 @@ pub struct Ingest {
     clock: SharedClock,
     assistant_name: Arc<str>,
     senders: Arc<Watched<SenderRules>>,
+    files: Attachments,
 }
 
 impl Ingest {
-    /// Takes messages into a store. The assistant's name makes the default trigger.
-    pub fn new(store: Store, clock: SharedClock, assistant_name: &str, senders: Arc<Watched<SenderRules>>) -> Self {
-        Self { store, clock, assistant_name: assistant_name.into(), senders }
+    /// Takes messages into a store, and their files into groups' folders. The assistant's name makes the default trigger.
+    pub fn new(
+        store: Store,
+        clock: SharedClock,
+        assistant_name: &str,
+        senders: Arc<Watched<SenderRules>>,
+        files: Attachments,
+    ) -> Self {
+        Self { store, clock, assistant_name: assistant_name.into(), senders, files }
+    }
+
+    /// Bytes that a file of a message may have.
+    pub fn max_file(&self) -> u64 {
+        self.files.max()
+    }
+
+    /// Begins to take the files of a message that [`Self::accept_with`] is about to be given. Where the message will not
+    /// have them they are only counted: nobody fills the disk who may not be heard.
+    pub async fn files_for(&self, new: &NewMessage) -> Result<Parcel, IngestError> {
+        let new = check(new.clone(), true)?;
+        let rules = self.senders.get();
+        let name = self.assistant_name.clone();
+        let look = self.store.read(move |db| {
+            if inbound::knows(db, &new.jid, &new.platform_id)? {
+                return Ok(Err("the message is known already"));
+            }
+            let Some(group) = groups::by_jid(db, &new.jid)? else { return Ok(Err("the chat is not registered")) };
+            Ok(worth_files(judge(&group, &new, &rules, &name)).map(|()| group.folder))
+        });
+        let to: Result<GroupFolder, &'static str> = look.await?;
+        Ok(self.files.parcel(to))
+    }
+
+    /// Stores a message with its files, or with a word on why it comes without them. Goes on when the caller is gone.
+    pub async fn accept_with(&self, new: NewMessage, files: Parcel) -> Result<Accepted, IngestError> {
+        let new = check(new, !files.is_empty())?;
+        let this = self.clone();
+        let stored = tokio::spawn(async move {
+            let (jid, id) = (new.jid.clone(), new.platform_id.clone());
+            let placed = tokio::task::spawn_blocking(move || files.place(&jid, &id)).await;
+            let placed = placed.map_err(|_| StoreError::Closed)??;
+            let stored = this.store(new, placed.attachments.clone(), placed.folder.clone()).await;
+            match &stored {
+                Ok(accepted) => placed.settle(&accepted.attachments),
+                // Whether it was committed is not known: the next start looks.
+                Err(IngestError::Store(StoreError::Closed)) => drop(placed),
+                Err(_) => placed.settle(&[]),
+            }
+            stored
+        });
+        stored.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Stores a message and wakes its group. Returns, after the commit, its sequence number and its role; a message
     /// whose platform id is known returns those it got the first time and changes nothing.
     pub async fn accept(&self, new: NewMessage) -> Result<Accepted, IngestError> {
-        let new = check(new)?;
+        self.store(check(new, false)?, Vec::new(), None).await
+    }
+
+    /// With what came of its files, and the group that these were meant for.
+    async fn store(
+        &self,
+        mut new: NewMessage,
+        files: Vec<Attachment>,
+        meant: Option<GroupFolder>,
+    ) -> Result<Accepted, IngestError> {
         let jid = new.jid.clone();
         let now = self.clock.now();
         // The file is looked at here, not while the store's writer waits.
@@ -104,25 +166,52 @@ impl Ingest {
                     return Ok(None);
                 };
                 let before = tx.total_changes();
-                let (seq, role) = match judge(&group, &new, &rules, &name) {
+                let verdict = judge(&group, &new, &rules, &name);
+                let elsewhere = meant.is_some_and(|folder| folder != group.folder);
+                new.attachments = settled(files, elsewhere, verdict);
+                let (seq, role) = match verdict {
                     Verdict::Keep(role) => (inbound::insert(tx, &new, role, now)?, role),
-                    Verdict::Drop => (store_dropped(tx, new, now)?, Role::Denied),
+                    Verdict::Drop => (store_dropped(tx, &mut new, now)?, Role::Denied),
                 };
-                // A message that was known keeps the role it got then.
-                let role = if tx.total_changes() == before { inbound::role(tx, seq)? } else { role };
-                Ok(Some(Accepted { seq, role }))
+                // A message that was known keeps the role and the files it got then.
+                let known = tx.total_changes() == before;
+                let role = if known { inbound::role(tx, seq)? } else { role };
+                let attachments = if known {
+                    inbound::attachments(tx, &new.jid, &new.platform_id)?.unwrap_or_default()
+                } else {
+                    new.attachments
+                };
+                Ok(Some(Accepted { seq, role, attachments }))
             })
             .await?;
         accepted.ok_or(IngestError::NotRegistered(jid))
     }
 }
 
+/// Whether a message of this meaning may bring files.
+fn worth_files(verdict: Verdict) -> Result<(), &'static str> {
+    match verdict {
+        Verdict::Keep(Role::Trigger | Role::Context) => Ok(()),
+        Verdict::Keep(Role::Command) => Err("a command takes no files"),
+        Verdict::Keep(Role::Denied) | Verdict::Drop => Err("its sender may not trigger here"),
+    }
+}
+
+/// What a message's files are at the moment of its commit: much may have changed since they began to come.
+fn settled(files: Vec<Attachment>, elsewhere: bool, verdict: Verdict) -> Vec<Attachment> {
+    let elsewhere = elsewhere.then_some("the chat went to another group meanwhile");
+    let Some(why) = worth_files(verdict).err().or(elsewhere) else { return files };
+    let settle = |file: Attachment| if file.path.is_some() { file.not_taken(why) } else { file };
+    files.into_iter().map(settle).collect()
+}
+
 /// A dropped message takes a number like any other, so that its channel sees it accepted once, but its words are gone
 /// and nothing will ever look at it.
-fn store_dropped(tx: &mut Tx<'_>, mut new: NewMessage, now: chrono::DateTime<chrono::Utc>) -> TxResult<i64> {
+fn store_dropped(tx: &mut Tx<'_>, new: &mut NewMessage, now: chrono::DateTime<chrono::Utc>) -> TxResult<i64> {
     new.text.clear();
+    new.attachments.clear();
     let before = tx.total_changes();
-    let seq = inbound::insert(tx, &new, Role::Denied, now)?;
+    let seq = inbound::insert(tx, new, Role::Denied, now)?;
     // A message that was known already changed nothing, and keeps its state: its sender was allowed then.
     if tx.total_changes() != before {
         inbound::settle(tx, &[seq], InboundState::Done)?;
@@ -131,14 +220,14 @@ fn store_dropped(tx: &mut Tx<'_>, mut new: NewMessage, now: chrono::DateTime<chr
 }
 
 /// Checks lengths, and replaces NUL characters, which neither files nor terminals carry.
-fn check(mut new: NewMessage) -> Result<NewMessage, IngestError> {
+fn check(mut new: NewMessage, files: bool) -> Result<NewMessage, IngestError> {
     if new.text.len() > MAX_TEXT {
         let length = new.text.len();
         return Err(IngestError::Invalid(format!(
             "the text has {length} bytes, {MAX_TEXT} are allowed: send long content as a file in the group's folder"
         )));
     }
-    if new.text.trim().is_empty() {
+    if new.text.trim().is_empty() && !files {
         return Err(IngestError::Invalid("the text is empty: write something".to_owned()));
     }
     for (what, value) in [("id", &new.platform_id), ("sender", &new.sender)] {

@@ -11,6 +11,7 @@ fn message(jid: &str, id: &str, text: &str) -> NewMessage {
         sender: "ann".into(),
         sender_name: "Ann".into(),
         text: text.into(),
+        attachments: Vec::new(),
         sent_at: SystemClock.now(),
     }
 }
@@ -37,7 +38,8 @@ fn ingest(store: &Store, dir: &tempfile::TempDir) -> Ingest {
         "chats": {"web:quiet": {"allow": ["ann"], "mode": "drop"}}}"#;
     std::fs::write(&file, rules).unwrap();
     let senders = Arc::new(Watched::new(file, SenderRules::from_file));
-    Ingest::new(store.clone(), Arc::new(SystemClock), "Andy", senders)
+    let files = Attachments::new(store, Arc::new(SystemClock), dir.path().join("groups"), None, 1 << 20);
+    Ingest::new(store.clone(), Arc::new(SystemClock), "Andy", senders, files)
 }
 
 /// What waits for the chat's agent.
@@ -59,11 +61,15 @@ async fn a_message_is_stored_once_and_wakes_its_group() {
     // The registration's own; wakes come after the answers to those who wrote.
     assert_eq!(wakes.recv().await, Some(Wake::Snapshots));
     let ingest = ingest(&store, &dir);
-    let Accepted { seq: first, role } = ingest.accept(message("web:a", "1", "@andy hi")).await.unwrap();
+    let Accepted { seq: first, role, .. } = ingest.accept(message("web:a", "1", "@andy hi")).await.unwrap();
     assert_eq!(role, Role::Trigger);
     assert_eq!(wakes.recv().await, Some(Wake::Group("web:a".parse().unwrap())));
     let again = ingest.accept(message("web:a", "1", "changed")).await.unwrap();
-    assert_eq!(again, Accepted { seq: first, role: Role::Trigger }, "as it was stored, not as it would be now");
+    assert_eq!(
+        again,
+        Accepted { seq: first, role: Role::Trigger, attachments: Vec::new() },
+        "as it was stored, not as it would be now"
+    );
     let second = ingest.accept(message("web:a", "2", "by the way")).await.unwrap().seq;
     assert!(second > first);
     assert!(wakes.try_recv().is_err(), "neither a duplicate nor context wakes anyone");

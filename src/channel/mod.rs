@@ -1,5 +1,6 @@
 //! Channels: the trait, the registry, what comes in (`ingest`) and what goes out (`outbound`).
 
+pub mod attach;
 mod fence;
 pub mod ingest;
 pub mod local;

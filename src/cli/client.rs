@@ -4,14 +4,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use serde_json::Value;
 use thiserror::Error;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
+use ulid::Ulid;
 
 use crate::api::short_path;
 
@@ -43,6 +47,50 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the host did not answer: {0}; look at its log")]
     Broken(String),
+}
+
+/// What is sent.
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 256 << 10;
+
+/// A form of JSON and files, piece by piece.
+fn form(
+    boundary: &str,
+    message: &Value,
+    files: Vec<(String, std::fs::File)>,
+) -> impl futures_util::Stream<Item = io::Result<Frame<Bytes>>> + Send + use<> {
+    let boundary = boundary.to_owned();
+    let head = format!(
+        "--{boundary}\r\ncontent-disposition: form-data; name=\"message\"\r\n\
+         content-type: application/json\r\n\r\n{message}\r\n"
+    );
+    let files = files.into_iter().map(|(name, file)| (name, tokio::fs::File::from_std(file)));
+    stream::try_unfold((Some(head), files, None), move |(head, mut files, open)| {
+        let boundary = boundary.clone();
+        async move {
+            if let Some(head) = head {
+                return Ok(Some((Frame::data(head.into()), (None, files, open))));
+            }
+            let Some(mut file) = open else {
+                let Some((name, file)) = files.next() else { return Ok(None) };
+                let head = part_head(&boundary, &name);
+                return Ok(Some((Frame::data(head.into()), (None, files, Some(file)))));
+            };
+            let mut piece = Vec::with_capacity(PIECE);
+            if AsyncReadExt::take(&mut file, PIECE as u64).read_to_end(&mut piece).await? > 0 {
+                return Ok(Some((Frame::data(piece.into()), (None, files, Some(file)))));
+            }
+            let last = if files.len() == 0 { format!("\r\n--{boundary}--\r\n") } else { "\r\n".to_owned() };
+            Ok(Some((Frame::data(last.into()), (None, files, None))))
+        }
+    })
+}
+
+fn part_head(boundary: &str, name: &str) -> String {
+    // As forms of browsers write it.
+    let name = name.replace('"', "%22").replace(['\r', '\n', '\\'], "_");
+    format!("--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")
 }
 
 /// The installation of a socket, for people: `<home>/data/parlor.sock`.
@@ -98,18 +146,44 @@ impl Client {
         Ok(EventStream { cursor, body: response.into_body(), buffer: Vec::new() })
     }
 
+    /// Posts JSON and files as a form; the files are read as they are sent.
+    pub async fn upload(
+        &self,
+        path: &str,
+        message: &Value,
+        files: Vec<(String, std::fs::File)>,
+    ) -> Result<Value, ClientError> {
+        let boundary = format!("parlor-{}", Ulid::new());
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let body = StreamBody::new(form(&boundary, message, files)).boxed_unsync();
+        let response = self.exchange(Method::POST, path, &kind, body).await?;
+        let bytes = response.into_body().collect().await?.to_bytes();
+        serde_json::from_slice(&bytes).map_err(|e| ClientError::Broken(format!("its answer is not JSON ({e})")))
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>, ClientError> {
+        let bytes = Bytes::from(body.map(Value::to_string).unwrap_or_default());
+        let body = Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
+        self.exchange(method, path, "application/json", body).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Ends with the answer; what breaks is seen there, too.
         tokio::spawn(connection);
-        let bytes = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "parlor")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(bytes)))
+            .header("content-type", kind)
+            .body(body)
             .map_err(|e| ClientError::Broken(e.to_string()))?;
         let response = sender.send_request(request).await?;
         if response.status().is_success() {

@@ -142,7 +142,7 @@ async fn say(client: &Client, group: Option<&str>, text: &str) -> (String, Resul
         Ok(room) => room,
         Err(failure) => return (shown, Err(failure)),
     };
-    let result = turn::answer(client, &room, text, &mut |text| {
+    let result = turn::answer(client, &room, text, Vec::new(), &mut |text| {
         shown.push_str(text);
         Ok(())
     })

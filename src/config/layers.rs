@@ -54,7 +54,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 34] = [
+pub(super) const KEYS: [Key; 38] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -87,6 +87,7 @@ pub(super) const KEYS: [Key; 34] = [
     key("PARLOR_NETWORK", "network"),
     key("PARLOR_MAX_RESULT_SIZE", "max_result_size"),
     key("PARLOR_MAX_FILE_SIZE", "max_file_size"),
+    key("PARLOR_MAX_ATTACHMENT_BYTES", "max_attachment_bytes"),
     key("PARLOR_TURN_LIMIT", "turn_limit"),
     key("PARLOR_SHUTDOWN_GRACE", "shutdown_grace"),
     key("PARLOR_BUDGET_USD", "budget_usd"),

@@ -203,6 +203,7 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
         max_log_bytes: bytes(layers, "CONTAINER_MAX_OUTPUT_SIZE", 10 << 20),
         max_output_bytes: bytes(layers, "PARLOR_MAX_RESULT_SIZE", 128 << 20),
         max_file_bytes: bytes(layers, "PARLOR_MAX_FILE_SIZE", 20 << 20),
+        max_attachment_bytes: bytes(layers, "PARLOR_MAX_ATTACHMENT_BYTES", 25 << 20),
         turn_limit: timeout(layers, "PARLOR_TURN_LIMIT", 4 * 3600 * 1000),
         max_containers: layers
             .take("MAX_CONCURRENT_CONTAINERS", 5, "a whole number from 1 to 1000", |v| values::number(v, 1, 1000))

@@ -43,6 +43,7 @@ fn defaults_are_those_of_the_formats() {
     assert_eq!(s.idle_timeout, Duration::from_secs(1800));
     assert_eq!(s.max_log_bytes, 10_485_760);
     assert_eq!(s.max_output_bytes, 128 << 20);
+    assert_eq!(s.max_attachment_bytes, 25 << 20);
     assert_eq!(s.turn_limit, Duration::from_secs(4 * 3600));
     assert_eq!(s.max_containers, 5);
     assert_eq!(s.limits, Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 });

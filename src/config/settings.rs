@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_output_bytes: usize,
     /// Bytes a file may have that an agent sends.
     pub max_file_bytes: usize,
+    /// `PARLOR_MAX_ATTACHMENT_BYTES`: bytes a file may have that comes with a message.
+    pub max_attachment_bytes: usize,
     /// Absolute limit of a turn.
     pub turn_limit: Duration,
     /// `MAX_CONCURRENT_CONTAINERS`.

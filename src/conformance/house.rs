@@ -69,6 +69,7 @@ pub(super) fn prompt(text: &str, jid: &ChatJid, clock: &SharedClock) -> String {
         sender: "conformance".into(),
         sender_name: "conformance".into(),
         text: text.to_owned(),
+        attachments: Vec::new(),
         sent_at: clock.now(),
         role: Role::Trigger,
         state: InboundState::Pending,

@@ -123,7 +123,7 @@ impl Room {
     pub(super) fn say(&mut self, text: &str) -> String {
         self.count += 1;
         let name = file_name(self.count);
-        self.handle.deliver(name.clone(), super::house::prompt(text, &self.jid, &self.clock));
+        self.handle.deliver(name.clone(), super::house::prompt(text, &self.jid, &self.clock), Vec::new());
         name
     }
 

@@ -26,8 +26,8 @@ impl Inputs {
     }
 
     /// Writes a follow-up, whole or not at all.
-    pub fn deliver(&self, name: &str, text: String) -> io::Result<()> {
-        let json = serde_json::to_vec(&InputFile::Message { text })?;
+    pub fn deliver(&self, name: &str, file: &InputFile) -> io::Result<()> {
+        let json = serde_json::to_vec(file)?;
         self.dir.write_atomic(OsStr::new(name), &json, self.owner, 0o600)
     }
 

@@ -50,7 +50,7 @@ impl GroupActor {
                 live.slot.set_idle(false);
                 live.last_follow_up = Some(Instant::now());
                 live.talk.follow_up(&name, &batch);
-                live.handle.deliver(name, prompt::format(&batch, live.ids));
+                live.handle.deliver(name, prompt::format(&batch, live.ids), prompt::images(&batch));
                 self.show_typing();
             }
             Ok(None) => {}

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use parlor_agent_runner::protocol::ImageAttachment;
 
+use crate::domain::attachment;
 use crate::domain::clock::rfc3339;
 use crate::domain::message::{Batch, Role};
 
@@ -21,7 +22,8 @@ pub fn format(batch: &Batch, ids: bool) -> String {
             Role::Context => " context=\"true\"",
             Role::Trigger | Role::Command => "",
         };
-        let (sender, text) = (escape(&message.sender_name), escape(&message.text));
+        let text = attachment::with_marks(&message.text, &message.attachments);
+        let (sender, text) = (escape(&message.sender_name), escape(&text));
         let id = if ids { format!(" id=\"{}\"", escape(&message.platform_id)) } else { String::new() };
         let time = rfc3339(message.sent_at);
         let _ = writeln!(out, "<message sender=\"{sender}\" time=\"{time}\"{id}{mark}>{text}</message>");
@@ -44,29 +46,21 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Pictures that messages name as `[Image: attachments/…]`, the way NanoClaw v1's channels do.
+/// Pictures that a prompt shows; vendors take no more at once.
+const PICTURES: usize = 20;
+
+/// Pictures that messages brought, or name as the channels of NanoClaw v1 do: the newest of them.
 pub fn images(batch: &Batch) -> Vec<ImageAttachment> {
-    let mut all = Vec::new();
-    for message in &batch.messages {
-        for piece in message.text.split("[Image: ").skip(1) {
-            let Some((path, _)) = piece.split_once(']') else { continue };
-            let inside = path.starts_with("attachments/") && !path.split('/').any(|part| part == "..");
-            if let (true, Some(media_type)) = (inside, media_type(path)) {
+    let mut all: Vec<ImageAttachment> = Vec::new();
+    for message in batch.messages.iter().filter(|message| message.role != Role::Denied) {
+        let text = attachment::with_marks(&message.text, &message.attachments);
+        for (path, media_type) in attachment::pictures(&text) {
+            if all.iter().all(|known| known.relative_path != path) {
                 all.push(ImageAttachment { relative_path: path.to_owned(), media_type: media_type.to_owned() });
             }
         }
     }
-    all
-}
-
-fn media_type(path: &str) -> Option<&'static str> {
-    match path.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
-        "png" => Some("image/png"),
-        "jpg" | "jpeg" => Some("image/jpeg"),
-        "gif" => Some("image/gif"),
-        "webp" => Some("image/webp"),
-        _ => None,
-    }
+    all.split_off(all.len().saturating_sub(PICTURES))
 }
 
 #[cfg(test)]
@@ -83,6 +77,7 @@ mod tests {
             sender: sender.into(),
             sender_name: sender.into(),
             text: text.into(),
+            attachments: Vec::new(),
             sent_at: from_ms(1_700_000_000_000),
             role,
             state: InboundState::Pending,
@@ -116,10 +111,33 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_found_by_their_reference() {
-        let text = "look [Image: attachments/a.PNG] and [Image: attachments/../x.png] and [Image: /etc/b.png] [Image: attachments/c.txt]";
-        let batch = Batch { messages: vec![message("A", text, Role::Trigger)], ..Batch::default() };
+    fn pictures_come_from_marks_and_from_what_was_brought() {
+        let picture = |path: &str| attachment::Attachment {
+            name: "p".into(),
+            size: 1,
+            media_type: None,
+            path: Some(path.into()),
+            picture: true,
+            why: None,
+        };
+        let mut brought = message("A", "look <", Role::Trigger);
+        brought.attachments = vec![picture("attachments/b.jpg")];
+        let named = "[Image: attachments/a.PNG] [Image: attachments/b.jpg]";
+        let batch = Batch {
+            messages: vec![
+                message("Eve", "[Image: attachments/evil.png]", Role::Denied),
+                message("A", named, Role::Context),
+                brought,
+            ],
+            ..Batch::default()
+        };
         let found: Vec<_> = images(&batch).into_iter().map(|i| (i.relative_path, i.media_type)).collect();
-        assert_eq!(found, [("attachments/a.PNG".to_owned(), "image/png".to_owned())]);
+        let expected = [("attachments/a.PNG", "image/png"), ("attachments/b.jpg", "image/jpeg")];
+        assert_eq!(found, expected.map(|(path, kind)| (path.to_owned(), kind.to_owned())));
+        assert!(format(&batch, false).contains(">look &lt;\n[Image: attachments/b.jpg]</message>"));
+        let many: String = (0..30).map(|n| format!("[Image: attachments/{n}.png]")).collect();
+        let batch = Batch { messages: vec![message("A", &many, Role::Trigger)], ..Batch::default() };
+        let found = images(&batch);
+        assert_eq!((found.len(), found[0].relative_path.as_str()), (20, "attachments/10.png"));
     }
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::attachment::Attachment;
 use super::ids::{ChatJid, RunId};
 
 /// A message as a channel hands it in.
@@ -18,6 +19,8 @@ pub struct NewMessage {
     pub sender_name: String,
     /// The text.
     pub text: String,
+    /// Files that came with it.
+    pub attachments: Vec<Attachment>,
     /// When the platform says it was sent. Shown to the agent, never used for ordering.
     pub sent_at: DateTime<Utc>,
 }
@@ -67,6 +70,8 @@ pub struct Inbound {
     pub sender_name: String,
     /// The text.
     pub text: String,
+    /// Files that came with it.
+    pub attachments: Vec<Attachment>,
     /// When it was sent.
     pub sent_at: DateTime<Utc>,
     /// What it means.

@@ -1,5 +1,6 @@
 //! Plain types and rules: no I/O, no clock of their own. Depends on std, serde, chrono and the protocol types alone.
 
+pub mod attachment;
 pub mod clock;
 pub mod delivery;
 pub mod event;

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Ms, Tx, TxResult, Wake, groups};
+use crate::domain::attachment::Attachment;
 use crate::domain::ids::{ChatJid, RunId};
 use crate::domain::message::{Batch, Inbound, InboundState, NewMessage, Role};
 
 const COLUMNS: &str =
-    "seq, jid, platform_id, sender, sender_name, text, sent_at, role, state, run_id, input_name, tries";
+    "seq, jid, platform_id, sender, sender_name, text, attachments, sent_at, role, state, run_id, input_name, tries";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Inbound> {
     Ok(Inbound {
@@ -18,6 +19,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Inbound> {
         sender: row.get("sender")?,
         sender_name: row.get("sender_name")?,
         text: row.get("text")?,
+        attachments: list(row.get("attachments")?),
         sent_at: row.get::<_, Ms>("sent_at")?.0,
         role: row.get("role")?,
         state: row.get("state")?,
@@ -27,15 +29,33 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Inbound> {
     })
 }
 
+/// A list of files as it is stored.
+fn list(json: Option<String>) -> Vec<Attachment> {
+    json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
+}
+
 /// Stores a message once; a known platform id returns the first one's sequence number and changes nothing.
 pub fn insert(tx: &mut Tx<'_>, new: &NewMessage, role: Role, now: DateTime<Utc>) -> TxResult<i64> {
+    let files = &new.attachments;
+    let files = (!files.is_empty()).then(|| serde_json::to_string(files).unwrap_or_default());
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending') ON CONFLICT (jid, platform_id) DO NOTHING RETURNING seq",
+            "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state, attachments)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', ?9)
+             ON CONFLICT (jid, platform_id) DO NOTHING RETURNING seq",
         )?
         .query_row(
-            (&new.jid, &new.platform_id, &new.sender, &new.sender_name, &new.text, Ms(new.sent_at), Ms(now), role),
+            rusqlite::params![
+                new.jid,
+                new.platform_id,
+                new.sender,
+                new.sender_name,
+                new.text,
+                Ms(new.sent_at),
+                Ms(now),
+                role,
+                files
+            ],
             |row| row.get(0),
         )
         .optional()?;
@@ -220,6 +240,12 @@ pub fn cancel_before(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<Option<i6
         (jid, seq),
     )?;
     Ok(last)
+}
+
+/// Files that came with a message; none when the chat has no message of this platform id.
+pub fn attachments(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResult<Option<Vec<Attachment>>> {
+    let mut s = db.prepare_cached("SELECT attachments FROM inbound WHERE jid = ?1 AND platform_id = ?2")?;
+    Ok(s.query_row((jid, platform_id), |row| row.get(0)).optional()?.map(list))
 }
 
 /// Whether a chat has a message of this platform id.

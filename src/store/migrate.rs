@@ -6,11 +6,12 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{StoreError, classify};
 
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
     include_str!("migrations/004.sql"),
+    include_str!("migrations/005.sql"),
 ];
 
 /// Brings the schema up to date.

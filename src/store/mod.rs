@@ -10,6 +10,7 @@ pub mod events;
 pub mod groups;
 pub mod import;
 pub mod inbound;
+pub mod inbox_files;
 pub mod instance;
 pub mod ipc_files;
 mod migrate;
@@ -192,6 +193,11 @@ impl Store {
     /// Files on their way out.
     pub fn files(&self) -> outbox_files::OutboxFiles {
         outbox_files::OutboxFiles::beside(self.path())
+    }
+
+    /// Files on their way in.
+    pub fn inbox_files(&self) -> inbox_files::InboxFiles {
+        inbox_files::InboxFiles::beside(self.path())
     }
 
     /// The store's random id; part of every event cursor.

@@ -21,6 +21,7 @@ fn message(jid: &str, id: &str) -> NewMessage {
         sender_name: "U".into(),
         text: id.into(),
         sent_at: from_ms(1),
+        attachments: Vec::new(),
     }
 }
 

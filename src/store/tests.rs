@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use super::testing::store;
 use super::{Store, StoreError, TxError, Wake, events, groups, inbound, outbox};
+use crate::domain::attachment::Attachment;
 use crate::domain::clock::from_ms;
 use crate::domain::event::Event;
 use crate::domain::group::{ContainerConfig, Group};
@@ -21,6 +22,7 @@ fn message(id: &str, text: &str) -> NewMessage {
         sender: "u".into(),
         sender_name: "U".into(),
         text: text.into(),
+        attachments: Vec::new(),
         sent_at: from_ms(0),
     }
 }
@@ -234,4 +236,31 @@ async fn the_streams_end_is_known_after_every_event_expired() {
     let (wake, _wakes) = mpsc::unbounded_channel();
     let again = Store::open(&dir.path().join("parlor.db"), wake).unwrap();
     assert_eq!(*again.events().borrow(), 1);
+}
+
+#[tokio::test]
+async fn a_store_of_the_version_before_keeps_its_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("parlor.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    for sql in &super::migrate::MIGRATIONS[..4] {
+        old.execute_batch(sql).unwrap();
+    }
+    old.execute_batch(
+        "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state)
+           VALUES ('web:a', 'old', 'u', 'U', 'look [Image: attachments/p.png]', 1, 2, 'trigger', 'pending');
+         PRAGMA user_version = 4;",
+    )
+    .unwrap();
+    drop(old);
+    let (wakes, _) = mpsc::unbounded_channel();
+    let store = Store::open(&path, wakes).unwrap();
+    let file = Attachment::refused("a.txt".into(), 3, "it is too large");
+    let new = NewMessage { attachments: vec![file.clone()], ..message("new", "") };
+    store.write(move |tx| inbound::insert(tx, &new, Role::Trigger, from_ms(3))).await.unwrap();
+    let taken = store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap().unwrap();
+    let seen: Vec<_> = taken.messages.iter().map(|m| (m.text.as_str(), m.attachments.clone())).collect();
+    assert_eq!(seen, [("look [Image: attachments/p.png]", vec![]), ("", vec![file])]);
+    let unknown = store.read(|db| inbound::attachments(db, &jid(), "other")).await.unwrap();
+    assert_eq!(unknown, None);
 }

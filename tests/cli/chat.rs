@@ -118,3 +118,28 @@ fn a_signal_ends_a_host_inside_and_its_rooms_and_loses_nothing() {
         (texts == 3).then_some(())
     });
 }
+
+#[test]
+fn files_go_with_a_message() {
+    let host = Host::builder().env("PARLOR_MAX_ATTACHMENT_BYTES", 200_000).start();
+    host.register_main("tty:main", "main");
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str, size: usize| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, vec![b'x'; size]).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let (small, large) = (path("my \"notes\".txt", 150_000), path("large.bin", 200_001));
+    let sent = run(&host, &["chat", "-m", "!prompt", "--attach", &small, "--attach", &large]).expect(0);
+    assert!(sent.out.contains("-my_22notes_22.txt (150.0 kB)]"), "{}", sent.out);
+    assert_eq!(sent.err, "Not taken: large.bin: it is larger than 200.0 kB\n");
+    let alone = pipe(&host, &["chat", "--attach", &small], "").expect(0);
+    assert!(alone.out.contains("[File: attachments/"), "{}", alone.out);
+    let huge = path("huge.bin", 8 << 20);
+    let refused = run(&host, &["chat", "-m", "x", "--attach", &huge]).expect(1);
+    assert!(refused.err.contains("fewer or smaller files"), "{}", refused.err);
+    let missing = run(&host, &["chat", "-m", "x", "--attach", "/no/such"]).expect(2);
+    assert!(missing.err.contains("/no/such cannot be attached: No such file"), "{}", missing.err);
+    let folder = run(&host, &["chat", "-m", "x", "--attach", dir.path().to_str().unwrap()]).expect(2);
+    assert!(folder.err.contains("pack it"), "{}", folder.err);
+}

@@ -90,3 +90,25 @@ fn a_window_that_is_closed_ends_the_host_inside_and_its_room() {
     window.close();
     host.wait_no_containers();
 }
+
+#[test]
+fn files_are_attached_in_a_conversation() {
+    let host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    // In the person's home, and with a space in its name.
+    let home = host.config_dir().ancestors().nth(2).unwrap().to_owned();
+    std::fs::write(home.join("my file.txt"), "text").unwrap();
+    let mut chat = Terminal::open(&command(&host, &["chat"]));
+    chat.wait("› ");
+    chat.press("/attach ~/my file.txt\r");
+    chat.wait("-my_file.txt (4 bytes)]");
+    chat.press("/attach \"~/my file.txt\" and a word\r");
+    chat.wait("echo: and a word");
+    chat.press("/attach nowhere.txt see this\r");
+    chat.wait("Not sent: nowhere.txt cannot be attached");
+    chat.press("/attach\r");
+    chat.wait("Not sent: /attach needs a file");
+    chat.press(CTRL_D);
+    assert!(chat.ended().0.success());
+    assert_eq!(std::fs::read_dir(host.root().join("groups/main/attachments")).unwrap().count(), 2);
+}

@@ -71,7 +71,9 @@ impl Connection {
     pub fn send(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<()> {
         self.request.clear();
         write!(self.request, "{method} {path} HTTP/1.1\r\nhost: localhost\r\n")?;
-        if !body.is_empty() {
+        if body.starts_with(b"--") {
+            write!(self.request, "content-type: multipart/form-data; boundary={BOUNDARY}\r\n")?;
+        } else if !body.is_empty() {
             self.request.extend_from_slice(b"content-type: application/json\r\n");
         }
         write!(self.request, "content-length: {}\r\n\r\n", body.len())?;
@@ -169,6 +171,12 @@ impl Api {
         self.call("POST", path, body.to_string().as_bytes())
     }
 
+    /// Posts a message with files, by their names.
+    #[track_caller]
+    pub fn post_form(&self, jid: &str, message: &Value, files: &[(&str, &[u8])]) -> Response {
+        self.call("POST", &messages_path(jid), &form(message, files))
+    }
+
     #[track_caller]
     pub fn patch(&self, path: &str, body: &Value) -> Response {
         self.call("PATCH", path, body.to_string().as_bytes())
@@ -178,6 +186,22 @@ impl Api {
     pub fn delete(&self, path: &str) -> Response {
         self.call("DELETE", path, b"")
     }
+}
+
+/// What stands between the parts of a form.
+const BOUNDARY: &str = "parlor-test-form";
+
+/// A message with files as a form.
+pub fn form(message: &Value, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let head = |name: &str| format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name={name}\r\n\r\n");
+    let mut body = format!("{}{message}\r\n", head("\"message\"")).into_bytes();
+    for (name, bytes) in files {
+        body.extend(head(&format!("\"file\"; filename=\"{name}\"")).bytes());
+        body.extend_from_slice(bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(format!("--{BOUNDARY}--\r\n").bytes());
+    body
 }
 
 /// The path of a chat's messages.

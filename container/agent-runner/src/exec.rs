@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{self, Plan};
-use crate::protocol::{Output, Status};
+use crate::protocol::{ImageAttachment, Output, Status};
 use crate::run::{Mail, Provider, Room, failure};
 use crate::tool;
 
@@ -24,7 +24,7 @@ const STDERR_TAIL: usize = 1000;
 pub struct Exec {
     room: Room,
     program: PathBuf,
-    /// Pictures and what was sent before belong to the first prompt alone.
+    /// What was sent before belongs to the first prompt alone.
     first: bool,
 }
 
@@ -35,7 +35,7 @@ impl Exec {
         Self { room, program, first: true }
     }
 
-    fn command(&mut self) -> Command {
+    fn command(&mut self, pictures: &[ImageAttachment]) -> Command {
         let input = &self.room.input;
         let mut command = Command::new(&self.program);
         command
@@ -45,14 +45,11 @@ impl Exec {
             .env("PARLOR_IS_TASK", if input.is_scheduled_task { "1" } else { "0" })
             .env("PARLOR_ASSISTANT_NAME", input.assistant_name.as_deref().unwrap_or_default());
         tool::offer(&mut command, &self.room);
-        if !std::mem::take(&mut self.first) {
-            return command;
-        }
-        if !input.image_attachments.is_empty() {
-            let paths: Vec<_> = input.image_attachments.iter().map(|image| image.relative_path.as_str()).collect();
+        if !pictures.is_empty() {
+            let paths: Vec<_> = pictures.iter().map(|image| image.relative_path.as_str()).collect();
             command.env("PARLOR_IMAGES", paths.join("\n"));
         }
-        if !input.resumed.is_empty() {
+        if std::mem::take(&mut self.first) && !input.resumed.is_empty() {
             command.env("PARLOR_RESUMED", shortened(&input.resumed));
         }
         command
@@ -60,7 +57,7 @@ impl Exec {
 }
 
 impl Provider for Exec {
-    fn answer(&mut self, prompts: &[String], _: &mut Mail<'_>) -> Output {
+    fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output {
         if let Err(reason) = usable(&self.program) {
             // Told to the chat at once and as a reply: trying again would not make the program appear.
             self.room.wire.say(&reason);
@@ -69,7 +66,7 @@ impl Provider for Exec {
         let prompt = prompts.join("\n");
         let plan = Plan { stdin: &prompt, merge: false, log_stderr: true, keep: REPLY_LIMIT, limit: None };
         let working = self.room.working.clone();
-        match process::run(&mut self.command(), &plan, &working) {
+        match process::run(&mut self.command(&mail.pictures()), &plan, &working) {
             Ok(ended) if ended.code == Some(0) => {
                 let text = ended.stdout.text();
                 let text = text.trim_end();

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::protocol::{CLOSE_SENTINEL, InputFile};
+use crate::protocol::{CLOSE_SENTINEL, ImageAttachment, InputFile};
 use crate::watch::{FALLBACK, Watch};
 
 /// One follow-up.
@@ -16,6 +16,8 @@ pub struct Input {
     pub name: String,
     /// Its text.
     pub text: String,
+    /// Pictures that came with it.
+    pub images: Vec<ImageAttachment>,
 }
 
 /// What the host wants next.
@@ -96,7 +98,7 @@ impl Inputs {
             self.stuck.insert(name.clone());
         }
         match input {
-            Ok(InputFile::Message { text }) => Some(Input { name, text }),
+            Ok(InputFile::Message { text, images }) => Some(Input { name, text, images }),
             Err(error) => {
                 eprintln!("input {name} is left out: {error}");
                 None
@@ -111,7 +113,7 @@ mod tests {
     use crate::files::write_atomically;
 
     fn put(dir: &Path, name: &str, text: &str) {
-        let json = serde_json::to_vec(&InputFile::Message { text: text.into() }).unwrap();
+        let json = serde_json::to_vec(&InputFile::Message { text: text.into(), images: Vec::new() }).unwrap();
         write_atomically(dir, name, &json).unwrap();
     }
 
@@ -124,7 +126,7 @@ mod tests {
         fs::write(dir.path().join("0003.json.tmp"), "{").unwrap();
         let mut inputs = Inputs::open(dir.path());
         let expected = [("0001.json", "a"), ("0002.json", "b")]
-            .map(|(name, text)| Input { name: name.into(), text: text.into() })
+            .map(|(name, text)| Input { name: name.into(), text: text.into(), images: Vec::new() })
             .to_vec();
         assert_eq!(inputs.wait(), Next::Inputs(expected));
         assert_eq!(inputs.wait(), Next::Close);
@@ -138,7 +140,8 @@ mod tests {
         fs::write(dir.path().join("0001.json"), "{").unwrap();
         put(dir.path(), "0002.json", "b");
         let mut inputs = Inputs::open(dir.path());
-        assert_eq!(inputs.take(), Some(Next::Inputs(vec![Input { name: "0002.json".into(), text: "b".into() }])));
+        let rest = Input { name: "0002.json".into(), text: "b".into(), images: Vec::new() };
+        assert_eq!(inputs.take(), Some(Next::Inputs(vec![rest])));
         assert_eq!(inputs.take(), None);
     }
 

@@ -201,6 +201,9 @@ pub enum InputFile {
     Message {
         /// The follow-up's text.
         text: String,
+        /// Pictures that came with it (Parlor).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        images: Vec<ImageAttachment>,
     },
 }
 

@@ -12,10 +12,10 @@ use crate::exec::Exec;
 use crate::files::{Folders, fresh_id};
 use crate::gemini;
 use crate::guide::Guide;
-use crate::inputs::{Inputs, Next};
+use crate::inputs::{Input, Inputs, Next};
 use crate::llm::Llm;
 use crate::process::Working;
-use crate::protocol::{ErrorKind, Output, RunInput, Status, Turn};
+use crate::protocol::{ErrorKind, ImageAttachment, Output, RunInput, Status, Turn};
 use crate::tools::context;
 use crate::wire::Wire;
 
@@ -53,6 +53,8 @@ pub struct Mail<'a> {
     inputs: &'a mut Inputs,
     /// Names of the inputs that the turn took.
     consumed: Vec<String>,
+    /// Pictures that came with the turn's prompts, until they are asked for.
+    pictures: Vec<ImageAttachment>,
     /// Set when the host asked for the end meanwhile; the turn still comes to its own.
     closed: &'a mut bool,
 }
@@ -61,17 +63,28 @@ impl Mail<'_> {
     /// The follow-ups that wait now. They count as consumed by this turn.
     pub fn take(&mut self) -> Vec<String> {
         match self.inputs.take() {
-            Some(Next::Inputs(list)) => {
-                let (names, texts): (Vec<_>, Vec<_>) = list.into_iter().map(|one| (one.name, one.text)).unzip();
-                self.consumed.extend(names);
-                texts
-            }
+            Some(Next::Inputs(list)) => self.note(list),
             Some(Next::Close) => {
                 *self.closed = true;
                 Vec::new()
             }
             None => Vec::new(),
         }
+    }
+
+    /// Pictures of the prompts that the turn has had so far, each given once.
+    pub fn pictures(&mut self) -> Vec<ImageAttachment> {
+        std::mem::take(&mut self.pictures)
+    }
+
+    fn note(&mut self, list: Vec<Input>) -> Vec<String> {
+        let mut texts = Vec::new();
+        for one in list {
+            self.consumed.push(one.name);
+            self.pictures.extend(one.images);
+            texts.push(one.text);
+        }
+        texts
     }
 }
 
@@ -106,14 +119,18 @@ pub fn main() -> ExitCode {
     let mut provider = provider(&room);
     let mut closed = false;
     let first = std::slice::from_ref(&room.input.prompt);
-    turn(provider.as_mut(), &room, first, Mail { inputs: &mut inputs, consumed: Vec::new(), closed: &mut closed });
+    let pictures = room.input.image_attachments.clone();
+    let mail = Mail { inputs: &mut inputs, consumed: Vec::new(), pictures, closed: &mut closed };
+    turn(provider.as_mut(), &room, first, mail);
     loop {
         let next = if closed { inputs.take().unwrap_or(Next::Close) } else { inputs.wait() };
         match next {
             Next::Close => return ExitCode::SUCCESS,
             Next::Inputs(list) => {
-                let (consumed, prompts): (Vec<_>, Vec<_>) = list.into_iter().map(|one| (one.name, one.text)).unzip();
-                turn(provider.as_mut(), &room, &prompts, Mail { inputs: &mut inputs, consumed, closed: &mut closed });
+                let (consumed, pictures) = (Vec::new(), Vec::new());
+                let mut mail = Mail { inputs: &mut inputs, consumed, pictures, closed: &mut closed };
+                let prompts = mail.note(list);
+                turn(provider.as_mut(), &room, &prompts, mail);
             }
         }
     }

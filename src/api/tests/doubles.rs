@@ -109,6 +109,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         max_log_bytes: 10 << 20,
         max_output_bytes: 128 << 20,
         max_file_bytes: 20 << 20,
+        max_attachment_bytes: 25 << 20,
         turn_limit: Duration::from_secs(4 * 3600),
         max_containers: 5,
         timezone: chrono_tz::UTC,

@@ -5,6 +5,7 @@ mod events;
 mod hostile;
 mod intake;
 mod operator;
+mod upload;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::doubles::settings;
 use self::doubles::{FakeEngine, FakeWork};
 use super::{ApiDeps, Limits, Listeners, serve};
+use crate::channel::attach::Attachments;
 use crate::channel::ingest::Ingest;
 use crate::config::allowlists::{self, Watched};
 use crate::config::settings::Settings;
@@ -72,11 +74,13 @@ pub(crate) async fn serve_settings(settings: Settings, limits: Limits) -> Served
     let senders = Arc::new(Watched::new(settings.config_dir.join(allowlists::SENDERS), SenderRules::from_file));
     let listeners = Listeners::bind(&settings).await.unwrap();
     let tcp = listeners.tcp_address();
+    let (groups, max) = (settings.home.groups(), settings.max_attachment_bytes as u64);
+    let files = Attachments::new(&store, Arc::new(SystemClock), groups, None, max);
     let deps = ApiDeps {
         store: store.clone(),
         clock: Arc::new(SystemClock),
         settings: settings.clone(),
-        ingest: Ingest::new(store.clone(), Arc::new(SystemClock), "Andy", senders),
+        ingest: Ingest::new(store.clone(), Arc::new(SystemClock), "Andy", senders, files),
         dispatch: Arc::new(FakeWork { typing: typing.clone() }),
         ready: is_ready,
         engine: Arc::new(FakeEngine),

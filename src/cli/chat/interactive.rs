@@ -14,7 +14,7 @@ use super::super::client::{Client, ClientError, EventStream, ServerEvent};
 use super::super::output::{colours, harmless, say};
 use super::super::{Done, Failure};
 use super::prompt::Prompt;
-use super::{DENIED, Room, Sent, render};
+use super::{DENIED, Room, Sent, attach, render};
 use crate::domain::message::Role;
 
 const PROMPT: &str = "› ";
@@ -27,6 +27,8 @@ const HELP: &str = "\
 /stop    end what the agent does now
 /new     begin a new conversation
 /status  show what runs and what waits
+/attach PATH [TEXT]
+         send a file, with a text if there is one; a path with spaces in quotes
 /help    show this
 /quit    leave; so do Ctrl-D, and Ctrl-C twice
 Everything else goes to the agent. Several lines can be pasted at once.";
@@ -104,7 +106,20 @@ async fn one_line(client: &Client, room: &Room, text: &str, screen: &mut Screen)
         screen.print(HELP);
         return;
     }
-    match room.send(client, text).await {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let meant = match attach::parse(text, home.as_deref()) {
+        None => Ok((text.to_owned(), Vec::new())),
+        Some(named) => named.and_then(|(path, text)| Ok((text, attach::open(&[path])?))),
+    };
+    let (text, files) = match meant {
+        Ok(meant) => meant,
+        Err(why) => return screen.aside(&format!("Not sent: {why}")),
+    };
+    let sent = room.send(client, &text, files).await;
+    for file in sent.iter().flat_map(|sent| &sent.refused) {
+        screen.aside(&format!("Not taken: {file}"));
+    }
+    match sent {
         Err(error) => screen.aside(&format!("Not sent: {error}")),
         Ok(Sent { role: Role::Trigger | Role::Command, .. }) => {}
         Ok(Sent { role: Role::Context, .. }) => screen.aside(&format!(

@@ -1,5 +1,6 @@
 //! `parlor chat`: talk to a group, through the running host or one that is started inside this process.
 
+mod attach;
 mod interactive;
 mod prompt;
 mod render;
@@ -7,6 +8,7 @@ pub(super) mod turn;
 
 use std::future::Future;
 use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,7 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::attach::Local;
 use super::client::{Client, ClientError};
+use super::output::harmless;
 use super::{Done, Failure, Program, Running, failed};
 use crate::config::settings::Settings;
 use crate::domain::message::Role;
@@ -35,6 +39,9 @@ pub(super) struct Chat {
     /// Send this, print the answer, and end with the turn
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
+    /// Send this file with the message; may be given several times
+    #[arg(long, value_name = "PATH")]
+    attach: Vec<PathBuf>,
 }
 
 /// The group that is talked to.
@@ -47,10 +54,12 @@ pub(super) struct Room {
 }
 
 /// A text that the host has taken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Sent {
     seq: i64,
     role: Role,
+    /// Files that were not, each with the reason.
+    refused: Vec<String>,
 }
 
 impl Room {
@@ -58,16 +67,24 @@ impl Room {
         Trigger::of(self.trigger.as_deref(), &self.assistant)
     }
 
-    /// Sends a text; gives its sequence number and what it means to the group.
-    async fn send(&self, client: &Client, text: &str) -> Result<Sent, ClientError> {
+    /// Sends a text and files; gives its sequence number and what it means to the group.
+    async fn send(&self, client: &Client, text: &str, files: Vec<Local>) -> Result<Sent, ClientError> {
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "owner".into());
         let path = format!("/v1/chats/{}/messages", super::client::segment(&self.jid));
         let body = json!({ "sender": user, "text": text });
-        let answer = client.call(Method::POST, &path, Some(&body)).await?;
+        let answer = if files.is_empty() {
+            client.call(Method::POST, &path, Some(&body)).await?
+        } else {
+            let files = files.into_iter().map(|Local { name, file }| (name, file)).collect();
+            client.upload(&path, &body, files).await?
+        };
         let seq = answer["seq"].as_i64().ok_or_else(|| ClientError::Broken("its answer has no seq".into()))?;
         let role =
             Role::deserialize(&answer["role"]).map_err(|e| ClientError::Broken(format!("its answer's role: {e}")))?;
-        Ok(Sent { seq, role })
+        let refused = answer["attachments"].as_array().into_iter().flatten().filter(|file| file["path"].is_null());
+        let text = |value: &Value| harmless(value.as_str().unwrap_or_default()).into_owned();
+        let refused = refused.map(|file| format!("{}: {}", text(&file["name"]), text(&file["why"]))).collect();
+        Ok(Sent { seq, role, refused })
     }
 }
 
@@ -78,12 +95,14 @@ impl Chat {
     }
 
     pub(super) async fn run<P: Program>(self, settings: Settings, program: &P) -> Done {
+        let files = attach::open(&self.attach).map_err(Failure::Usage)?;
         let message = match self.message {
             Some(text) => Some(text),
+            None if std::io::stdin().is_terminal() && !files.is_empty() => Some(String::new()),
             None if std::io::stdin().is_terminal() => None,
             None => Some(read_stdin()?),
         };
-        if message.as_deref().is_some_and(|text| text.trim().is_empty()) {
+        if files.is_empty() && message.as_deref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Failure::Usage("the message is empty: give a text with -m, or pipe one in".into()));
         }
         let client = Client::new(settings.home.socket());
@@ -91,7 +110,8 @@ impl Chat {
             Err(ClientError::NoHost(_)) => Some(program.start(settings).await.map_err(|e| failed(&e))?),
             _ => None,
         };
-        let talk = talk(&client, self.group.as_deref(), message.as_deref());
+        let said = message.as_deref().map(|text| (text, files));
+        let talk = talk(&client, self.group.as_deref(), said);
         converse(&client, host, talk).await
     }
 }
@@ -181,11 +201,11 @@ pub(super) async fn end<H: Running>(host: Option<H>, again: impl Future<Output =
     result.and(stopped.map_err(|e| failed(&e)))
 }
 
-async fn talk(client: &Client, group: Option<&str>, message: Option<&str>) -> Done {
+async fn talk(client: &Client, group: Option<&str>, message: Option<(&str, Vec<Local>)>) -> Done {
     ready(client).await?;
     let room = room(client, group).await?;
     match message {
-        Some(text) => turn::run(client, &room, text).await,
+        Some((text, files)) => turn::run(client, &room, text, files).await,
         None => interactive::run(client, &room).await,
     }
 }

@@ -8,17 +8,18 @@ use indicatif::ProgressBar;
 use super::super::client::{Client, EventStream, ServerEvent};
 use super::super::output::{colours, harmless, say};
 use super::super::{Done, Failure};
+use super::attach::Local;
 use super::{DENIED, Room, Sent, render};
 use crate::domain::message::Role;
 
-pub(super) async fn run(client: &Client, room: &Room, text: &str) -> Done {
+pub(super) async fn run(client: &Client, room: &Room, text: &str, files: Vec<Local>) -> Done {
     let terminal = std::io::stdout().is_terminal();
     let mut show = |text: &str| {
         let mut text = render::text(text, terminal, colours());
         text.push('\n');
         say(&text)
     };
-    answer(client, room, text, &mut show).await
+    answer(client, room, text, files, &mut show).await
 }
 
 /// Sends a text and shows what comes, until its turn has ended.
@@ -26,11 +27,15 @@ pub(in crate::cli) async fn answer(
     client: &Client,
     room: &Room,
     text: &str,
+    files: Vec<Local>,
     show: &mut impl FnMut(&str) -> Done,
 ) -> Done {
     // Before the message: nothing it brings can be missed.
     let mut events = client.events(None, Some(&room.jid)).await?;
-    let Sent { seq, role } = room.send(client, text).await?;
+    let Sent { seq, role, refused } = room.send(client, text, files).await?;
+    for file in refused {
+        eprintln!("Not taken: {file}");
+    }
     match role {
         Role::Trigger | Role::Command => {}
         Role::Context => {

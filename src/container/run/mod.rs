@@ -15,7 +15,7 @@ mod task;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parlor_agent_runner::protocol::{Output, RunInput};
+use parlor_agent_runner::protocol::{ImageAttachment, InputFile, Output, RunInput};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::engine::{ContainerEngine, EngineError};
@@ -57,7 +57,7 @@ pub struct Plan {
 /// An order to a run.
 #[derive(Debug)]
 pub(super) enum Order {
-    Deliver { name: String, text: String },
+    Deliver { name: String, file: InputFile },
     Close,
     End(EndReason),
 }
@@ -69,10 +69,11 @@ pub struct RunHandle {
 }
 
 impl RunHandle {
-    /// Writes a follow-up into the run's input folder. What the run does not answer is in its outcome.
-    pub fn deliver(&self, name: String, text: String) {
+    /// Writes a follow-up with its pictures into the run's input folder. What the run does not answer is in its outcome.
+    pub fn deliver(&self, name: String, text: String, images: Vec<ImageAttachment>) {
+        let file = InputFile::Message { text, images };
         // A run that is gone has its outcome on the way.
-        let _ = self.orders.send(Order::Deliver { name, text });
+        let _ = self.orders.send(Order::Deliver { name, file });
     }
     /// Asks the agent to finish and exit.
     pub fn close(&self) {

@@ -169,7 +169,7 @@ impl RunTask {
             // An agent that was asked to exit may not look again. What is not delivered is not settled either, and goes
             // to the next run.
             Some(Order::Deliver { .. }) if self.timers.is_closed() => {}
-            Some(Order::Deliver { name, text }) => match self.plan.inputs.deliver(&name, text) {
+            Some(Order::Deliver { name, file }) => match self.plan.inputs.deliver(&name, &file) {
                 Ok(()) => {
                     self.turns.delivered(name);
                     self.timers.input(Instant::now());

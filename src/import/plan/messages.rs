@@ -126,6 +126,7 @@ fn message(
         sender: cut(&clean(sender), MAX_NAME),
         sender_name: cut(&clean(sender_name), MAX_NAME),
         text: clean(&raw.text),
+        attachments: Vec::new(),
         sent_at: at,
     };
     let is_open = match answered {

@@ -25,7 +25,7 @@ use self::memo::Memo;
 use self::session::{Session, Step};
 use crate::agent_toml::Notices;
 use crate::files::fresh_id;
-use crate::inputs::Inputs;
+use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal};
 use crate::protocol::{Output, Status, Turn};
 use crate::run::{Room, failure};
@@ -140,7 +140,10 @@ impl Talk {
                 self.give(waiting);
             }
             Signal::Inputs(list) => {
-                self.give(list.into_iter().map(|input| (Value::String(input.text), Some(input.name))).collect());
+                let group = &self.room.folders.group;
+                let shown = |input: Input| (prompt::with_pictures(input.text, &input.images, group), Some(input.name));
+                let messages = list.into_iter().map(shown).collect();
+                self.give(messages);
             }
             Signal::Close => self.closing = true,
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::live::brief;
-use crate::protocol::RunInput;
+use crate::protocol::{ImageAttachment, RunInput};
 
 /// A message as a line for the CLI.
 pub fn line(uuid: &str, content: &Value) -> String {
@@ -21,9 +21,13 @@ pub fn line(uuid: &str, content: &Value) -> String {
 
 /// The first message: the run's prompt, what an earlier try sent, and pictures.
 pub fn first(input: &RunInput, group: &Path) -> Value {
-    let mut text = brief::prompt(input);
+    with_pictures(brief::prompt(input), &input.image_attachments, group)
+}
+
+/// A text with pictures of the group's folder; those that cannot be shown are told.
+pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Value {
     let mut blocks = Vec::new();
-    for image in &input.image_attachments {
+    for image in images {
         match brief::picture(image, group) {
             Ok(data) => {
                 let source = json!({ "type": "base64", "media_type": image.media_type, "data": data });
@@ -44,7 +48,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::protocol::ImageAttachment;
 
     #[test]
     fn a_task_a_repeated_try_and_pictures_are_told() {

@@ -24,7 +24,7 @@ use self::chosen::Chosen;
 use self::session::{Message, Session, Step};
 use crate::agent_toml::Notices;
 use crate::files::fresh_id;
-use crate::inputs::Inputs;
+use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal};
 use crate::protocol::{ErrorKind, Output, Status, Turn};
 use crate::run::{Room, failure};
@@ -136,7 +136,10 @@ impl Talk {
                 self.give(waiting);
             }
             Signal::Inputs(list) => {
-                self.give(list.into_iter().map(|input| (prompt::message(&input.text), Some(input.name))).collect());
+                let group = &self.room.folders.group;
+                let shown = |input: Input| (prompt::with_pictures(input.text, &input.images, group), Some(input.name));
+                let messages = list.into_iter().map(shown).collect();
+                self.give(messages);
             }
             Signal::Close => self.closing = true,
         }

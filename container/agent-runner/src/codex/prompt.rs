@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::live::brief;
 use crate::memory;
-use crate::protocol::RunInput;
+use crate::protocol::{ImageAttachment, RunInput};
 use crate::run::Room;
 
 /// A message of texts only.
@@ -16,9 +16,13 @@ pub fn message(text: &str) -> Vec<Value> {
 
 /// The first message: the run's prompt, what an earlier try sent, and pictures.
 pub fn first(input: &RunInput, group: &Path) -> Vec<Value> {
-    let mut text = brief::prompt(input);
+    with_pictures(brief::prompt(input), &input.image_attachments, group)
+}
+
+/// A message with pictures of the group's folder; those that cannot be shown are told.
+pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
-    for image in &input.image_attachments {
+    for image in images {
         match brief::picture(image, group) {
             Ok(data) => {
                 pictures.push(json!({ "type": "image", "url": format!("data:{};base64,{data}", image.media_type) }));
@@ -57,7 +61,6 @@ mod tests {
     use super::*;
     use crate::files::Folders;
     use crate::process::Working;
-    use crate::protocol::ImageAttachment;
     use crate::wire::Wire;
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use chrono::Utc;
 
 use self::session::{Message, Session, Setup, Step};
-use crate::inputs::Inputs;
+use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal};
 use crate::protocol::ErrorKind;
 use crate::run::{Room, failure};
@@ -97,12 +97,13 @@ impl Talk {
                 self.start();
             }
             Signal::Inputs(list) => {
-                let message = |text: &str| prompt::message(text);
-                self.give(
-                    list.into_iter()
-                        .map(|input| Message { blocks: message(&input.text), name: Some(input.name) })
-                        .collect(),
-                );
+                let group = &self.room.folders.group;
+                let shown = |input: Input| Message {
+                    blocks: prompt::with_pictures(input.text, &input.images, group),
+                    name: Some(input.name),
+                };
+                let messages = list.into_iter().map(shown).collect();
+                self.give(messages);
             }
             Signal::Close => self.closing = true,
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::live::brief;
-use crate::protocol::RunInput;
+use crate::protocol::{ImageAttachment, RunInput};
 
 /// A request.
 pub fn request(id: u64, method: &str, params: &Value) -> String {
@@ -38,9 +38,13 @@ pub fn message(text: &str) -> Vec<Value> {
 
 /// The first message: the run's prompt, what an earlier try sent, and pictures.
 pub fn first(input: &RunInput, group: &Path) -> Vec<Value> {
-    let mut text = brief::prompt(input);
+    with_pictures(brief::prompt(input), &input.image_attachments, group)
+}
+
+/// A message with pictures of the group's folder; those that cannot be shown are told.
+pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
-    for image in &input.image_attachments {
+    for image in images {
         match brief::picture(image, group) {
             Ok(data) => pictures.push(json!({ "type": "image", "mimeType": image.media_type, "data": data })),
             Err(why) => text.push_str(&brief::no_picture(image, &why)),
@@ -56,7 +60,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::protocol::ImageAttachment;
 
     #[test]
     fn a_repeated_try_and_pictures_are_told() {

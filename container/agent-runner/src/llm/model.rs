@@ -244,9 +244,8 @@ async fn first_of(vendor: &Vendor, http: &reqwest::Client) -> Result<String, Fau
         Fault::new(ErrorKind::Other, text)
     };
     let url = vendor.list_url().ok_or_else(|| none("does not list its models".to_owned()))?;
-    let unreachable = |error: reqwest::Error| {
-        Fault::unreachable(&vendor.server(), &without_logins(&super::fault::chain(&error)))
-    };
+    let unreachable =
+        |error: reqwest::Error| Fault::unreachable(&vendor.server(), &without_logins(&super::fault::chain(&error)));
     let request = http.get(url).bearer_auth(vendor.list_key()).timeout(CONNECT);
     let answer = request.send().await.map_err(unreachable)?;
     let status = answer.status();

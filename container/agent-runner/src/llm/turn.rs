@@ -42,13 +42,13 @@ impl Turn<'_> {
         let hooks = Hooks::new(self.room, &self.settings.common);
         self.model.begin_turn();
         let again = self.session.begin_turn();
-        self.session.entries.push(self.opening(prompts, first, again));
+        self.session.entries.push(self.opening(prompts, first, again, mail.pictures()));
         self.save()?;
         let (mut steps, mut held) = (0, false);
         let text = loop {
             let more = mail.take();
             if !more.is_empty() {
-                self.session.entries.push(Entry::user(more.join("\n"), Vec::new()));
+                self.session.entries.push(Entry::user(more.join("\n"), mail.pictures()));
                 self.save()?;
             }
             steps += 1;
@@ -112,7 +112,7 @@ impl Turn<'_> {
     }
 
     /// The first message of the turn, with what the model must know beside it.
-    fn opening(&self, prompts: &[String], first: bool, again: bool) -> Entry {
+    fn opening(&self, prompts: &[String], first: bool, again: bool, images: Vec<ImageAttachment>) -> Entry {
         let mut text = format!("[It is {}.]\n", host::readable(Utc::now(), host::zone()));
         if again {
             text.push_str(
@@ -129,7 +129,6 @@ impl Turn<'_> {
             text.push_str("]\n");
         }
         text.push_str(&prompts.join("\n"));
-        let images = if first { self.room.input.image_attachments.clone() } else { Vec::new() };
         Entry::user(text, images)
     }
 

@@ -10,11 +10,13 @@ use std::fs;
 use std::process::Command;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parlor_agent_runner::protocol::{ErrorKind, Output, Status};
 use serde_json::{Value, json};
 
 use super::support::{Agent, Home, eventually};
-use models::{KEY, Protocol, Reply, Server};
+use models::{KEY, Protocol, Reply, Request, Server};
 
 const BOTH: [Protocol; 2] = [Protocol::Anthropic, Protocol::OpenAi];
 
@@ -147,6 +149,39 @@ fn follow_ups_reach_the_next_request_of_the_same_turn() {
     assert_eq!(output.consumed, ["0001.json"]);
     assert_eq!(server.requests().len(), 2);
     assert!(agent.end().success(), "the close came to its right meanwhile");
+}
+
+#[test]
+fn pictures_of_follow_ups_are_shown_during_a_turn_and_after_it() {
+    // How many of them a request shows, by what only each has.
+    let shown = |request: &Request| {
+        let body = request.body.to_string();
+        [b"\x89PNG one", b"\x89PNG two", b"\x89PNG 333"].map(|bytes| body.contains(&STANDARD.encode(bytes)))
+    };
+    for protocol in BOTH {
+        let server = Server::start(protocol, |request| match request.number {
+            0 => Reply::call("shell", json!({"command": "touch started; while [ ! -e go ]; do sleep 0.02; done"})),
+            _ => Reply::text("seen"),
+        });
+        let home = home();
+        for (name, bytes) in [("1.png", b"\x89PNG one"), ("2.png", b"\x89PNG two"), ("3.png", b"\x89PNG 333")] {
+            fs::write(home.path("group").join(name), bytes).unwrap();
+        }
+        let images = json!([{"relativePath": "1.png", "mediaType": "image/png"}]);
+        let mut agent = start(&home, with(input(&server, "first"), "imageAttachments", images));
+        eventually("the command works", || home.path("group/started").exists());
+        home.follow_up_with("0001.json", "second", &["2.png"]);
+        fs::write(home.path("group/go"), "").unwrap();
+        assert_eq!(agent.reply(), "seen");
+        home.follow_up_with("0002.json", "third", &["3.png"]);
+        assert_eq!(agent.reply(), "seen");
+        let requests = server.requests();
+        assert_eq!(shown(&requests[0]), [true, false, false]);
+        assert_eq!(shown(&requests[1]), [true, true, false]);
+        assert_eq!(shown(&requests[2]), [true, true, true]);
+        home.close();
+        assert!(agent.end().success());
+    }
 }
 
 #[test]

@@ -44,7 +44,17 @@ impl Home {
     }
 
     pub fn follow_up(&self, name: &str, text: &str) {
-        let json = json!({"type": "message", "text": text}).to_string();
+        self.follow_up_with(name, text, &[]);
+    }
+
+    /// A follow-up with pictures, by their paths in the group's folder.
+    pub fn follow_up_with(&self, name: &str, text: &str, pictures: &[&str]) {
+        let mut json = json!({"type": "message", "text": text});
+        if !pictures.is_empty() {
+            let one = |path: &&str| json!({"relativePath": path, "mediaType": "image/png"});
+            json["images"] = pictures.iter().map(one).collect();
+        }
+        let json = json.to_string();
         write_atomically(&self.path("ipc/input"), name, json.as_bytes()).unwrap();
     }
 

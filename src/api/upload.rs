@@ -1,0 +1,187 @@
+//! A message with files: `multipart/form-data` with the message's JSON first and a part for each file, streamed to disk.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use axum::extract::Request;
+use bytes::Bytes;
+use futures_util::Stream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use multer::{Field, Multipart};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::body;
+use super::messages::{self, Body};
+use super::problem::Problem;
+use super::router::Api;
+use crate::channel::attach::{MAX_FILES, Parcel};
+use crate::channel::ingest::Accepted;
+use crate::domain::ids::ChatJid;
+
+/// Uploads at a time; their files wait beside the database.
+pub(super) const MAX_UPLOADS: usize = 32;
+/// Bytes of what is between the files: a part's head has to fit.
+const BETWEEN: usize = 64 << 10;
+/// How many times as long as another body an upload may take.
+const PATIENCE: u32 = 20;
+/// The part with the message.
+const MESSAGE: &str = "message";
+
+/// The boundary of a form; none when the body is something else.
+pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.trim_start().get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")) {
+        return Ok(None);
+    }
+    let wrong = |error| Problem::bad("invalid_body", format!("the content type {kind:?} is no form's: {error}"));
+    multer::parse_boundary(kind).map(Some).map_err(wrong)
+}
+
+/// Takes the message and its files.
+pub(super) async fn accept(api: &Api, jid: ChatJid, request: Request, boundary: &str) -> Result<Accepted, Problem> {
+    let Ok(_slot) = api.uploads.try_acquire() else {
+        let detail = format!("{MAX_UPLOADS} uploads are under way: try again in a moment");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_uploads", detail).retry_after(2));
+    };
+    let max = most(api);
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > max) {
+        return Err(too_large(max));
+    }
+    let mut form = Form::new(api, request, boundary, max);
+    let Some(mut part) = form.next().await? else { return Err(no_message()) };
+    if part.name() != Some(MESSAGE) {
+        return Err(no_message());
+    }
+    let mut text = Vec::new();
+    while let Some(bytes) = form.more(&mut part).await? {
+        text.extend_from_slice(&bytes);
+        if text.len() > api.deps.limits.body_bytes {
+            return Err(too_large(api.deps.limits.body_bytes as u64));
+        }
+    }
+    drop(part);
+    let message = messages::message(api, jid, body::parse::<Body>(&text)?);
+    let mut files = api.deps.ingest.files_for(&message).await?;
+    while let Some(part) = form.next().await? {
+        form.file(part, &mut files).await?;
+    }
+    Ok(api.deps.ingest.accept_with(message, files).await?)
+}
+
+/// Bytes that a whole upload may have: files beyond the limits are passed over, but not without end.
+fn most(api: &Api) -> u64 {
+    let files = api.deps.ingest.max_file().saturating_mul(MAX_FILES as u64);
+    files.saturating_add(api.deps.limits.body_bytes as u64)
+}
+
+fn no_message() -> Problem {
+    let detail = "the form's first part must be called `message` and hold the message's JSON; files come after it";
+    Problem::bad("invalid_body", detail)
+}
+
+fn too_large(max: u64) -> Problem {
+    let detail = format!("the body has more than {max} bytes: send fewer or smaller files");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
+
+/// A form as it comes in.
+struct Form {
+    parts: Multipart<'static>,
+    /// Bytes that were handed to the parser since it last gave something.
+    held: Arc<AtomicUsize>,
+    max: u64,
+    /// How long each piece may take, and all of them.
+    each: Duration,
+    until: Instant,
+}
+
+impl Form {
+    fn new(api: &Api, request: Request, boundary: &str, max: u64) -> Self {
+        let held = Arc::new(AtomicUsize::new(0));
+        let stream = Paced { body: request.into_body().into_data_stream(), held: held.clone(), left: max, gave: false };
+        let each = api.deps.limits.body;
+        Self { parts: Multipart::new(stream, boundary), held, max, each, until: Instant::now() + each * PATIENCE }
+    }
+
+    async fn next(&mut self) -> Result<Option<Field<'static>>, Problem> {
+        let part = timeout_at(self.until, timeout(self.each, self.parts.next_field())).await;
+        self.held.store(0, Ordering::Relaxed);
+        self.check(part)
+    }
+
+    async fn more(&self, part: &mut Field<'static>) -> Result<Option<Bytes>, Problem> {
+        let bytes = timeout_at(self.until, timeout(self.each, part.chunk())).await;
+        self.held.store(0, Ordering::Relaxed);
+        self.check(bytes)
+    }
+
+    fn check<T, E>(&self, result: Result<Result<Result<T, multer::Error>, E>, E>) -> Result<T, Problem> {
+        match result {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(multer::Error::StreamReadFailed(error)))) if error.is::<TooLong>() => Err(too_large(self.max)),
+            Ok(Ok(Err(error))) => {
+                Err(Problem::bad("invalid_body", format!("the form could not be read to its end: {error}")))
+            }
+            Ok(Err(_)) | Err(_) => {
+                let (each, all) = (self.each.as_secs_f32(), (self.each * PATIENCE).as_secs_f32());
+                let detail = format!("nothing came for {each} s, or the upload took more than {all} s: send it again");
+                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail))
+            }
+        }
+    }
+
+    async fn file(&self, mut part: Field<'static>, files: &mut Parcel) -> Result<(), Problem> {
+        let kind = part.content_type().map(|kind| kind.essence_str().to_owned());
+        files.begin(part.file_name().unwrap_or_default(), kind.as_deref())?;
+        while let Some(bytes) = self.more(&mut part).await? {
+            files.write(&bytes).await?;
+        }
+        Ok(files.end().await?)
+    }
+}
+
+/// More came than may.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no end to it")]
+struct TooLong;
+
+/// A body that is handed over piece by piece: the parser keeps what it is given until it makes something of it, and would
+/// take all there is at once.
+struct Paced {
+    body: BodyDataStream,
+    held: Arc<AtomicUsize>,
+    left: u64,
+    gave: bool,
+}
+
+impl Stream for Paced {
+    type Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.gave) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match std::task::ready!(Pin::new(&mut self.body).poll_next(cx)) {
+            None => Poll::Ready(None),
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(bytes)) => {
+                self.gave = true;
+                let held = self.held.fetch_add(bytes.len(), Ordering::Relaxed);
+                let left = self.left.checked_sub(bytes.len() as u64);
+                // A piece of the body may be large itself; what is held beside it is not.
+                let (true, Some(left)) = (held <= BETWEEN, left) else {
+                    return Poll::Ready(Some(Err(TooLong.into())));
+                };
+                self.left = left;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Files that come with messages, whatever the channel: taken up beside the database, looked at there, and moved into the
+//! group's folder before the message that names them is committed.
+//!
+//! A group's folder is in the hands of its agent. What it does not take is named in the message, which goes on without.
+
+use std::fs::{File, Permissions};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use imagesize::ImageType;
+use tokio::io::AsyncWriteExt;
+
+use crate::domain::attachment::{self, Attachment};
+use crate::domain::clock::SharedClock;
+use crate::domain::ids::{ChatJid, GroupFolder};
+use crate::safe_dir::{Dress, Owner, SafeDir};
+use crate::store::inbox_files::{InboxFiles, Plan, Upload};
+use crate::store::{Store, StoreError, inbound};
+
+/// Files that one message may bring.
+pub const MAX_FILES: usize = 10;
+/// Files beyond those that are still named.
+const NAMED: usize = 10;
+/// Bytes of a picture that every vendor takes, and pixels of its sides.
+const SHOWN_BYTES: u64 = 3_750_000;
+const SHOWN_SIDE: usize = 8000;
+/// Bytes after which the room on the disk is looked at again.
+const LOOK_EVERY: u64 = 1 << 20;
+/// Said of files that find no place in the hands of the group's agent.
+const NO_PLACE: &str = "the group's folder does not take it";
+/// The room's user may change them; others may read, as all in a group's folder.
+const MODE: u32 = 0o644;
+
+/// Takes files of messages. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Attachments(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    files: InboxFiles,
+    groups: PathBuf,
+    owner: Option<Owner>,
+    max: u64,
+    clock: SharedClock,
+}
+
+impl Attachments {
+    /// Files of at most `max` bytes, for the groups below a folder; they belong to `owner` where that is not the host's
+    /// own user.
+    pub fn new(store: &Store, clock: SharedClock, groups: PathBuf, owner: Option<Owner>, max: u64) -> Self {
+        Self(Arc::new(Shared { files: store.inbox_files(), groups, owner, max, clock }))
+    }
+
+    /// Bytes that a file may have.
+    pub fn max(&self) -> u64 {
+        self.0.max
+    }
+
+    /// Files for a group, or for nobody, and why.
+    pub(super) fn parcel(&self, to: Result<GroupFolder, &'static str>) -> Parcel {
+        Parcel { shared: self.0.clone(), to, upload: None, items: Vec::new(), kept: 0, more: 0, open: None }
+    }
+
+    /// Ends what a host that died had begun: what no message names goes. For the start, before anything comes in.
+    pub async fn sweep(&self, store: &Store) -> Result<(), StoreError> {
+        let left = match self.0.files.left() {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!("files of an earlier life cannot be looked for: {error}");
+                return Ok(());
+            }
+        };
+        for upload in left {
+            if let Some(plan) = upload.plan() {
+                let (jid, id) = (plan.jid.clone(), plan.platform_id.clone());
+                let named = store.read(move |db| inbound::attachments(db, &jid, &id)).await?.unwrap_or_default();
+                self.0.remove_unnamed(&plan, &named);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Where a group's files lie.
+    fn folder(&self, group: &GroupFolder) -> io::Result<SafeDir> {
+        let groups = SafeDir::open(&self.groups)?;
+        let group = groups.ensure_dir(Path::new(group.as_str()), self.owner, 0o755)?;
+        let known = group.exists(attachment::FOLDER.as_ref())?;
+        let dir = group.ensure_dir(Path::new(attachment::FOLDER), self.owner, 0o755)?;
+        if !known {
+            rustix::fs::fsync(&group)?;
+            rustix::fs::fsync(&groups)?;
+        }
+        Ok(dir)
+    }
+
+    fn remove_unnamed(&self, plan: &Plan, named: &[Attachment]) {
+        let rel = Path::new(plan.folder.as_str()).join(attachment::FOLDER);
+        // A folder that is no longer there, or no longer one, has nothing of ours.
+        let Ok(dir) = SafeDir::open(&self.groups).and_then(|groups| groups.open_dir(&rel)) else { return };
+        for name in &plan.names {
+            let path = format!("{}/{name}", attachment::FOLDER);
+            if !named.iter().any(|file| file.path.as_ref() == Some(&path)) {
+                let _ = dir.remove(name.as_ref());
+            }
+        }
+    }
+}
+
+/// A file of a message that was read to its end.
+#[derive(Debug)]
+struct Item {
+    /// What is known of it.
+    file: Attachment,
+    /// Its number beside the database; none when it is not kept.
+    number: Option<usize>,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+struct Open {
+    name: String,
+    media_type: Option<String>,
+    size: u64,
+    /// Where its bytes go, and its number; or why they go nowhere.
+    to: Result<(tokio::fs::File, usize), String>,
+}
+
+/// Files of one message, in the order in which they come.
+#[derive(Debug)]
+pub struct Parcel {
+    shared: Arc<Shared>,
+    to: Result<GroupFolder, &'static str>,
+    /// Made with the first file that is kept.
+    upload: Option<Upload>,
+    items: Vec<Item>,
+    kept: usize,
+    /// Files that are not even named.
+    more: u64,
+    open: Option<Open>,
+}
+
+impl Parcel {
+    /// Whether no file came.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The next file begins. Its name and type are what somebody says they are. An error is the disk's: the message
+    /// cannot be taken at the moment.
+    pub fn begin(&mut self, name: &str, media_type: Option<&str>) -> Result<(), StoreError> {
+        let name = attachment::harmless_name(name);
+        let to = match self.refusal(&name) {
+            Some(why) => Err(why),
+            None => Ok(self.create()?),
+        };
+        let media_type = media_type.and_then(attachment::declared_type);
+        self.open = Some(Open { name, media_type, size: 0, to });
+        Ok(())
+    }
+
+    fn refusal(&self, name: &str) -> Option<String> {
+        match &self.to {
+            Err(why) => Some((*why).to_owned()),
+            Ok(_) if name.is_empty() => Some("it has no name that can be used".to_owned()),
+            Ok(_) if self.kept >= MAX_FILES => Some(format!("a message may bring {MAX_FILES} files")),
+            Ok(_) => None,
+        }
+    }
+
+    fn create(&mut self) -> Result<(tokio::fs::File, usize), StoreError> {
+        let upload = match self.upload.take() {
+            Some(upload) => upload,
+            None => self.shared.files.begin(self.shared.clock.ulid())?,
+        };
+        let upload = self.upload.insert(upload);
+        upload.room_for(0)?;
+        let number = self.items.len();
+        Ok((tokio::fs::File::from_std(upload.create(number)?), number))
+    }
+
+    /// More of the open file.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let (Some(open), max) = (&mut self.open, self.shared.max) else { return Ok(()) };
+        let before = open.size;
+        open.size += bytes.len() as u64;
+        let (Ok((file, number)), Some(upload)) = (&mut open.to, &self.upload) else { return Ok(()) };
+        if open.size > max {
+            upload.remove(*number);
+            open.to = Err(format!("it is larger than {}", attachment::size(max)));
+            return Ok(());
+        }
+        if before / LOOK_EVERY != open.size / LOOK_EVERY {
+            upload.room_for(LOOK_EVERY)?;
+        }
+        file.write_all(bytes).await.map_err(|error| upload.failed(&error))
+    }
+
+    /// The open file is whole. It is on disk when this returns.
+    pub async fn end(&mut self) -> Result<(), StoreError> {
+        let Some(Open { name, media_type, size, to }) = self.open.take() else { return Ok(()) };
+        let item = match (to, &self.upload) {
+            (Ok((mut file, number)), Some(upload)) => {
+                let synced = async {
+                    file.flush().await?;
+                    file.sync_all().await
+                };
+                synced.await.map_err(|error| upload.failed(&error))?;
+                let path = upload.path(number);
+                let found = tokio::task::spawn_blocking(move || look(&path, size)).await.unwrap_or_default();
+                self.kept += 1;
+                Item { file: found.describe(name, size, media_type), number: Some(number) }
+            }
+            (Err(why), _) => Item { file: refused(name, size, why), number: None },
+            (Ok(_), None) => return Ok(()),
+        };
+        if self.items.len() < MAX_FILES + NAMED {
+            self.items.push(item);
+        } else {
+            self.more += 1;
+        }
+        Ok(())
+    }
+
+    /// Moves the files into the group's folder. Blocking.
+    pub(super) fn place(mut self, jid: &ChatJid, platform_id: &str) -> Result<Placed, StoreError> {
+        let mut placed = Placed { attachments: Vec::new(), dir: None, names: Vec::new(), folder: None, upload: None };
+        let items = std::mem::take(&mut self.items);
+        let ids: Vec<String> = items.iter().map(|_| self.shared.clock.ulid().to_string().to_lowercase()).collect();
+        if let (Some(upload), Ok(folder)) = (self.upload.take(), self.to.clone()) {
+            let named = |(item, id): (&Item, &String)| item.number.map(|_| format!("{id}-{}", item.file.name));
+            let names = items.iter().zip(&ids).filter_map(named).collect();
+            let plan = Plan { jid: jid.clone(), platform_id: platform_id.to_owned(), folder: folder.clone(), names };
+            upload.note(&plan)?;
+            (placed.folder, placed.upload) = (Some(folder.clone()), Some(upload));
+            placed.dir = self.shared.folder(&folder).map_err(|error| note(&folder, &error)).ok();
+        }
+        for (item, id) in items.into_iter().zip(ids) {
+            let file = match item.number {
+                Some(number) => placed.put(item.file, number, &id, self.shared.owner),
+                None => item.file,
+            };
+            placed.attachments.push(file);
+        }
+        if self.more > 0 {
+            let name = format!("{} more files", self.more);
+            placed.attachments.push(Attachment::refused(name, 0, format!("a message may bring {MAX_FILES} files")));
+        }
+        placed.sync();
+        Ok(placed)
+    }
+}
+
+fn note(folder: &GroupFolder, error: &io::Error) {
+    tracing::warn!("group {folder}: its folder takes no attachments: {error}");
+}
+
+fn refused(name: String, size: u64, why: String) -> Attachment {
+    let name = if name.is_empty() { "a file without a name".to_owned() } else { name };
+    Attachment::refused(name, size, why)
+}
+
+/// Files in the group's folder that no message names yet. Dropped undecided they are left for the next start to decide.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// What is known of all files, for the message.
+    pub(super) attachments: Vec<Attachment>,
+    /// The group whose folder they are in; none when there are none.
+    pub(super) folder: Option<GroupFolder>,
+    dir: Option<SafeDir>,
+    names: Vec<String>,
+    /// Says what to remove until that is decided.
+    upload: Option<Upload>,
+}
+
+impl Placed {
+    /// The message has those of them that it names; the others go. Blocking, for a moment.
+    pub(super) fn settle(mut self, named: &[Attachment]) {
+        let path = |name: &String| format!("{}/{name}", attachment::FOLDER);
+        self.names.retain(|name| !named.iter().any(|file| file.path.as_ref() == Some(&path(name))));
+        for name in &self.names {
+            if let Some(Err(error)) = self.dir.as_ref().map(|dir| dir.remove(name.as_ref())) {
+                tracing::warn!("the attachment {name:?} of no message was not removed: {error}");
+            }
+        }
+        drop(self.upload.take());
+    }
+
+    fn put(&mut self, file: Attachment, number: usize, id: &str, owner: Option<Owner>) -> Attachment {
+        let (Some(dir), Some(upload), Some(folder)) = (&self.dir, &self.upload, &self.folder) else {
+            return file.not_taken(NO_PLACE);
+        };
+        let name = format!("{id}-{}", file.name);
+        match bring(upload, number, dir, &name, owner) {
+            Ok(()) => {
+                let path = format!("{}/{name}", attachment::FOLDER);
+                self.names.push(name);
+                Attachment { path: Some(path), ..file }
+            }
+            Err(error) => {
+                note(folder, &error);
+                file.not_taken(NO_PLACE)
+            }
+        }
+    }
+
+    /// The names are on disk before the message is.
+    fn sync(&mut self) {
+        let (Some(dir), Some(folder)) = (&self.dir, &self.folder) else { return };
+        if let Err(error) = rustix::fs::fsync(dir) {
+            note(folder, &error.into());
+            let all = std::mem::take(&mut self.attachments).into_iter();
+            let lost = |file: Attachment| match &file.path {
+                Some(_) => file.not_taken(NO_PLACE),
+                None => file,
+            };
+            self.attachments = all.map(lost).collect();
+        }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            upload.leave();
+        }
+    }
+}
+
+/// Moves a file, or copies it where the group's folder is on another disk.
+fn bring(upload: &Upload, number: usize, dir: &SafeDir, name: &str, owner: Option<Owner>) -> io::Result<()> {
+    let mut file = File::open(upload.path(number))?;
+    if let Some(Owner { uid, gid }) = owner {
+        std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+    }
+    // After the owner: past the umask, which is not ours to guess.
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    let from = SafeDir::open(upload.folder())?;
+    let moved = from.move_to(number.to_string().as_ref(), dir, name.as_ref());
+    match moved {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let mtime = std::os::unix::fs::MetadataExt::mtime(&file.metadata()?);
+            dir.create_from(name.as_ref(), &mut file, Dress { owner, mode: MODE, mtime })?;
+            dir.open_file(name.as_ref())?.0.sync_all()
+        }
+        other => other,
+    }
+}
+
+/// What a file's content says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// It is such a picture: type, and the usual ending of its name.
+    picture: Option<(&'static str, &'static str)>,
+    /// Why models cannot be shown it.
+    why: Option<&'static str>,
+}
+
+impl Found {
+    fn describe(self, name: String, size: u64, declared: Option<String>) -> Attachment {
+        let plain = Attachment { name, size, media_type: declared, path: None, picture: false, why: None };
+        let Some((media_type, ending)) = self.picture else {
+            // A picture in name only.
+            let declared = plain.media_type.filter(|kind| !PICTURES.iter().any(|(known, _)| known == kind));
+            return Attachment { media_type: declared, ..plain };
+        };
+        // Its mark says by the ending what it is.
+        let right = attachment::picture_type(&plain.name) == Some(media_type);
+        let name = if right { plain.name } else { format!("{}.{ending}", plain.name) };
+        let why = self.why.map(str::to_owned);
+        Attachment { name, media_type: Some(media_type.to_owned()), picture: why.is_none(), why, ..plain }
+    }
+}
+
+const PICTURES: [(&str, &str); 4] =
+    [("image/png", "png"), ("image/jpeg", "jpg"), ("image/gif", "gif"), ("image/webp", "webp")];
+
+fn look(path: &Path, size: u64) -> Found {
+    let look = || -> io::Result<Found> {
+        let mut file = File::open(path)?;
+        let mut head = Vec::new();
+        file.by_ref().take(64).read_to_end(&mut head)?;
+        let [png, jpeg, gif, webp] = PICTURES;
+        let picture = match imagesize::image_type(&head) {
+            Ok(ImageType::Png) => png,
+            Ok(ImageType::Jpeg) => jpeg,
+            Ok(ImageType::Gif) if head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a") => gif,
+            Ok(ImageType::Webp) => webp,
+            _ => return Ok(Found::default()),
+        };
+        let fits = |side: usize| (1..=SHOWN_SIDE).contains(&side);
+        let why = match imagesize::reader_size(BufReader::new(File::open(path)?)) {
+            Ok(sides) if size <= SHOWN_BYTES && fits(sides.width) && fits(sides.height) => None,
+            Ok(sides) if sides.width > 0 && sides.height > 0 => Some("too large to be shown"),
+            _ => Some("broken, not shown"),
+        };
+        Ok(Found { picture: Some(picture), why })
+    };
+    look().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "attach_tests.rs"]
+mod tests;
