@@ -44,3 +44,4 @@ mod shutdown;
 mod slots;
 mod timeouts;
 mod usage;
+mod v1_sdk;

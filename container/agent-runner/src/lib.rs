@@ -25,6 +25,8 @@ pub mod codex;
 #[cfg(feature = "runner")]
 pub mod exec;
 #[cfg(feature = "runner")]
+pub mod gemini;
+#[cfg(feature = "runner")]
 pub mod guide;
 #[cfg(feature = "runner")]
 pub mod host;

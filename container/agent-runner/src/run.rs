@@ -10,6 +10,7 @@ use crate::claude;
 use crate::codex;
 use crate::exec::Exec;
 use crate::files::{Folders, fresh_id};
+use crate::gemini;
 use crate::guide::Guide;
 use crate::inputs::{Inputs, Next};
 use crate::llm::Llm;
@@ -99,6 +100,7 @@ pub fn main() -> ExitCode {
     match room.input.provider.as_deref() {
         Some("claude") => return claude::main(room, inputs),
         Some("codex") => return codex::main(room, inputs),
+        Some("gemini") => return gemini::main(room, inputs),
         _ => {}
     }
     let mut provider = provider(&room);

@@ -1,0 +1,214 @@
+//! How the CLI is called, and what it finds in its home: our settings, and the files of its sessions.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::Sender;
+
+use serde_json::{Map, Value, json};
+
+use crate::files::write_atomically;
+use crate::live::{Live, Signal, brief};
+use crate::run::Room;
+use crate::tool;
+
+/// What the environment gets where it does not say otherwise.
+const ENVIRONMENT: [(&str, &str); 6] = [
+    // One process and not two: the second would only set the size of the heap.
+    ("GEMINI_CLI_NO_RELAUNCH", "1"),
+    ("GEMINI_CLI_TRUST_WORKSPACE", "true"),
+    // The room is the sandbox.
+    ("GEMINI_SANDBOX", "false"),
+    ("GEMINI_TELEMETRY_ENABLED", "false"),
+    ("NO_BROWSER", "true"),
+    ("NO_COLOR", "1"),
+];
+/// It looks for a key in the environment before it is given one, and complains.
+const NO_KEY: (&str, &str) = ("GEMINI_API_KEY", "is-not-in-the-environment");
+/// How often a request is tried, unless `PARLOR_GEMINI_ATTEMPTS` says otherwise: the host tries again by itself, and tells
+/// the chat why.
+const ATTEMPTS: u64 = 2;
+const SETTINGS: &str = "settings.json";
+
+/// The arguments of a call.
+pub fn arguments(room: &Room) -> Vec<String> {
+    let mut args = vec!["--acp".to_owned(), "--yolo".to_owned()];
+    if let Some(model) = room.input.model.as_deref().filter(|model| !model.starts_with('-')) {
+        args.extend(["--model".to_owned(), model.to_owned()]);
+    }
+    args
+}
+
+/// Starts a CLI, to which `Live` is the way.
+///
+/// # Errors
+/// When it cannot be started, or its settings cannot be written.
+pub fn start(program: &Path, room: &Room, home: &Path, to: &Sender<Signal>) -> io::Result<Live> {
+    write_settings(&home.join(".gemini"), &settings(room))?;
+    let mut command = Command::new(program);
+    command.args(arguments(room)).current_dir(&room.folders.group);
+    tool::offer(&mut command, room);
+    command.env("GEMINI_CLI_HOME", home).env(NO_KEY.0, NO_KEY.1);
+    for (key, value) in ENVIRONMENT.iter().filter(|(key, _)| std::env::var_os(key).is_none()) {
+        command.env(key, value);
+    }
+    if let Some(address) = address(room) {
+        command.env("GOOGLE_GEMINI_BASE_URL", address);
+    }
+    Live::start(&mut command, &room.working, to)
+}
+
+/// The vendor's key; a server of the operator's own may want none. None when there is neither.
+pub fn key(room: &Room) -> Option<String> {
+    let key = secret(room, "GEMINI_API_KEY");
+    key.or_else(|| address(room).map(|_| "none")).map(str::to_owned)
+}
+
+fn address(room: &Room) -> Option<&str> {
+    secret(room, "GEMINI_BASE_URL").or_else(|| secret(room, "GOOGLE_GEMINI_BASE_URL"))
+}
+
+fn secret<'a>(room: &'a Room, name: &str) -> Option<&'a str> {
+    room.input.secrets.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+/// The MCP servers of a session: the host's tools.
+pub fn servers() -> Value {
+    json!([{ "name": "parlor", "command": brief::own_program(), "args": ["mcp"], "env": [] }])
+}
+
+/// What must be so, whatever else the settings in the agent's home say.
+fn settings(room: &Room) -> Value {
+    let attempts = std::env::var("PARLOR_GEMINI_ATTEMPTS").ok().and_then(|text| text.parse().ok());
+    let mut folders = brief::extra_folders(room);
+    folders.extend(Some(brief::global(room)).filter(|global| global.is_dir()));
+    json!({
+        "general": {
+            "maxAttempts": attempts.unwrap_or(ATTEMPTS).clamp(1, 10),
+            "enableAutoUpdate": false,
+            "enableAutoUpdateNotification": false,
+            "enableNotifications": false,
+            "plan": { "enabled": false },
+            "topicUpdateNarration": false,
+        },
+        "security": { "auth": { "selectedType": "gemini-api-key" }, "folderTrust": { "enabled": false } },
+        "privacy": { "usageStatisticsEnabled": false },
+        "telemetry": { "enabled": false },
+        "context": {
+            "fileName": ["CLAUDE.md", "GEMINI.md"],
+            "includeDirectories": folders,
+            "loadMemoryFromIncludeDirectories": true,
+        },
+    })
+}
+
+/// Writes our settings over those that are there.
+fn write_settings(dir: &Path, ours: &Value) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let file = dir.join(SETTINGS);
+    let mut all = match fs::read(&file) {
+        Ok(bytes) => serde_json::from_slice(&bytes).ok().filter(Value::is_object).unwrap_or_else(|| {
+            let kept = dir.join("settings.unreadable.json");
+            eprintln!("{} is no JSON object: it is kept as {}", file.display(), kept.display());
+            let _ = fs::rename(&file, kept);
+            json!({})
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => json!({}),
+        Err(error) => return Err(error),
+    };
+    overlay(&mut all, ours);
+    write_atomically(dir, SETTINGS, &serde_json::to_vec_pretty(&all).unwrap_or_default())
+}
+
+fn overlay(all: &mut Value, ours: &Value) {
+    let Value::Object(ours) = ours else {
+        *all = ours.clone();
+        return;
+    };
+    if !all.is_object() {
+        *all = Value::Object(Map::new());
+    }
+    if let Value::Object(all) = all {
+        for (key, value) in ours {
+            overlay(all.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// Gives a session's file a name that the CLI never makes. It begins a file of its own for each session that it opens,
+/// also to resume one, named by the minute; within the minute of the first that is the same file, and all is lost.
+pub fn keep_session(home: &Path, id: &str) {
+    let Some(short) = id.get(..8).filter(|short| short.bytes().all(|byte| byte.is_ascii_hexdigit())) else { return };
+    let tail = format!("-{short}.jsonl");
+    let projects = fs::read_dir(home.join(".gemini/tmp")).into_iter().flatten().flatten();
+    for chats in projects.map(|project| project.path().join("chats")) {
+        let entries = fs::read_dir(&chats).into_iter().flatten().flatten();
+        let files: Vec<PathBuf> = entries
+            .filter(|entry| {
+                let name = entry.file_name();
+                name.to_str().is_some_and(|name| name.starts_with("session-") && name.ends_with(&tail))
+            })
+            .map(|entry| entry.path())
+            .collect();
+        let kept = chats.join(format!("session-kept{tail}"));
+        let outcome = if files.contains(&kept) {
+            // What resuming it left behind: a beginning without a conversation.
+            files.iter().filter(|file| **file != kept).try_for_each(fs::remove_file)
+        } else if let [only] = files.as_slice() {
+            fs::rename(only, &kept)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = outcome {
+            eprintln!("{}: {error}", chats.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_settings_are_laid_over_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(SETTINGS);
+        let ours = json!({ "telemetry": { "enabled": false }, "context": { "fileName": ["CLAUDE.md"] } });
+        let read = || serde_json::from_slice::<Value>(&fs::read(&file).unwrap()).unwrap();
+        write_settings(dir.path(), &ours).unwrap();
+        assert_eq!(read(), ours);
+        let before =
+            json!({ "telemetry": { "enabled": true, "target": "local" }, "context": 1, "ui": { "theme": "x" } });
+        fs::write(&file, before.to_string()).unwrap();
+        write_settings(dir.path(), &ours).unwrap();
+        let together = json!({ "telemetry": { "enabled": false, "target": "local" }, "ui": { "theme": "x" },
+            "context": { "fileName": ["CLAUDE.md"] } });
+        assert_eq!(read(), together);
+        fs::write(&file, "{ // mine").unwrap();
+        write_settings(dir.path(), &ours).unwrap();
+        assert_eq!(read(), ours);
+        assert_eq!(fs::read_to_string(dir.path().join("settings.unreadable.json")).unwrap(), "{ // mine");
+    }
+
+    #[test]
+    fn a_session_is_kept_under_a_name_of_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let chats = home.path().join(".gemini/tmp/group/chats");
+        fs::create_dir_all(&chats).unwrap();
+        let id = "2b45e71c-1523-4c8a-ab5c-ced695efbea7";
+        let put = |name: &str, text: &str| fs::write(chats.join(name), text).unwrap();
+        put("session-2026-11-21T13-59-2b45e71c.jsonl", "said");
+        put("session-2026-11-21T13-59-11111111.jsonl", "another");
+        keep_session(home.path(), id);
+        put("session-2026-11-21T13-59-2b45e71c.jsonl", "a beginning");
+        keep_session(home.path(), id);
+        let mut names: Vec<String> =
+            fs::read_dir(&chats).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["session-2026-11-21T13-59-11111111.jsonl", "session-kept-2b45e71c.jsonl"]);
+        assert_eq!(fs::read_to_string(chats.join("session-kept-2b45e71c.jsonl")).unwrap(), "said");
+        keep_session(home.path(), "../../x");
+        assert_eq!(fs::read_dir(&chats).unwrap().count(), 2);
+    }
+}

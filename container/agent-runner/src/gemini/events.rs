@@ -1,0 +1,160 @@
+//! One line of the CLI's stdout (JSON-RPC 2.0, Agent Client Protocol), as far as a run cares. Pure; unknown methods and
+//! keys are nothing to complain of.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// How the CLI announces a changed mode, in the place of an answer.
+const MODE_UPDATE: &str = "[MODE_UPDATE]";
+
+/// Something the CLI tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A request of ours was carried out.
+    Answer {
+        /// The request.
+        id: u64,
+        /// What it says.
+        result: Value,
+    },
+    /// A request of ours failed.
+    Refused {
+        /// The request.
+        id: u64,
+        /// Why.
+        fault: Fault,
+    },
+    /// A piece of the model's answer.
+    Said(String),
+    /// The model calls a tool: what it said so far was not its last word.
+    Tool,
+    /// What was told before this belongs to an earlier conversation that was read in again.
+    Past,
+    /// The CLI asks us for something, and waits.
+    Asked {
+        /// The request, in its own form.
+        id: Value,
+        /// What it asks.
+        method: String,
+        /// With what.
+        params: Value,
+    },
+    /// A line that is no message.
+    Text(String),
+    /// Anything else.
+    Other,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// A status of HTTP, or a code of JSON-RPC; 0 when it is not known.
+    pub code: i64,
+    /// In words.
+    pub message: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Line {
+    id: Value,
+    method: Option<String>,
+    params: Value,
+    result: Option<Value>,
+    error: Value,
+}
+
+/// Reads a line.
+pub fn parse(line: &str) -> Event {
+    let Ok(head) = serde_json::from_str::<Line>(line) else {
+        return if line.trim_start().starts_with('{') { Event::Other } else { Event::Text(line.trim().to_owned()) };
+    };
+    match (head.method, head.id.as_u64()) {
+        (Some(method), _) if !head.id.is_null() => Event::Asked { id: head.id, method, params: head.params },
+        (Some(method), _) if method == "session/update" => update(&head.params["update"]),
+        (Some(_), _) => Event::Other,
+        (None, Some(id)) if !head.error.is_null() => Event::Refused { id, fault: fault(&head.error) },
+        (None, Some(id)) => Event::Answer { id, result: head.result.unwrap_or_default() },
+        (None, None) => Event::Other,
+    }
+}
+
+fn update(update: &Value) -> Event {
+    match update["sessionUpdate"].as_str().unwrap_or_default() {
+        "agent_message_chunk" => match update["content"]["text"].as_str() {
+            Some(text) if !text.starts_with(MODE_UPDATE) => Event::Said(text.to_owned()),
+            _ => Event::Other,
+        },
+        "tool_call" => Event::Tool,
+        // A conversation that is read in is told again; the list of commands follows when that is over.
+        "user_message_chunk" | "available_commands_update" => Event::Past,
+        _ => Event::Other,
+    }
+}
+
+/// The vendor's own error lies in the message as JSON; what went wrong inside the CLI lies in the details.
+fn fault(error: &Value) -> Fault {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let message = text(&error["message"]).unwrap_or_default();
+    let code = error["code"].as_i64().unwrap_or(0);
+    let inner: Value = serde_json::from_str(&message).unwrap_or_default();
+    let inner = if inner.is_array() { &inner[0]["error"] } else { &inner["error"] };
+    if let Some(said) = text(&inner["message"]) {
+        return Fault { code: inner["code"].as_i64().unwrap_or(code), message: said };
+    }
+    // What the CLI says of everything that has no status.
+    let code = if code == 500 { 0 } else { code };
+    match text(&error["data"]["details"]) {
+        Some(details) => Fault { code, message: details },
+        None => Fault { code, message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn updated(kind: &str, text: &str) -> Event {
+        let update = json!({ "sessionUpdate": kind, "content": { "type": "text", "text": text } });
+        parse(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"update": update}}).to_string())
+    }
+
+    #[test]
+    fn what_matters_is_read_and_the_rest_is_passed_over() {
+        assert_eq!(updated("agent_message_chunk", "hi"), Event::Said("hi".into()));
+        assert_eq!(updated("agent_message_chunk", "[MODE_UPDATE] yolo"), Event::Other);
+        assert_eq!(updated("agent_thought_chunk", "hm"), Event::Other);
+        assert_eq!(updated("tool_call", ""), Event::Tool);
+        assert_eq!(updated("tool_call_update", ""), Event::Other);
+        assert_eq!(updated("user_message_chunk", "before"), Event::Past);
+        assert_eq!(updated("available_commands_update", ""), Event::Past);
+        let answer = r#"{"jsonrpc":"2.0","id":3,"result":{"stopReason":"end_turn"}}"#;
+        assert_eq!(parse(answer), Event::Answer { id: 3, result: json!({"stopReason": "end_turn"}) });
+        let asked = r#"{"id":"x","method":"fs/read_text_file","params":{"path":"/a"}}"#;
+        let params = json!({"path": "/a"});
+        assert_eq!(parse(asked), Event::Asked { id: json!("x"), method: "fs/read_text_file".into(), params });
+        assert_eq!(parse("Loaded cached credentials."), Event::Text("Loaded cached credentials.".into()));
+        assert_eq!(parse(r#"{"method":"news"}"#), Event::Other);
+        assert_eq!(parse(r#"{"id":-1}"#), Event::Other);
+        assert_eq!(parse(r#"{"method":5}"#), Event::Other);
+    }
+
+    #[test]
+    fn the_words_of_a_failure_are_found_wherever_they_lie() {
+        let fault = |error: Value| match parse(&json!({"id": 1, "error": error}).to_string()) {
+            Event::Refused { id: 1, fault } => (fault.code, fault.message),
+            other => panic!("{other:?}"),
+        };
+        let vendor = json!({"error": {"code": 403, "message": "No.", "status": "PERMISSION_DENIED"}}).to_string();
+        assert_eq!(fault(json!({"code": 500, "message": vendor})), (403, "No.".into()));
+        assert_eq!(fault(json!({"code": 503, "message": "overloaded"})), (503, "overloaded".into()));
+        let inside = json!({"code": -32603, "message": "Internal error", "data": {"details": "Invalid session"}});
+        assert_eq!(fault(inside), (-32603, "Invalid session".into()));
+        assert_eq!(fault(json!({"code": 500, "message": "fetch failed"})), (0, "fetch failed".into()));
+        let vendor = json!({"error": {"code": 500, "message": "Internal."}}).to_string();
+        assert_eq!(fault(json!({"code": 500, "message": vendor})), (500, "Internal.".into()));
+        assert_eq!(fault(json!("odd")), (0, String::new()));
+    }
+}

@@ -1,0 +1,167 @@
+//! The provider `gemini`: Google's Gemini CLI, one live process per run, driven over the Agent Client Protocol.
+//!
+//! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
+//! streams; [`cli`] knows how it is called; here everything meets in one loop.
+
+mod cli;
+mod errors;
+mod events;
+mod prompt;
+mod session;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use chrono::Utc;
+
+use self::session::{Message, Session, Setup, Step};
+use crate::inputs::Inputs;
+use crate::live::{self, Live, Program, Signal};
+use crate::protocol::ErrorKind;
+use crate::run::{Room, failure};
+
+const PROGRAM: Program = Program {
+    title: "Gemini CLI",
+    name: "gemini",
+    variable: "PARLOR_GEMINI",
+    remedy: "Make Parlor's image with `PARLOR_IMAGE_WITH=gemini` in .env and `parlor image build full`, or install Gemini CLI \
+             in the image that CONTAINER_IMAGE names.",
+};
+
+/// Runs the agent from its first prompt to `_close`.
+pub(crate) fn main(room: Room, inputs: Inputs) -> ExitCode {
+    let (to, signals) = mpsc::channel();
+    if let Err(error) = live::watch_inputs(inputs, to.clone()) {
+        room.wire.end_turn(&failure(format!("the input folder cannot be watched: {error}")));
+        return ExitCode::FAILURE;
+    }
+    let Some(program) = PROGRAM.find() else {
+        return PROGRAM.missing(&room, &signals);
+    };
+    let mut talk = Talk::new(room, program, to);
+    let blocks = prompt::first(&talk.room.input, &talk.room.folders.group);
+    talk.give(vec![Message { blocks, name: None }]);
+    talk.attend(&signals);
+    ExitCode::SUCCESS
+}
+
+struct Talk {
+    room: Room,
+    program: PathBuf,
+    /// Where the CLI's folder `.gemini` is, which is the group's own and a later room's, too.
+    home: PathBuf,
+    session: Session,
+    cli: Option<Live>,
+    /// The CLI was ended and is not gone yet.
+    doomed: bool,
+    closing: bool,
+    to: Sender<Signal>,
+}
+
+impl Talk {
+    fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
+        let setup = Setup {
+            cwd: room.folders.group.display().to_string(),
+            servers: cli::servers(),
+            key: cli::key(&room).unwrap_or_default(),
+        };
+        let session = Session::new(setup, room.input.session_id.clone());
+        let home = Program::config_dir("GEMINI_CLI_HOME", "");
+        Self { room, program, home, session, cli: None, doomed: false, closing: false, to }
+    }
+
+    /// Until the host has closed the run and the CLI is gone.
+    fn attend(&mut self, signals: &Receiver<Signal>) {
+        while !(self.closing && self.cli.is_none() && !self.session.is_open()) {
+            let Ok(signal) = signals.recv() else { return };
+            self.signal(signal);
+            // It has written down what was said before it answered.
+            if self.closing && !self.session.is_open() && !self.doomed {
+                self.end();
+            }
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Line(_) if self.doomed => {}
+            Signal::Line(line) => {
+                let steps = self.session.event(events::parse(&line), Utc::now());
+                self.perform(steps);
+            }
+            Signal::Ended { how, said } => {
+                (self.cli, self.doomed) = (None, false);
+                let steps = self.session.ended(&how, &said);
+                self.perform(steps);
+                self.start();
+            }
+            Signal::Inputs(list) => {
+                let message = |text: &str| prompt::message(text);
+                self.give(
+                    list.into_iter()
+                        .map(|input| Message { blocks: message(&input.text), name: Some(input.name) })
+                        .collect(),
+                );
+            }
+            Signal::Close => self.closing = true,
+        }
+    }
+
+    fn give(&mut self, messages: Vec<Message>) {
+        if !self.session.is_open() {
+            self.room.wire.begin_turn();
+        }
+        let steps = self.session.give(messages);
+        self.perform(steps);
+        self.start();
+    }
+
+    /// Starts a CLI where something waits for one.
+    fn start(&mut self) {
+        if self.cli.is_some() || !self.session.is_open() {
+            return;
+        }
+        let started = if cli::key(&self.room).is_none() {
+            Err(errors::own(ErrorKind::Auth, "Gemini CLI needs the key GEMINI_API_KEY: put it into .env"))
+        } else {
+            if let Some(id) = self.session.to_resume() {
+                cli::keep_session(&self.home, id);
+            }
+            cli::start(&self.program, &self.room, &self.home, &self.to).map_err(|error| {
+                let reason = format!("Gemini CLI ({}) cannot be started: {error}", self.program.display());
+                errors::own(ErrorKind::Other, reason)
+            })
+        };
+        let steps = match started {
+            Ok(cli) => {
+                self.cli = Some(cli);
+                self.session.started()
+            }
+            Err(why) => vec![self.session.give_up(why)],
+        };
+        self.perform(steps);
+    }
+
+    fn perform(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Write(line) => {
+                    if let Some(cli) = &self.cli {
+                        cli.write(line);
+                    }
+                }
+                Step::Put(output) => self.room.wire.end_turn(&output),
+                Step::StillWorking => self.room.wire.begin_turn(),
+                Step::End => self.end(),
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(cli) = &self.cli {
+            self.doomed = true;
+            cli.end();
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! A conversation with the CLI as a state machine without I/O.
+//!
+//! Each CLI is greeted, given the key, and opens one session; then one prompt is at work at a time, because the CLI breaks
+//! a prompt off when the next one comes. What arrives meanwhile waits and becomes the next prompt, all of it together.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::errors::{self, Sorted};
+use super::events::{Event, Fault};
+use super::prompt;
+use crate::protocol::{ErrorKind, Output, Status, Turn};
+
+/// The most words of the CLI that are kept to explain a failure.
+const WORDS: usize = 1000;
+
+/// What a session is opened with.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The working directory, which is a part of where the CLI keeps its sessions.
+    pub cwd: String,
+    /// The MCP servers.
+    pub servers: Value,
+    /// The vendor's key. It goes over stdin: what is in the environment, each command of the agent would have.
+    pub key: String,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Write this line to the CLI.
+    Write(String),
+    /// Put out this output, which ends a turn.
+    Put(Box<Output>),
+    /// Something still waits for its answer: the next turn is open.
+    StillWorking,
+    /// The CLI is of no use any more: end it.
+    End,
+}
+
+/// A message that has no answer yet.
+#[derive(Debug)]
+pub struct Message {
+    /// Its content.
+    pub blocks: Vec<Value>,
+    /// The input's file name; none for the run's first prompt.
+    pub name: Option<String>,
+}
+
+/// What the CLI is at; with the number of the request that it has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// There is none, or it is on its way out.
+    Off,
+    Greeting(u64),
+    Admitting(u64),
+    Opening {
+        id: u64,
+        resuming: bool,
+    },
+    Idle,
+    Prompting(u64),
+}
+
+/// What was heard in a turn.
+#[derive(Debug, Default)]
+struct Heard {
+    /// What the model said last, and what it said before it called a tool.
+    last: String,
+    before: String,
+    tool: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    setup: Setup,
+    stage: Stage,
+    requests: u64,
+    /// The session to resume: the last one that a turn went well in.
+    resume: Option<String>,
+    /// The session that this CLI has open.
+    open: String,
+    /// Names of what the prompt at work holds.
+    taken: Vec<Option<String>>,
+    waiting: Vec<Message>,
+    heard: Heard,
+    words: String,
+}
+
+impl Session {
+    /// A conversation that resumes a session, or begins.
+    pub fn new(setup: Setup, resume: Option<String>) -> Self {
+        Self {
+            setup,
+            stage: Stage::Off,
+            requests: 0,
+            resume,
+            open: String::new(),
+            taken: Vec::new(),
+            waiting: Vec::new(),
+            heard: Heard::default(),
+            words: String::new(),
+        }
+    }
+
+    /// The session that the next CLI resumes.
+    pub fn to_resume(&self) -> Option<&str> {
+        self.resume.as_deref()
+    }
+
+    /// Whether something waits for an answer.
+    pub fn is_open(&self) -> bool {
+        !self.taken.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Messages came.
+    pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
+        self.waiting.extend(messages);
+        if self.stage == Stage::Idle { self.prompt() } else { Vec::new() }
+    }
+
+    /// A CLI was started.
+    pub fn started(&mut self) -> Vec<Step> {
+        self.words.clear();
+        let params = json!({ "protocolVersion": 1, "clientCapabilities": {} });
+        let (id, step) = self.request("initialize", &params);
+        self.stage = Stage::Greeting(id);
+        vec![step]
+    }
+
+    /// The CLI told something.
+    pub fn event(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Step> {
+        match event {
+            Event::Answer { id, result } => return self.answered(id, &result),
+            Event::Refused { id, fault } => return self.refused(id, &fault, now),
+            Event::Said(text) => self.heard.last.push_str(&text),
+            Event::Tool => {
+                self.heard.tool = true;
+                let said = std::mem::take(&mut self.heard.last);
+                if !said.trim().is_empty() {
+                    self.heard.before = said;
+                }
+            }
+            Event::Past => self.heard = Heard::default(),
+            Event::Asked { id, method, params } => return vec![Step::Write(prompt::reply(&id, &method, &params))],
+            Event::Text(text) => self.note(&text),
+            Event::Other => {}
+        }
+        Vec::new()
+    }
+
+    /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
+    pub fn ended(&mut self, how: &str, said: &str) -> Vec<Step> {
+        let expected = std::mem::replace(&mut self.stage, Stage::Off) == Stage::Off;
+        if expected || !self.is_open() {
+            return Vec::new();
+        }
+        self.note(said);
+        let words = self.words.trim();
+        let words = if words.is_empty() { "it gave no reason" } else { words };
+        let reason = format!("Gemini CLI ended with {how}: {words}");
+        vec![self.failure(errors::own(ErrorKind::Other, reason), None)]
+    }
+
+    /// Nothing that waits can be answered.
+    pub fn give_up(&mut self, sorted: Sorted) -> Step {
+        self.stage = Stage::Off;
+        self.failure(sorted, None)
+    }
+
+    fn request(&mut self, method: &str, params: &Value) -> (u64, Step) {
+        self.requests += 1;
+        (self.requests, Step::Write(prompt::request(self.requests, method, params)))
+    }
+
+    fn answered(&mut self, id: u64, result: &Value) -> Vec<Step> {
+        match self.stage {
+            Stage::Greeting(of) if of == id => {
+                let params = json!({ "methodId": "gemini-api-key", "_meta": { "api-key": self.setup.key } });
+                let (id, step) = self.request("authenticate", &params);
+                self.stage = Stage::Admitting(id);
+                vec![step]
+            }
+            Stage::Admitting(of) if of == id => self.open(),
+            Stage::Opening { id: of, .. } if of == id => {
+                let fresh = result["sessionId"].as_str().map(str::to_owned);
+                self.open = fresh.or_else(|| self.resume.clone()).unwrap_or_default();
+                self.stage = Stage::Idle;
+                self.prompt()
+            }
+            Stage::Prompting(of) if of == id => {
+                self.stage = Stage::Idle;
+                self.settled(result)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn open(&mut self) -> Vec<Step> {
+        let mut params = json!({ "cwd": self.setup.cwd, "mcpServers": self.setup.servers });
+        let resuming = self.resume.is_some();
+        if let Some(id) = &self.resume {
+            params["sessionId"] = json!(id);
+        }
+        let (id, step) = self.request(if resuming { "session/load" } else { "session/new" }, &params);
+        self.stage = Stage::Opening { id, resuming };
+        vec![step]
+    }
+
+    /// All that waits, as the next prompt.
+    fn prompt(&mut self) -> Vec<Step> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let mut blocks = Vec::new();
+        for message in std::mem::take(&mut self.waiting) {
+            blocks.extend(message.blocks);
+            self.taken.push(message.name);
+        }
+        self.heard = Heard::default();
+        let params = json!({ "sessionId": self.open, "prompt": blocks });
+        let (id, step) = self.request("session/prompt", &params);
+        self.stage = Stage::Prompting(id);
+        vec![step]
+    }
+
+    fn settled(&mut self, result: &Value) -> Vec<Step> {
+        let heard = std::mem::take(&mut self.heard);
+        let usage = usage(result);
+        let why = match result["stopReason"].as_str().unwrap_or_default() {
+            "cancelled" => Some("Gemini CLI broke the turn off"),
+            "max_tokens" => Some("What was said does not fit the model any more: /new begins a new conversation"),
+            "max_turn_requests" => Some("Gemini CLI ended the turn: the model went in circles, or took too many steps"),
+            "refusal" => Some("The model refused to answer"),
+            _ if heard.is_empty() => {
+                Some("Gemini CLI got no answer from the model: it was empty, broken off, or held back by the vendor")
+            }
+            _ => None,
+        };
+        if let Some(why) = why {
+            return vec![self.failure(errors::own(ErrorKind::Other, why), usage)];
+        }
+        self.resume = Some(self.open.clone());
+        let output = Output {
+            result: heard.text(),
+            new_session_id: self.resume.clone(),
+            turn: Some(Turn::Done),
+            consumed: std::mem::take(&mut self.taken).into_iter().flatten().collect(),
+            usage,
+            ..Output::default()
+        };
+        let mut steps = vec![Step::Put(Box::new(output))];
+        if !self.waiting.is_empty() {
+            steps.push(Step::StillWorking);
+            steps.extend(self.prompt());
+        }
+        steps
+    }
+
+    fn refused(&mut self, id: u64, fault: &Fault, now: DateTime<Utc>) -> Vec<Step> {
+        match self.stage {
+            // The CLI takes the prompt back that failed, and is ready for the next.
+            Stage::Prompting(of) if of == id => {
+                self.stage = Stage::Idle;
+                vec![self.failure(errors::sort(fault, false, now), None)]
+            }
+            Stage::Greeting(of) | Stage::Admitting(of) | Stage::Opening { id: of, .. } if of == id => {
+                let resuming = matches!(self.stage, Stage::Opening { resuming: true, .. });
+                let sorted = errors::sort(fault, resuming, now);
+                if sorted.kind == ErrorKind::SessionMissing {
+                    self.resume = None;
+                }
+                self.stage = Stage::Off;
+                let failed = self.failure(sorted, None);
+                vec![failed, Step::End]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes everything with it: the host closes the room of a failed turn, and brings back what waited.
+    fn failure(&mut self, sorted: Sorted, usage: Option<Value>) -> Step {
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|message| message.name);
+        let consumed = std::mem::take(&mut self.taken).into_iter().chain(waiting).flatten().collect();
+        Step::Put(Box::new(Output {
+            status: Status::Error,
+            error: Some(sorted.text),
+            error_kind: Some(sorted.kind),
+            retry_at: sorted.retry_at,
+            turn: Some(Turn::Done),
+            consumed,
+            usage,
+            ..Output::default()
+        }))
+    }
+
+    /// Text that may explain a failure; the last of it is kept.
+    fn note(&mut self, text: &str) {
+        if text.trim().is_empty() {
+            return;
+        }
+        if !self.words.is_empty() {
+            self.words.push('\n');
+        }
+        self.words.push_str(text.trim());
+        if let Some((at, _)) = self.words.char_indices().rev().nth(WORDS) {
+            self.words.drain(..at);
+        }
+    }
+}
+
+impl Heard {
+    fn is_empty(&self) -> bool {
+        !self.tool && self.text().is_none()
+    }
+
+    /// The model's last words; what it said before a tool, where nothing came after.
+    fn text(&self) -> Option<String> {
+        [&self.last, &self.before].into_iter().map(|text| text.trim()).find(|text| !text.is_empty()).map(str::to_owned)
+    }
+}
+
+/// The turn's tokens; none where the CLI counted none.
+fn usage(result: &Value) -> Option<Value> {
+    let count = |key: &str| result["_meta"]["quota"]["token_count"][key].as_u64();
+    let (input, output) = (count("input_tokens")?, count("output_tokens")?);
+    (input + output > 0).then(|| json!({ "input_tokens": input, "output_tokens": output }))
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,224 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_000_000, 0).unwrap()
+}
+
+fn message(text: &str, name: Option<&str>) -> Message {
+    Message { blocks: prompt::message(text), name: name.map(str::to_owned) }
+}
+
+fn setup() -> Setup {
+    Setup { cwd: "/workspace/group".into(), servers: json!([]), key: "k".into() }
+}
+
+/// What was written: the method's name, the request's number, and the parameters.
+fn written(step: &Step) -> (String, u64, Value) {
+    let Step::Write(line) = step else { panic!("{step:?}") };
+    let line: Value = serde_json::from_str(line).unwrap();
+    (line["method"].as_str().unwrap().to_owned(), line["id"].as_u64().unwrap(), line["params"].clone())
+}
+
+fn output(step: &Step) -> &Output {
+    let Step::Put(output) = step else { panic!("{step:?}") };
+    output
+}
+
+/// Answers what the step asks.
+fn answer(session: &mut Session, step: &Step, result: Value) -> Vec<Step> {
+    let (_, id, _) = written(step);
+    session.event(Event::Answer { id, result }, now())
+}
+
+fn refuse(session: &mut Session, step: &Step, code: i64, message: &str) -> Vec<Step> {
+    let (_, id, _) = written(step);
+    session.event(Event::Refused { id, fault: Fault { code, message: message.into() } }, now())
+}
+
+fn done(input: u64, output: u64) -> Value {
+    let count = json!({ "input_tokens": input, "output_tokens": output });
+    json!({ "stopReason": "end_turn", "_meta": { "quota": { "token_count": count } } })
+}
+
+fn say(session: &mut Session, text: &str) {
+    assert!(session.event(Event::Said(text.into()), now()).is_empty());
+}
+
+/// A session that is open, and the step that is its first prompt.
+fn opened(resume: Option<&str>) -> (Session, Step) {
+    let mut s = Session::new(setup(), resume.map(str::to_owned));
+    assert!(s.give(vec![message("hello", None)]).is_empty());
+    let steps = s.started();
+    assert_eq!(written(&steps[0]).0, "initialize");
+    let steps = answer(&mut s, &steps[0], json!({}));
+    let (method, _, params) = written(&steps[0]);
+    assert_eq!((method.as_str(), &params["_meta"]["api-key"]), ("authenticate", &json!("k")));
+    let steps = answer(&mut s, &steps[0], json!({}));
+    let (method, _, params) = written(&steps[0]);
+    assert_eq!(method, if resume.is_some() { "session/load" } else { "session/new" });
+    assert_eq!((params["sessionId"].as_str(), params["cwd"].as_str()), (resume, Some("/workspace/group")));
+    let result = if resume.is_some() { json!({}) } else { json!({ "sessionId": "fresh" }) };
+    let mut steps = answer(&mut s, &steps[0], result);
+    (s, steps.remove(0))
+}
+
+#[test]
+fn a_prompt_is_answered_with_its_last_words_its_tokens_and_its_session() {
+    let (mut s, prompt) = opened(None);
+    let (method, _, params) = written(&prompt);
+    assert_eq!((method.as_str(), &params["sessionId"]), ("session/prompt", &json!("fresh")));
+    say(&mut s, "I look.");
+    s.event(Event::Tool, now());
+    say(&mut s, "It is ");
+    say(&mut s, "blue.\n");
+    let steps = answer(&mut s, &prompt, done(200, 40));
+    let said = output(&steps[0]);
+    assert_eq!((said.result.as_deref(), said.turn), (Some("It is blue."), Some(Turn::Done)));
+    assert_eq!(said.new_session_id.as_deref(), Some("fresh"));
+    assert_eq!(said.usage, Some(json!({ "input_tokens": 200, "output_tokens": 40 })));
+    assert_eq!((said.cost_usd, steps.len(), s.is_open()), (None, 1, false));
+}
+
+#[test]
+fn follow_ups_wait_and_become_one_prompt() {
+    let (mut s, first) = opened(None);
+    assert!(s.give(vec![message("b", Some("1.json"))]).is_empty());
+    assert!(s.give(vec![message("c", Some("2.json"))]).is_empty());
+    say(&mut s, "one");
+    let steps = answer(&mut s, &first, done(1, 1));
+    assert!(output(&steps[0]).consumed.is_empty());
+    assert_eq!(steps[1], Step::StillWorking);
+    assert_eq!(written(&steps[2]).2["prompt"].as_array().unwrap().len(), 2);
+    say(&mut s, "two");
+    let steps = answer(&mut s, &steps[2], done(1, 1));
+    assert_eq!(output(&steps[0]).consumed, ["1.json", "2.json"]);
+    let steps = s.give(vec![message("d", Some("3.json"))]);
+    assert_eq!(written(&steps[0]).0, "session/prompt");
+}
+
+#[test]
+fn what_is_told_again_of_an_earlier_conversation_is_no_answer() {
+    let (mut s, prompt) = opened(Some("old"));
+    say(&mut s, "an answer of yesterday");
+    s.event(Event::Tool, now());
+    s.event(Event::Past, now());
+    say(&mut s, "today's");
+    let steps = answer(&mut s, &prompt, done(1, 1));
+    let said = output(&steps[0]);
+    assert_eq!((said.result.as_deref(), said.new_session_id.as_deref()), (Some("today's"), Some("old")));
+}
+
+#[test]
+fn a_turn_without_words_is_no_answer_unless_it_did_something() {
+    let (mut s, prompt) = opened(None);
+    s.event(Event::Tool, now());
+    let steps = answer(&mut s, &prompt, done(1, 1));
+    assert_eq!((output(&steps[0]).status, output(&steps[0]).result.as_deref()), (Status::Success, None));
+    let steps = s.give(vec![message("b", Some("1.json"))]);
+    let steps = answer(&mut s, &steps[0], done(0, 0));
+    let failed = output(&steps[0]);
+    assert_eq!((failed.status, &failed.usage), (Status::Error, &None));
+    assert!(failed.error.as_deref().unwrap().contains("no answer"));
+    for reason in ["cancelled", "max_tokens", "max_turn_requests", "refusal"] {
+        let steps = s.give(vec![message("c", Some("2.json"))]);
+        say(&mut s, "half an ans");
+        let steps = answer(&mut s, &steps[0], json!({ "stopReason": reason }));
+        assert_eq!((output(&steps[0]).status, output(&steps[0]).consumed.len()), (Status::Error, 1), "{reason}");
+    }
+}
+
+#[test]
+fn a_refused_prompt_takes_everything_with_it_and_leaves_the_cli_usable() {
+    let (mut s, prompt) = opened(None);
+    s.give(vec![message("b", Some("1.json"))]);
+    let steps = refuse(&mut s, &prompt, 429, "x\nSuggested retry after 60s.");
+    let failed = output(&steps[0]);
+    assert_eq!((failed.error_kind, failed.retry_at.is_some()), (Some(ErrorKind::RateLimit), true));
+    assert_eq!((failed.consumed.len(), failed.new_session_id.as_deref(), steps.len()), (1, None, 1));
+    assert!(!s.is_open());
+    assert_eq!(s.to_resume(), None, "the id of a failed turn is not kept");
+    let steps = s.give(vec![message("c", Some("2.json"))]);
+    say(&mut s, "well");
+    assert_eq!(output(&answer(&mut s, &steps[0], done(1, 1))[0]).result.as_deref(), Some("well"));
+}
+
+#[test]
+fn a_missing_session_is_told_and_begun_anew() {
+    let mut s = Session::new(setup(), Some("gone".into()));
+    s.give(vec![message("a", None)]);
+    let mut steps = s.started();
+    for _ in 0..2 {
+        steps = answer(&mut s, &steps[0], json!({}));
+    }
+    let steps = refuse(&mut s, &steps[0], -32603, "Invalid session identifier \"gone\".");
+    assert_eq!(output(&steps[0]).error_kind, Some(ErrorKind::SessionMissing));
+    assert_eq!((&steps[1], s.to_resume()), (&Step::End, None));
+    // What comes while it goes is the next CLI's.
+    assert!(s.give(vec![message("b", Some("1.json"))]).is_empty());
+    assert!(s.ended("signal 15", "").is_empty() && s.is_open());
+    assert_eq!(written(&s.started()[0]).0, "initialize");
+}
+
+#[test]
+fn an_end_in_mid_turn_is_a_failure_and_at_rest_it_is_none() {
+    let (mut s, prompt) = opened(None);
+    s.event(Event::Text("Loaded.".into()), now());
+    let steps = s.ended("exit code 1", "out of memory");
+    let error = output(&steps[0]).error.clone().unwrap();
+    assert!(error.contains("exit code 1") && error.contains("Loaded.\nout of memory"), "{error}");
+    assert!(answer(&mut s, &prompt, done(1, 1)).is_empty(), "a late answer settles nothing");
+    let (mut s, prompt) = opened(None);
+    say(&mut s, "x");
+    answer(&mut s, &prompt, done(1, 1));
+    assert!(s.ended("exit code 0", "").is_empty());
+    assert_eq!(s.to_resume(), Some("fresh"), "the next one goes on with it");
+}
+
+#[test]
+fn a_cli_that_does_not_let_us_in_is_ended() {
+    let mut s = Session::new(setup(), None);
+    s.give(vec![message("a", None)]);
+    let steps = s.started();
+    let steps = answer(&mut s, &steps[0], json!({}));
+    let steps = refuse(&mut s, &steps[0], -32000, "Gemini API key is missing or not configured.");
+    assert_eq!((output(&steps[0]).error_kind, &steps[1]), (Some(ErrorKind::Auth), &Step::End));
+    assert!(s.ended("signal 15", "").is_empty());
+}
+
+#[test]
+fn what_the_cli_asks_is_answered() {
+    let (mut s, _) = opened(None);
+    let asked = Event::Asked { id: json!(0), method: "terminal/create".into(), params: json!({}) };
+    assert!(matches!(&s.event(asked, now())[0], Step::Write(line) if line.contains("-32601")));
+}
+
+proptest! {
+    /// Whatever comes in whatever order: each input is settled at most once, and none is open when all are.
+    #[test]
+    fn every_input_is_settled_at_most_once(moves in proptest::collection::vec((0u8..7, 0u64..12), 1..60)) {
+        let mut s = Session::new(setup(), None);
+        let (mut given, mut settled) = (0usize, Vec::new());
+        for (what, number) in moves {
+            let steps = match what {
+                0 => { given += 1; s.give(vec![message("m", Some(&format!("{given}")))]) }
+                1 => s.started(),
+                2 => s.event(Event::Answer { id: number, result: done(1, 1) }, now()),
+                3 => s.event(Event::Refused { id: number, fault: Fault { code: 503, message: "x".into() } }, now()),
+                4 => s.event(Event::Said("x".into()), now()),
+                5 => s.event(Event::Past, now()),
+                _ => s.ended("exit code 1", ""),
+            };
+            for step in &steps {
+                if let Step::Put(output) = step { settled.extend(output.consumed.clone()); }
+            }
+        }
+        let mut unique = settled.clone();
+        unique.sort();
+        unique.dedup();
+        prop_assert_eq!(unique.len(), settled.len());
+        prop_assert!(settled.len() <= given);
+        prop_assert_eq!(s.is_open(), settled.len() < given);
+    }
+}
