@@ -34,30 +34,33 @@ impl Meter {
         self.sum.add(&used);
     }
 
-    /// The turn's tokens, under the names that the host reads.
-    pub fn take(&mut self) -> Option<Value> {
+    /// The turn's tokens, under the names that the host reads, and what they cost at these US dollars for a million of
+    /// them, in and out. Those from the vendor's cache count in full.
+    pub fn take(&mut self, price: Option<(f64, f64)>) -> (Option<Value>, Option<f64>) {
         let used = std::mem::take(&mut self.sum);
         if used == Tokens::default() {
-            return None;
+            return (None, None);
         }
-        Some(json!({
-            "input_tokens": used.input_tokens.saturating_sub(used.cached_input_tokens + used.cache_write_input_tokens),
-            "cache_read_input_tokens": used.cached_input_tokens,
-            "cache_creation_input_tokens": used.cache_write_input_tokens,
-            "output_tokens": used.output_tokens,
-            "reasoning_output_tokens": used.reasoning_output_tokens,
-        }))
+        let cost = price.map(|(input, output)| (used.input as f64 * input + used.output as f64 * output) / 1_000_000.0);
+        let usage = json!({
+            "input_tokens": used.input.saturating_sub(used.cached + used.cache_write),
+            "cache_read_input_tokens": used.cached,
+            "cache_creation_input_tokens": used.cache_write,
+            "output_tokens": used.output,
+            "reasoning_output_tokens": used.reasoning,
+        });
+        (Some(usage), cost)
     }
 }
 
 impl Tokens {
     fn zip(&self, other: &Self, with: impl Fn(u64, u64) -> Option<u64>) -> Option<Self> {
         Some(Self {
-            input_tokens: with(self.input_tokens, other.input_tokens)?,
-            cached_input_tokens: with(self.cached_input_tokens, other.cached_input_tokens)?,
-            cache_write_input_tokens: with(self.cache_write_input_tokens, other.cache_write_input_tokens)?,
-            output_tokens: with(self.output_tokens, other.output_tokens)?,
-            reasoning_output_tokens: with(self.reasoning_output_tokens, other.reasoning_output_tokens)?,
+            input: with(self.input, other.input)?,
+            cached: with(self.cached, other.cached)?,
+            cache_write: with(self.cache_write, other.cache_write)?,
+            output: with(self.output, other.output)?,
+            reasoning: with(self.reasoning, other.reasoning)?,
         })
     }
 
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     fn tokens(input: u64, cached: u64, output: u64) -> Tokens {
-        Tokens { input_tokens: input, cached_input_tokens: cached, output_tokens: output, ..Tokens::default() }
+        Tokens { input, cached, output, ..Tokens::default() }
     }
 
     #[test]
@@ -84,16 +87,18 @@ mod tests {
         let mut meter = Meter::default();
         // What an earlier run had used, told at the resumption.
         meter.used(Some("t"), "old", tokens(1000, 400, 50), tokens(100, 40, 5));
-        assert_eq!(meter.take(), None);
+        assert_eq!(meter.take(None), (None, None));
         meter.begin("n");
         meter.used(Some("t"), "n", tokens(1100, 440, 70), tokens(100, 40, 20));
         // The same told again is nothing new.
         meter.used(Some("t"), "n", tokens(1100, 440, 70), tokens(100, 40, 20));
         meter.used(Some("t"), "n", tokens(1300, 540, 80), tokens(200, 100, 10));
-        let usage = meter.take().unwrap();
+        let (usage, cost) = meter.take(Some((10.0, 100.0)));
+        let (usage, cost) = (usage.unwrap(), cost.unwrap());
+        assert!((cost - 0.006).abs() < 1e-9, "{cost}");
         assert_eq!((&usage["input_tokens"], &usage["cache_read_input_tokens"]), (&json!(160), &json!(140)));
         assert_eq!(usage["output_tokens"], 30);
-        assert_eq!(meter.take(), None);
+        assert_eq!(meter.take(None), (None, None));
     }
 
     #[test]
@@ -104,9 +109,9 @@ mod tests {
         meter.begin("n2");
         meter.used(Some("sub"), "n2", tokens(10, 0, 2), tokens(10, 0, 2));
         meter.used(Some("sub"), "n2", tokens(30, 0, 4), tokens(20, 0, 2));
-        assert_eq!(meter.take().unwrap()["input_tokens"], 130);
+        assert_eq!(meter.take(None).0.unwrap()["input_tokens"], 130);
         // Counted anew.
         meter.used(Some("t"), "n", tokens(5, 0, 1), tokens(5, 0, 1));
-        assert_eq!(meter.take().unwrap()["input_tokens"], 5);
+        assert_eq!(meter.take(None).0.unwrap()["input_tokens"], 5);
     }
 }
