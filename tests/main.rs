@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod agent_home;
+mod agent_toml;
 mod claude;
 mod cli;
 mod commands;
