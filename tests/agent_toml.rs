@@ -115,7 +115,7 @@ fn claude_code_does_what_the_group_chose() {
     );
 
     let mood = ask("[do: mood]");
-    assert_eq!(mood, "result: ann is gay, blue, word");
+    assert!(mood.starts_with("result: ") && mood.contains("ann is gay, blue, word"), "{mood}");
     let env = ask("[do: env]");
     assert_eq!(env, format!("result: colour=blue base={}", vendor.url));
     let hooked = fs::read_to_string(file(&host, "hooked")).unwrap();
@@ -126,7 +126,10 @@ fn claude_code_does_what_the_group_chose() {
     // A subagent asks for itself, with the group's model, and Parlor's own tools are still there.
     ask("[do: agent]");
     let leaf = eventually("the subagent asks", TURN, || {
-        vendor.asked().into_iter().find(|asked| asked.last().iter().any(|text| text.trim() == "[do: leaf]"))
+        vendor
+            .asked()
+            .into_iter()
+            .find(|asked| asked.said().contains("[do: leaf]") && !asked.said().contains("[do: agent]"))
     });
     assert_eq!(leaf.body["model"], "claude-of-the-group");
     close(&host);
