@@ -126,6 +126,7 @@ fn the_readme_s_settings_are_those_there_are_with_their_defaults() {
         ("PARLOR_CPUS", s.limits.cpus),
         ("PARLOR_PIDS", s.limits.pids.to_string()),
         ("LOG_LEVEL", s.log_level.as_str().to_owned()),
+        ("PARLOR_AGENT_MAY", s.bounds.may.join(",")),
     ] {
         assert_eq!(table[name].1, default, "{name}");
     }

@@ -4,6 +4,7 @@
 
 mod agent_home;
 mod attachments;
+mod agent_toml;
 mod claude;
 mod cli;
 mod codex;

@@ -2,10 +2,12 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agent_toml::Notices;
 use crate::claude;
 use crate::codex;
 use crate::exec::Exec;
@@ -144,10 +146,34 @@ fn turn(provider: &mut dyn Provider, room: &Room, prompts: &[String], mut mail: 
 
 fn provider(room: &Room) -> Box<dyn Provider> {
     match room.input.provider.as_deref().unwrap_or("guide") {
-        "guide" => Box::new(Guide::new(room.clone())),
-        "exec" => Box::new(Exec::new(room.clone())),
+        "guide" => Box::new(Telling::new(Guide::new(room.clone()), room)),
+        "exec" => Box::new(Telling::new(Exec::new(room.clone()), room)),
         "llm" => Box::new(Llm::new(room.clone())),
         other => Box::new(Unknown(other.to_owned())),
+    }
+}
+
+/// A provider that reads no `agent.toml` itself: of the file, it tells what the host did not follow.
+struct Telling<P> {
+    inner: P,
+    notices: Notices,
+}
+
+impl<P> Telling<P> {
+    fn new(inner: P, room: &Room) -> Self {
+        let notes = room.input.agent_may.as_ref().map(|may| may.notes.clone()).unwrap_or_default();
+        let kept = std::env::var_os("HOME").map_or_else(|| "/home/node".into(), PathBuf::from).join(".claude");
+        Self { inner, notices: Notices::of(&notes, &kept) }
+    }
+}
+
+impl<P: Provider> Provider for Telling<P> {
+    fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output {
+        let mut output = self.inner.answer(prompts, mail);
+        if output.status == Status::Success {
+            self.notices.add_to(&mut output.result);
+        }
+        output
     }
 }
 

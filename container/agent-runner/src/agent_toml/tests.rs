@@ -135,7 +135,8 @@ fn what_could_lead_a_key_elsewhere_is_no_groups_to_set() {
         "1A",
         "A-B",
     ];
-    let lines: String = reserved.iter().map(|name| format!("\"{name}\" = 'x'\n")).collect();
+    let lines: Vec<String> = reserved.iter().map(|name| format!("\"{name}\" = 'x'")).collect();
+    let lines = lines.join("\n");
     let mut input = input("claude");
     input.secrets.insert("OF_THE_OPERATOR".into(), "secret".into());
     let found = AgentToml::parse(&format!("[env]\nEDITOR = 'vi'\nNODE_ENV = 'test'\nTABLE = []\n{lines}"), &input);

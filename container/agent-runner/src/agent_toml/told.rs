@@ -21,8 +21,12 @@ impl Notices {
     /// What is wrong with the settings now, unless the chat knows it from an earlier run: that is noted in `kept`, which
     /// is `.claude` in the home.
     pub fn new(settings: &AgentToml, kept: &Path) -> Self {
+        Self::of(settings.problems(), kept)
+    }
+
+    /// The same of a list.
+    pub fn of(problems: &[String], kept: &Path) -> Self {
         let file = kept.join(FILE);
-        let problems = settings.problems();
         if problems.is_empty() {
             // The same mistake later is news again.
             let _ = fs::remove_file(&file);
@@ -40,8 +44,12 @@ impl Notices {
     /// that says something counts as said.
     pub fn add_to(&mut self, result: &mut Option<String>) {
         if let Some(text) = self.text.take() {
-            // What cannot be noted is told again in a later run.
-            let _ = fs::write(&self.file, &text);
+            // What cannot be noted is told again in a later run. A pipe would be waited for.
+            if fs::symlink_metadata(&self.file).is_ok_and(|meta| !meta.is_file()) {
+                eprintln!("{} is not a file: what was told is not noted", self.file.display());
+            } else {
+                let _ = fs::write(&self.file, &text);
+            }
             *result = Some(result.take().map_or(text.clone(), |said| format!("{said}\n\n{text}")));
         }
     }

@@ -59,8 +59,8 @@ impl<'a> Hooks<'a> {
         about["session_id"] = json!(self.room.session);
         about["cwd"] = json!(self.room.folders.group);
         let about = about.to_string();
-        let hooks = self.settings.hooks.iter().filter(|hook| hook.event == event && is_for(hook, tool));
-        hooks.filter_map(|hook| self.run(hook, &about)).next()
+        let mut hooks = self.settings.hooks.iter().filter(|hook| hook.event == event && is_for(hook, tool));
+        hooks.find_map(|hook| self.run(hook, &about))
     }
 
     fn run(&self, hook: &Hook, about: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
@@ -11,6 +12,10 @@ use crate::protocol::RunInput;
 const MEMORY_LIMIT: usize = 64 * 1024;
 /// How many skills are listed.
 const SKILLS: usize = 100;
+/// Where a skill's header must end, in bytes.
+const HEADER_LIMIT: u64 = 16 * 1024;
+/// The most of a skill's description, in characters: as much as skills may have.
+const ABOUT: usize = 1024;
 
 /// Where the prompt's parts lie.
 #[derive(Debug, Clone)]
@@ -106,7 +111,7 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 fn skills(home: &Path) -> Option<String> {
     let lines = folders(&home.join(".claude/skills")).into_iter().take(SKILLS).filter_map(|folder| {
         let file = folder.join("SKILL.md");
-        let text = fs::read_to_string(&file).ok()?;
+        let text = header(&file)?;
         let name = field(&text, "name").or_else(|| Some(folder.file_name()?.to_str()?.to_owned()))?;
         let about = field(&text, "description").unwrap_or_default();
         Some(format!("- {name}: {about} ({})\n", file.display()))
@@ -115,13 +120,27 @@ fn skills(home: &Path) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A field of the header between `---` lines.
+/// The beginning of a skill's file, where its header is. Only of a plain file: a pipe would be waited for.
+fn header(file: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    if fs::metadata(file).ok()?.is_file() {
+        fs::File::open(file).ok()?.take(HEADER_LIMIT).read_to_end(&mut bytes).ok()?;
+    }
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).replace("\r\n", "\n"))
+}
+
+/// A field of the header between `---` lines. Its text may go on in indented lines, as YAML has it.
 fn field(text: &str, name: &str) -> Option<String> {
-    let header = text.trim_start().strip_prefix("---")?;
+    let header = text.trim_start_matches('\u{feff}').trim_start().strip_prefix("---")?;
     let header = &header[..header.find("\n---")?];
-    let line = header.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'))?;
-    let value = line.trim().trim_matches(['"', '\'']).trim();
-    (!value.is_empty()).then(|| value.chars().take(500).collect())
+    let mut lines = header.lines();
+    let first = lines.find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'))?.trim();
+    // `>` and `|` say that the text stands in the lines below.
+    let first = if first.starts_with(['>', '|']) { "" } else { first };
+    let more = lines.take_while(|line| line.is_empty() || line.starts_with([' ', '\t'])).map(str::trim);
+    let value = std::iter::once(first).chain(more).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let value = value.trim_matches(['"', '\'']).trim();
+    (!value.is_empty()).then(|| value.chars().take(ABOUT).collect())
 }
 
 #[cfg(test)]
@@ -173,6 +192,26 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn a_skills_description_is_read_as_people_write_it() {
+        for text in [
+            "---\nname: pdf\ndescription: Makes PDFs from notes\n---\nbody",
+            "---\r\nname: pdf\r\ndescription: 'Makes PDFs from notes'\r\n---\r\n",
+            "---\nname: pdf\ndescription: >-\n  Makes PDFs\n\n  from notes\nlicense: none\n---\n",
+            "\u{feff}---\ndescription: |\n    Makes PDFs\n    from notes\nname: \"pdf\"\n---\n",
+            "---\nname: pdf\ndescription: Makes PDFs\n  from notes\nmetadata:\n  description: other\n---\n",
+        ] {
+            let text = text.replace("\r\n", "\n");
+            let found = (field(&text, "name"), field(&text, "description"));
+            assert_eq!(found, (Some("pdf".into()), Some("Makes PDFs from notes".into())), "{text}");
+        }
+        assert_eq!(field("no header", "name"), None);
+        assert_eq!(field("---\nname: x\nnever ends", "name"), None);
+        let dir = tempfile::tempdir().unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(dir.path().join("SKILL.md")).status().unwrap().success());
+        assert_eq!(header(&dir.path().join("SKILL.md")), None);
     }
 
     #[test]

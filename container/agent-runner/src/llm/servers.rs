@@ -80,7 +80,7 @@ impl Servers {
                         match servers.offer(name, &tool) {
                             Ok(spec) => specs.push(spec),
                             Err(why) => {
-                                problems.push(format!("the tool {} of mcp.{name} is left out: {why}", tool.name))
+                                problems.push(format!("the tool {} of mcp.{name} is left out: {why}", tool.name));
                             }
                         }
                     }

@@ -40,7 +40,7 @@ fn serve(mut stream: &TcpStream, seen: &Mutex<String>) -> Option<()> {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
-        head.push_str(&format!("{line}\n"));
+        head.extend([line, "\n"]);
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

@@ -127,7 +127,9 @@ impl Tools {
         let (servers, specs, problems) = started;
         self.servers = servers;
         self.offered.extend(specs.into_iter().filter(|spec| settings.tools.allows(&spec.name)));
-        problems.into_iter().for_each(|problem| settings.problem(problem));
+        for problem in problems {
+            settings.problem(problem);
+        }
     }
 
     /// What the model is offered.
