@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
     use crate::channel::Registry;
-    use crate::domain::clock::{Clock, SystemClock};
+    use crate::domain::clock::{Clock, SystemClock, to_ms};
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     use crate::domain::event::Event;
     use crate::domain::ids::DeliveryId;
@@ -112,6 +112,51 @@ mod tests {
         let texts: Vec<_> = texts.into_iter().map(|e| e.text.unwrap()).collect();
         assert_eq!(texts, ["6 days old"]);
         assert_eq!(store.read(|db| outbox::list(db, true, 9)).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn history_goes_after_the_days_that_the_operator_chose() {
+        let (dir, store, _wakes) = store();
+        let clock: SharedClock = Arc::new(SystemClock);
+        let logs = dir.path().join("runs");
+        std::fs::create_dir_all(logs.join("a")).unwrap();
+        let now = clock.now();
+        for days in [89, 91] {
+            let at = now - TimeDelta::days(days);
+            let id = ulid::Ulid::from_parts(to_ms(at).unsigned_abs(), 1).to_string();
+            std::fs::write(logs.join(format!("a/{}.log", id.to_lowercase())), "log").unwrap();
+            let add = move |tx: &mut Tx<'_>| -> TxResult<()> {
+                tx.execute(
+                    "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state)
+                     VALUES ('web:a', ?1, 'u', 'U', 'x', ?2, ?2, 'trigger', 'done')",
+                    (days, to_ms(at)),
+                )?;
+                tx.execute(
+                    "INSERT INTO runs (id, folder, jid, lane, state, container, started_at, ended_at)
+                     VALUES (?1, 'a', 'web:a', 'chat', 'succeeded', 'c', ?2, ?2)",
+                    (id, to_ms(at)),
+                )?;
+                tx.execute(
+                    "INSERT INTO fires (task_id, due, folder, state, claimed_at, ended_at)
+                            VALUES ('t', ?1, 'a', 'done', ?1, ?1)",
+                    [to_ms(at)],
+                )?;
+                Ok(())
+            };
+            store.write(add).await.unwrap();
+        }
+        let count = |store: &Store| {
+            let sql =
+                "SELECT (SELECT count(*) FROM inbound) || (SELECT count(*) FROM runs) || (SELECT count(*) FROM fires)";
+            let store = store.clone();
+            async move { store.read(move |db| Ok(db.query_row(sql, [], |row| row.get::<_, String>(0))?)).await.unwrap() }
+        };
+        let left = || std::fs::read_dir(logs.join("a")).unwrap().count();
+        expire(&store, &clock, &Keep { history: None, run_logs: logs.clone() }).await.unwrap();
+        assert_eq!((count(&store).await.as_str(), left()), ("222", 2), "for ever");
+        let keep = Keep { history: Some(TimeDelta::days(90)), run_logs: logs.clone() };
+        expire(&store, &clock, &keep).await.unwrap();
+        assert_eq!((count(&store).await.as_str(), left()), ("111", 1));
     }
 
     #[tokio::test]

@@ -56,6 +56,17 @@ fn defaults_are_those_of_the_formats() {
 }
 
 #[test]
+fn days_to_keep_are_a_week_or_more_or_for_ever() {
+    let kept = |days| Place::new().load(&[("PARLOR_KEEP_DAYS", days)]).map(|settings| settings.keep_days);
+    assert_eq!(Place::new().load(&[]).unwrap().keep_days, Some(90));
+    assert_eq!((kept("7").unwrap(), kept("0").unwrap()), (Some(7), None));
+    for wrong in ["6", "-1", "36501", "many"] {
+        let error = kept(wrong).unwrap_err().to_string();
+        assert!(error.contains("PARLOR_KEEP_DAYS") && error.contains("from 7 to 36500, or 0"), "{error}");
+    }
+}
+
+#[test]
 fn precedence_is_command_line_environment_env_file_toml() {
     let place = Place::new()
         .file("parlor.toml", "log_level = 'error'\nassistant_name = 'Toml'\nidle_timeout = 1000\npids = 100\n")

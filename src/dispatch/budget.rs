@@ -2,9 +2,10 @@
 
 use chrono::NaiveDate;
 
-use super::group_actor::{GroupActor, Look};
+use super::group_actor::GroupActor;
 use super::hold::Now;
 use super::lane::LaneState;
+use super::look::Look;
 use super::steps::Step;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::group::Group;

@@ -1,7 +1,8 @@
 //! `/stop`, `/new` and `/status`.
 
-use super::group_actor::{GroupActor, Look};
+use super::group_actor::GroupActor;
 use super::hold::Now;
+use super::look::Look;
 use super::steps::Step;
 use crate::container::run::EndReason;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};

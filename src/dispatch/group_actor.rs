@@ -9,20 +9,16 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::budget::{self, UsedUp};
 use super::hold::{self, Now};
 use super::lane::{Lane, LaneState, News};
 use super::live::Work;
+use super::look::Look;
 use super::slots::{Slot, Ticket};
 use super::{Deps, GroupActivity};
 use crate::container::run::{EndReason, Outcome, RunEvent};
 use crate::domain::group::Group;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
-use crate::domain::message::Inbound;
 use crate::domain::run::Lane as LaneKind;
-use crate::domain::task::{ContextMode, Fire, Task};
-use crate::domain::usage;
-use crate::store::{groups, inbound, tasks};
 
 /// Between two looks at a store that is out of order.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -36,16 +32,6 @@ pub(super) enum Verb {
     StopRun(RunId, oneshot::Sender<bool>),
     /// What it does at the moment.
     Activity(oneshot::Sender<GroupActivity>),
-}
-
-/// What the store says about the group.
-pub(super) struct Look {
-    pub(super) group: Option<Group>,
-    pub(super) commands: Vec<Inbound>,
-    pub(super) message_waits: bool,
-    pub(super) chat_fire: Option<(Fire, Task)>,
-    pub(super) task_fire: Option<(Fire, Task)>,
-    pub(super) used_up: Option<UsedUp>,
 }
 
 pub(super) struct GroupActor {
@@ -232,39 +218,6 @@ impl GroupActor {
         self.keep_to_budget(group, &look).await;
         self.advance_chat(group, &look).await;
         self.advance_task(group, &look);
-    }
-
-    async fn look(&self) -> Result<Look, crate::store::StoreError> {
-        let jid = self.jid.clone();
-        let budget = self.deps.settings.budget;
-        let today = usage::day(self.deps.clock.now(), self.deps.settings.timezone);
-        self.deps
-            .store
-            .read(move |db| {
-                let group = groups::by_jid(db, &jid)?;
-                let fires = match &group {
-                    Some(group) => tasks::claimed(db, &group.folder)?,
-                    None => Vec::new(),
-                };
-                let (mut chat_fire, mut task_fire) = (None, None);
-                for (fire, task) in fires {
-                    let place = if task.context_mode == ContextMode::Group { &mut chat_fire } else { &mut task_fire };
-                    place.get_or_insert((fire, task));
-                }
-                let used_up = match &group {
-                    Some(group) => budget::used_up(db, group, budget, today)?,
-                    None => None,
-                };
-                Ok(Look {
-                    commands: inbound::commands(db, &jid)?,
-                    message_waits: inbound::first_trigger(db, &jid)?.is_some(),
-                    group,
-                    chat_fire,
-                    task_fire,
-                    used_up,
-                })
-            })
-            .await
     }
 
     async fn advance_chat(&mut self, group: &Group, look: &Look) {

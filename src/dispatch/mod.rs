@@ -8,6 +8,7 @@ mod group_actor;
 mod hold;
 mod lane;
 mod live;
+mod look;
 mod messages;
 mod outputs;
 mod prompt;

@@ -9,6 +9,7 @@
 //! ```
 
 mod ending;
+mod log;
 mod pump;
 mod task;
 
@@ -121,7 +122,7 @@ pub async fn start(
     let attached = match engine.start(&plan.spec).await {
         Ok(attached) => attached,
         Err(error) => {
-            task::log_not_started(&*engine, clock, plan, &error);
+            log::not_started(&*engine, clock, plan, &error);
             return Err(error);
         }
     };

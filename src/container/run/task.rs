@@ -1,7 +1,6 @@
 //! The task inside a run: `select!` turns sources into calls of small synchronous functions.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,11 +11,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::pump::{self, Kept, KeptErr, Pumped};
-use super::{EndReason, Item, Order, Outcome, Plan, Redact, RunEvent, ending};
-use crate::container::engine::{Attached, Client, ContainerEngine, EngineError, Exit};
+use super::{EndReason, Item, Order, Outcome, Plan, RunEvent, ending, log};
+use crate::container::engine::{Attached, Client, ContainerEngine, Exit};
 use crate::container::outcome::{Facts, classify};
 use crate::container::output;
-use crate::container::run_log::{self, Capture, Record, Tail};
+use crate::container::run_log::{Capture, Record, Tail};
 use crate::container::timers::{Due, Timers};
 use crate::container::turn::Turns;
 use crate::domain::clock::SharedClock;
@@ -369,38 +368,8 @@ impl RunTask {
                 stderr: &stderr,
                 verbose,
             };
-            write(&dir, &record, &redact);
+            log::write(&dir, &record, &redact);
         });
-    }
-}
-
-/// A run that the engine did not start leaves a log, too.
-pub(super) fn log_not_started(engine: &dyn ContainerEngine, clock: &SharedClock, plan: Plan, error: &EngineError) {
-    let (argv, started, error) = (engine.describe(&plan.spec), clock.now(), error.to_string());
-    tokio::task::spawn_blocking(move || {
-        let nothing = Capture::default();
-        let record = Record {
-            run: plan.id,
-            spec: &plan.spec,
-            argv: &argv,
-            prompt: &plan.input.prompt,
-            session: plan.input.session_id.as_deref(),
-            started,
-            duration: Duration::ZERO,
-            exit: "not started",
-            error: Some(&error),
-            outputs: 0,
-            stdout: &nothing,
-            stderr: &nothing,
-            verbose: plan.verbose,
-        };
-        write(&plan.log_dir, &record, &plan.redact);
-    });
-}
-
-fn write(dir: &Path, record: &Record<'_>, redact: &Redact) {
-    if let Err(error) = run_log::write(dir, record, |text| redact(text)) {
-        tracing::warn!("the log of run {} was not written to {}: {error}", record.run, dir.display());
     }
 }
 

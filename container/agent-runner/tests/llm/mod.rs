@@ -6,6 +6,8 @@
 mod models;
 mod settings;
 
+mod bounds;
+
 use std::fs;
 use std::process::Command;
 use std::time::Instant;
@@ -270,53 +272,6 @@ fn a_killed_turn_is_gone_on_from() {
 }
 
 #[test]
-fn older_turns_become_a_summary_and_stay_in_the_archive() {
-    let server = Server::start(Protocol::Anthropic, |request| {
-        if request.system().starts_with("You condense the record") {
-            return Reply::text("Ann told long stories.");
-        }
-        Reply::text(format!("answer {}", request.messages("user").len()))
-    });
-    let home = home();
-    settings(&home, "context_tokens = 12000\n");
-    let story = |n: usize| format!("story {n} {}", "lorem ipsum ".repeat(700));
-    let mut agent = start(&home, input(&server, &story(0)));
-    agent.reply();
-    for n in 1..8 {
-        home.follow_up(&format!("{n:04}.json"), &story(n));
-        agent.reply();
-    }
-    home.close();
-    assert!(agent.end().success());
-    let last = server.newest();
-    let texts = last.messages("user");
-    assert!(texts[0].contains("Ann told long stories.") && texts.last().unwrap().contains("story 7"), "{texts:?}");
-    assert!(texts.len() < 6, "{}", texts.len());
-    assert!(server.requests().iter().all(|request| request.body.to_string().len() < 80_000));
-    let archive = fs::read_dir(home.path("group/conversations")).unwrap().next().unwrap().unwrap().path();
-    let archive = fs::read_to_string(archive).unwrap();
-    assert!(archive.contains(&story(0)) && archive.contains(&story(1)));
-}
-
-#[test]
-fn a_conversation_that_the_vendor_finds_too_long_is_shortened() {
-    let server = Server::start(Protocol::OpenAi, |request| match request.number {
-        0 => Reply::text("hello"),
-        1 => Reply::refused(400, "context_length_exceeded", "maximum context length is 10 tokens"),
-        2 => Reply::text("a summary"),
-        _ => Reply::text("short enough"),
-    });
-    let home = home();
-    let mut agent = start(&home, input(&server, &"long ".repeat(2000)));
-    assert_eq!(agent.reply(), "hello");
-    home.follow_up("1.json", "go on");
-    assert_eq!(agent.reply(), "short enough");
-    home.close();
-    assert!(agent.end().success());
-    assert!(server.newest().messages("user")[0].contains("a summary"));
-}
-
-#[test]
 fn a_groups_settings_count_and_what_is_wrong_in_them_is_told() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
     let home = home();
@@ -357,49 +312,6 @@ fn a_server_of_ones_own_needs_only_its_address() {
     let output = Agent::start_with(&home, &bare.to_string(), &[("HOME", own.to_str().unwrap())]).output();
     assert_eq!(output.result.as_deref(), Some("local"), "{output:?}");
     assert_eq!(server.newest().body["model"], "first-model");
-}
-
-#[test]
-fn a_turn_has_an_end_even_when_the_model_finds_none() {
-    for protocol in BOTH {
-        // It heeds the choice, as vendors do.
-        let server = Server::start(protocol, |request| match &request.body["tool_choice"] {
-            Value::Null => Reply::Calls("on it".into(), vec![("list_files".into(), json!({}))]),
-            choice => Reply::text(format!("half is done ({})", choice["type"].as_str().or(choice.as_str()).unwrap())),
-        });
-        let home = home();
-        settings(&home, "max_steps = 3\n");
-        let mut agent = start(&home, input(&server, "go round in circles"));
-        let said =
-            "half is done (none)\n\n(I had to stop after 3 steps, the most of one turn. Write again, and I go on.)";
-        assert_eq!(agent.reply(), said);
-        let requests = server.requests();
-        assert_eq!(requests.len(), 3);
-        assert!(requests[2].last().contains("used up the steps"));
-        assert!(!requests[2].tools().is_empty(), "the conversation speaks of them");
-        home.follow_up("1.json", "and now?");
-        assert_eq!(agent.reply(), said);
-        assert!(server.requests()[3].body["tool_choice"].is_null(), "a new turn has its own steps");
-        home.close();
-        assert!(agent.end().success());
-    }
-}
-
-#[test]
-fn a_model_that_heeds_nothing_ends_all_the_same() {
-    let server =
-        Server::saying(Protocol::Anthropic, vec![Reply::Calls("on it".into(), vec![("list_files".into(), json!({}))])]);
-    let home = home();
-    settings(&home, "max_steps = 2\n");
-    let mut agent = start(&home, input(&server, "go round in circles"));
-    let said = agent.reply();
-    assert!(said.starts_with("on it\n\n(I had to stop after 2 steps"), "{said}");
-    assert_eq!(server.requests().len(), 2);
-    home.follow_up("1.json", "and now?");
-    agent.reply();
-    assert!(server.requests()[2].body.to_string().contains("Interrupted: "), "the last call has an answer");
-    home.close();
-    assert!(agent.end().success());
 }
 
 #[test]

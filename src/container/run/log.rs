@@ -1,0 +1,40 @@
+//! The log of a run, as its end leaves it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Plan, Redact};
+use crate::container::engine::{ContainerEngine, EngineError};
+use crate::container::run_log::{self, Capture, Record};
+use crate::domain::clock::SharedClock;
+
+/// A run that the engine did not start leaves a log, too.
+pub(super) fn not_started(engine: &dyn ContainerEngine, clock: &SharedClock, plan: Plan, error: &EngineError) {
+    let (argv, started, error) = (engine.describe(&plan.spec), clock.now(), error.to_string());
+    tokio::task::spawn_blocking(move || {
+        let nothing = Capture::default();
+        let record = Record {
+            run: plan.id,
+            spec: &plan.spec,
+            argv: &argv,
+            prompt: &plan.input.prompt,
+            session: plan.input.session_id.as_deref(),
+            started,
+            duration: Duration::ZERO,
+            exit: "not started",
+            error: Some(&error),
+            outputs: 0,
+            stdout: &nothing,
+            stderr: &nothing,
+            verbose: plan.verbose,
+        };
+        write(&plan.log_dir, &record, &plan.redact);
+    });
+}
+
+/// Writes a run's log; one that cannot be written is no failure of the run.
+pub(super) fn write(dir: &Path, record: &Record<'_>, redact: &Redact) {
+    if let Err(error) = run_log::write(dir, record, |text| redact(text)) {
+        tracing::warn!("the log of run {} was not written to {}: {error}", record.run, dir.display());
+    }
+}
