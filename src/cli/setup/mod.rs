@@ -151,7 +151,7 @@ impl Dialog {
 
     /// The guide answers by itself where nothing else does.
     fn guide(&mut self) -> Done {
-        if self.agent_without("PARLOR_PROVIDER") != Some(provider::GUIDE) || self.settings.provider != provider::AUTO {
+        if self.auto() != Some(provider::GUIDE) || self.settings.provider != provider::AUTO {
             self.change("PARLOR_PROVIDER", Some(SecretString::from(provider::GUIDE)));
         }
         environment_wins(provider::GUIDE)
@@ -273,10 +273,10 @@ impl Dialog {
         (choice.provider != provider::GUIDE).then_some(choice.provider)
     }
 
-    /// Who answers with what is in `.env` but for one line.
-    fn agent_without(&self, key: &str) -> Option<&'static str> {
+    /// Who answers with the keys that are in `.env`, where nobody is named.
+    fn auto(&self) -> Option<&'static str> {
         let keys = self.settings.secret_keys.iter().map(String::as_str);
-        let there = keys.filter(|name| *name != key && self.env.get(*name).is_some_and(|value| !value.is_empty()));
+        let there = keys.filter(|name| self.env.get(*name).is_some_and(|value| !value.is_empty()));
         let means = Means::of(there, self.settings.home.full_image().exists());
         let auto = Settings { provider: provider::AUTO.into(), ..self.settings.clone() };
         provider::choose(&auto, &ContainerConfig::default(), means).ok().map(|choice| choice.provider)
