@@ -232,10 +232,8 @@ fn a_room_that_swaps_its_folder_meanwhile_leads_nothing_outside() {
     let before: Vec<Vec<String>> = targets.iter().map(|dir| names(dir)).collect();
     let mut swaps = String::new();
     for target in &targets {
-        swaps.push_str(&format!(
-            "ln -s {} attachments; rm -rf attachments; mkdir attachments; rm -rf attachments\n",
-            target.display()
-        ));
+        let line = "attachments; rm -rf attachments; mkdir attachments; rm -rf attachments\n";
+        swaps.extend(["ln -s ", target.to_str().unwrap(), " ", line]);
     }
     swaps.push_str("mkfifo attachments; rm -f attachments; mkdir -m 0 attachments; : > began; chmod 700 attachments; rm -rf attachments; : > attachments; rm -f attachments");
     let mut events = host.events();

@@ -18,6 +18,17 @@ fn owner(path: &Path) -> (u32, u32) {
     (meta.uid(), meta.gid())
 }
 
+/// What comes with a message may be changed and removed like anything else in the folder.
+#[track_caller]
+fn a_sent_file_is_the_agents(host: &Host, folder: &str, user: (u32, u32)) {
+    let jid = format!("web:{folder}");
+    let said = serde_json::json!({ "sender": "ann", "text": "!silent" });
+    let answer = host.api.post_form(&jid, &said, &[("a.txt", b"sent")]).expect(202).json();
+    let path = host.root().join("groups").join(folder).join(answer["attachments"][0]["path"].as_str().unwrap());
+    assert_eq!((owner(&path), owner(path.parent().unwrap())), (user, user));
+    assert_eq!(sh(host, &jid, "cd attachments && echo , more >> *a.txt && cat *a.txt && rm *a.txt"), "sent, more");
+}
+
 fn may_play() -> bool {
     rustix::process::geteuid().is_root() && engine::name() == "docker"
 }
@@ -31,6 +42,7 @@ fn under_sudo_the_files_belong_to_who_called_it() {
     host.register("web:s", "s");
     assert_eq!(sh(&host, "web:s", TRY), "4321:4322 /home/node");
     assert_eq!(inspect(&host, "s")["Config"]["User"], "4321:4322");
+    a_sent_file_is_the_agents(&host, "s", (4321, 4322));
     for made in ["groups/s", "groups/s/made", "data/sessions/s/agent/made"] {
         assert_eq!(owner(&host.root().join(made)), (4321, 4322), "{made}");
     }
@@ -72,6 +84,7 @@ fn a_host_that_is_not_root_runs_agents_as_itself() {
     assert!(status.contains("Uid:\t4321\t4321"), "{status}");
     host.register("web:u", "u");
     assert_eq!(sh(&host, "web:u", TRY), "4321:4322 /home/node");
+    a_sent_file_is_the_agents(&host, "u", (4321, 4322));
     for made in ["groups/u", "groups/u/made", "data/parlor.db", "data/ipc/u/tasks"] {
         assert_eq!(owner(&host.root().join(made)), (4321, 4322), "{made}");
     }

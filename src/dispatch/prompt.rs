@@ -135,8 +135,8 @@ mod tests {
         let expected = [("attachments/a.PNG", "image/png"), ("attachments/b.jpg", "image/jpeg")];
         assert_eq!(found, expected.map(|(path, kind)| (path.to_owned(), kind.to_owned())));
         assert!(format(&batch, false).contains(">look &lt;\n[Image: attachments/b.jpg]</message>"));
-        let many: String = (0..30).map(|n| format!("[Image: attachments/{n}.png]")).collect();
-        let batch = Batch { messages: vec![message("A", &many, Role::Trigger)], ..Batch::default() };
+        let many: Vec<String> = (0..30).map(|n| format!("[Image: attachments/{n}.png]")).collect();
+        let batch = Batch { messages: vec![message("A", &many.concat(), Role::Trigger)], ..Batch::default() };
         let found = images(&batch);
         assert_eq!((found.len(), found[0].relative_path.as_str()), (20, "attachments/10.png"));
     }

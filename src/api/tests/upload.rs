@@ -185,7 +185,7 @@ async fn broken_forms_are_told_and_leave_nothing() {
     let whole = form(&message, &[(&named("a.txt"), b"0123456789")]);
     let file_first =
         b"--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nx\r\n--xx--\r\n".to_vec();
-    let endless_head = [&whole[..whole.len() - 8], b"\r\n--xx\r\nContent-Disposition: ", &[b'x'; 40_000]].concat();
+    let endless_head = [&whole[..whole.len() - 8], b"\r\n--xx\r\nContent-Disposition: ", &vec![b'x'; 40_000]].concat();
     let bad: [(Vec<u8>, u16, &str); 7] = [
         (whole[..whole.len() - 12].to_vec(), 400, "invalid_body"),
         (file_first, 400, "invalid_body"),

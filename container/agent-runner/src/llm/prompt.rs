@@ -47,6 +47,7 @@ pub fn system(input: &RunInput, settings: &Settings, places: &Places) -> String 
          # Where you are\n\
          - {group} is your workspace and working folder. What you write there stays; everything else in the container is \
          gone when it closes.\n\
+         - Files that people send are in {group}/attachments. Lines [Image: …] and [File: …] in their messages name them.\n\
          - {group}/CLAUDE.md is your memory: it is given to you in every conversation. Write down there what you must not \
          forget, in a few words, with edit_file or write_file.\n\
          - {group}/conversations/ has the full text of conversations that were summarised.\n\
