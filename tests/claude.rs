@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::harness::claude::{build, builder, parlor};
+use crate::harness::gate::Gate;
 use crate::harness::host::Host;
 use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
 use crate::harness::{SOON, engine, eventually};
@@ -25,7 +26,7 @@ fn start(dot_env: &str) -> Host {
 }
 
 /// A picture of one white dot.
-const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
+pub const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
 
 /// What stands in a text between two marks.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
@@ -48,25 +49,6 @@ fn repeat(asked: &Asked) -> Answer {
     Answer::Say(format!("heard: {}", text.unwrap_or(&last)))
 }
 
-/// A door that requests wait at.
-#[derive(Default)]
-struct Door {
-    open: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Door {
-    fn open(&self) {
-        *self.open.lock().unwrap() = true;
-        self.changed.notify_all();
-    }
-
-    fn pass(&self) {
-        let open = self.open.lock().unwrap();
-        drop(self.changed.wait_timeout_while(open, TURN, |open| !*open).unwrap());
-    }
-}
-
 fn runs(host: &Host, folder: &str) -> Vec<Value> {
     host.api.get(&format!("/v1/runs?folder={folder}")).json()["runs"].as_array().unwrap().clone()
 }
@@ -84,13 +66,13 @@ fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
-    let doors: Arc<[Door; 2]> = Arc::default();
+    let doors: Arc<[Gate; 2]> = Arc::default();
     let gates = Arc::clone(&doors);
     let vendor = Vendor::start(move |asked| {
         let last = asked.last().join("\n");
         for (word, gate) in [("[wait]", &gates[0]), ("[hold]", &gates[1])] {
             if last.contains(word) {
-                gate.pass();
+                gate.pass(TURN);
             }
         }
         if last.contains("[full]") { Answer::SayWhenFull("full".into()) } else { repeat(asked) }
@@ -177,7 +159,7 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
     let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
     let resets = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 7200;
     let counted = Arc::clone(&tries);
-    let door = Arc::new(Door::default());
+    let door = Arc::new(Gate::default());
     let gate = Arc::clone(&door);
     let vendor = Vendor::start(move |asked| {
         let last = asked.last().join("\n");
@@ -190,7 +172,7 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
         };
         match (word, count) {
             ("crash", 1) => {
-                gate.pass();
+                gate.pass(TURN);
                 Answer::Say("nobody hears this".to_owned())
             }
             ("auth", _) => Answer::Refuse(401, "authentication_error", Vec::new()),

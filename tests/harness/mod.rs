@@ -8,9 +8,11 @@
 #![allow(dead_code)]
 
 pub mod claude;
+pub mod cloud;
 pub mod engine;
 pub mod events;
 pub mod faults;
+pub mod gate;
 pub mod host;
 pub mod http;
 pub mod image;
