@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::harness::claude::{build, builder, parlor};
-use crate::harness::gate::Gate;
+use crate::harness::door::Door;
 use crate::harness::host::Host;
 use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
 use crate::harness::{SOON, engine, eventually};
@@ -66,13 +66,13 @@ fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
-    let doors: Arc<[Gate; 2]> = Arc::default();
+    let doors: Arc<[Door; 2]> = Arc::default();
     let gates = Arc::clone(&doors);
     let vendor = Vendor::start(move |asked| {
         let last = asked.last().join("\n");
         for (word, gate) in [("[wait]", &gates[0]), ("[hold]", &gates[1])] {
             if last.contains(word) {
-                gate.pass(TURN);
+                gate.pass();
             }
         }
         if last.contains("[full]") { Answer::SayWhenFull("full".into()) } else { repeat(asked) }
@@ -159,7 +159,7 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
     let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
     let resets = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 7200;
     let counted = Arc::clone(&tries);
-    let door = Arc::new(Gate::default());
+    let door = Arc::new(Door::default());
     let gate = Arc::clone(&door);
     let vendor = Vendor::start(move |asked| {
         let last = asked.last().join("\n");
@@ -172,7 +172,7 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
         };
         match (word, count) {
             ("crash", 1) => {
-                gate.pass(TURN);
+                gate.pass();
                 Answer::Say("nobody hears this".to_owned())
             }
             ("auth", _) => Answer::Refuse(401, "authentication_error", Vec::new()),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::claude::{build, builder, parlor};
+use crate::harness::door::Door;
 use crate::harness::events::Events;
-use crate::harness::gate::Gate;
 use crate::harness::host::Host;
 use crate::harness::models::{KEY, Protocol, Reply, Request, Server};
 use crate::harness::rows::runs;
@@ -67,12 +67,12 @@ fn repeat(request: &Request) -> Reply {
 
 #[test]
 fn gemini_has_tools_memory_follow_ups_and_a_later_room() {
-    let gates: Arc<[Gate; 2]> = Arc::default();
+    let gates: Arc<[Door; 2]> = Arc::default();
     let ours = Arc::clone(&gates);
     let server = Server::start(Protocol::Gemini, move |request| {
         for (word, gate) in [("[wait]", &ours[0]), ("[hold]", &ours[1])] {
             if request.last().contains(word) {
-                gate.pass(TURN);
+                gate.pass();
             }
         }
         repeat(request)
@@ -158,7 +158,7 @@ fn gemini_has_tools_memory_follow_ups_and_a_later_room() {
 #[test]
 fn what_gemini_is_refused_is_told_once_and_tried_again_where_that_helps() {
     let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
-    let (counted, gate) = (Arc::clone(&tries), Arc::new(Gate::default()));
+    let (counted, gate) = (Arc::clone(&tries), Arc::new(Door::default()));
     let door = Arc::clone(&gate);
     let server = Server::start(Protocol::Gemini, move |request| {
         let last = request.last();
@@ -178,7 +178,7 @@ fn what_gemini_is_refused_is_told_once_and_tried_again_where_that_helps() {
             ("limit", 1) => Reply::later(429, 2, "RESOURCE_EXHAUSTED"),
             ("overload", 1) => Reply::refused(503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
             ("crash", 1) => {
-                door.pass(TURN);
+                door.pass();
                 Reply::text("nobody hears this")
             }
             ("model", _) => Reply::refused(404, "NOT_FOUND", "models/x is not found for API version v1beta"),

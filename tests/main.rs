@@ -5,6 +5,7 @@
 mod agent_home;
 mod claude;
 mod cli;
+mod codex;
 mod commands;
 mod contract;
 mod conversation;

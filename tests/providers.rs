@@ -136,8 +136,12 @@ impl Stage {
         host.start();
         // A vendor's own program would only be patient for longer.
         let env = json!({ "CLAUDE_CODE_MAX_RETRIES": "0", "PARLOR_GEMINI_ATTEMPTS": "1" });
-        let env = if row.cloud.is_some() { json!({ "env": env }) } else { json!({}) };
-        host.register_with(JID, "room", &env);
+        let mut config = if row.cloud.is_some() { json!({ "env": env }) } else { json!({}) };
+        if row.name == "codex" {
+            // One that the program does not know, and treats as any.
+            config["model"] = json!("test-model");
+        }
+        host.register_with(JID, "room", &config);
         let groups = host.root().join("groups");
         for (folder, text) in [("room", "The colour is mauve."), ("global", "The password is swordfish.")] {
             fs::create_dir_all(groups.join(folder)).unwrap();
@@ -357,6 +361,11 @@ fn llm() {
 fn claude() {
     // Claude Code gives its environment to its commands.
     holds(Row { hides_key: false, ..Row::program("claude", Cloud::claude(model())) });
+}
+
+#[test]
+fn codex() {
+    holds(Row::program("codex", Cloud::codex(model())));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One stand-in for the clouds of all vendors: it reads what an agent asks in its vendor's protocol, and a script that
 //! knows none of them decides.
 
+use super::codex;
 use super::models::{self, Protocol, Reply, Request, Server};
 use super::vendor::{self, Answer, Asked, Vendor};
 use serde_json::json;
@@ -36,6 +37,8 @@ pub enum Cloud {
     Llm(Server),
     /// Of Claude Code.
     Claude(Vendor),
+    /// Of Codex.
+    Codex(Server),
     /// Of Gemini CLI.
     Gemini(Server),
 }
@@ -50,6 +53,16 @@ impl Cloud {
             Word::Send(text) => Reply::call("send_message", json!({ "text": text })),
             Word::BadKey => Reply::refused(401, "authentication_error", "invalid x-api-key"),
             Word::Overloaded => Reply::refused(529, "overloaded_error", "Overloaded"),
+        }))
+    }
+
+    pub fn codex(script: Script) -> Self {
+        Self::Codex(Server::start(Protocol::Responses, move |request| match script(&of_request(request)) {
+            Word::Text(text) => Reply::text(text),
+            Word::Shell(command) => codex::command(&command),
+            Word::Send(text) => codex::tool("send_message", json!({ "text": text })),
+            Word::BadKey => Reply::refused(401, "invalid_api_key", "Incorrect API key provided"),
+            Word::Overloaded => Reply::refused(503, "server_is_overloaded", "overloaded"),
         }))
     }
 
@@ -76,7 +89,7 @@ impl Cloud {
     /// What leads an agent here.
     pub fn dot_env(&self) -> String {
         match self {
-            Self::Llm(server) | Self::Gemini(server) => server.dot_env(),
+            Self::Llm(server) | Self::Codex(server) | Self::Gemini(server) => server.dot_env(),
             Self::Claude(vendor) => vendor.dot_env(),
         }
     }
@@ -84,7 +97,7 @@ impl Cloud {
     /// The key in it.
     pub fn key(&self) -> &'static str {
         match self {
-            Self::Llm(_) | Self::Gemini(_) => models::KEY,
+            Self::Llm(_) | Self::Codex(_) | Self::Gemini(_) => models::KEY,
             Self::Claude(_) => vendor::KEY,
         }
     }
@@ -92,7 +105,9 @@ impl Cloud {
     /// What was asked so far.
     pub fn asked(&self) -> Vec<Question> {
         match self {
-            Self::Llm(server) | Self::Gemini(server) => server.requests().iter().map(of_request).collect(),
+            Self::Llm(server) | Self::Codex(server) | Self::Gemini(server) => {
+                server.requests().iter().map(of_request).collect()
+            }
             Self::Claude(vendor) => vendor.asked().iter().map(of_asked).collect(),
         }
     }

@@ -9,10 +9,11 @@
 
 pub mod claude;
 pub mod cloud;
+pub mod codex;
+pub mod door;
 pub mod engine;
 pub mod events;
 pub mod faults;
-pub mod gate;
 pub mod host;
 pub mod http;
 pub mod image;

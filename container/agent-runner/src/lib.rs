@@ -21,6 +21,8 @@ pub mod agent_toml;
 #[cfg(feature = "runner")]
 pub mod claude;
 #[cfg(feature = "runner")]
+pub mod codex;
+#[cfg(feature = "runner")]
 pub mod exec;
 #[cfg(feature = "runner")]
 pub mod gemini;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claude;
+use crate::codex;
 use crate::exec::Exec;
 use crate::files::{Folders, fresh_id};
 use crate::gemini;
@@ -95,9 +96,10 @@ pub fn main() -> ExitCode {
     let session = input.session_id.clone().unwrap_or_else(fresh_id);
     let room = Room { input: Arc::new(input), session, folders, wire, working };
     context::leave(&room.input);
-    // Takes follow-ups also during a turn: its loop is its own.
+    // These take follow-ups also during a turn: their loops are their own.
     match room.input.provider.as_deref() {
         Some("claude") => return claude::main(room, inputs),
+        Some("codex") => return codex::main(room, inputs),
         Some("gemini") => return gemini::main(room, inputs),
         _ => {}
     }
@@ -138,7 +140,7 @@ struct Unknown(String);
 impl Provider for Unknown {
     fn answer(&mut self, _: &[String], _: &mut Mail<'_>) -> Output {
         failure(format!(
-            "This image's agent-runner has no provider {:?}; it has guide, exec, claude, gemini and llm. Choose one of them for the group, \
+            "This image's agent-runner has no provider {:?}; it has guide, exec, claude, codex, gemini and llm. Choose one of them for the group, \
              or an image that has the provider.",
             self.0
         ))

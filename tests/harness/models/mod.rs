@@ -7,6 +7,7 @@
 mod anthropic;
 mod gemini;
 mod openai;
+pub mod responses;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
@@ -29,6 +30,8 @@ pub enum Protocol {
     OpenAi,
     /// The Gemini API of Google.
     Gemini,
+    /// Its newer Responses API.
+    Responses,
 }
 
 /// What a model says.
@@ -90,12 +93,16 @@ impl Request {
             Value::String(text) => text.clone(),
             Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
             _ if !self.body["contents"].is_null() => text_of(&self.body["systemInstruction"]["parts"]),
-            _ => self.messages("system").join("\n"),
+            _ => [self.messages("system"), self.messages("developer")].concat().join("\n"),
         }
     }
 
     /// Texts of the messages with a role, in order; results of tools included for `user` and `tool`.
     pub fn messages(&self, role: &str) -> Vec<String> {
+        let items = responses::conversation(&self.body);
+        if !items.is_empty() {
+            return items.into_iter().filter(|(whose, _)| whose == role).map(|(_, text)| text).collect();
+        }
         self.all().iter().filter(|message| message["role"] == role).map(text_in).collect()
     }
 
@@ -105,6 +112,9 @@ impl Request {
 
     /// Whether a tool's result is in what came last.
     pub fn has_result(&self) -> bool {
+        if let Some((role, _)) = responses::conversation(&self.body).pop() {
+            return role == "tool";
+        }
         let last = self.all().pop().unwrap_or_default();
         let parts = last["content"].as_array().or_else(|| last["parts"].as_array()).cloned().unwrap_or_default();
         let is_result = |part: &Value| part["type"] == "tool_result" || part["functionResponse"].is_object();
@@ -113,6 +123,9 @@ impl Request {
 
     /// Everything that people and tools said last.
     pub fn last(&self) -> String {
+        if let Some((_, text)) = responses::conversation(&self.body).pop() {
+            return text;
+        }
         self.all().last().map(text_in).unwrap_or_default()
     }
 
@@ -207,8 +220,10 @@ impl Server {
     pub fn dot_env(&self) -> String {
         match self.shared.protocol {
             Protocol::Anthropic => format!("ANTHROPIC_API_KEY={KEY}\nANTHROPIC_BASE_URL={}\n", self.outside()),
-            Protocol::OpenAi => format!("OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL={}/v1\n", self.outside()),
             Protocol::Gemini => format!("GEMINI_API_KEY={KEY}\nGEMINI_BASE_URL={}/v1beta\n", self.outside()),
+            Protocol::OpenAi | Protocol::Responses => {
+                format!("OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL={}/v1\n", self.outside())
+            }
         }
     }
 
@@ -216,8 +231,10 @@ impl Server {
     pub fn secrets(&self) -> Value {
         match self.shared.protocol {
             Protocol::Anthropic => json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.local()}),
-            Protocol::OpenAi => json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": format!("{}/v1", self.local())}),
             Protocol::Gemini => json!({"GEMINI_API_KEY": KEY, "GEMINI_BASE_URL": format!("{}/v1beta", self.local())}),
+            Protocol::OpenAi | Protocol::Responses => {
+                json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": format!("{}/v1", self.local())})
+            }
         }
     }
 
@@ -283,11 +300,13 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
         Protocol::Anthropic => anthropic::check(&path, &header, &body),
         Protocol::OpenAi => openai::check(&path, &header, &body),
         Protocol::Gemini => gemini::check(&path, &header, &body),
+        Protocol::Responses => responses::check(&path, &header, &body),
     };
     let error = |status: u16, kind: &str, message: &str, wait: Option<&str>| match shared.protocol {
         Protocol::Anthropic => anthropic::error(kind, message),
         Protocol::OpenAi => openai::error(kind, message),
         Protocol::Gemini => gemini::error(status, kind, message, wait),
+        Protocol::Responses => responses::error(kind, message),
     };
     if let Err((status, kind, message)) = checked {
         if status == 400 && kind != gemini::BAD_KEY {
@@ -308,6 +327,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
         Protocol::Anthropic => anthropic::frames(&request.body, &reply),
         Protocol::OpenAi => openai::frames(&request.body, &reply),
         Protocol::Gemini => gemini::frames(&request.body, &reply),
+        Protocol::Responses => responses::frames(&request.body, &reply),
     };
     let done = send_stream(stream, &frames, whole);
     if let Some(kept) = shared.requests.lock().unwrap().get_mut(request.number) {

@@ -1,0 +1,76 @@
+//! What the group chose in its `agent.toml`, in the words of Codex.
+
+use serde_json::{Map, Value, json};
+
+use crate::agent_toml::{AgentToml, Way, text};
+use crate::protocol::RunInput;
+
+/// How hard the model may be told to think.
+const EFFORTS: [&str; 6] = ["minimal", "low", "medium", "high", "xhigh", "max"];
+
+/// The group's choice, fitted to this provider.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// What every provider knows.
+    pub common: AgentToml,
+    /// How hard the model thinks.
+    pub effort: Option<String>,
+}
+
+impl Chosen {
+    /// That of a run.
+    pub fn read(input: &RunInput) -> Self {
+        Self::of(AgentToml::read(input))
+    }
+
+    fn of(mut common: AgentToml) -> Self {
+        let mut effort = None;
+        common.own(|key, value| match key {
+            "effort" => {
+                let word = text(value)?;
+                let known = EFFORTS.contains(&word.as_str());
+                effort = Some(known.then_some(word).ok_or_else(|| format!("it is one of {}", EFFORTS.join(", ")))?);
+                Ok(())
+            }
+            _ => Err("[codex] has no such setting; it has effort".to_owned()),
+        });
+        common.keep_hooks("codex", &[]);
+        common.without_tools("codex");
+        Self { common, effort }
+    }
+
+    /// The MCP servers: the host's, and the group's.
+    pub fn servers(&self, ours: Value) -> Value {
+        let mut all = Map::from_iter([("parlor".to_owned(), ours)]);
+        for (name, server) in &self.common.servers {
+            let server = match &server.way {
+                Way::Program { command, args, env } => json!({ "command": command, "args": args, "env": env }),
+                Way::Address { url, headers } => json!({ "url": url, "http_headers": headers }),
+            };
+            all.insert(name.clone(), server);
+        }
+        Value::Object(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_codex_cannot_do_is_told() {
+        let input = RunInput { provider: Some("codex".into()), ..RunInput::default() };
+        let text = "model = 'm'\n[tools]\ndeny = ['shell']\n[[hooks]]\nevent = 'PreToolUse'\ncommand = 'x'\n\
+                    [mcp.a]\ncommand = 'x'\n[mcp.b]\nurl = 'https://x'\n[codex]\neffort = 'high'\ncolour = 'red'\n";
+        let chosen = Chosen::of(AgentToml::parse(text, &input));
+        let told = chosen.common.problems().join("\n");
+        for part in ["a hook is left out: the provider codex has no hooks", "tools is left out", "colour is left out"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        assert_eq!(chosen.common.problems().len(), 3, "{told}");
+        assert_eq!(chosen.effort.as_deref(), Some("high"));
+        let servers = chosen.servers(json!({ "command": "own" }));
+        assert_eq!((&servers["parlor"]["command"], &servers["a"]["command"]), (&json!("own"), &json!("x")));
+        assert_eq!(servers["b"], json!({ "url": "https://x", "http_headers": {} }));
+    }
+}

@@ -1,0 +1,174 @@
+//! How the CLI is called, and what it is configured with.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::Sender;
+
+use serde_json::{Map, Value, json};
+
+use super::chosen::Chosen;
+use super::prompt;
+use super::requests::Setup;
+use crate::files::write_atomically;
+use crate::live::{Live, Signal, brief};
+use crate::run::Room;
+use crate::tool;
+
+/// The model provider that our configuration describes.
+const PROVIDER: &str = "parlor";
+/// Where OpenAI answers.
+const OPENAI: &str = "https://api.openai.com/v1";
+/// Keys that it takes, the first that is there; none of its commands sees them.
+const KEYS: [&str; 2] = ["CODEX_API_KEY", "OPENAI_API_KEY"];
+/// Where another server is named.
+const ADDRESS: &str = "OPENAI_BASE_URL";
+/// What it reads before the first message, whatever thread that is of.
+const GUIDE: &str = "AGENTS.md";
+/// How often a request is tried again within a turn. The host tries again by itself, and tells the chat why.
+const RETRIES: u32 = 2;
+/// How long one of the host's tools may take.
+const TOOL_SECONDS: u32 = 300;
+
+/// Arguments: what is set once for the process. A room reports home to nobody and updates nothing, and no file is made of
+/// an environment that holds a key.
+const ARGUMENTS: [&str; 13] = [
+    "app-server",
+    "-c",
+    "analytics.enabled=false",
+    "-c",
+    "feedback.enabled=false",
+    "-c",
+    "check_for_update_on_startup=false",
+    "-c",
+    "features.shell_snapshot=false",
+    "-c",
+    "features.apps=false",
+    "-c",
+    "features.plugins=false",
+];
+
+/// What the environment gets where it does not say otherwise: its own log would only blur why something failed.
+const LOG: (&str, &str) = ("RUST_LOG", "error,codex_app_server=off");
+
+/// A key, or the address of a server that needs none.
+///
+/// # Errors
+/// Says what is missing.
+pub fn check(secrets: &BTreeMap<String, String>) -> Result<(), String> {
+    if key(secrets).is_some() || address(secrets).is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "Codex needs a key: put {} or {}, or the address of a server as {ADDRESS}, into .env.",
+        KEYS[1], KEYS[0]
+    ))
+}
+
+fn word<'a>(secrets: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    secrets.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+fn key(secrets: &BTreeMap<String, String>) -> Option<&'static str> {
+    KEYS.into_iter().find(|name| word(secrets, name).is_some())
+}
+
+fn address(secrets: &BTreeMap<String, String>) -> Option<String> {
+    word(secrets, ADDRESS).map(|url| url.trim_end_matches('/').to_owned())
+}
+
+/// What holds for the run.
+pub fn setup(room: &Room, chosen: &Chosen, home: &Path) -> Setup {
+    Setup {
+        folder: room.folders.group.display().to_string(),
+        model: chosen.common.chosen_model(&room.input).map(str::to_owned),
+        effort: chosen.effort.clone(),
+        config: config(room, chosen),
+        provider: PROVIDER.to_owned(),
+        skills: skills(home),
+    }
+}
+
+/// The skills of the house lie where Claude Code has them.
+fn skills(home: &Path) -> Vec<String> {
+    let folder = home.parent().unwrap_or(home).join(".claude/skills");
+    folder.is_dir().then(|| folder.display().to_string()).into_iter().collect()
+}
+
+fn config(room: &Room, chosen: &Chosen) -> Map<String, Value> {
+    let secrets = &room.input.secrets;
+    let mut provider = json!({
+        "name": "Parlor",
+        "base_url": address(secrets).unwrap_or_else(|| OPENAI.to_owned()),
+        "wire_api": "responses",
+        "request_max_retries": RETRIES,
+        "stream_max_retries": RETRIES,
+    });
+    if let Some(key) = key(secrets) {
+        provider["env_key"] = json!(key);
+    }
+    let hidden: Vec<&str> = KEYS.into_iter().chain([ADDRESS]).collect();
+    let ours = json!({
+        "command": brief::own_program(),
+        "args": ["mcp"],
+        "tool_timeout_sec": TOOL_SECONDS,
+        "default_tools_approval_mode": "approve",
+    });
+    let config = json!({
+        "model_providers": { PROVIDER: provider },
+        "shell_environment_policy": { "inherit": "all", "ignore_default_excludes": true, "exclude": hidden },
+        // A login shell would forget where the host's tools are.
+        "allow_login_shell": false,
+        "mcp_servers": chosen.servers(ours),
+        // What the operator's skills offer is enough: these are for another place.
+        "skills.bundled.enabled": false,
+    });
+    let Value::Object(config) = config else { return Map::new() };
+    config
+}
+
+/// Starts a CLI, to which `Live` is the way.
+///
+/// # Errors
+/// When its folder cannot be written, or it cannot be started.
+pub fn start(program: &Path, room: &Room, chosen: &Chosen, home: &Path, to: &Sender<Signal>) -> io::Result<Live> {
+    std::fs::create_dir_all(home)?;
+    let guide = prompt::guide(room, chosen.common.system_prompt.as_deref());
+    write_atomically(home, GUIDE, guide.as_bytes())?;
+    let mut command = Command::new(program);
+    command.args(ARGUMENTS).current_dir(&room.folders.group).envs(&chosen.common.env);
+    tool::offer(&mut command, room);
+    command.env("CODEX_HOME", home);
+    if std::env::var_os(LOG.0).is_none() {
+        command.env(LOG.0, LOG.1);
+    }
+    // Here and nowhere else: no other child of ours has them.
+    command.envs(&room.input.secrets);
+    Live::start(&mut command, &room.working, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_key_or_an_address_is_needed() {
+        assert!(check(&secrets(&[])).unwrap_err().contains("OPENAI_API_KEY"));
+        assert!(check(&secrets(&[("OPENAI_API_KEY", " ")])).is_err());
+        assert!(check(&secrets(&[("OPENAI_BASE_URL", "http://box/v1")])).is_ok());
+        let both = secrets(&[("OPENAI_API_KEY", "a"), ("CODEX_API_KEY", "b")]);
+        assert_eq!(key(&both), Some("CODEX_API_KEY"));
+        assert_eq!(address(&secrets(&[("OPENAI_BASE_URL", "http://box/v1/")])).as_deref(), Some("http://box/v1"));
+    }
+
+    #[test]
+    fn no_argument_holds_a_secret_and_all_are_pairs() {
+        assert_eq!(ARGUMENTS.len() % 2, 1);
+        assert!(ARGUMENTS[1..].chunks(2).all(|pair| pair[0] == "-c" && pair[1].contains('=')));
+    }
+}

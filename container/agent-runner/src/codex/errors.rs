@@ -1,0 +1,134 @@
+//! What kind of failure a failed turn was. Pure.
+
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
+
+use super::events::Fault;
+use crate::protocol::ErrorKind;
+
+/// A vendor's wait that is longer than this is not believed.
+const LONGEST_WAIT: f64 = 86_400.0;
+
+/// A failure, sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sorted {
+    /// The kind.
+    pub kind: ErrorKind,
+    /// When to try again, RFC 3339.
+    pub retry_at: Option<String>,
+}
+
+/// Sorts a failure. `resets_at` is when the subscription's limit, if one is used up, begins anew.
+pub fn sort(fault: &Fault, resets_at: Option<i64>, now: DateTime<Utc>) -> Sorted {
+    let kind = kind(fault);
+    let retry_at = match kind {
+        ErrorKind::Quota => resets_at.and_then(|at| DateTime::from_timestamp(at, 0)),
+        ErrorKind::RateLimit | ErrorKind::Overloaded => named_wait(&fault.message)
+            .and_then(|seconds| Duration::try_milliseconds((seconds * 1000.0).ceil() as i64))
+            .and_then(|wait| now.checked_add_signed(wait)),
+        _ => None,
+    };
+    Sorted { kind, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)) }
+}
+
+fn kind(fault: &Fault) -> ErrorKind {
+    match (fault.kind.as_str(), fault.status) {
+        ("unauthorized", _) | (_, Some(401 | 403)) => ErrorKind::Auth,
+        ("usageLimitExceeded", _) | (_, Some(402)) => ErrorKind::Quota,
+        ("rateLimitExceeded", _) | (_, Some(429)) => ErrorKind::RateLimit,
+        ("serverOverloaded" | "internalServerError" | "policyCapacityUnavailable" | "flexUnavailable", _)
+        | (_, Some(500..=599)) => ErrorKind::Overloaded,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// Whether trying again within the turn is of no use: the key stays wrong, and a limit's pause is the host's to keep.
+pub fn is_final(fault: &Fault) -> bool {
+    matches!(kind(fault), ErrorKind::Auth | ErrorKind::Quota | ErrorKind::RateLimit)
+}
+
+/// Whether a conversation could not be resumed because it is not there.
+pub fn is_missing(reason: &str) -> bool {
+    ["no rollout found", "invalid session id", "invalid thread id", "thread not found"]
+        .iter()
+        .any(|phrase| reason.to_lowercase().contains(phrase))
+}
+
+/// What helps, where the CLI's words do not say it.
+pub fn hint(fault: &Fault) -> &'static str {
+    match fault.kind.as_str() {
+        "contextWindowExceeded" => " `/new` begins a new conversation.",
+        "modelNotFound" => " Another one is chosen with `parlor groups update FOLDER --model NAME`.",
+        _ => "",
+    }
+}
+
+/// The seconds in the vendor's `Please try again in 7.2s`.
+fn named_wait(message: &str) -> Option<f64> {
+    let (_, rest) = message.split_once("try again in ")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let number: f64 = rest[..end].trim_end_matches('.').parse().ok()?;
+    let unit: String = rest[end..].trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    let seconds = match unit.as_str() {
+        "ms" => number / 1000.0,
+        "s" | "second" | "seconds" => number,
+        "m" | "minute" | "minutes" => number * 60.0,
+        _ => return None,
+    };
+    (0.0..=LONGEST_WAIT).contains(&seconds).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: &str, status: Option<u16>) -> Fault {
+        Fault { message: "x".into(), kind: kind.into(), status }
+    }
+
+    fn at(fault: &Fault, resets_at: Option<i64>) -> (ErrorKind, Option<String>) {
+        let sorted = sort(fault, resets_at, DateTime::from_timestamp(1_000_000, 0).unwrap());
+        (sorted.kind, sorted.retry_at)
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        for (fault, expected) in [
+            (fault("httpConnectionFailed", Some(401)), ErrorKind::Auth),
+            (fault("unauthorized", None), ErrorKind::Auth),
+            (fault("responseTooManyFailedAttempts", Some(429)), ErrorKind::RateLimit),
+            (fault("rateLimitExceeded", None), ErrorKind::RateLimit),
+            (fault("usageLimitExceeded", None), ErrorKind::Quota),
+            (fault("serverOverloaded", None), ErrorKind::Overloaded),
+            (fault("internalServerError", None), ErrorKind::Overloaded),
+            (fault("responseStreamConnectionFailed", Some(502)), ErrorKind::Overloaded),
+            (fault("httpConnectionFailed", None), ErrorKind::Other),
+            (fault("modelNotFound", None), ErrorKind::Other),
+            (fault("", None), ErrorKind::Other),
+        ] {
+            assert_eq!(at(&fault, None), (expected, None), "{fault:?}");
+        }
+        assert!(is_final(&fault("responseStreamDisconnected", Some(429))));
+        assert!(!is_final(&fault("responseStreamDisconnected", None)));
+        assert!(is_missing("no rollout found for thread id x") && !is_missing("config cannot be read"));
+        assert!(hint(&fault("modelNotFound", None)).contains("--model"));
+    }
+
+    #[test]
+    fn the_time_to_come_again_is_passed_on() {
+        let text = "Rate limit reached for gpt-5. Please try again in 7.25s. Visit …";
+        let limit = Fault { message: text.into(), ..fault("rateLimitExceeded", None) };
+        assert_eq!(at(&limit, Some(5)).1.as_deref(), Some("1970-01-12T13:46:47.250Z"));
+        for (text, seconds) in [
+            ("try again in 250ms", Some(0.25)),
+            ("try again in 2 minutes", Some(120.0)),
+            ("try again in 6m", Some(360.0)),
+            ("try again in a while", None),
+            ("try again in 9999999999s", None),
+            ("try again later", None),
+        ] {
+            assert_eq!(named_wait(text), seconds, "{text}");
+        }
+        let quota = fault("usageLimitExceeded", None);
+        assert_eq!(at(&quota, Some(1_003_600)).1.as_deref(), Some("1970-01-12T14:46:40.000Z"));
+    }
+}

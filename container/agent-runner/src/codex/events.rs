@@ -1,0 +1,265 @@
+//! One line of the CLI's stdout, as far as a run cares. Pure; unknown methods and keys are nothing to complain of.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A line: what it tells, and of which thread. Sub-agents have threads of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The thread; none where it concerns all or none.
+    pub thread: Option<String>,
+    /// What it tells.
+    pub event: Event,
+}
+
+/// Something the CLI tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The answer to a request of ours.
+    Answered {
+        /// The request's number.
+        id: u64,
+        /// What it returned, or why it was refused.
+        result: Result<Value, String>,
+    },
+    /// A question to us.
+    Asked {
+        /// The question's number.
+        id: Value,
+        /// What is asked.
+        method: String,
+    },
+    /// A turn begins.
+    Started {
+        /// Its id.
+        turn: String,
+    },
+    /// A message that was written to it is now part of the conversation.
+    Taken {
+        /// The message's id, as we gave it.
+        message: String,
+    },
+    /// The agent said something; it is the answer unless the agent goes on to work.
+    Said {
+        /// What.
+        text: String,
+        /// Whether it only tells what it is about to do.
+        aside: bool,
+    },
+    /// The agent did something else.
+    Worked,
+    /// Tokens were used.
+    Used {
+        /// In which turn.
+        turn: String,
+        /// In the whole conversation.
+        total: Tokens,
+        /// By the last request.
+        last: Tokens,
+    },
+    /// A limit of the subscription is used up.
+    LimitReached {
+        /// Until when, in seconds since 1970.
+        resets_at: i64,
+    },
+    /// A request failed.
+    Trouble {
+        /// How.
+        fault: Fault,
+        /// Whether the CLI tries it again.
+        again: bool,
+    },
+    /// A turn ended.
+    Ended {
+        /// What went wrong; none when it went well.
+        fault: Option<Fault>,
+        /// The answer, where the end brings it.
+        text: Option<String>,
+    },
+    /// A line that is no event.
+    Text(String),
+    /// Anything else.
+    Other,
+}
+
+/// Counts of tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Tokens {
+    /// Read, cached ones included.
+    pub input_tokens: u64,
+    /// Read from the vendor's cache.
+    pub cached_input_tokens: u64,
+    /// Put into the vendor's cache.
+    pub cache_write_input_tokens: u64,
+    /// Written, thoughts included.
+    pub output_tokens: u64,
+    /// Thoughts.
+    pub reasoning_output_tokens: u64,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// In the CLI's words.
+    pub message: String,
+    /// Its word for the kind: `unauthorized`, `httpConnectionFailed`, …
+    pub kind: String,
+    /// HTTP status of the refused request.
+    pub status: Option<u16>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Message {
+    id: Value,
+    method: Option<String>,
+    params: Value,
+    result: Value,
+    error: Value,
+}
+
+/// Reads a line.
+pub fn parse(line: &str) -> Line {
+    let Ok(message) = serde_json::from_str::<Message>(line) else {
+        let text = line.trim();
+        let event = if text.starts_with('{') { Event::Other } else { Event::Text(text.to_owned()) };
+        return Line { thread: None, event };
+    };
+    let params = &message.params;
+    let thread = params["threadId"].as_str().map(str::to_owned);
+    let event = match (&message.id, message.method.as_deref()) {
+        (id, Some(method)) if !id.is_null() => Event::Asked { id: id.clone(), method: method.to_owned() },
+        (id, None) => match id.as_u64() {
+            Some(id) if message.error.is_null() => Event::Answered { id, result: Ok(message.result) },
+            Some(id) => Event::Answered { id, result: Err(words(&message.error["message"])) },
+            None => Event::Other,
+        },
+        (_, Some("turn/started")) => Event::Started { turn: words(&params["turn"]["id"]) },
+        (_, Some("turn/completed")) => ended(&params["turn"]),
+        (_, Some("item/started"))
+            if !matches!(params["item"]["type"].as_str(), Some("agentMessage" | "userMessage")) =>
+        {
+            Event::Worked
+        }
+        (_, Some("item/completed")) => item(&params["item"]),
+        (_, Some("thread/tokenUsage/updated")) => Event::Used {
+            turn: words(&params["turnId"]),
+            total: tokens(&params["tokenUsage"]["total"]),
+            last: tokens(&params["tokenUsage"]["last"]),
+        },
+        (_, Some("account/rateLimits/updated")) => limits(&params["rateLimits"]),
+        (_, Some("error")) => Event::Trouble { fault: fault(&params["error"]), again: params["willRetry"] == true },
+        _ => Event::Other,
+    };
+    Line { thread, event }
+}
+
+fn item(item: &Value) -> Event {
+    match item["type"].as_str() {
+        Some("userMessage") => {
+            item["clientId"].as_str().map_or(Event::Other, |id| Event::Taken { message: id.to_owned() })
+        }
+        Some("agentMessage") => Event::Said { text: words(&item["text"]), aside: item["phase"] == "commentary" },
+        _ => Event::Worked,
+    }
+}
+
+fn ended(turn: &Value) -> Event {
+    let said = turn["items"].as_array().into_iter().flatten().rfind(|item| item["type"] == "agentMessage");
+    let text = said.map(|item| words(&item["text"])).filter(|text| !text.trim().is_empty());
+    let fault = match turn["status"].as_str() {
+        Some("completed") => None,
+        Some("interrupted") => Some(Fault { message: "the turn was interrupted".to_owned(), ..Fault::default() }),
+        _ => Some(fault(&turn["error"])),
+    };
+    Event::Ended { fault, text }
+}
+
+fn fault(error: &Value) -> Fault {
+    let info = &error["codexErrorInfo"];
+    let (kind, status) = match info {
+        Value::String(kind) => (kind.clone(), None),
+        Value::Object(map) => map.iter().next().map_or_else(Default::default, |(kind, details)| {
+            let status = details["httpStatusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
+            (kind.clone(), status)
+        }),
+        _ => (String::new(), None),
+    };
+    // While it tries again, the reason is among the details.
+    let message = [&error["additionalDetails"], &error["message"]].into_iter().map(words).find(|text| !text.is_empty());
+    Fault { message: message.unwrap_or_else(|| "Codex failed without a reason".to_owned()), kind, status }
+}
+
+fn limits(limits: &Value) -> Event {
+    let windows = [&limits["primary"], &limits["secondary"]];
+    let full = windows.into_iter().filter(|window| window["usedPercent"].as_i64().is_some_and(|used| used >= 100));
+    // Of several limits the last one to go counts.
+    full.filter_map(|window| window["resetsAt"].as_i64())
+        .max()
+        .map_or(Event::Other, |resets_at| Event::LimitReached { resets_at })
+}
+
+fn tokens(value: &Value) -> Tokens {
+    Tokens::deserialize(value).unwrap_or_default()
+}
+
+fn words(value: &Value) -> String {
+    value.as_str().map(str::trim).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(line: &str) -> Event {
+        parse(line).event
+    }
+
+    #[test]
+    fn what_matters_is_read_and_the_rest_is_passed_over() {
+        let taken = r#"{"method":"item/completed","params":{"item":{"type":"userMessage","id":"i","clientId":"u1",
+            "content":[]},"threadId":"t","turnId":"n"},"emittedAtMs":1}"#;
+        let line = parse(taken);
+        assert_eq!((line.thread.as_deref(), line.event), (Some("t"), Event::Taken { message: "u1".into() }));
+        let said = r#"{"method":"item/completed","params":{"item":{"type":"agentMessage","text":"hi","phase":null}}}"#;
+        assert_eq!(event(said), Event::Said { text: "hi".into(), aside: false });
+        assert_eq!(event(&said.replace("null", "\"commentary\"")), Event::Said { text: "hi".into(), aside: true });
+        let works = r#"{"method":"item/started","params":{"item":{"type":"commandExecution"}}}"#;
+        assert_eq!(event(works), Event::Worked);
+        assert_eq!(event(&works.replace("commandExecution", "agentMessage")), Event::Other);
+        assert_eq!(
+            event(r#"{"id":3,"result":{"a":1}}"#),
+            Event::Answered { id: 3, result: Ok(serde_json::json!({"a":1})) }
+        );
+        let refused = r#"{"error":{"code":-32600,"message":"no rollout found"},"id":3}"#;
+        assert_eq!(event(refused), Event::Answered { id: 3, result: Err("no rollout found".into()) });
+        let asked = r#"{"id":"x","method":"item/tool/requestUserInput","params":{}}"#;
+        assert_eq!(event(asked), Event::Asked { id: "x".into(), method: "item/tool/requestUserInput".into() });
+        let full = r#"{"method":"account/rateLimits/updated","params":{"rateLimits":{"primary":{"usedPercent":100,
+            "resetsAt":9},"secondary":{"usedPercent":10,"resetsAt":99}}}}"#;
+        assert_eq!(event(full), Event::LimitReached { resets_at: 9 });
+        assert_eq!(event("Error: boom\n"), Event::Text("Error: boom".into()));
+        assert_eq!(event(r#"{"method":5}"#), Event::Other);
+        assert_eq!(event(r#"{"method":"thread/status/changed","params":{}}"#), Event::Other);
+    }
+
+    #[test]
+    fn an_end_says_how_it_went() {
+        let good = r#"{"method":"turn/completed","params":{"threadId":"t","turn":{"id":"n","status":"completed",
+            "items":[{"type":"agentMessage","text":"a"},{"type":"agentMessage","text":"b"}],"error":null}}}"#;
+        assert_eq!(event(good), Event::Ended { fault: None, text: Some("b".into()) });
+        let bad = r#"{"method":"turn/completed","params":{"turn":{"status":"failed","items":[],"error":{"message":"m",
+            "codexErrorInfo":{"httpConnectionFailed":{"httpStatusCode":401}},"additionalDetails":null}}}}"#;
+        let fault = Fault { message: "m".into(), kind: "httpConnectionFailed".into(), status: Some(401) };
+        assert_eq!(event(bad), Event::Ended { fault: Some(fault), text: None });
+        let Event::Ended { fault: Some(odd), .. } = event(r#"{"method":"turn/completed","params":{}}"#) else {
+            panic!()
+        };
+        assert!(odd.message.contains("without a reason"));
+        let again = r#"{"method":"error","params":{"error":{"message":"Reconnecting... 1/2","codexErrorInfo":
+            {"responseStreamDisconnected":{"httpStatusCode":null}},"additionalDetails":"why"},"willRetry":true}}"#;
+        let fault = Fault { message: "why".into(), kind: "responseStreamDisconnected".into(), status: None };
+        assert_eq!(event(again), Event::Trouble { fault, again: true });
+    }
+}

@@ -1,0 +1,223 @@
+//! The provider `codex`: OpenAI's Codex, one live process per run (`codex app-server`), driven by JSON-RPC in lines.
+//!
+//! [`session`] decides, and knows no I/O; [`events`], [`errors`], [`requests`] and [`prompt`] read and write what goes
+//! over the streams, [`meter`] counts tokens; [`cli`] knows how it is called; here everything meets in one loop.
+
+mod chosen;
+mod cli;
+mod errors;
+mod events;
+mod meter;
+mod prompt;
+mod requests;
+mod session;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use serde_json::Value;
+
+use self::chosen::Chosen;
+use self::session::{Message, Session, Step};
+use crate::agent_toml::Notices;
+use crate::files::fresh_id;
+use crate::inputs::Inputs;
+use crate::live::{self, Live, Program, Signal};
+use crate::protocol::{ErrorKind, Output, Status, Turn};
+use crate::run::{Room, failure};
+
+const PROGRAM: Program = Program {
+    title: "Codex",
+    name: "codex",
+    variable: "PARLOR_CODEX",
+    remedy: "Make Parlor's image with `PARLOR_IMAGE_WITH=codex` and `parlor image build full`, or install Codex in the image \
+             that CONTAINER_IMAGE names.",
+};
+
+/// How long the CLI may take to exit after its stdin was closed.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs the agent from its first prompt to `_close`.
+pub(crate) fn main(room: Room, inputs: Inputs) -> ExitCode {
+    let (to, signals) = mpsc::channel();
+    if let Err(error) = live::watch_inputs(inputs, to.clone()) {
+        room.wire.end_turn(&failure(format!("the input folder cannot be watched: {error}")));
+        return ExitCode::FAILURE;
+    }
+    let Some(program) = PROGRAM.find() else {
+        return PROGRAM.missing(&room, &signals);
+    };
+    let mut talk = Talk::new(room, program, to);
+    let first = prompt::first(&talk.room.input, &talk.room.folders.group);
+    talk.give(vec![(first, None)]);
+    talk.attend(&signals);
+    ExitCode::SUCCESS
+}
+
+/// A message's parts, and the input's name that it came under.
+type Part = (Vec<Value>, Option<String>);
+
+struct Talk {
+    room: Room,
+    program: PathBuf,
+    home: PathBuf,
+    chosen: Chosen,
+    notices: Notices,
+    session: Session,
+    cli: Option<Live>,
+    /// What came while a CLI was on its way out.
+    waiting: Vec<Part>,
+    /// The CLI was killed and is not gone yet.
+    doomed: bool,
+    closing: bool,
+    /// By then the CLI must be gone.
+    deadline: Option<Instant>,
+    to: Sender<Signal>,
+}
+
+impl Talk {
+    fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
+        let home = Program::config_dir("CODEX_HOME", ".codex");
+        let chosen = Chosen::read(&room.input);
+        let notices = Notices::new(&chosen.common, &home);
+        let session = Session::new(cli::setup(&room, &chosen, &home), room.input.session_id.clone());
+        Self {
+            room,
+            program,
+            home,
+            chosen,
+            notices,
+            session,
+            cli: None,
+            waiting: Vec::new(),
+            doomed: false,
+            closing: false,
+            deadline: None,
+            to,
+        }
+    }
+
+    /// Until the host has closed the run and the CLI is gone.
+    fn attend(&mut self, signals: &Receiver<Signal>) {
+        while !(self.closing && self.cli.is_none() && self.waiting.is_empty()) {
+            let left = self.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let signal = match left {
+                None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(left) => signals.recv_timeout(left),
+            };
+            match signal {
+                Ok(signal) => self.signal(signal),
+                Err(RecvTimeoutError::Timeout) => {
+                    eprintln!("Codex does not exit: it is ended");
+                    self.deadline = None;
+                    self.kill();
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.finish();
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Line(_) if self.doomed => {}
+            Signal::Line(line) => {
+                let steps = self.session.event(events::parse(&line), Utc::now());
+                self.perform(steps);
+            }
+            Signal::Ended { how, said } => {
+                (self.cli, self.doomed) = (None, false);
+                let steps = self.session.ended(&how, &said);
+                self.perform(steps);
+                let waiting = std::mem::take(&mut self.waiting);
+                self.give(waiting);
+            }
+            Signal::Inputs(list) => {
+                self.give(list.into_iter().map(|input| (prompt::message(&input.text), Some(input.name))).collect());
+            }
+            Signal::Close => self.closing = true,
+        }
+    }
+
+    /// Writes messages to the CLI, at once and whatever it does.
+    fn give(&mut self, parts: Vec<Part>) {
+        if parts.is_empty() {
+            return;
+        }
+        if !self.session.is_open() {
+            self.room.wire.begin_turn();
+        }
+        if self.doomed {
+            self.waiting.extend(parts);
+            return;
+        }
+        if self.cli.is_none()
+            && let Err((kind, reason)) = self.start()
+        {
+            let consumed = parts.into_iter().filter_map(|(_, name)| name).collect();
+            let output = Output { consumed, turn: Some(Turn::Done), error_kind: Some(kind), ..failure(reason) };
+            self.room.wire.end_turn(&output);
+            return;
+        }
+        for (input, name) in parts {
+            let steps = self.session.give(Message { id: fresh_id(), name, input });
+            self.perform(steps);
+        }
+    }
+
+    fn start(&mut self) -> Result<(), (ErrorKind, String)> {
+        cli::check(&self.room.input.secrets).map_err(|why| (ErrorKind::Auth, why))?;
+        let started = cli::start(&self.program, &self.room, &self.chosen, &self.home, &self.to);
+        let cli = started.map_err(|error| {
+            (ErrorKind::Other, format!("Codex ({}) cannot be started: {error}", self.program.display()))
+        })?;
+        self.cli = Some(cli);
+        let steps = self.session.started();
+        self.perform(steps);
+        Ok(())
+    }
+
+    fn perform(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Write(line) => {
+                    if let Some(cli) = &self.cli {
+                        cli.write(line);
+                    }
+                }
+                Step::Say(text) => self.room.wire.say(&text),
+                Step::Put(mut output) => {
+                    if output.status == Status::Success {
+                        self.notices.add_to(&mut output.result);
+                    }
+                    self.room.wire.end_turn(&output);
+                }
+                Step::StillWorking => self.room.wire.begin_turn(),
+                Step::End => self.kill(),
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(cli) = &self.cli {
+            self.doomed = true;
+            cli.end();
+        }
+    }
+
+    /// When the host wants the end and nothing waits for an answer, the CLI is let go.
+    fn finish(&mut self) {
+        if self.closing
+            && !self.session.is_open()
+            && self.deadline.is_none()
+            && !self.doomed
+            && let Some(cli) = &mut self.cli
+        {
+            cli.close();
+            self.deadline = Some(Instant::now() + EXIT_LIMIT);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the agent is told: messages, and what it knows of its room before the first one.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::live::brief;
+use crate::memory;
+use crate::protocol::RunInput;
+use crate::run::Room;
+
+/// A message of texts only.
+pub fn message(text: &str) -> Vec<Value> {
+    vec![json!({ "type": "text", "text": text, "text_elements": [] })]
+}
+
+/// The first message: the run's prompt, what an earlier try sent, and pictures.
+pub fn first(input: &RunInput, group: &Path) -> Vec<Value> {
+    let mut text = brief::prompt(input);
+    let mut pictures = Vec::new();
+    for image in &input.image_attachments {
+        match brief::picture(image, group) {
+            Ok(data) => {
+                pictures.push(json!({ "type": "image", "url": format!("data:{};base64,{data}", image.media_type) }));
+            }
+            Err(why) => text.push_str(&brief::no_picture(image, &why)),
+        }
+    }
+    let mut input = message(&text);
+    input.extend(pictures);
+    input
+}
+
+/// What it knows of its room, and the memories: those that other providers read, too.
+pub fn guide(room: &Room, system_prompt: Option<&str>) -> String {
+    let group = &room.folders.group;
+    let mut parts = vec![format!(
+        "You answer people in a chat. The last message of each of your turns is sent to them as it is; nobody sees what \
+         you say before, nor the screen that you work on. The tools of the server `parlor` send messages and files \
+         meanwhile, and keep scheduled tasks. You work in {}. What you must not forget stands in {}: change it there.",
+        group.display(),
+        group.join(memory::FILE).display(),
+    )];
+    parts.extend(system_prompt.map(str::to_owned));
+    let folders = std::iter::once(group.clone()).chain([brief::global(room)]).chain(brief::extra_folders(room));
+    for file in folders.map(|folder| folder.join(memory::FILE)) {
+        parts.extend(brief::memory(&file).map(|text| format!("# {}\n\n{text}", file.display())));
+    }
+    parts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::files::Folders;
+    use crate::process::Working;
+    use crate::protocol::ImageAttachment;
+    use crate::wire::Wire;
+
+    #[test]
+    fn pictures_come_with_the_first_message() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.png"), b"foo").unwrap();
+        let image = |path: &str| ImageAttachment { relative_path: path.into(), media_type: "image/png".into() };
+        let input = RunInput {
+            prompt: "look".into(),
+            image_attachments: vec![image("a.png"), image("gone.png")],
+            ..RunInput::default()
+        };
+        let parts = first(&input, dir.path());
+        assert_eq!(parts[1], json!({ "type": "image", "url": "data:image/png;base64,Zm9v" }));
+        let text = parts[0]["text"].as_str().unwrap();
+        assert!(parts.len() == 2 && text.starts_with("look") && text.contains("gone.png cannot be shown"), "{text}");
+    }
+
+    #[test]
+    fn every_memory_of_the_room_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = |name: &str, text: &str| {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("CLAUDE.md"), text).unwrap();
+            dir.path().join(name)
+        };
+        let group = folder("group", "ours");
+        let global = folder("global", "everybody's");
+        folder("extra/docs", "of the docs");
+        folder("extra/empty", " ");
+        let folders = Folders { ipc: dir.path().into(), input: dir.path().into(), group, global };
+        let room = Room {
+            input: Arc::default(),
+            session: String::new(),
+            folders,
+            wire: Wire::default(),
+            working: Working::default(),
+        };
+        let text = guide(&room, Some("Be kind."));
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
+        assert!(at("Be kind.") < at("ours") && at("ours") < at("everybody's") && at("everybody's") < at("of the docs"));
+        assert!(!text.contains("extra/empty"));
+    }
+}

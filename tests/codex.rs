@@ -1,0 +1,301 @@
+//! Codex itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks the
+//! Responses API and answers what a test says (`harness/models/responses.rs`).
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::harness::claude::{build, parlor};
+use crate::harness::codex::{TURN, ask, builder, command, register, script, start, tool};
+use crate::harness::door::Door;
+use crate::harness::models::{KEY, Protocol, Reply, Request, Server};
+use crate::harness::rows::runs;
+use crate::harness::{engine, eventually};
+use crate::outputs::base64;
+
+/// A picture of one white dot.
+const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
+
+/// What stands in a text between two marks.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    text.split_once(from)?.1.split_once(to).map(|(inside, _)| inside)
+}
+
+/// Repeats the last message of the chat, after doing what stands in it in brackets.
+fn repeat(request: &Request) -> Reply {
+    let last = request.last();
+    let is_result = request.body["input"]
+        .as_array()
+        .and_then(|items| items.last().cloned())
+        .is_some_and(|item| item["type"].as_str().is_some_and(|kind| kind.ends_with("_output")));
+    if is_result {
+        return Reply::text(format!("result: {last}"));
+    }
+    let plain = |text: &str| text.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&");
+    if let Some(line) = between(&last, "[sh: ", "]#") {
+        return command(&plain(line));
+    }
+    if let Some(line) = between(&last, "[script: ", "]#") {
+        return script(&plain(line));
+    }
+    if let Some(text) = between(&last, "[send: ", "]") {
+        return tool("send_message", json!({ "text": text }));
+    }
+    let text = last.rsplit_once("</message>").and_then(|(before, _)| before.rsplit_once('>')).map(|(_, text)| text);
+    Reply::text(format!("heard: {}", text.unwrap_or(&last)))
+}
+
+/// Everything that was said in a request's conversation.
+fn said(request: &Request) -> String {
+    ["developer", "user", "assistant", "tool"].map(|role| request.messages(role).join("\n")).join("\n")
+}
+
+/// Files below a folder that hold a text.
+fn holding(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(holding(&path, text));
+        } else if fs::read(&path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+fn tokens(run: &Value, key: &str) -> u64 {
+    run["usage"][key].as_u64().unwrap_or_else(|| panic!("no {key} in {run}"))
+}
+
+#[test]
+fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
+    let door = Arc::new(Door::default());
+    let gate = Arc::clone(&door);
+    let server = Server::start(Protocol::Responses, move |request| {
+        if request.last().contains("[wait]") {
+            gate.pass();
+        }
+        repeat(request)
+    });
+    let mut host = start(&server);
+    register(&host, "web:a", "room");
+    let group = host.root().join("groups/room");
+    fs::create_dir_all(host.root().join("groups/global")).unwrap();
+    fs::write(host.root().join("groups/global/CLAUDE.md"), "The password is swordfish.").unwrap();
+    fs::write(group.join("CLAUDE.md"), "Ann likes tea.").unwrap();
+    fs::create_dir_all(group.join("attachments")).unwrap();
+    fs::write(group.join("attachments/p.png"), PICTURE).unwrap();
+
+    assert_eq!(ask(&host, "web:a", "hello [Image: attachments/p.png]"), ["heard: hello [Image: attachments/p.png]"]);
+    let first = server.requests().remove(0);
+    assert!(first.body["input"].to_string().contains(&base64(PICTURE)), "{}", first.body);
+    assert!(said(&first).contains("swordfish") && said(&first).contains("Ann likes tea"), "{}", said(&first));
+    assert!(said(&first).contains("danger-full-access"), "the room is the sandbox: {}", said(&first));
+
+    // A command runs in the room and cannot see the key. What is written meanwhile joins the turn.
+    let mut events = host.events();
+    let line = "[sh: echo $((6*7)) > made; env > env; grep -ls sk-test /proc/*/environ > seen; \
+                until [ -e go ]; do sleep 0.1; done; which parlor-tool; id -u; cat made]#";
+    let working = host.send("web:a", line);
+    eventually("the command runs", TURN, || group.join("made").exists().then_some(()));
+    let late = host.send("web:a", "and this");
+    events.wait("the follow-up's turn", TURN, |event| event.is_turn("web:a", "started", late));
+    fs::write(group.join("go"), "").unwrap();
+    events.turn_done("web:a", working, TURN);
+    events.turn_done("web:a", late, TURN);
+    let texts = events.texts("web:a");
+    assert_eq!(texts, ["heard: and this"], "one answer for both");
+    let joined = said(&server.newest());
+    assert!(joined.contains("parlor-tool\n") && joined.contains("\n42"), "{joined}");
+    let environment = fs::read_to_string(group.join("env")).unwrap();
+    assert!(!environment.contains(KEY) && environment.contains("PARLOR_GROUP=room"), "{environment}");
+    assert_eq!(fs::read_to_string(group.join("seen")).unwrap(), "");
+    // The host's tools are there, and tell what the host said.
+    let sent = ask(&host, "web:a", "[send: on my way]");
+    assert!(sent.len() == 2 && sent[0] == "on my way" && sent[1].contains("is on its way"), "{sent:?}");
+    // What is written while the cloud thinks is answered after it.
+    let mut events = host.events();
+    let thinking = host.send("web:a", "[wait] first");
+    eventually("the cloud is asked", TURN, || server.newest().last().contains("[wait]").then_some(()));
+    let late = host.send("web:a", "second");
+    events.wait("the follow-up's turn", TURN, |event| event.is_turn("web:a", "started", late));
+    door.open();
+    events.turn_done("web:a", thinking, TURN);
+    events.turn_done("web:a", late, TURN);
+    assert_eq!(events.texts("web:a"), ["heard: [wait] first", "heard: second"]);
+    assert_eq!(runs(&host, "room").len(), 1, "one room for all of it");
+
+    // A later room knows what was said and what is remembered now, and is billed for its own request alone.
+    assert!(host.terminate().success());
+    fs::write(group.join("CLAUDE.md"), "Ann likes coffee.").unwrap();
+    host.start();
+    assert_eq!(ask(&host, "web:a", "again"), ["heard: again"]);
+    let newest = server.newest();
+    let known = said(&newest);
+    assert!(known.contains("heard: hello") && known.contains("and this") && known.contains("coffee"), "{known}");
+    assert!(host.terminate().success());
+    host.start();
+    let all = runs(&host, "room");
+    let read = newest.body.to_string().len() as u64 / 4;
+    assert_eq!(tokens(&all[0], "inputTokens") + tokens(&all[0], "cacheReadTokens"), read, "{all:?}");
+    assert_eq!((tokens(&all[0], "turns"), tokens(&all[0], "cacheReadTokens")), (1, 10));
+    assert!(tokens(&all[1], "inputTokens") > 3 * tokens(&all[0], "inputTokens") / 2, "{all:?}");
+
+    // Its things are the group's alone, and hold no key.
+    let kept = host.root().join("data/sessions/room/.codex");
+    assert!(!holding(&kept, "heard: hello").is_empty());
+    assert_eq!(holding(&kept, KEY), Vec::<String>::new());
+    host.register_with("web:b", "other", &json!({ "provider": "exec" }));
+    assert!(!host.root().join("data/sessions/other/.codex").exists());
+}
+
+#[test]
+fn a_group_s_own_settings_and_the_program_s_own_models() {
+    let server = Server::start(Protocol::Responses, repeat);
+    let host = start(&server);
+    host.register_with("web:a", "room", &json!({ "provider": "codex" }));
+    let agent = host.root().join("data/sessions/room/agent");
+    fs::create_dir_all(&agent).unwrap();
+    let settings = "system_prompt = 'Answer in German.'\n[env]\nMY_COLOUR = 'blue'\n[[hooks]]\nevent = 'PreToolUse'\n\
+                    command = 'true'\n[codex]\neffort = 'high'\n[mcp.second]\ncommand = '/app/agent-runner'\nargs = ['mcp']\n";
+    fs::write(agent.join("agent.toml"), settings).unwrap();
+    // No model is named: the program takes one of its own, which calls tools in a script.
+    let texts = ask(&host, "web:a", "[script: echo $MY_COLOUR $((6*7)) $OPENAI_API_KEY]#");
+    assert!(
+        texts[0].starts_with("result: ") && texts[0].contains("blue 42 \\n") || texts[0].contains("blue 42\\n"),
+        "{texts:?}"
+    );
+    assert!(texts[0].contains("a hook is left out: the provider codex has no hooks"), "{texts:?}");
+    let first = server.requests().remove(0);
+    assert!(said(&first).contains("Answer in German."), "{}", said(&first));
+    assert_eq!(first.body["reasoning"]["effort"], "high", "{}", first.body);
+    assert!(first.body.to_string().contains("mcp__second"), "{}", first.body);
+    assert_eq!(ask(&host, "web:a", "more"), ["heard: more"], "what is wrong is told once");
+    let lines = fs::read_to_string(agent.join("agent.toml")).unwrap();
+    assert_eq!(lines, settings);
+}
+
+#[test]
+fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
+    let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let counted = Arc::clone(&tries);
+    let door = Arc::new(Door::default());
+    let gate = Arc::clone(&door);
+    let server = Server::start(Protocol::Responses, move |request| {
+        let last = request.last();
+        let Some(word) = between(&last, "[refuse: ", "]") else { return repeat(request) };
+        let count = {
+            let mut tries = counted.lock().unwrap();
+            let count = tries.entry(word.to_owned()).or_default();
+            *count += 1;
+            *count
+        };
+        match (word, count) {
+            ("crash", 1) => {
+                gate.pass();
+                Reply::text("nobody hears this")
+            }
+            ("auth", _) => Reply::refused(401, "invalid_api_key", "Incorrect API key provided"),
+            // An hour that the program would spend in silence.
+            ("limit", 1) => Reply::later(429, 3600, "rate_limit_exceeded"),
+            ("quota", _) => Reply::refused(429, "insufficient_quota", "You exceeded your current quota"),
+            // The program itself tries three times.
+            ("overload", 1..=3) => Reply::refused(503, "server_is_overloaded", "overloaded"),
+            ("broken", 1) => Reply::BreaksOff,
+            ("model", _) => Reply::refused(404, "model_not_found", "The model `test-model` does not exist"),
+            _ => Reply::text("heard after all"),
+        }
+    });
+    let mut host = builder(&server).prepare();
+    build(&host);
+    host.start();
+    let lite = parlor(&host, &["image", "build"]).output().unwrap().stdout;
+    let lite = String::from_utf8(lite).unwrap().split_whitespace().next().unwrap().to_owned();
+    for name in ["auth", "limit", "overload", "quota", "broken", "model", "crash", "lost"] {
+        register(&host, &format!("web:{name}"), name);
+    }
+    host.register_with("web:bare", "bare", &json!({ "image": lite, "provider": "codex" }));
+
+    let mut events = host.events();
+    let names = ["auth", "quota", "limit", "overload", "broken"];
+    let sent: HashMap<&str, i64> =
+        names.into_iter().map(|name| (name, host.send(&format!("web:{name}"), &format!("[refuse: {name}]")))).collect();
+    for name in ["auth", "quota"] {
+        let jid = format!("web:{name}");
+        events.wait("a failed turn", TURN, |event| event.is_turn(&jid, "failed", sent[name]));
+    }
+    for name in ["limit", "overload", "broken"] {
+        events.turn_done(&format!("web:{name}"), sent[name], TURN);
+    }
+    let only = |events: &crate::harness::events::Events, name: &str| {
+        let texts = events.texts(&format!("web:{name}"));
+        assert_eq!(texts.len(), 1, "{name}: {texts:?}");
+        texts.into_iter().next().unwrap()
+    };
+    assert!(only(&events, "auth").contains("credentials were refused"), "{}", only(&events, "auth"));
+    assert!(only(&events, "quota").contains("quota"), "{}", only(&events, "quota"));
+    assert_eq!(only(&events, "broken"), "heard after all");
+    for (name, told) in [("limit", "rate limit is reached"), ("overload", "overloaded")] {
+        let texts = events.texts(&format!("web:{name}"));
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].contains(told) && texts[1] == "heard after all", "{texts:?}");
+    }
+    let tried = |name: &str| tries.lock().unwrap()[name];
+    assert_eq!((tried("auth"), tried("quota"), tried("limit")), (1, 1, 2), "no request is repeated in vain");
+
+    // A program that is killed in the middle of a turn is started again, with the message it had.
+    assert_eq!(ask(&host, "web:crash", "hello"), ["heard: hello"]);
+    let mut events = host.events();
+    let seq = host.send("web:crash", "[refuse: crash]");
+    eventually("the cloud is asked", TURN, || tries.lock().unwrap().contains_key("crash").then_some(()));
+    let room = host.containers().into_iter().find(|name| name.starts_with("parlor-crash-")).unwrap();
+    assert!(engine::run(&["exec", &room, "pkill", "-KILL", "-x", "codex"]).status.success());
+    events.turn_done("web:crash", seq, TURN);
+    door.open();
+    assert_eq!(only(&events, "crash"), "heard after all");
+    assert!(said(&server.newest()).contains("heard: hello"), "the conversation goes on");
+
+    // A model that there is not.
+    let seq = host.send("web:model", "[refuse: model]");
+    let told = events.message("web:model", TURN, |text| text.contains("does not exist"));
+    assert!(told.text().contains("--model"), "{}", told.text());
+    host.api.post("/v1/chats/web:model/stop", &json!({}));
+    let _ = seq;
+
+    // A conversation whose files are gone begins anew, and says so.
+    assert_eq!(ask(&host, "web:lost", "hello"), ["heard: hello"]);
+    assert!(host.terminate().success());
+    fs::remove_dir_all(host.root().join("data/sessions/lost/.codex")).unwrap();
+    host.start();
+    let mut events = host.events();
+    let seq = host.send("web:lost", "again");
+    events.message("web:lost", TURN, |text| text == "heard: again");
+    events.turn_done("web:lost", seq, TURN);
+    let texts = events.texts("web:lost");
+    assert!(texts.len() == 2 && texts[0].contains("earlier conversation is gone"), "{texts:?}");
+    assert_eq!(ask(&host, "web:lost", "more"), ["heard: more"]);
+    assert!(said(&server.newest()).contains("heard: again"), "the new conversation goes on");
+
+    // An image without the program says what is missing.
+    let mut events = host.events();
+    let seq = host.send("web:bare", "hello");
+    events.wait("a failed turn", TURN, |event| event.is_turn("web:bare", "failed", seq));
+    assert!(events.texts("web:bare")[0].contains("PARLOR_IMAGE_WITH"), "{:?}", events.texts("web:bare"));
+}
+
+#[test]
+fn without_a_key_it_says_what_to_do() {
+    let mut host = crate::harness::claude::builder("ANTHROPIC_API_KEY=sk-ant-nobody-asks\n").prepare();
+    build(&host);
+    host.start();
+    register(&host, "web:a", "room");
+    let mut events = host.events();
+    let seq = host.send("web:a", "hello");
+    events.wait("a failed turn", TURN, |event| event.is_turn("web:a", "failed", seq));
+    let texts = events.texts("web:a");
+    assert!(texts.len() == 1 && texts[0].contains("OPENAI_API_KEY"), "{texts:?}");
+}

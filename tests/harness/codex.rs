@@ -1,0 +1,54 @@
+//! Groups whose agent is Codex itself, in Parlor's image `full`, and what a model says to it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::claude;
+use super::host::{Builder, Host};
+use super::models::{Reply, Server};
+
+/// How long a turn may take on a busy machine: the agent is a program of 300 MB.
+pub const TURN: Duration = Duration::from_secs(60);
+
+/// A host whose rooms have Codex and reach the stand-in, which speaks the Responses API.
+pub fn builder(server: &Server) -> Builder {
+    claude::builder(&server.dot_env())
+}
+
+/// The same, running.
+pub fn start(server: &Server) -> Host {
+    let mut host = builder(server).prepare();
+    claude::build(&host);
+    host.start();
+    host
+}
+
+/// Registers a group that Codex answers. Its model is one that the program does not know, and treats as any.
+pub fn register(host: &Host, jid: &str, folder: &str) {
+    host.register_with(jid, folder, &json!({ "provider": "codex", "model": "test-model" }));
+}
+
+/// A command, as an ordinary model calls it. What takes longer than a second comes back only at its end.
+pub fn command(line: &str) -> Reply {
+    Reply::call("exec_command", json!({ "cmd": line, "yield_time_ms": 30_000 }))
+}
+
+/// A command, as the program's own models call it: inside of a script.
+pub fn script(line: &str) -> Reply {
+    let line = Value::String(line.to_owned());
+    Reply::call("exec", json!({ "input": format!("text(JSON.stringify(await tools.exec_command({{cmd: {line}}})))") }))
+}
+
+/// A tool of the host.
+pub fn tool(name: &str, args: Value) -> Reply {
+    Reply::call(&format!("mcp__parlor__{name}"), args)
+}
+
+/// Waits for a turn and gives what it sent to the chat.
+pub fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
+    let mut events = host.events();
+    let seq = host.send(jid, text);
+    events.turn_done(jid, seq, TURN);
+    events.texts(jid)
+}
