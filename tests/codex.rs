@@ -67,8 +67,9 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
     found
 }
 
-fn tokens(run: &Value, key: &str) -> u64 {
-    run["usage"][key].as_u64().unwrap_or_else(|| panic!("no {key} in {run}"))
+/// Tokens that the stand-in counts for reading requests.
+fn read<'a>(requests: impl IntoIterator<Item = &'a Request>) -> u64 {
+    requests.into_iter().map(|request| request.body.to_string().len() as u64 / 4).sum()
 }
 
 #[test]
@@ -86,8 +87,8 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     let group = host.root().join("groups/room");
     fs::create_dir_all(host.root().join("groups/global")).unwrap();
     fs::write(host.root().join("groups/global/CLAUDE.md"), "The password is swordfish.").unwrap();
-    fs::write(group.join("CLAUDE.md"), "Ann likes tea.").unwrap();
     fs::create_dir_all(group.join("attachments")).unwrap();
+    fs::write(group.join("CLAUDE.md"), "Ann likes tea.").unwrap();
     fs::write(group.join("attachments/p.png"), PICTURE).unwrap();
 
     assert_eq!(ask(&host, "web:a", "hello [Image: attachments/p.png]"), ["heard: hello [Image: attachments/p.png]"]);
@@ -98,7 +99,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
 
     // A command runs in the room and cannot see the key. What is written meanwhile joins the turn.
     let mut events = host.events();
-    let line = "[sh: echo $((6*7)) > made; env > env; grep -ls sk-test /proc/*/environ > seen; \
+    let line = "[sh: echo $((6*7)) > made; env > env; cat /proc/*/environ | grep -ac sk-test > seen; \
                 until [ -e go ]; do sleep 0.1; done; which parlor-tool; id -u; cat made]#";
     let working = host.send("web:a", line);
     eventually("the command runs", TURN, || group.join("made").exists().then_some(()));
@@ -113,7 +114,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert!(joined.contains("parlor-tool\n") && joined.contains("\n42"), "{joined}");
     let environment = fs::read_to_string(group.join("env")).unwrap();
     assert!(!environment.contains(KEY) && environment.contains("PARLOR_GROUP=room"), "{environment}");
-    assert_eq!(fs::read_to_string(group.join("seen")).unwrap(), "");
+    assert_eq!(fs::read_to_string(group.join("seen")).unwrap().trim(), "0", "processes that hold the key");
     // The host's tools are there, and tell what the host said.
     let sent = ask(&host, "web:a", "[send: on my way]");
     assert!(sent.len() == 2 && sent[0] == "on my way" && sent[1].contains("is on its way"), "{sent:?}");
@@ -140,10 +141,11 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert!(host.terminate().success());
     host.start();
     let all = runs(&host, "room");
-    let read = newest.body.to_string().len() as u64 / 4;
-    assert_eq!(tokens(&all[0], "inputTokens") + tokens(&all[0], "cacheReadTokens"), read, "{all:?}");
-    assert_eq!((tokens(&all[0], "turns"), tokens(&all[0], "cacheReadTokens")), (1, 10));
-    assert!(tokens(&all[1], "inputTokens") > 3 * tokens(&all[0], "inputTokens") / 2, "{all:?}");
+    let written = "heard: again".len() as u64 / 4 + 1;
+    assert_eq!(all[0]["tokens"].as_u64(), Some(read([&newest]) + written), "{all:?}");
+    let earlier = read(&server.requests()[..newest.number]);
+    let all_tokens = all[1]["tokens"].as_u64().unwrap();
+    assert!((earlier..earlier + 1000).contains(&all_tokens), "{earlier} were read, {all_tokens} are counted");
 
     // Its things are the group's alone, and hold no key.
     let kept = host.root().join("data/sessions/room/.codex");
@@ -156,12 +158,12 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
 #[test]
 fn a_group_s_own_settings_and_the_program_s_own_models() {
     let server = Server::start(Protocol::Responses, repeat);
-    let host = start(&server);
+    let mut host = start(&server);
     host.register_with("web:a", "room", &json!({ "provider": "codex" }));
     let agent = host.root().join("data/sessions/room/agent");
     fs::create_dir_all(&agent).unwrap();
     let settings = "system_prompt = 'Answer in German.'\n[env]\nMY_COLOUR = 'blue'\n[[hooks]]\nevent = 'PreToolUse'\n\
-                    command = 'true'\n[codex]\neffort = 'high'\n[mcp.second]\ncommand = '/app/agent-runner'\nargs = ['mcp']\n";
+                    command = 'true'\n[codex]\neffort = 'high'\nprice = { input = 1, output = 2 }\n[mcp.second]\ncommand = '/app/agent-runner'\nargs = ['mcp']\n";
     fs::write(agent.join("agent.toml"), settings).unwrap();
     // No model is named: the program takes one of its own, which calls tools in a script.
     let texts = ask(&host, "web:a", "[script: echo $MY_COLOUR $((6*7)) $OPENAI_API_KEY]#");
@@ -175,8 +177,11 @@ fn a_group_s_own_settings_and_the_program_s_own_models() {
     assert_eq!(first.body["reasoning"]["effort"], "high", "{}", first.body);
     assert!(first.body.to_string().contains("mcp__second"), "{}", first.body);
     assert_eq!(ask(&host, "web:a", "more"), ["heard: more"], "what is wrong is told once");
-    let lines = fs::read_to_string(agent.join("agent.toml")).unwrap();
-    assert_eq!(lines, settings);
+    assert!(host.terminate().success());
+    host.start();
+    let cost = runs(&host, "room")[0]["costUsd"].as_f64().unwrap();
+    let least = read(&server.requests()) as f64 / 1e6;
+    assert!((least..least * 1.1).contains(&cost), "{cost} for {least} read at a dollar");
 }
 
 #[test]
@@ -206,7 +211,7 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
             // The program itself tries three times.
             ("overload", 1..=3) => Reply::refused(503, "server_is_overloaded", "overloaded"),
             ("broken", 1) => Reply::BreaksOff,
-            ("model", _) => Reply::refused(404, "model_not_found", "The model `test-model` does not exist"),
+            ("model", 1) => Reply::refused(404, "model_not_found", "The model `test-model` does not exist"),
             _ => Reply::text("heard after all"),
         }
     });
@@ -221,14 +226,14 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
     host.register_with("web:bare", "bare", &json!({ "image": lite, "provider": "codex" }));
 
     let mut events = host.events();
-    let names = ["auth", "quota", "limit", "overload", "broken"];
+    let names = ["auth", "quota", "limit", "overload", "broken", "model"];
     let sent: HashMap<&str, i64> =
         names.into_iter().map(|name| (name, host.send(&format!("web:{name}"), &format!("[refuse: {name}]")))).collect();
     for name in ["auth", "quota"] {
         let jid = format!("web:{name}");
         events.wait("a failed turn", TURN, |event| event.is_turn(&jid, "failed", sent[name]));
     }
-    for name in ["limit", "overload", "broken"] {
+    for name in ["limit", "overload", "broken", "model"] {
         events.turn_done(&format!("web:{name}"), sent[name], TURN);
     }
     let only = |events: &crate::harness::events::Events, name: &str| {
@@ -245,7 +250,8 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
         assert!(texts[0].contains(told) && texts[1] == "heard after all", "{texts:?}");
     }
     let tried = |name: &str| tries.lock().unwrap()[name];
-    assert_eq!((tried("auth"), tried("quota"), tried("limit")), (1, 1, 2), "no request is repeated in vain");
+    let counts = ["auth", "quota", "limit", "model"].map(tried);
+    assert_eq!(counts, [1, 1, 2, 2], "no request is repeated in vain");
 
     // A program that is killed in the middle of a turn is started again, with the message it had.
     assert_eq!(ask(&host, "web:crash", "hello"), ["heard: hello"]);
@@ -258,13 +264,6 @@ fn what_the_vendor_refuses_is_told_once_and_tried_again_where_that_helps() {
     door.open();
     assert_eq!(only(&events, "crash"), "heard after all");
     assert!(said(&server.newest()).contains("heard: hello"), "the conversation goes on");
-
-    // A model that there is not.
-    let seq = host.send("web:model", "[refuse: model]");
-    let told = events.message("web:model", TURN, |text| text.contains("does not exist"));
-    assert!(told.text().contains("--model"), "{}", told.text());
-    host.api.post("/v1/chats/web:model/stop", &json!({}));
-    let _ = seq;
 
     // A conversation whose files are gone begins anew, and says so.
     assert_eq!(ask(&host, "web:lost", "hello"), ["heard: hello"]);
@@ -298,4 +297,13 @@ fn without_a_key_it_says_what_to_do() {
     events.wait("a failed turn", TURN, |event| event.is_turn("web:a", "failed", seq));
     let texts = events.texts("web:a");
     assert!(texts.len() == 1 && texts[0].contains("OPENAI_API_KEY"), "{texts:?}");
+    let doctor = || {
+        let output = parlor(&host, &["doctor", "--json"]).env("PARLOR_PROVIDER", "codex").output().unwrap().stdout;
+        let findings: Vec<Value> = serde_json::from_slice(&output).unwrap();
+        findings.into_iter().find(|finding| finding["check"] == "codex").expect("a finding on Codex")
+    };
+    let missing = doctor();
+    assert!(missing["state"] == "failed" && missing.to_string().contains("OPENAI_API_KEY"), "{missing}");
+    fs::write(host.root().join(".env"), "OPENAI_BASE_URL=http://127.0.0.1:9/v1\n").unwrap();
+    assert_eq!(doctor()["state"], "ok");
 }

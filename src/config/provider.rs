@@ -61,6 +61,8 @@ const OF_CLAUDE: [&str; 2] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"];
 const OF_CODEX: [&str; 3] = ["OPENAI_API_KEY", "OPENAI_BASE_URL", "CODEX_API_KEY"];
 /// What Gemini CLI takes.
 const OF_GEMINI: [&str; 4] = ["GEMINI_API_KEY", "GEMINI_BASE_URL", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"];
+/// What Gemini CLI answers with.
+const KEYS_OF_GEMINI: [&str; 2] = ["GEMINI_API_KEY", "GOOGLE_API_KEY"];
 /// Keys that only these two take.
 const OF_THEM_ALONE: [&str; 2] = ["CODEX_API_KEY", "GOOGLE_API_KEY"];
 /// An address alone is no key: it only says where one is used.
@@ -132,6 +134,16 @@ pub fn knows_ids(provider: &str) -> bool {
 /// Whether a provider's program is in the image `full`, and not in `lite`.
 pub fn needs_full_image(provider: &str) -> bool {
     matches!(provider, CLAUDE | CODEX | GEMINI)
+}
+
+/// What of `.env` lets a vendor's program answer, any one of them; the first is what to put there.
+pub fn answers_with(provider: &str) -> Vec<&'static str> {
+    match provider {
+        CLAUDE => OF_CLAUDE.into_iter().chain(OF_CLAUDE_CODE).collect(),
+        CODEX => OF_CODEX.to_vec(),
+        GEMINI => KEYS_OF_GEMINI.to_vec(),
+        _ => Vec::new(),
+    }
 }
 
 /// The folder of the agent's home that a provider's program keeps its things in, where it is not the one that every

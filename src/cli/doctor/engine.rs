@@ -43,7 +43,7 @@ pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::warn("init", "podman has no catatonit, without which it cannot start rooms", todo));
     }
     findings.push(image(settings, &*engine).await);
-    findings.extend(claude(settings, &*engine).await);
+    findings.extend(program(settings, &*engine).await);
     findings
 }
 
@@ -82,30 +82,35 @@ async fn image(settings: &Settings, engine: &dyn ContainerEngine) -> Finding {
     }
 }
 
-/// Whether Claude Code can answer, where it is to: it needs its image and a key.
-async fn claude(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Finding> {
-    const WHAT: &str = "claude";
+/// Whether the vendor's program that is to answer can: it needs its image and a key.
+async fn program(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Finding> {
     let keys = secrets::read(&settings.home, &settings.secret_keys).unwrap_or_default();
     let means = provider::Means::of(keys.keys().map(String::as_str), settings.home.full_image().exists());
-    let key = means.claude_key;
     let chosen = provider::choose(settings, &ContainerConfig::default(), means).ok()?.provider;
-    if settings.image.is_some() || (chosen != provider::CLAUDE && !key) {
+    let what = match chosen {
+        name if provider::needs_full_image(name) => name,
+        _ if means.claude_key => provider::CLAUDE,
+        _ => return None,
+    };
+    if settings.image.is_some() {
         return None;
     }
+    let wanted = provider::answers_with(what);
+    let key = wanted.iter().any(|name| keys.contains_key(*name));
     let full = FullImage::new(settings);
     let status = match full.status(engine).await {
         Ok(status) => status,
-        Err(error) => return Some(Finding::bad(WHAT, error.to_string(), "make the engine answer first")),
+        Err(error) => return Some(Finding::bad(what, error.to_string(), "make the engine answer first")),
     };
     let build = format!("`parlor image build full` ({})", full.size());
     Some(match (status.present, key) {
-        (true, true) => Finding::good(WHAT, format!("{} and a key are there", status.image.unwrap_or_default())),
+        (true, true) => Finding::good(what, format!("{} and a key are there", status.image.unwrap_or_default())),
         (true, false) => {
-            let todo = "put ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN into .env";
-            Finding::bad(WHAT, "its image is there, but no key", todo)
+            let todo = format!("put one of these into .env: {}", wanted.join(", "));
+            Finding::bad(what, "its image is there, but no key", todo)
         }
         (false, _) => {
-            Finding::warn(WHAT, "its image is not made yet: the guide answers, or the first run makes it", build)
+            Finding::warn(what, "its image is not made yet: the guide answers, or the first run makes it", build)
         }
     })
 }

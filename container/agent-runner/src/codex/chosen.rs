@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::agent_toml::{AgentToml, Way, text};
+use crate::agent_toml::{AgentToml, Way, float, table, text};
 use crate::protocol::RunInput;
 
 /// How hard the model may be told to think.
@@ -15,6 +15,8 @@ pub struct Chosen {
     pub common: AgentToml,
     /// How hard the model thinks.
     pub effort: Option<String>,
+    /// US dollars for a million tokens, in and out.
+    pub price: Option<(f64, f64)>,
 }
 
 impl Chosen {
@@ -24,7 +26,7 @@ impl Chosen {
     }
 
     fn of(mut common: AgentToml) -> Self {
-        let mut effort = None;
+        let (mut effort, mut price) = (None, None);
         common.own(|key, value| match key {
             "effort" => {
                 let word = text(value)?;
@@ -32,11 +34,17 @@ impl Chosen {
                 effort = Some(known.then_some(word).ok_or_else(|| format!("it is one of {}", EFFORTS.join(", ")))?);
                 Ok(())
             }
-            _ => Err("[codex] has no such setting; it has effort".to_owned()),
+            "price" => {
+                let table = table(value)?;
+                let part = |name: &str| table.get(name).ok_or("it needs input and output").map(|v| float(v, 1e6));
+                price = Some((part("input")??, part("output")??));
+                Ok(())
+            }
+            _ => Err("[codex] has no such setting; it has effort, price.input and price.output".to_owned()),
         });
         common.keep_hooks("codex", &[]);
         common.without_tools("codex");
-        Self { common, effort }
+        Self { common, effort, price }
     }
 
     /// The MCP servers: the host's, and the group's.
@@ -61,14 +69,14 @@ mod tests {
     fn what_codex_cannot_do_is_told() {
         let input = RunInput { provider: Some("codex".into()), ..RunInput::default() };
         let text = "model = 'm'\n[tools]\ndeny = ['shell']\n[[hooks]]\nevent = 'PreToolUse'\ncommand = 'x'\n\
-                    [mcp.a]\ncommand = 'x'\n[mcp.b]\nurl = 'https://x'\n[codex]\neffort = 'high'\ncolour = 'red'\n";
+                    [mcp.a]\ncommand = 'x'\n[mcp.b]\nurl = 'https://x'\n[codex]\neffort = 'high'\nprice = { input = 3, output = 15.5 }\ncolour = 'red'\n";
         let chosen = Chosen::of(AgentToml::parse(text, &input));
         let told = chosen.common.problems().join("\n");
         for part in ["a hook is left out: the provider codex has no hooks", "tools is left out", "colour is left out"] {
             assert!(told.contains(part), "{part} in {told}");
         }
         assert_eq!(chosen.common.problems().len(), 3, "{told}");
-        assert_eq!(chosen.effort.as_deref(), Some("high"));
+        assert_eq!((chosen.effort.as_deref(), chosen.price), (Some("high"), Some((3.0, 15.5))));
         let servers = chosen.servers(json!({ "command": "own" }));
         assert_eq!((&servers["parlor"]["command"], &servers["a"]["command"]), (&json!("own"), &json!("x")));
         assert_eq!(servers["b"], json!({ "url": "https://x", "http_headers": {} }));

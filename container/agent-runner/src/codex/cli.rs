@@ -20,7 +20,8 @@ use crate::tool;
 const PROVIDER: &str = "parlor";
 /// Where OpenAI answers.
 const OPENAI: &str = "https://api.openai.com/v1";
-/// Keys that it takes, the first that is there; none of its commands sees them.
+/// Keys that it takes, the first that is there. They reach its process with its configuration, and no environment holds
+/// them that a command could read.
 const KEYS: [&str; 2] = ["CODEX_API_KEY", "OPENAI_API_KEY"];
 /// Where another server is named.
 const ADDRESS: &str = "OPENAI_BASE_URL";
@@ -31,9 +32,10 @@ const RETRIES: u32 = 2;
 /// How long one of the host's tools may take.
 const TOOL_SECONDS: u32 = 300;
 
-/// Arguments: what is set once for the process. A room reports home to nobody and updates nothing, and no file is made of
-/// an environment that holds a key.
-const ARGUMENTS: [&str; 13] = [
+/// Arguments: what is set once for the process. A room reports home to nobody and updates nothing; no file is made of an
+/// environment that may hold a key; and a follow-up waits for the answer that is on its way, which would otherwise be
+/// dropped and not counted.
+const ARGUMENTS: [&str; 15] = [
     "app-server",
     "-c",
     "analytics.enabled=false",
@@ -47,6 +49,8 @@ const ARGUMENTS: [&str; 13] = [
     "features.apps=false",
     "-c",
     "features.plugins=false",
+    "-c",
+    "features.instant_interrupt=false",
 ];
 
 /// What the environment gets where it does not say otherwise: its own log would only blur why something failed.
@@ -70,8 +74,8 @@ fn word<'a>(secrets: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str
     secrets.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
-fn key(secrets: &BTreeMap<String, String>) -> Option<&'static str> {
-    KEYS.into_iter().find(|name| word(secrets, name).is_some())
+fn key(secrets: &BTreeMap<String, String>) -> Option<&str> {
+    KEYS.into_iter().find_map(|name| word(secrets, name))
 }
 
 fn address(secrets: &BTreeMap<String, String>) -> Option<String> {
@@ -87,6 +91,7 @@ pub fn setup(room: &Room, chosen: &Chosen, home: &Path) -> Setup {
         config: config(room, chosen),
         provider: PROVIDER.to_owned(),
         skills: skills(home),
+        price: chosen.price,
     }
 }
 
@@ -106,9 +111,8 @@ fn config(room: &Room, chosen: &Chosen) -> Map<String, Value> {
         "stream_max_retries": RETRIES,
     });
     if let Some(key) = key(secrets) {
-        provider["env_key"] = json!(key);
+        provider["experimental_bearer_token"] = json!(key);
     }
-    let hidden: Vec<&str> = KEYS.into_iter().chain([ADDRESS]).collect();
     let ours = json!({
         "command": brief::own_program(),
         "args": ["mcp"],
@@ -117,7 +121,7 @@ fn config(room: &Room, chosen: &Chosen) -> Map<String, Value> {
     });
     let config = json!({
         "model_providers": { PROVIDER: provider },
-        "shell_environment_policy": { "inherit": "all", "ignore_default_excludes": true, "exclude": hidden },
+        "shell_environment_policy": { "inherit": "all", "ignore_default_excludes": true },
         // A login shell would forget where the host's tools are.
         "allow_login_shell": false,
         "mcp_servers": chosen.servers(ours),
@@ -143,8 +147,9 @@ pub fn start(program: &Path, room: &Room, chosen: &Chosen, home: &Path, to: &Sen
     if std::env::var_os(LOG.0).is_none() {
         command.env(LOG.0, LOG.1);
     }
-    // Here and nowhere else: no other child of ours has them.
-    command.envs(&room.input.secrets);
+    let own = KEYS.into_iter().chain([ADDRESS]).collect::<Vec<_>>();
+    // What the operator named besides is for commands.
+    command.envs(room.input.secrets.iter().filter(|(name, _)| !own.contains(&name.as_str())));
     Live::start(&mut command, &room.working, to)
 }
 
@@ -162,7 +167,7 @@ mod tests {
         assert!(check(&secrets(&[("OPENAI_API_KEY", " ")])).is_err());
         assert!(check(&secrets(&[("OPENAI_BASE_URL", "http://box/v1")])).is_ok());
         let both = secrets(&[("OPENAI_API_KEY", "a"), ("CODEX_API_KEY", "b")]);
-        assert_eq!(key(&both), Some("CODEX_API_KEY"));
+        assert_eq!(key(&both), Some("b"));
         assert_eq!(address(&secrets(&[("OPENAI_BASE_URL", "http://box/v1/")])).as_deref(), Some("http://box/v1"));
     }
 

@@ -34,19 +34,24 @@ impl Meter {
         self.sum.add(&used);
     }
 
-    /// The turn's tokens, under the names that the host reads.
-    pub fn take(&mut self) -> Option<Value> {
+    /// The turn's tokens, under the names that the host reads, and what they cost at these US dollars for a million of
+    /// them, in and out. Those from the vendor's cache count in full.
+    pub fn take(&mut self, price: Option<(f64, f64)>) -> (Option<Value>, Option<f64>) {
         let used = std::mem::take(&mut self.sum);
         if used == Tokens::default() {
-            return None;
+            return (None, None);
         }
-        Some(json!({
+        let cost = price.map(|(input, output)| {
+            (used.input_tokens as f64 * input + used.output_tokens as f64 * output) / 1_000_000.0
+        });
+        let usage = json!({
             "input_tokens": used.input_tokens.saturating_sub(used.cached_input_tokens + used.cache_write_input_tokens),
             "cache_read_input_tokens": used.cached_input_tokens,
             "cache_creation_input_tokens": used.cache_write_input_tokens,
             "output_tokens": used.output_tokens,
             "reasoning_output_tokens": used.reasoning_output_tokens,
-        }))
+        });
+        (Some(usage), cost)
     }
 }
 
@@ -84,16 +89,18 @@ mod tests {
         let mut meter = Meter::default();
         // What an earlier run had used, told at the resumption.
         meter.used(Some("t"), "old", tokens(1000, 400, 50), tokens(100, 40, 5));
-        assert_eq!(meter.take(), None);
+        assert_eq!(meter.take(None), (None, None));
         meter.begin("n");
         meter.used(Some("t"), "n", tokens(1100, 440, 70), tokens(100, 40, 20));
         // The same told again is nothing new.
         meter.used(Some("t"), "n", tokens(1100, 440, 70), tokens(100, 40, 20));
         meter.used(Some("t"), "n", tokens(1300, 540, 80), tokens(200, 100, 10));
-        let usage = meter.take().unwrap();
+        let (usage, cost) = meter.take(Some((10.0, 100.0)));
+        let (usage, cost) = (usage.unwrap(), cost.unwrap());
+        assert!((cost - 0.006).abs() < 1e-9, "{cost}");
         assert_eq!((&usage["input_tokens"], &usage["cache_read_input_tokens"]), (&json!(160), &json!(140)));
         assert_eq!(usage["output_tokens"], 30);
-        assert_eq!(meter.take(), None);
+        assert_eq!(meter.take(None), (None, None));
     }
 
     #[test]
@@ -104,9 +111,9 @@ mod tests {
         meter.begin("n2");
         meter.used(Some("sub"), "n2", tokens(10, 0, 2), tokens(10, 0, 2));
         meter.used(Some("sub"), "n2", tokens(30, 0, 4), tokens(20, 0, 2));
-        assert_eq!(meter.take().unwrap()["input_tokens"], 130);
+        assert_eq!(meter.take(None).0.unwrap()["input_tokens"], 130);
         // Counted anew.
         meter.used(Some("t"), "n", tokens(5, 0, 1), tokens(5, 0, 1));
-        assert_eq!(meter.take().unwrap()["input_tokens"], 5);
+        assert_eq!(meter.take(None).0.unwrap()["input_tokens"], 5);
     }
 }

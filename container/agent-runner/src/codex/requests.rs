@@ -28,6 +28,8 @@ pub struct Setup {
     pub provider: String,
     /// Folders with skills.
     pub skills: Vec<String>,
+    /// US dollars for a million tokens, in and out; none reports no cost.
+    pub price: Option<(f64, f64)>,
 }
 
 fn request(id: u64, method: &str, params: &Value) -> String {

@@ -190,12 +190,14 @@ impl Session {
         self.pending = waiting;
         // An answer of its own accord must not settle the first prompt, which the host takes every end of a turn for.
         let open = self.pending.iter().any(|one| one.message.name.is_none());
+        let (usage, cost_usd) = self.meter.take(self.setup.price);
         let output = Output {
             result: self.answer.take().or(text),
             new_session_id: self.resume.clone(),
             turn: Some(if open { Turn::Open } else { Turn::Done }),
             consumed: settled.into_iter().filter_map(|one| one.message.name).collect(),
-            usage: self.meter.take(),
+            usage,
+            cost_usd,
             ..Output::default()
         };
         self.resets_at = None;
@@ -255,13 +257,15 @@ impl Session {
     }
 
     fn failure(&mut self, reason: String) -> Output {
+        let (usage, cost_usd) = self.meter.take(self.setup.price);
         Output {
             status: Status::Error,
             error: Some(reason),
             error_kind: Some(ErrorKind::Other),
             turn: Some(Turn::Done),
             consumed: std::mem::take(&mut self.pending).into_iter().filter_map(|one| one.message.name).collect(),
-            usage: self.meter.take(),
+            usage,
+            cost_usd,
             ..Output::default()
         }
     }
