@@ -25,7 +25,8 @@ export PATH
 as_caller() {
     if [ -n "$caller" ]; then
         # shellcheck disable=SC2086
-        sudo -u "$caller" env HOME="$(caller_home)" PATH="$PATH" ${CARGO_NET_OFFLINE:+CARGO_NET_OFFLINE=$CARGO_NET_OFFLINE} "$@"
+        sudo -u "$caller" env HOME="$(caller_home)" PATH="$PATH" ${CARGO_NET_OFFLINE:+CARGO_NET_OFFLINE=$CARGO_NET_OFFLINE} \
+            ${YES:+YES=$YES} "$@"
     else
         "$@"
     fi

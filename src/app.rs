@@ -128,7 +128,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
         Outbound::new(store.clone(), clock.clone(), channels.clone()).run(outbox_bell.clone(), services.clone()),
     );
     workers.spawn(typing::run(dispatch.typing(), channels.clone(), services.clone()));
-    workers.spawn(retention::run(store.clone(), clock.clone(), services.clone()));
+    let keep = retention::Keep {
+        history: settings.keep_days.map(|days| chrono::TimeDelta::days(days.into())),
+        run_logs: settings.home.all_runs(),
+    };
+    workers.spawn(retention::run(store.clone(), clock.clone(), keep, services.clone()));
     workers.spawn(api::serve(
         ApiDeps {
             store: store.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,7 @@ use crate::harness::host::Host;
 use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
 use crate::harness::{SOON, engine, eventually};
 use crate::outputs::base64;
+use crate::slots::{run_now, task};
 
 /// How long a turn may take on a busy machine: the agent is a program of 380 MB.
 const TURN: Duration = Duration::from_secs(60);
@@ -152,6 +154,41 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     let mut events = host.events_since(&cursor);
     events.message("web:a", TURN, |text| text == "heard: [hold] on");
     assert_eq!(events.texts("web:a"), ["heard: [hold] on"]);
+}
+
+#[test]
+fn a_conversation_is_billed_once_whatever_came_between() {
+    let broken = AtomicBool::new(false);
+    let vendor = Vendor::start(move |asked| {
+        if asked.has_result() && !broken.swap(true, Ordering::Relaxed) {
+            return Answer::Refuse(529, "overloaded_error", Vec::new());
+        }
+        repeat(asked)
+    });
+    let mut host = start(&vendor.dot_env());
+    host.register_with("web:a", "room", &json!({ "env": { "CLAUDE_CODE_MAX_RETRIES": "0" } }));
+    assert_eq!(ask(&host, "web:a", "hello"), ["heard: hello"]);
+    // A task has a conversation of its own, beside the chat's room.
+    run_now(&host, &task(&host, "room", "look around", "isolated"));
+    eventually("the task is done", TURN, || {
+        let runs = runs(&host, "room");
+        (runs.len() == 2 && runs[0]["state"] == "succeeded").then_some(())
+    });
+    // The chat's conversation goes on in a later room, and the one after it fails with a part of its work done.
+    for (text, told) in [("again", 1), ("[bash: echo done]#", 2)] {
+        assert!(host.terminate().success());
+        host.start();
+        let texts = ask(&host, "web:a", text);
+        assert_eq!(texts.len(), told, "{texts:?}");
+    }
+    assert!(host.terminate().success());
+    host.start();
+    let refused = 1;
+    let answered = vendor.asked().len() - refused;
+    assert_eq!(answered, 5, "three turns, half of one, and the rest of it in the next try");
+    let costs: Vec<f64> = runs(&host, "room").iter().map(cost).collect();
+    let (all, one) = (costs.iter().sum::<f64>(), costs.last().unwrap());
+    assert!((all / one - answered as f64).abs() < 0.1, "{costs:?} for {answered} answers");
 }
 
 #[test]

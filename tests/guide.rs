@@ -85,7 +85,7 @@ fn files_memory_and_commands_are_the_groups_own() {
 }
 
 #[test]
-fn a_turn_that_is_tried_again_makes_its_task_once() {
+fn a_turn_that_is_tried_again_makes_its_task_and_remembers_once() {
     let mut host = builder().env("MAX_CONCURRENT_CONTAINERS", 1).start();
     host.register("web:busy", "busy");
     host.register("web:g", "g");
@@ -93,7 +93,8 @@ fn a_turn_that_is_tried_again_makes_its_task_once() {
     let mut events = host.events();
     host.send("web:busy", &format!("run {wait}"));
     events.wait("the other group works", SOON, |e| e.is_turn("web:busy", "started", 1));
-    // Both wait for the one slot and become one turn: the task is made, then the turn goes on.
+    // All wait for the one slot and become one turn: the task is made, then the turn goes on.
+    host.send("web:g", "remember that Ann likes tea");
     host.send("web:g", "remind me in 1 hour to stretch");
     let seq = host.send("web:g", &format!("run {wait}"));
     eventually("its folder is there", SOON, || fs::write(host.root().join("groups/busy/go"), "").ok());
@@ -106,8 +107,11 @@ fn a_turn_that_is_tried_again_makes_its_task_once() {
     events.turn_done("web:g", seq, SOON);
     let said = events.texts("web:g");
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].starts_with("Done: reminder “stretch”, next on ") && said[0].contains("exit code 0"), "{said:?}");
+    assert!(said[0].starts_with("I will remember it"), "{said:?}");
+    assert!(said[0].contains("\nDone: reminder “stretch”, next on ") && said[0].contains("exit code 0"), "{said:?}");
     assert_eq!(tasks(&host), [first], "the same task, once");
+    let memory = fs::read_to_string(host.root().join("groups/g/CLAUDE.md")).unwrap();
+    assert_eq!(memory.matches("- Ann likes tea").count(), 1, "{memory}");
     // The same words in a new message are a new request.
     host.ask("web:g", "remind me in 1 hour to stretch");
     assert_eq!(tasks(&host).len(), 2);

@@ -46,3 +46,4 @@ mod shutdown;
 mod slots;
 mod timeouts;
 mod usage;
+mod v1_sdk;

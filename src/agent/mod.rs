@@ -6,6 +6,7 @@
 mod ownership;
 mod skills;
 mod source;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,15 +15,16 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use parlor_agent_runner::protocol::AgentMay;
 use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::config::extras::Extra;
 use crate::config::home::Home;
-use crate::config::provider;
 use crate::config::secrets::{self, EnvFileError};
 use crate::config::settings::Settings;
-use crate::domain::group::Group;
+use crate::config::{bounds, provider};
+use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::run::AgentNeeds;
 use crate::safe_dir::{Owner, SafeDir};
 
@@ -40,12 +42,7 @@ const CLAUDE_SETTINGS: &str = r#"{
 "#;
 
 /// What a group finds in its agent's settings the first time.
-const AGENT_SETTINGS: &str = "\
-# Settings of this group's agent.
-#
-# This folder is the group's own copy (/app/agent in the room): what is changed here changes this group's agent alone,
-# and Parlor never writes this file again. Providers say in their documentation which settings they read from here.
-";
+const AGENT_SETTINGS: &str = include_str!("agent.toml");
 
 /// Name of a group's copy of `AGENT_RUNNER_SRC` in its session folder.
 pub const RUNNER_SRC: &str = "agent-runner-src";
@@ -55,6 +52,8 @@ pub const RUNNER_SRC: &str = "agent-runner-src";
 pub struct AgentPlan {
     /// The provider, as the runner is told.
     pub provider: &'static str,
+    /// What the group may choose besides, and what was not followed of its choice.
+    pub may: AgentMay,
     /// What goes in over stdin; empty for providers that need none.
     pub secrets: BTreeMap<String, SecretString>,
     /// Whether the provider talks to the network.
@@ -128,8 +127,12 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     once(&claude, "settings.json", CLAUDE_SETTINGS, owner).at(&claude_path.join("settings.json"))?;
     let agent_path = session_path.join("agent");
     let agent = session.ensure_dir(Path::new("agent"), owner, 0o755).at(&agent_path)?;
-    once(&agent, "agent.toml", AGENT_SETTINGS, owner).at(&agent_path.join("agent.toml"))?;
-    let (provider, secrets) = provider_of(home, settings, group)?;
+    once(&agent, wanted::FILE, AGENT_SETTINGS, owner).at(&agent_path.join(wanted::FILE))?;
+    let own = operators(home, settings, &group.container_config)?;
+    let ((provider, secrets), note) = match chosen(home, settings, group, (&agent, own.0)) {
+        Ok(theirs) => (theirs.unwrap_or(own), None),
+        Err(why) => (own, Some(format!("provider is left out: {why}"))),
+    };
     let browser = has_browser(settings, group, provider);
     if let Err(error) = Skills::find(home, settings).sync(home, &group.folder, &claude, owner, browser) {
         // Without them an agent can still answer; a group that spoils its own copy must not fall silent for it.
@@ -142,7 +145,12 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     if let Some(folder) = provider::home_folder(provider) {
         session.ensure_dir(Path::new(folder), owner, 0o700).at(&session_path.join(folder))?;
     }
-    Ok(AgentPlan { provider, secrets, needs_network: provider::needs_network(provider), runner_src })
+    let may = AgentMay {
+        set: bounds::may(settings, &group.container_config).to_vec(),
+        models: settings.bounds.models.clone(),
+        notes: note.into_iter().collect(),
+    };
+    Ok(AgentPlan { provider, may, secrets, needs_network: provider::needs_network(provider), runner_src })
 }
 
 /// Whether a group's rooms have the browser that the shipped skill is about. Skills of the operator's own choice are
@@ -173,12 +181,45 @@ fn once(dir: &SafeDir, name: &str, text: &str, owner: Option<Owner>) -> io::Resu
     Ok(())
 }
 
-fn provider_of(
+/// The provider that the group itself chose, where that is another one than the operator's and may be chosen. It gets
+/// keys only after all of that. The error says why not.
+fn chosen(
     home: &Home,
     settings: &Settings,
     group: &Group,
-) -> Result<(&'static str, BTreeMap<String, SecretString>), AgentError> {
+    (dir, own): (&SafeDir, &str),
+) -> Result<Option<Provided>, String> {
     let config = &group.container_config;
+    let may = bounds::may(settings, config).iter().any(|kind| kind == bounds::PROVIDER);
+    let wanted = match wanted::provider(dir) {
+        Ok(wanted) => wanted.filter(|name| *name != own),
+        // A file that the host cannot read matters only where it would be followed.
+        Err(why) => return if may { Err(why) } else { Ok(None) },
+    };
+    let Some(name) = wanted else { return Ok(None) };
+    bounds::may_choose(settings, config, name)?;
+    let missing = |what: &str| Err(format!("{name} needs {what}, which this installation does not have"));
+    let full_image = home.full_image().exists();
+    if provider::needs_full_image(name) && !full_image && config.image.is_none() && settings.image.is_none() {
+        return missing("the image full");
+    }
+    let config = ContainerConfig { provider: Some(name.to_owned()), ..config.clone() };
+    let found = operators(home, settings, &config).map_err(|error| {
+        // The chat need not know where the host's files lie.
+        tracing::warn!("group {} cannot have the provider {name}: {error}", group.folder);
+        format!("{name} cannot be used here; the host's log says why")
+    })?;
+    if provider::needs_secrets(name) && found.1.is_empty() {
+        return missing("a key in .env");
+    }
+    Ok(Some(found))
+}
+
+/// A provider, and what it gets over stdin.
+type Provided = (&'static str, BTreeMap<String, SecretString>);
+
+/// The operator's choice for a group.
+fn operators(home: &Home, settings: &Settings, config: &ContainerConfig) -> Result<Provided, AgentError> {
     let read = || secrets::read(home, &settings.secret_keys);
     let full_image = home.full_image().exists();
     let with_key =

@@ -283,3 +283,121 @@ fn wrong_owners_are_repaired_without_following_links() {
     assert_eq!(uid(p.home.session(&"a".parse().unwrap())), 0, "the session folder itself is the host's");
     assert_eq!(repair_ownership(&p.home, owner).changed, 0);
 }
+
+/// The group's file, as its agent would write it.
+fn write_settings(p: &Place, text: &str) {
+    fs::write(p.home.session(&"a".parse().unwrap()).join("agent/agent.toml"), text).unwrap();
+}
+
+#[test]
+fn the_template_sets_nothing_and_every_example_in_it_is_right() {
+    assert_eq!(AGENT_SETTINGS.parse::<toml::Table>().unwrap(), toml::Table::new());
+    let examples: String = AGENT_SETTINGS
+        .split("\n\n")
+        .skip(1)
+        .flat_map(str::lines)
+        .filter_map(|line| line.strip_prefix("# "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let table: toml::Table = examples.parse().unwrap();
+    let keys: Vec<&str> = table.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["env", "hooks", "llm", "mcp", "model", "provider", "system_prompt", "tools"]);
+}
+
+#[test]
+fn a_group_chooses_its_provider_only_where_it_may_and_gets_no_keys_before() {
+    let mut p = place();
+    p.prepare();
+    fs::write(p.home.env_file(), "ANTHROPIC_API_KEY=sk-ant-0123456789\nOPENAI_API_KEY=sk-0123456789\n").unwrap();
+    p.settings.provider = "guide".into();
+    let bound = |p: &mut Place, may: &str, providers: Option<&str>| {
+        p.settings.bounds.may = bounds::kinds(may).unwrap();
+        p.settings.bounds.providers = providers.map(|names| bounds::providers(names).unwrap());
+    };
+    write_settings(&p, "provider = 'llm'");
+    for (may, providers, why) in [
+        ("model", Some("llm"), "agent_may has no"),
+        ("provider", None, "not among what the operator allows"),
+        ("provider", Some("exec,claude"), "allows (agent_providers): exec, claude"),
+    ] {
+        bound(&mut p, may, providers);
+        let plan = p.prepare();
+        assert_eq!((plan.provider, plan.secrets.len()), ("guide", 0), "{may} {providers:?}");
+        assert!(plan.may.notes.len() == 1 && plan.may.notes[0].contains(why), "{:?}", plan.may);
+    }
+    bound(&mut p, "provider", Some("llm,claude,image"));
+    let plan = p.prepare();
+    assert_eq!((plan.provider, plan.secrets.len(), plan.needs_network), ("llm", 2, true));
+    assert!(plan.may.notes.is_empty() && plan.may.set == ["provider"]);
+    // Without what it needs it is not followed: a group that cannot answer could not put it right either.
+    for (name, why) in [("claude", "needs the image full"), ("image", "the host's log says why")] {
+        write_settings(&p, &format!("provider = '{name}'"));
+        let plan = p.prepare();
+        assert_eq!((plan.provider, plan.secrets.len()), ("guide", 0));
+        assert!(plan.may.notes[0].contains(why), "{:?}", plan.may);
+    }
+    write_settings(&p, "provider = 'llm'");
+    // What the operator chose for the group wins, and so do his bounds for it.
+    for config in [
+        ContainerConfig { provider: Some("exec".into()), ..ContainerConfig::default() },
+        ContainerConfig { agent_may: Some(Vec::new()), ..ContainerConfig::default() },
+    ] {
+        let plan = p.prepare_group(&group("a", config.clone())).unwrap();
+        assert_eq!(plan.provider, config.provider.as_deref().unwrap_or("guide"));
+        assert!(plan.secrets.is_empty() && plan.may.notes.len() == 1, "{:?}", plan.may);
+    }
+    fs::remove_file(p.home.env_file()).unwrap();
+    let plan = p.prepare();
+    assert!(plan.provider == "guide" && plan.may.notes[0].contains("needs a key in .env"), "{:?}", plan.may);
+}
+
+#[test]
+fn a_hostile_agent_toml_chooses_nothing() {
+    let mut p = place();
+    p.prepare();
+    p.settings.bounds = bounds::Bounds { may: bounds::kinds("provider").unwrap(), providers: None, models: Vec::new() };
+    p.settings.provider = "exec".into();
+    let file = p.home.session(&"a".parse().unwrap()).join("agent/agent.toml");
+    let outside = p.dir.path().join("outside/provider.toml");
+    fs::write(&outside, "provider = 'guide'").unwrap();
+    let arrange: [(&str, &dyn Fn()); 5] = [
+        ("a link", &|| symlink(&outside, &file).unwrap()),
+        ("a second name", &|| fs::hard_link(&outside, &file).unwrap()),
+        ("a pipe", &|| assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success())),
+        ("a folder", &|| fs::create_dir(&file).unwrap()),
+        ("a flood", &|| fs::write(&file, format!("provider = 'guide'\n#{}", "x".repeat(40_000))).unwrap()),
+    ];
+    for (what, arrange) in arrange {
+        let _ = fs::remove_file(&file).or_else(|_| fs::remove_dir(&file));
+        arrange();
+        let plan = p.prepare();
+        assert_eq!(plan.provider, "exec", "{what}");
+        assert!(plan.may.notes[0].contains("the host does not read the file"), "{what}: {:?}", plan.may);
+    }
+    let _ = fs::remove_file(&file);
+    for (text, note) in [
+        ("provider = 7", Some("it must be a text")),
+        ("provider = \"no\\u001bbody\"", Some("is not known")),
+        ("provider = ", None),
+        ("[provider]", Some("it must be a text")),
+        ("\u{1}", None),
+    ] {
+        fs::write(&file, text).unwrap();
+        let plan = p.prepare();
+        assert_eq!(plan.provider, "exec");
+        assert_eq!(
+            plan.may.notes.first().is_some_and(|told| note.is_some_and(|part| told.contains(part))),
+            note.is_some(),
+            "{text:?}: {:?}",
+            plan.may
+        );
+        assert!(plan.may.notes.iter().all(|told| !told.contains('\u{1b}')), "{:?}", plan.may);
+    }
+    write_settings(&p, "provider = 'guide'");
+    assert_eq!(p.prepare().provider, "guide");
+    // Where it would not be followed, nobody is told what is wrong with it.
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    p.settings.bounds = bounds::Bounds::default();
+    assert!(p.prepare().may.notes.is_empty());
+}

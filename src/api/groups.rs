@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::body::{Change, Id, Json};
 use super::problem::Problem;
 use super::router::Api;
-use crate::config::{provider, values};
+use crate::config::{bounds, provider, values};
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::GroupFolder;
 use crate::ops::groups::{GroupFields, NewGroup, register as register_group};
@@ -190,6 +190,9 @@ fn check(config: &ContainerConfig) -> Result<(), Problem> {
     let word = |t: &str| !t.is_empty() && t.len() <= 256 && !t.chars().any(|c| c.is_control() || c.is_whitespace());
     if config.model.as_deref().is_some_and(|model| !word(model)) {
         return bad("model must be one word; null clears it".into());
+    }
+    if config.agent_may.as_deref().is_some_and(|kinds| !bounds::check_kinds(kinds)) {
+        return bad(format!("agentMay must be a list out of {}; null clears it", bounds::KINDS.join(", ")));
     }
     if config.budget.usd.is_some_and(|usd| !values::is_budget_usd(usd)) {
         return bad(format!("budget.usd must be {}; null clears it", values::BUDGET_USD));

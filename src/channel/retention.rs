@@ -1,24 +1,36 @@
-//! Drops what nobody needs any more: events, delivered texts with their files, and IPC records older than [`KEEP`].
+//! Drops what nobody needs any more: events, delivered texts with their files, and IPC records older than [`KEEP`]; and
+//! what is over by `PARLOR_KEEP_DAYS`: messages, runs with their logs, firings of tasks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
+use crate::container::run_log;
 use crate::domain::clock::SharedClock;
-use crate::store::{Store, StoreError, events, outbox_files};
+use crate::store::{Store, StoreError, events, outbox_files, prune};
 
 /// How long events, delivered texts and records of handled IPC files are kept.
 pub const KEEP: TimeDelta = TimeDelta::days(7);
-/// Events dropped in one write.
-const SLICE: u32 = 5_000;
+/// Events dropped in one write: a few milliseconds' work.
+const SLICE: u32 = 250;
 /// How often old rows are looked for.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How long after the start they are first looked for, so that the start is not slowed.
 const FIRST: Duration = Duration::from_secs(60);
 
+/// What the operator chose.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    /// How long messages, runs and firings are kept; none keeps them for ever.
+    pub history: Option<TimeDelta>,
+    /// Where logs of runs lie, in a folder for each group.
+    pub run_logs: PathBuf,
+}
+
 /// Looks for old rows daily until the shutdown.
-pub async fn run(store: Store, clock: SharedClock, shutdown: CancellationToken) {
+pub async fn run(store: Store, clock: SharedClock, keep: Keep, shutdown: CancellationToken) {
     let mut wait = FIRST;
     loop {
         tokio::select! {
@@ -26,18 +38,35 @@ pub async fn run(store: Store, clock: SharedClock, shutdown: CancellationToken) 
             () = tokio::time::sleep(wait) => {}
         }
         wait = EVERY;
-        if let Err(error) = expire(&store, &clock).await {
-            tracing::warn!("old events could not be dropped, tried again in a day: {error}");
+        if let Some(Err(error)) = shutdown.run_until_cancelled(expire(&store, &clock, &keep)).await {
+            tracing::warn!("what is old could not be dropped, tried again in a day: {error}");
         }
     }
 }
 
 /// Drops old rows once.
-pub async fn expire(store: &Store, clock: &SharedClock) -> Result<(), StoreError> {
-    let before = clock.now() - KEEP;
+pub async fn expire(store: &Store, clock: &SharedClock, keep: &Keep) -> Result<(), StoreError> {
+    let now = clock.now();
+    let before = now - KEEP;
     while store.write(move |tx| events::expire(tx, before, SLICE)).await? > 0 {}
-    store.write(move |tx| events::expire_stories(tx, before)).await?;
-    outbox_files::sweep(store).await.map(drop)
+    prune::deliveries(store, before).await?;
+    prune::records(store, before).await?;
+    outbox_files::sweep(store).await?;
+    let Some(before) = keep.history.and_then(|kept| now.checked_sub_signed(kept)) else { return Ok(()) };
+    let messages = prune::messages(store, before).await?;
+    let runs = prune::runs(store, before).await?;
+    let tasks = prune::tasks(store, before).await?;
+    if messages + runs + tasks > 0 {
+        tracing::info!(
+            "older than PARLOR_KEEP_DAYS and gone: {messages} messages, {runs} runs, {tasks} firings and tasks"
+        );
+    }
+    let logs = keep.run_logs.clone();
+    let removed = tokio::task::spawn_blocking(move || run_log::expire(&logs, before)).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!("{}: old logs of runs: {error}", keep.run_logs.display());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -53,6 +82,10 @@ mod tests {
     use crate::store::outbox::{self, Route};
     use crate::store::testing::store;
     use crate::store::{Tx, TxResult};
+
+    fn keep() -> Keep {
+        Keep { history: None, run_logs: PathBuf::from("/nowhere") }
+    }
 
     #[tokio::test]
     async fn a_week_is_kept() {
@@ -74,7 +107,7 @@ mod tests {
             let at = now - TimeDelta::days(days);
             store.write(move |tx| outbox::put(tx, &new, Route::Local, false, at)).await.unwrap();
         }
-        expire(&store, &clock).await.unwrap();
+        expire(&store, &clock, &keep()).await.unwrap();
         let texts: Vec<_> = store.read(|db| events::after(db, 0, None)).await.unwrap();
         let texts: Vec<_> = texts.into_iter().map(|e| e.text.unwrap()).collect();
         assert_eq!(texts, ["6 days old"]);
@@ -103,7 +136,7 @@ mod tests {
         let before = now - KEEP;
         let first = store.write(move |tx| events::expire(tx, before, SLICE)).await.unwrap();
         assert_eq!(first, SLICE as usize);
-        expire(&store, &clock).await.unwrap();
+        expire(&store, &clock, &keep()).await.unwrap();
         assert_eq!(store.read(events::bounds).await.unwrap(), (Some(rows + 1), rows + 3));
     }
 }

@@ -78,6 +78,9 @@ pub(super) struct GroupSettings {
     /// Model, for providers that know models
     #[arg(long)]
     model: Option<String>,
+    /// What its own agent.toml may set: provider, model, prompt, tools, mcp, hooks, env; or none
+    #[arg(long, value_name = "LIST")]
+    agent_may: Option<String>,
     /// none, default, or a network's name
     #[arg(long)]
     network: Option<String>,
@@ -165,6 +168,11 @@ impl GroupSettings {
             if let Some(value) = value {
                 config.insert(key.into(), or_null(value));
             }
+        }
+        if let Some(list) = &self.agent_may {
+            let kinds = || list.split(',').map(str::trim).filter(|kind| !kind.is_empty() && *kind != "none");
+            let value = if list.trim().is_empty() { Value::Null } else { kinds().collect() };
+            config.insert("agentMay".into(), value);
         }
         if let Some(Number(pids)) = self.pids {
             config.insert("pids".into(), json!(pids));

@@ -1,6 +1,7 @@
 //! `parlor image`.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use indicatif::ProgressBar;
@@ -12,6 +13,7 @@ use crate::config::settings::Settings;
 use crate::container::build::BuildStep;
 use crate::container::cli_engine::CliOptions;
 use crate::container::detect::detect;
+use crate::container::engine::{ContainerEngine, EngineError};
 use crate::container::full::FullImage;
 use crate::container::image::{self, Inputs, Step};
 
@@ -42,8 +44,7 @@ pub(super) enum Which {
 
 impl Image {
     pub(super) async fn run(self, settings: &Settings) -> Done {
-        let options = CliOptions { cache: Some(settings.home.data()), ..CliOptions::default() };
-        let engine = detect(settings.runtime.as_deref(), &options).await?;
+        let engine = engine(settings).await?;
         let own = image::Image::new(Inputs::system(), settings.home.data());
         match self {
             Self::Build { which: Which::Lite } => {
@@ -53,23 +54,7 @@ impl Image {
                 bar.clear();
                 say(&format!("{} is ready in {}.\n", built?, engine.name()))
             }
-            Self::Build { which: Which::Full } => {
-                let full = FullImage::new(settings);
-                if !full.status(&*engine).await?.present {
-                    say(&format!("Making {}: {}.\n", full.title(), full.size()))?;
-                }
-                let bar = Bar::new();
-                let progress = |step: &BuildStep| {
-                    bar.show(step.number, step.of, &step.label);
-                    if !bar.is_shown() {
-                        // Whoever watches no terminal sees the steps as lines; one that is lost is no reason to stop.
-                        let _ = say(&format!("[{}/{}] {}\n", step.number, step.of, step.label));
-                    }
-                };
-                let built = full.ensure(&*engine, &progress).await;
-                bar.clear();
-                say(&format!("{} is ready in {}.\n", built?, engine.name()))
-            }
+            Self::Build { which: Which::Full } => make_full(settings).await,
             Self::Status { json } => {
                 // An image of the operator's own choice is used instead of Parlor's.
                 let (name, present) = if let Some(name) = &settings.image {
@@ -95,6 +80,37 @@ impl Image {
             }
         }
     }
+}
+
+/// Makes the image `full` where the engine does not have it, and tells what that takes and how far it is.
+pub(super) async fn make_full(settings: &Settings) -> Done {
+    let engine = engine(settings).await?;
+    let full = FullImage::new(settings);
+    if !full.status(&*engine).await?.present {
+        say(&format!("Making {}: {}.\n", full.title(), full.size()))?;
+    }
+    let bar = Bar::new();
+    let progress = |step: &BuildStep| {
+        bar.show(step.number, step.of, &step.label);
+        if !bar.is_shown() {
+            // Whoever watches no terminal sees the steps as lines; one that is lost is no reason to stop.
+            let _ = say(&format!("[{}/{}] {}\n", step.number, step.of, step.label));
+        }
+    };
+    let built = full.ensure(&*engine, &progress).await;
+    bar.clear();
+    say(&format!("{} is ready in {}.\n", built?, engine.name()))
+}
+
+/// Whether the image `full` is there; an engine that does not answer has none.
+pub(super) async fn has_full(settings: &Settings) -> bool {
+    let Ok(engine) = engine(settings).await else { return false };
+    FullImage::new(settings).status(&*engine).await.is_ok_and(|status| status.present)
+}
+
+async fn engine(settings: &Settings) -> Result<Arc<dyn ContainerEngine>, EngineError> {
+    let options = CliOptions { cache: Some(settings.home.data()), ..CliOptions::default() };
+    detect(settings.runtime.as_deref(), &options).await
 }
 
 /// Progress on a terminal; nothing elsewhere.

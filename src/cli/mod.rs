@@ -1,5 +1,5 @@
-//! The command line: one file per command. Every command but `up`, `chat`, `doctor`, `image`, `import`, `conformance` and
-//! `service` speaks to the running host through its socket, and so sees and does exactly what other programs can.
+//! The command line: one file per command. Every command but `up`, `chat`, `setup`, `doctor`, `image`, `import`,
+//! `conformance` and `service` speaks to the running host through its socket, and so sees and does exactly what other programs can.
 
 mod chat;
 mod client;
@@ -15,6 +15,7 @@ mod refusals;
 mod runs;
 mod service;
 mod sessions;
+mod setup;
 mod status;
 mod tasks;
 #[cfg(test)]
@@ -90,6 +91,7 @@ enum Command {
     },
     /// Talk to a group's agent
     Chat(chat::Chat),
+    Setup(setup::Setup),
     /// Show what runs, what waits, and why
     Status(status::Status),
     /// Register, show and change groups
@@ -196,10 +198,17 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
     }
     let settings = config::load(&overrides)?;
     let client = Client::new(settings.home.socket());
+    let starts = match &cli.command {
+        Command::Up { .. } => true,
+        Command::Chat(chat) => chat.is_conversation(),
+        _ => false,
+    };
+    let settings = if starts { setup::at_first_start(&overrides, settings, &client).await? } else { settings };
     match cli.command {
         Command::Up { console: false, .. } => program.up(settings).await.map_err(|e| failed(&e)),
         Command::Up { console: true, .. } => chat::console(settings, program).await,
         Command::Chat(chat) => chat.run(settings, program).await,
+        Command::Setup(setup) => setup.run(settings, &client).await,
         Command::Status(status) => status.run(&client).await,
         Command::Groups(groups) => groups.run(&client).await,
         Command::Tasks(tasks) => tasks.run(&client).await,

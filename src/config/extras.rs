@@ -5,7 +5,7 @@
 pub enum Extra {
     /// A browser without a window.
     Chromium,
-    /// OpenAI's agent.
+    /// The agent of `OpenAI`.
     Codex,
     /// Google's agent.
     Gemini,

@@ -46,9 +46,13 @@ impl Home {
     pub fn session(&self, folder: &GroupFolder) -> PathBuf {
         self.data().join("sessions").join(folder.as_str())
     }
-    /// A group's run logs; never mounted.
+    /// All groups' run logs; never mounted.
+    pub fn all_runs(&self) -> PathBuf {
+        self.data().join("runs")
+    }
+    /// A group's run logs.
     pub fn runs(&self, folder: &GroupFolder) -> PathBuf {
-        self.data().join("runs").join(folder.as_str())
+        self.all_runs().join(folder.as_str())
     }
     /// IPC files taken over; never mounted.
     pub fn claimed(&self) -> PathBuf {
@@ -73,6 +77,10 @@ impl Home {
     /// What is known of the image `full`; there once it was made for this installation.
     pub fn full_image(&self) -> PathBuf {
         self.data().join("image-full.json")
+    }
+    /// There once the operator was asked who is to answer.
+    pub fn setup_marker(&self) -> PathBuf {
+        self.data().join("setup-asked")
     }
     /// The operator's secrets.
     pub fn env_file(&self) -> PathBuf {

@@ -54,7 +54,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 33] = [
+pub(super) const KEYS: [Key; 34] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -73,6 +73,9 @@ pub(super) const KEYS: [Key; 33] = [
     key("PARLOR_CONFIG_DIR", "config_dir"),
     key("PARLOR_PROVIDER", "provider"),
     key("PARLOR_MODEL", "model"),
+    key("PARLOR_AGENT_MAY", "agent_may"),
+    key("PARLOR_AGENT_MODELS", "agent_models"),
+    key("PARLOR_AGENT_PROVIDERS", "agent_providers"),
     key("PARLOR_LISTEN", "listen"),
     key("PARLOR_LISTEN_PUBLIC", "listen_public"),
     Key { env: "PARLOR_TOKEN", toml: "token", secret: true },
@@ -88,6 +91,7 @@ pub(super) const KEYS: [Key; 33] = [
     key("PARLOR_SHUTDOWN_GRACE", "shutdown_grace"),
     key("PARLOR_BUDGET_USD", "budget_usd"),
     key("PARLOR_BUDGET_TOKENS", "budget_tokens"),
+    key("PARLOR_KEEP_DAYS", "keep_days"),
 ];
 
 /// The name of every setting in the environment and in `parlor.toml`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 
+use super::bounds::{self, Bounds};
 use super::home::Home;
 use super::layers::{ConfigError, KEYS, Layers};
 use super::settings::{Limits, LogLevel, Settings};
@@ -216,6 +217,7 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             let v = v.trim();
             (!v.contains(char::is_whitespace)).then(|| Some(v.to_owned()))
         }),
+        bounds: agent_bounds(layers),
         listen,
         token,
         secret_keys: layers.take(
@@ -231,6 +233,10 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             values::network(v).ok().map(Some)
         }),
         budget: budget(layers),
+        keep_days: layers.take("PARLOR_KEEP_DAYS", Some(90), "days, from 7 to 36500, or 0 for ever", |v| {
+            let days = values::number(v, 0, 36_500)?;
+            (days == 0 || days >= 7).then(|| u32::try_from(days).ok().filter(|days| *days > 0))
+        }),
         shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
         home,
     }
@@ -249,6 +255,22 @@ fn assistant_name(layers: &mut Layers) -> String {
         let fine = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
         fine.then(|| name.to_owned())
     })
+}
+
+fn agent_bounds(layers: &mut Layers) -> Bounds {
+    let default = Bounds::default();
+    let providers = format!("a list out of {}", provider::PROVIDERS.join(", "));
+    Bounds {
+        may: layers.take("PARLOR_AGENT_MAY", default.may, bounds::ALLOWED, bounds::kinds),
+        models: layers.take(
+            "PARLOR_AGENT_MODELS",
+            default.models,
+            "names of models, separated by commas; a * only at a name's end",
+            bounds::models,
+        ),
+        providers: layers
+            .take("PARLOR_AGENT_PROVIDERS", default.providers, &providers, |v| bounds::providers(v).map(Some)),
+    }
 }
 
 fn budget(layers: &mut Layers) -> Budget {

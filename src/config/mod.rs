@@ -1,6 +1,8 @@
 //! Settings of an installation, and where its folders lie.
 
 pub mod allowlists;
+pub mod bounds;
+pub mod env_edit;
 pub mod extras;
 pub mod home;
 mod layers;

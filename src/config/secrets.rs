@@ -134,11 +134,27 @@ impl Redactor {
         new
     }
 
-    /// Looks for the values of these keys. An address is no secret, unless it has a name or a password in it.
+    /// Looks for the values of these keys. An address is no secret, unless it has a name or a password in it: these are
+    /// looked for by themselves, too, because programs show an address in other forms than it was given.
     pub fn of(secrets: &BTreeMap<String, SecretString>) -> Self {
         let address = |key: &str| key.ends_with("_BASE_URL") || key.ends_with("_HOST");
-        let hidden = secrets.iter().filter(|(key, value)| !address(key) || value.expose_secret().contains('@'));
-        Self::new(hidden.map(|(_, value)| value))
+        let mut values = Vec::new();
+        let mut logins = Vec::new();
+        for (key, value) in secrets {
+            if !address(key) {
+                values.push(value.clone());
+            } else if let Some((before, _)) = value.expose_secret().rsplit_once('@') {
+                values.push(value.clone());
+                let login = before.split_once("://").map_or(before, |(_, login)| login);
+                values.extend(login.split_once(':').map(|(_, password)| SecretString::from(password)));
+                // With its sign it is no ordinary word, however short it is.
+                logins.push(format!("{login}@"));
+            }
+        }
+        let mut new = Self::new(&values);
+        new.finders.extend(logins.iter().map(|login| memmem::Finder::new(login).into_owned()));
+        new.sort();
+        new
     }
 
     /// Looks for what another one looks for, too.
@@ -222,6 +238,15 @@ mod tests {
         let redactor = Redactor::of(&secrets);
         let text = redactor.redact("http://ann:pw@proxy 192.168.1.5 key-12345678").into_owned();
         assert_eq!(text, "[redacted] 192.168.1.5 [redacted]");
+        // As programs show it: with a slash more, with a path, taken apart.
+        assert_eq!(redactor.redact("no answer from http://ann:pw@proxy/v1/"), "no answer from [redacted]/v1/");
+        let secrets = [("A_BASE_URL", "http://ann:a-long-password@proxy/v1/"), ("O_HOST", "bob:pw@box")];
+        let secrets = secrets.map(|(key, value)| (key.to_owned(), SecretString::from(value))).into();
+        let redactor = Redactor::of(&secrets);
+        assert_eq!(redactor.redact("HTTP://ann:a-long-password@proxy/v1"), "HTTP://[redacted]proxy/v1");
+        assert_eq!(redactor.redact("login ann, a-long-password"), "login ann, [redacted]");
+        assert_eq!(redactor.redact("http://bob:pw@box:11434/api"), "http://[redacted]:11434/api");
+        assert_eq!(redactor.redact("http://proxy and bob, pw"), "http://proxy and bob, pw");
     }
 
     #[test]

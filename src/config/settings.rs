@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 
+use super::bounds::Bounds;
 use super::extras::Extra;
 use super::home::Home;
 use crate::domain::usage::Budget;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub provider: String,
     /// `PARLOR_MODEL`: the model of groups that choose none; none lets the provider choose.
     pub model: Option<String>,
+    /// What groups may choose themselves.
+    pub bounds: Bounds,
     /// `PARLOR_LISTEN`: TCP address of the local API.
     pub listen: Option<SocketAddr>,
     /// `PARLOR_TOKEN`: bearer token for TCP.
@@ -74,6 +77,8 @@ pub struct Settings {
     pub network: Option<String>,
     /// What each group may use a day, unless it has a budget of its own.
     pub budget: Budget,
+    /// `PARLOR_KEEP_DAYS`: how long messages, runs and firings that are over are kept; none keeps them for ever.
+    pub keep_days: Option<u32>,
     /// How long a graceful shutdown may take.
     pub shutdown_grace: Duration,
 }

@@ -117,6 +117,11 @@ impl House {
         Ok(Self { engine, clock, settings, options, group, user, instance, secrets, counter })
     }
 
+    /// Gives the agent these keys, and no others.
+    pub(super) fn with_secrets(self, secrets: BTreeMap<String, SecretString>) -> Self {
+        Self { secrets, ..self }
+    }
+
     pub(super) fn options(&self) -> &Options {
         &self.options
     }
@@ -166,7 +171,7 @@ impl House {
             masks: &Masks::default(),
         })?;
         spec.labels.insert("parlor.kind".into(), "conformance".into());
-        let redactor = Redactor::new(self.secrets.values());
+        let redactor = Redactor::of(&self.secrets);
         let plan = run::Plan {
             id: run,
             spec,
@@ -213,6 +218,7 @@ impl House {
             assistant_name: Some(self.settings.assistant_name.clone()),
             secrets: self.secrets.iter().map(|(k, v)| (k.clone(), v.expose_secret().to_owned())).collect(),
             run_id: Some(run.to_string()),
+            default_model: self.settings.model.clone(),
             provider: Some(provider.to_owned()),
             ..RunInput::default()
         }

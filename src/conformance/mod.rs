@@ -10,10 +10,12 @@ mod room;
 pub mod seen;
 mod tap;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use secrecy::SecretString;
 
 use crate::config::settings::Settings;
 use crate::container::engine::{ContainerEngine, EngineError};
@@ -61,6 +63,32 @@ pub async fn observe(
     let house = House::build(engine.clone(), settings, options)?;
     let found = tokio::select! {
         seen = sequence(&house) => seen.map(Some),
+        () = interrupted => Ok(None),
+    };
+    let cleared = clear(&*engine, house.instance(), matches!(found, Ok(Some(_)))).await;
+    tokio::task::spawn_blocking(move || house.demolish()).await?;
+    cleared.context("removing the containers of the check")?;
+    found
+}
+
+/// Asks for one answer with these keys instead of those of `.env`, as the provider of the settings. None when it was
+/// interrupted; no container is left in any case.
+pub async fn first_answer(
+    engine: Arc<dyn ContainerEngine>,
+    settings: &Settings,
+    options: Options,
+    secrets: BTreeMap<String, SecretString>,
+    interrupted: impl Future<Output = ()>,
+) -> anyhow::Result<Option<Result<(), Why>>> {
+    let house = House::build(engine.clone(), settings, options)?.with_secrets(secrets);
+    let ask = async {
+        let mut room = house.open(None).await?;
+        let answer = room.turn(house.options().timeout).await;
+        room.leave(EndReason::Stopped, END).await;
+        anyhow::Ok(answer.map(|_| ()))
+    };
+    let found = tokio::select! {
+        answer = ask => answer.map(Some),
         () = interrupted => Ok(None),
     };
     let cleared = clear(&*engine, house.instance(), matches!(found, Ok(Some(_)))).await;

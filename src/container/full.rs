@@ -97,7 +97,12 @@ impl FullImage {
         let mut title = format!("the image with Claude Code {}", self.claude);
         for (extra, version) in &self.extras {
             let (name, _, _) = facts(*extra);
-            title += &if *extra == Extra::Chromium { format!(", {name}") } else { format!(", {name} {version}") };
+            title += ", ";
+            title += name;
+            if *extra != Extra::Chromium {
+                title += " ";
+                title += version;
+            }
         }
         title
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::spec::{MountSource, RunSpec};
-use crate::domain::clock::rfc3339;
+use crate::domain::clock::{rfc3339, to_ms};
 use crate::domain::ids::RunId;
 
 /// Runs a group keeps.
@@ -182,6 +182,25 @@ fn rotate(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes logs of runs that started before a time, from the folders of all groups, also of those that are gone.
+pub fn expire(dir: &Path, before: DateTime<Utc>) -> io::Result<()> {
+    let groups = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        groups => groups?,
+    };
+    for group in groups {
+        for log in fs::read_dir(group?.path())? {
+            let path = log?.path();
+            let run: Option<ulid::Ulid> = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            let started = run.and_then(|run| i64::try_from(run.timestamp_ms()).ok());
+            if started.is_some_and(|started| started < to_ms(before)) {
+                fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +221,25 @@ mod tests {
         tail.push(b"the end");
         assert!(tail.text().ends_with("athe end"));
         assert_eq!(tail.text().len(), Tail::KEEP);
+    }
+
+    #[test]
+    fn old_logs_go_also_of_groups_that_are_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("runs");
+        let at = |ms: i64| crate::domain::clock::from_ms(ms);
+        expire(&logs, at(0)).unwrap();
+        for group in ["a", "gone"] {
+            fs::create_dir_all(logs.join(group)).unwrap();
+            for ms in [1_000, 2_000] {
+                let name = ulid::Ulid::from_parts(ms, 7).to_string().to_lowercase();
+                fs::write(logs.join(group).join(format!("{name}.log")), "x").unwrap();
+            }
+        }
+        fs::write(logs.join("a/notes.txt"), "x").unwrap();
+        expire(&logs, at(2_000)).unwrap();
+        let left = |group: &str| fs::read_dir(logs.join(group)).unwrap().count();
+        assert_eq!((left("a"), left("gone")), (2, 1));
     }
 
     #[test]

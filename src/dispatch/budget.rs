@@ -1,9 +1,9 @@
 //! A group whose day's budget is used up waits for the next day, and its chat hears of it once.
 
 use chrono::NaiveDate;
-use tokio::time::Instant;
 
 use super::group_actor::{GroupActor, Look};
+use super::hold::Now;
 use super::lane::LaneState;
 use super::steps::Step;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
@@ -41,9 +41,8 @@ impl GroupActor {
             }
             return;
         };
-        let now = self.deps.clock.now();
-        let next = next_day(now, self.deps.settings.timezone);
-        let until = Instant::now() + (next - now).to_std().unwrap_or_default();
+        let now = Now::of(&*self.deps.clock);
+        let next = next_day(now.wall, self.deps.settings.timezone);
         for lane in [&mut self.chat, &mut self.task] {
             match &mut lane.state {
                 LaneState::Live(live) if !live.talk.open => live.close(),
@@ -52,7 +51,7 @@ impl GroupActor {
                 state => *state = LaneState::Free,
             }
             if !std::mem::replace(&mut lane.over_budget, true) {
-                lane.hold(until, used_up.why.clone());
+                lane.hold_until(next, now, used_up.why.clone());
             }
         }
         if !used_up.told {

@@ -1,6 +1,7 @@
 //! `/stop`, `/new` and `/status`.
 
 use super::group_actor::{GroupActor, Look};
+use super::hold::Now;
 use super::steps::Step;
 use crate::container::run::EndReason;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
@@ -114,7 +115,7 @@ impl GroupActor {
                 };
                 let minutes = (self.deps.clock.now() - live.row.started_at).num_minutes();
                 lines.push(format!("{what} {doing} (run {}, since {minutes} min).", live.talk.run));
-            } else if let Some(why) = lane.why_waiting() {
+            } else if let Some(why) = lane.why_waiting(Now::of(&*self.deps.clock)) {
                 lines.push(format!("Something {why}."));
             }
         }

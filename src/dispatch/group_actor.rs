@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::budget::{self, UsedUp};
+use super::hold::{self, Now};
 use super::lane::{Lane, LaneState, News};
 use super::live::Work;
 use super::slots::{Slot, Ticket};
@@ -124,14 +125,15 @@ impl GroupActor {
             return None;
         }
         let follow_up_at = self.chat.live().and_then(|live| live.follow_up_at);
-        [self.chat.retry_at, self.task.retry_at, self.look_at, follow_up_at].into_iter().flatten().min()
+        [self.chat.timer(), self.task.timer(), self.look_at, follow_up_at].into_iter().flatten().min()
     }
 
     /// Holds that are over are forgotten, so that each rings once.
     fn rung(&mut self) {
-        let now = Instant::now();
-        self.chat.held_back(now);
-        self.task.held_back(now);
+        let both = Now::of(&*self.deps.clock);
+        self.chat.held_back(both);
+        self.task.held_back(both);
+        let now = both.monotonic;
         self.look_at = self.look_at.filter(|at| *at > now);
         if let Some(live) = self.chat.live_mut() {
             live.follow_up_at = live.follow_up_at.filter(|at| *at > now);
@@ -181,9 +183,10 @@ impl GroupActor {
 
     pub(super) fn activity(&self) -> GroupActivity {
         let lanes = [&self.chat, &self.task];
+        let now = Now::of(&*self.deps.clock);
         GroupActivity {
             runs: lanes.iter().filter_map(|l| l.live()).map(|l| (l.talk.run, l.row.lane, l.talk.open)).collect(),
-            waiting: lanes.iter().find_map(|lane| lane.why_waiting()),
+            waiting: lanes.iter().find_map(|lane| lane.why_waiting(now)),
         }
     }
 
@@ -293,17 +296,21 @@ impl GroupActor {
 
     /// Whether a back-off, or a pause that may have been stored before a restart, holds a lane.
     fn held_back(&mut self, lane: LaneKind, group: &Group) -> bool {
-        let now = self.deps.clock.now();
+        let now = Now::of(&*self.deps.clock);
         let lane = self.lane(lane);
-        if lane.held_back(Instant::now()) {
+        if lane.held_back(now) {
             return true;
         }
-        if let Some(pause) = &group.paused
-            && let Ok(left) = (pause.until - now).to_std()
-        {
-            lane.hold(Instant::now() + left, "the group is paused".into());
+        if let Some(pause) = &group.paused {
+            lane.hold_until(pause.until, now, "the group is paused".into());
         }
-        lane.held_back(Instant::now())
+        lane.held_back(now)
+    }
+
+    /// Holds a lane after a failure.
+    pub(super) fn hold(&mut self, lane: LaneKind, wait: Duration, why: String) {
+        let now = Now::of(&*self.deps.clock);
+        self.lane(lane).hold_until(hold::after(now.wall, wait), now, why);
     }
 
     fn advance_task(&mut self, group: &Group, look: &Look) {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::hold::{Hold, Now};
 use super::live::Conversation;
 use super::slots::Slot;
 use crate::container::run::{EndReason, RunEvent, RunHandle};
@@ -14,10 +16,8 @@ use crate::store::runs::Run;
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) state: LaneState,
-    /// Nothing starts before.
-    pub(super) retry_at: Option<Instant>,
-    /// Why, for `/status`.
-    pub(super) retry_why: Option<String>,
+    /// Nothing starts while it lasts.
+    hold: Option<Hold>,
     /// Engine or vendor failures in a row.
     pub(super) probes: u32,
     /// It is held because the day's budget is used up.
@@ -77,14 +77,7 @@ impl Live {
 
 impl Lane {
     pub(super) fn new() -> Self {
-        Self {
-            state: LaneState::Free,
-            retry_at: None,
-            retry_why: None,
-            probes: 0,
-            over_budget: false,
-            last_was_messages: false,
-        }
+        Self { state: LaneState::Free, hold: None, probes: 0, over_budget: false, last_was_messages: false }
     }
 
     pub(super) fn live(&self) -> Option<&Live> {
@@ -111,25 +104,37 @@ impl Lane {
     }
 
     /// Whether a back-off holds it; one that is over is forgotten.
-    pub(super) fn held_back(&mut self, now: Instant) -> bool {
-        if self.retry_at.is_some_and(|at| at <= now) {
+    pub(super) fn held_back(&mut self, now: Now) -> bool {
+        if self.hold.as_mut().is_some_and(|hold| hold.is_over(now)) {
             self.release();
         }
-        self.retry_at.is_some()
+        self.hold.is_some()
     }
 
-    /// Holds it back; a longer hold stays.
+    /// Holds it back for a short while; a longer hold stays.
     pub(super) fn hold(&mut self, until: Instant, why: String) {
-        if self.retry_at.is_none_or(|at| at < until) {
-            self.retry_at = Some(until);
-            self.retry_why = Some(why);
+        self.keep_longer(Hold::short(until, why));
+    }
+
+    /// Holds it back until a time of day; a longer hold stays.
+    pub(super) fn hold_until(&mut self, until: DateTime<Utc>, now: Now, why: String) {
+        self.keep_longer(Hold::until(until, now, why));
+    }
+
+    fn keep_longer(&mut self, new: Hold) {
+        if self.hold.as_ref().is_none_or(|hold| new.is_longer_than(hold)) {
+            self.hold = Some(new);
         }
+    }
+
+    /// When to look whether the hold is over.
+    pub(super) fn timer(&self) -> Option<Instant> {
+        self.hold.as_ref().map(Hold::timer)
     }
 
     /// Forgets a hold.
     pub(super) fn release(&mut self) {
-        self.retry_at = None;
-        self.retry_why = None;
+        self.hold = None;
         // Where the budget is still used up, the next look holds it again.
         self.over_budget = false;
     }
@@ -138,14 +143,10 @@ impl Lane {
         self.state = LaneState::Waiting(slot);
     }
 
-    pub(super) fn why_waiting(&self) -> Option<String> {
-        match (&self.state, self.retry_at) {
+    pub(super) fn why_waiting(&self, now: Now) -> Option<String> {
+        match (&self.state, &self.hold) {
             (LaneState::Waiting(_), _) => Some("waits for a free container".into()),
-            (LaneState::Free, Some(at)) => {
-                let seconds = at.saturating_duration_since(Instant::now()).as_secs();
-                let why = self.retry_why.as_deref().unwrap_or("an earlier try failed");
-                Some(format!("tries again in {seconds} s ({why})"))
-            }
+            (LaneState::Free, Some(hold)) => Some(hold.told(now)),
             _ => None,
         }
     }

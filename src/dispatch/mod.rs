@@ -5,6 +5,7 @@ mod budget;
 mod commands;
 mod failure;
 mod group_actor;
+mod hold;
 mod lane;
 mod live;
 mod messages;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use parlor_agent_runner::protocol::ErrorKind;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::failure::{self, Facts, Failure, Verdict};
 use super::group_actor::GroupActor;
@@ -74,7 +74,7 @@ impl GroupActor {
         let Some(live) = self.lane(lane).live_mut() else { return };
         live.slot.set_idle(!live.talk.open);
         for (wait, why) in verdicts.into_iter().flatten() {
-            self.lane(lane).hold(Instant::now() + wait, why);
+            self.hold(lane, wait, why);
         }
         self.show_typing();
     }
@@ -177,7 +177,7 @@ impl GroupActor {
         self.commit(effects.steps).await;
         match hold {
             Hold::Not => {}
-            Hold::For(wait, why) => self.lane(lane).hold(Instant::now() + wait, why),
+            Hold::For(wait, why) => self.hold(lane, wait, why),
             Hold::Engine(why) => self.hold_for_engine(lane, why),
         }
         // Frees the slot.

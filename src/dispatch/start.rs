@@ -1,6 +1,6 @@
 //! Opening a room: everything between "this is to run" and the engine's start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -48,6 +48,8 @@ struct Shared {
     mount_rules: Watched<MountRules>,
     /// What searches for secrets have seen, and folders that were said to be hidden from main.
     hidden: Mutex<(Known, BTreeSet<String>)>,
+    /// What groups chose and did not get, as far as the log knows it.
+    refused: Mutex<BTreeMap<GroupFolder, Vec<String>>>,
 }
 
 impl Rooms {
@@ -65,6 +67,7 @@ impl Rooms {
             ready: Mutex::default(),
             mount_rules,
             hidden: Mutex::default(),
+            refused: Mutex::default(),
         }))
     }
 
@@ -110,6 +113,16 @@ impl Rooms {
         }
         *told = whole;
         Ok(masks)
+    }
+
+    /// Logs what a group chose and did not get, each once for as long as it stays so.
+    fn log_refused(&self, folder: &GroupFolder, notes: &[String]) {
+        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let before =
+            if notes.is_empty() { refused.remove(folder) } else { refused.insert(folder.clone(), notes.to_vec()) };
+        for note in notes.iter().filter(|note| before.as_ref().is_none_or(|before| !before.contains(note))) {
+            tracing::warn!("agent.toml of group {folder}: {note}");
+        }
     }
 
     /// An engine that could not start a room may have lost the image.
@@ -163,6 +176,7 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
     let (settings, owner, group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
     let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
     let agent = prepared.await?.context("the agent's folders")?;
+    deps.rooms.log_refused(&request.group.folder, &agent.may.notes);
     let ids = provider::knows_ids(agent.provider);
     let own_image = request.group.container_config.image.clone().or_else(|| deps.settings.image.clone());
     let image = if let Some(image) = own_image {
@@ -237,7 +251,7 @@ fn plan(
         provider: Some(agent.provider.to_string()),
         model: group.container_config.model.clone(),
         default_model: settings.model.clone(),
-        agent_may: None,
+        agent_may: Some(agent.may.clone()),
         resumed,
     };
     Ok(Plan {

@@ -65,6 +65,9 @@ pub struct ContainerConfig {
     /// Model for providers that know models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Kinds of settings that its own `agent.toml` may hold, instead of the installation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_may: Option<Vec<String>>,
     /// `none`, `default`, or a network's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
@@ -98,6 +101,7 @@ impl Default for ContainerConfig {
             image: None,
             provider: None,
             model: None,
+            agent_may: None,
             network: None,
             memory: None,
             cpus: None,

@@ -32,7 +32,7 @@ pub fn apply(tx: &mut Tx<'_>, plan: &Plan, files: &[String], now: DateTime<Utc>)
         }
         session(tx, planned, now, &mut report)?;
         all_tasks(tx, planned, &mut report)?;
-        messages(tx, planned, &mut report)?;
+        messages(tx, planned, now, &mut report)?;
     }
     for folder in files {
         import::files_taken(tx, folder)?;
@@ -102,10 +102,10 @@ fn all_tasks(tx: &mut Tx<'_>, planned: &PlannedGroup, report: &mut Report) -> Tx
     Ok(())
 }
 
-fn messages(tx: &mut Tx<'_>, planned: &PlannedGroup, report: &mut Report) -> TxResult<()> {
+fn messages(tx: &mut Tx<'_>, planned: &PlannedGroup, now: DateTime<Utc>, report: &mut Report) -> TxResult<()> {
     let (mut done, mut context, mut waiting, mut present) = (0, 0, 0, 0);
     for (new, role, state) in &planned.messages {
-        match (import::message(tx, new, *role, *state)?, state, role) {
+        match (import::message(tx, new, *role, *state, now)?, state, role) {
             (false, ..) => present += 1,
             (true, InboundState::Pending, Role::Trigger | Role::Command) => waiting += 1,
             (true, InboundState::Pending, _) => context += 1,

@@ -12,16 +12,33 @@ use super::quarantine::Quarantine;
 use super::results::Results;
 use crate::domain::clock::Clock;
 use crate::domain::ids::GroupFolder;
-use crate::safe_dir::{Entries, Owner, SafeDir};
+use crate::safe_dir::{Entries, Meta, Owner, SafeDir};
 
 /// Directory entries read in one turn: a folder with many more is read over several.
 const SLICE: usize = 4_096;
+/// Seconds after which a file that was never finished has nobody who would finish it.
+const UNFINISHED: i64 = 3_600;
 /// Names that can neither be taken over nor removed, and are passed over.
 const MAX_STUCK: usize = 1_000;
 
 /// Whether a file of this name counts: `*.json`, but for the name that is nothing else.
 pub(super) fn is_candidate(name: &OsStr) -> bool {
     name.as_bytes().strip_suffix(b".json").is_some_and(|stem| !stem.is_empty())
+}
+
+/// Removes what agents that were ended left half written. A folder full of other files is left to later looks.
+fn clear_unfinished(dir: &SafeDir, now: i64) -> io::Result<()> {
+    for entry in dir.entries()?.take(SLICE) {
+        let name = entry?.name;
+        // An agent may have set a time that has not come.
+        let written = |meta: Meta| meta.mtime.min(meta.changed.0);
+        let is_old = || Ok::<_, io::Error>(dir.stat(&name)?.is_some_and(|meta| now - written(meta) > UNFINISHED));
+        if name.as_bytes().ends_with(b".json.tmp") && is_old()? {
+            // A folder of that name stays; nobody looks at it.
+            let _ = dir.remove(&name);
+        }
+    }
+    Ok(())
 }
 
 /// One of the two folders that agents drop files into.
@@ -127,6 +144,9 @@ impl Files {
         let room = data.ensure_dir(&relative(folder), owner, 0o755)?;
         let open = |name: &str| room.ensure_dir(Path::new(name), owner, 0o755);
         let sides = [Kind::Message, Kind::Task].map(|kind| open(kind.folder()).map(|dir| Side::new(kind, dir)));
+        for side in sides.iter().flatten() {
+            clear_unfinished(&side.dir, now)?;
+        }
         let [messages, tasks] = sides;
         let results = Results::new(open("results")?, owner, now)?;
         open(INPUT)?;

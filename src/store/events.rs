@@ -105,11 +105,3 @@ pub fn expire(tx: &Tx<'_>, before: DateTime<Utc>, slice: u32) -> TxResult<usize>
         (Ms(before), slice),
     )?)
 }
-
-/// Drops outbox rows and IPC records whose story is over by a time; after the events that show them.
-pub fn expire_stories(tx: &Tx<'_>, before: DateTime<Utc>) -> TxResult<()> {
-    tx.execute("DELETE FROM outbox WHERE state = 'delivered' AND ended_at < ?1", [Ms(before)])?;
-    tx.execute("DELETE FROM ipc_files WHERE at < ?1", [Ms(before)])?;
-    tx.execute("DELETE FROM refusals WHERE at < ?1", [Ms(before)])?;
-    Ok(())
-}

@@ -9,12 +9,18 @@ use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::domain::task::Fire;
 
-/// A message in the state it has come to.
-pub fn message(tx: &mut Tx<'_>, new: &NewMessage, role: Role, state: InboundState) -> TxResult<bool> {
+/// A message in the state it has come to. It is kept from now on, so that the same import finds it again.
+pub fn message(
+    tx: &mut Tx<'_>,
+    new: &NewMessage,
+    role: Role,
+    state: InboundState,
+    now: DateTime<Utc>,
+) -> TxResult<bool> {
     let inserted = tx
         .prepare_cached(
             "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8) ON CONFLICT (jid, platform_id) DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (jid, platform_id) DO NOTHING",
         )?
         .execute((
             &new.jid,
@@ -23,6 +29,7 @@ pub fn message(tx: &mut Tx<'_>, new: &NewMessage, role: Role, state: InboundStat
             &new.sender_name,
             &new.text,
             Ms(new.sent_at),
+            Ms(now),
             role,
             state,
         ))?;

@@ -56,7 +56,7 @@ pub fn role(db: &Connection, seq: i64) -> TxResult<Role> {
 }
 
 /// Messages of context before the first triggering one that an agent is given.
-const CONTEXT_MESSAGES: u32 = 200;
+pub(super) const CONTEXT_MESSAGES: u32 = 200;
 /// Bytes of that context.
 const CONTEXT_BYTES: usize = 64 << 10;
 /// What one batch holds from the triggering message on; the rest is the next batch.

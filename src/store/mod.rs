@@ -15,6 +15,7 @@ pub mod ipc_files;
 mod migrate;
 pub mod outbox;
 pub mod outbox_files;
+pub mod prune;
 mod reader;
 pub mod runs;
 pub mod sessions;

@@ -19,6 +19,7 @@ mod model;
 mod outputs;
 mod report;
 mod rooms;
+mod runner;
 mod scale;
 mod start;
 mod tasks;
@@ -34,7 +35,7 @@ const SLACK: f64 = 5.0;
 /// The same for a program that is not optimized.
 const TRIAL_SLACK: f64 = 200.0;
 /// What `cargo test` tries.
-const TRIAL: &str = "latency,rooms,decoder";
+const TRIAL: &str = "latency,runner,rooms,decoder";
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +57,12 @@ impl Effort {
 
 type Section = (&'static str, fn(Effort, &mut Report));
 
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 13] = [
     ("cold", cold::measure),
     ("claude", claude::measure),
     ("latency", latency::measure),
     ("model", model::measure),
+    ("runner", runner::measure),
     ("tasks", tasks::measure),
     ("start", start::measure),
     ("rooms", rooms::measure),

@@ -4,6 +4,7 @@ mod chat;
 mod commands;
 mod conformance;
 mod doctor;
+mod setup;
 mod terminal;
 
 use std::io::Write;

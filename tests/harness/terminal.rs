@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::{SOON, eventually};
 
@@ -32,10 +32,15 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a program as the leader of a terminal's session, as a terminal emulator does.
     pub fn open(program: &Command) -> Self {
+        Self::open_wide(program, 80)
+    }
+
+    /// The same with so many columns.
+    pub fn open_wide(program: &Command, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
         let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = OpenOptions::new().read(true).write(true).open(path).unwrap();
         let side = || Stdio::from(slave.try_clone().unwrap());
@@ -79,6 +84,12 @@ impl Terminal {
                 }
             }
         }
+    }
+
+    /// Whether what is typed is shown.
+    pub fn echoes(&self) -> bool {
+        let modes = tcgetattr(self.master.as_ref().unwrap()).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
     }
 
     /// Waits for the program's end.

@@ -181,7 +181,7 @@ pub fn all_rows(host: &Host) -> Vec<String> {
         let mut found = s.query([]).unwrap();
         while let Some(row) = found.next().unwrap() {
             let cell = |at: usize| match columns[at].as_str() {
-                "updated_at" => String::new(),
+                "updated_at" | "received_at" => String::new(),
                 _ => match row.get_ref(at).unwrap() {
                     ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
                     other => format!("{other:?}"),

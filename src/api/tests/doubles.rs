@@ -116,6 +116,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         runtime: None,
         provider: "auto".into(),
         model: None,
+        bounds: crate::config::bounds::Bounds::default(),
         listen: None,
         token: None,
         secret_keys: Vec::new(),
@@ -124,6 +125,7 @@ pub(crate) fn settings(root: &Path) -> Settings {
         budget: crate::domain::usage::Budget::default(),
         limits: Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 },
         network: None,
+        keep_days: Some(90),
         shutdown_grace: Duration::from_secs(5),
     }
 }

@@ -72,6 +72,11 @@ impl Room {
 }
 
 impl Chat {
+    /// Whether it goes on for more than one message.
+    pub(super) fn is_conversation(&self) -> bool {
+        self.message.is_none()
+    }
+
     pub(super) async fn run<P: Program>(self, settings: Settings, program: &P) -> Done {
         let message = match self.message {
             Some(text) => Some(text),

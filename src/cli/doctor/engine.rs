@@ -106,7 +106,7 @@ async fn program(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Fi
     Some(match (status.present, key) {
         (true, true) => Finding::good(what, format!("{} and a key are there", status.image.unwrap_or_default())),
         (true, false) => {
-            let todo = format!("put one of these into .env: {}", wanted.join(", "));
+            let todo = format!("`parlor setup`, or put one of these into .env: {}", wanted.join(", "));
             Finding::bad(what, "its image is there, but no key", todo)
         }
         (false, _) => {

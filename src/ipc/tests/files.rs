@@ -101,3 +101,26 @@ async fn what_a_chat_keeps_of_files_is_bounded() {
     assert!(answer["error"].as_str().unwrap().contains("already take 256 MiB"), "{answer}");
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_agent_left_half_written_goes_after_an_hour() {
+    let host = host().await;
+    let now = std::time::SystemTime::now();
+    let hour = Duration::from_secs(3_600);
+    for (name, at) in [
+        ("old.json.tmp", now - hour - Duration::from_secs(60)),
+        ("new.json.tmp", now),
+        ("odd.json.tmp", now + 100 * hour),
+        ("own.tmp", now - 2 * hour),
+    ] {
+        let path = host.ipc("a", "tasks").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = fs::File::create(path).unwrap();
+        file.set_modified(at).unwrap();
+    }
+    fs::create_dir(host.ipc("a", "tasks").join("folder.json.tmp")).unwrap();
+    let served = host.serve();
+    served.open(&group("a"), run()).await.unwrap();
+    assert_eq!(names(&host.ipc("a", "tasks")), ["folder.json.tmp", "new.json.tmp", "odd.json.tmp", "own.tmp"]);
+    served.stop().await;
+}

@@ -1,6 +1,6 @@
-//! What is remembered between runs, in the agent's home: which version the CLI has, and what a conversation had cost.
+//! What is remembered between runs, in the agent's home: which version the CLI has, and what conversations had cost.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +11,10 @@ use crate::files::write_atomically;
 use crate::process::{self, Plan, Working};
 
 const FILE: &str = "parlor.json";
+/// Held while the file is read and written anew: a chat's room and a task's may be open at the same time.
+const LOCK: &str = "parlor.json.lock";
+/// Conversations whose cost is kept; of more the oldest are forgotten.
+const SESSIONS: usize = 200;
 /// The first version that counts a resumed conversation's cost on.
 const COUNTS_ON: Version = Version([2, 1, 329]);
 
@@ -32,8 +36,16 @@ impl Version {
 struct Kept {
     program: String,
     version: Version,
-    session: String,
-    total: f64,
+    /// What each session had cost, the newest last.
+    totals: Vec<(String, f64)>,
+}
+
+impl Kept {
+    /// Nothing, when it cannot be read.
+    fn read(dir: &Path) -> Self {
+        let kept = fs::read(dir.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        kept.unwrap_or_default()
+    }
 }
 
 /// See the module.
@@ -46,8 +58,7 @@ pub struct Memo {
 impl Memo {
     /// Reads what is remembered below the agent's home; nothing, when it cannot be read.
     pub fn open(dir: &Path) -> Self {
-        let kept = fs::read(dir.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { dir: dir.to_owned(), kept: kept.unwrap_or_default() }
+        Self { dir: dir.to_owned(), kept: Kept::read(dir) }
     }
 
     /// The program's version; it is asked only when it is not the program of last time.
@@ -62,32 +73,46 @@ impl Memo {
             let text = process::run(Command::new(program).arg("--version"), &plan, working)
                 .map(|ended| ended.stdout.text())
                 .unwrap_or_default();
-            self.kept.version = Version::parse(&text);
+            let version = Version::parse(&text);
             // An unknown version is asked for again.
-            self.kept.program = if self.kept.version == Version::default() { String::new() } else { id };
-            self.save();
+            let program = if version == Version::default() { String::new() } else { id };
+            self.change(|kept| (kept.version, kept.program) = (version, program));
         }
         self.kept.version
     }
 
     /// What a CLI that resumes this session counts from.
     pub fn total(&self, session: Option<&str>, version: Version) -> f64 {
-        let same = session.is_some_and(|id| id == self.kept.session);
-        if same && version >= COUNTS_ON { self.kept.total } else { 0.0 }
+        if version < COUNTS_ON {
+            return 0.0;
+        }
+        // Another room may have gone on with it since this one was opened.
+        let kept = Kept::read(&self.dir);
+        let found = session.and_then(|id| kept.totals.iter().rev().find(|(session, _)| session == id));
+        found.map_or(0.0, |(_, total)| *total)
     }
 
     /// Remembers what a session had cost.
     pub fn keep_total(&mut self, session: &str, total: f64) {
-        session.clone_into(&mut self.kept.session);
-        self.kept.total = total;
-        self.save();
+        self.change(|kept| {
+            kept.totals.retain(|(id, _)| id != session);
+            kept.totals.push((session.to_owned(), total));
+            let spare = kept.totals.len().saturating_sub(SESSIONS);
+            kept.totals.drain(..spare);
+        });
     }
 
-    fn save(&self) {
+    /// Changes what is kept now, which another room may have written.
+    fn change(&mut self, change: impl FnOnce(&mut Kept)) {
+        // Without the lock it is written all the same: a cost that is told twice is the lesser evil.
+        let lock = File::create(self.dir.join(LOCK)).and_then(|file| file.lock().map(|()| file));
+        self.kept = Kept::read(&self.dir);
+        change(&mut self.kept);
         let bytes = serde_json::to_vec(&self.kept).unwrap_or_default();
         if let Err(error) = write_atomically(&self.dir, FILE, &bytes) {
             eprintln!("{} cannot be written: {error}", self.dir.join(FILE).display());
         }
+        drop(lock);
     }
 }
 
@@ -114,6 +139,25 @@ mod tests {
         assert_eq!(total(Some("s"), Version([2, 1, 197])), "0.00", "it counts each process by itself");
         assert_eq!(total(Some("t"), COUNTS_ON), "0.00");
         assert_eq!(total(None, COUNTS_ON), "0.00");
+    }
+
+    #[test]
+    fn sessions_that_take_turns_keep_their_totals_and_the_oldest_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        // A chat's room and a task's, open at the same time.
+        let (mut chat, mut task) = (Memo::open(dir.path()), Memo::open(dir.path()));
+        chat.keep_total("chat", 1.0);
+        task.keep_total("task", 0.25);
+        chat.keep_total("chat", 2.0);
+        let total = |session: &str| Memo::open(dir.path()).total(Some(session), COUNTS_ON).to_string();
+        assert_eq!([total("chat"), total("task")], ["2", "0.25"]);
+        assert_eq!(task.total(Some("chat"), COUNTS_ON).to_string(), "2", "it is read when it is needed");
+        for n in 0..SESSIONS - 1 {
+            task.keep_total(&format!("t{n}"), 1.0);
+        }
+        assert_eq!([total("chat"), total("task"), total("t0")], ["2", "0", "1"]);
+        task.keep_total("one more", 1.0);
+        assert_eq!([total("chat"), total("t0")], ["0", "1"]);
     }
 
     #[test]

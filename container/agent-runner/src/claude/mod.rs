@@ -192,9 +192,9 @@ impl Talk {
                     if output.status == Status::Success {
                         self.notices.add_to(&mut output.result);
                     }
-                    // Before the host hears of it: a cost that it has is never counted again.
-                    if let (Some(id), Some(_)) = (&output.new_session_id, output.cost_usd) {
-                        self.memo.keep_total(id, self.session.total());
+                    // Before the host hears of it: a cost that it has is never counted again. Of a turn that failed too.
+                    if let (Some((id, total)), Some(_)) = (self.session.spent(), output.cost_usd) {
+                        self.memo.keep_total(id, total);
                     }
                     self.room.wire.end_turn(&output);
                 }

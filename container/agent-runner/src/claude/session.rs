@@ -44,6 +44,8 @@ pub struct Session {
     resume: Option<String>,
     /// What the conversation had cost at the last result.
     total: f64,
+    /// The conversation that the last result told the cost of.
+    counted: Option<String>,
     clues: Clues,
     words: String,
 }
@@ -51,7 +53,15 @@ pub struct Session {
 impl Session {
     /// A conversation that resumes a session, or begins.
     pub fn new(resume: Option<String>) -> Self {
-        Self { pending: Vec::new(), tells: false, resume, total: 0.0, clues: Clues::default(), words: String::new() }
+        Self {
+            pending: Vec::new(),
+            tells: false,
+            resume,
+            total: 0.0,
+            counted: None,
+            clues: Clues::default(),
+            words: String::new(),
+        }
     }
 
     /// The session to resume.
@@ -64,15 +74,15 @@ impl Session {
         !self.pending.is_empty()
     }
 
-    /// What the conversation cost up to its last result, in US dollars.
-    pub fn total(&self) -> f64 {
-        self.total
+    /// Which conversation the last result was of, failed or not, and what it had cost by then, in US dollars.
+    pub fn spent(&self) -> Option<(&str, f64)> {
+        self.counted.as_deref().map(|id| (id, self.total))
     }
 
     /// A CLI was started; `total` is what it counts from.
     pub fn started(&mut self, total: f64) {
         self.tells = false;
-        self.total = total;
+        (self.total, self.counted) = (total, None);
         self.words.clear();
         self.clues = Clues { resumed: self.resume.is_some(), ..Clues::default() };
     }
@@ -130,7 +140,7 @@ impl Session {
         if let Some(id) = &result.session_id {
             self.resume = Some(id.clone());
         }
-        let cost = self.cost(result.total_cost_usd);
+        let cost = self.cost(&result);
         // A CLI that never tells what it took is believed to have taken everything.
         let tells = self.tells;
         let (settled, waiting): (Vec<_>, Vec<_>) =
@@ -168,7 +178,7 @@ impl Session {
             self.clues = Clues::default();
             return Vec::new();
         }
-        let cost = self.cost(result.total_cost_usd);
+        let cost = self.cost(result);
         // All that was written fails with it, and the CLI goes: what it still has in its queue comes back from the host,
         // and must not be answered twice.
         vec![self.failure(&reason, cost, result.usage.clone(), now), Step::End]
@@ -200,11 +210,12 @@ impl Session {
     }
 
     /// What this turn cost: the CLI counts the whole conversation.
-    fn cost(&mut self, total: Option<f64>) -> Option<f64> {
-        let total = total.filter(|total| total.is_finite() && *total >= 0.0)?;
+    fn cost(&mut self, result: &TurnResult) -> Option<f64> {
+        let total = result.total_cost_usd.filter(|total| total.is_finite() && *total >= 0.0)?;
         // Less than before: it began to count anew.
         let cost = if total < self.total { total } else { total - self.total };
         self.total = total;
+        self.counted.clone_from(&result.session_id);
         Some(cost)
     }
 }

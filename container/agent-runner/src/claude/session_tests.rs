@@ -161,6 +161,24 @@ fn a_cost_that_is_counted_on_is_billed_once() {
     assert_eq!(output(&steps[0]).cost_usd, Some(0.5), "it began to count anew");
 }
 
+#[test]
+fn the_cost_of_a_failed_turn_belongs_to_its_conversation() {
+    let mut s = Session::new(Some("old".into()));
+    s.started(1.5);
+    assert_eq!(s.spent(), None);
+    s.written("u0".into(), None);
+    let Event::Result(mut failed) = refusal("400", Some(400)) else { unreachable!() };
+    failed.session_id = Some("old".into());
+    failed.total_cost_usd = Some(1.75);
+    let steps = at(&mut s, Event::Result(failed));
+    assert_eq!((output(&steps[0]).cost_usd, s.spent()), (Some(0.25), Some(("old", 1.75))));
+    // A program that goes without a result has told nothing.
+    s.started(1.75);
+    s.written("u1".into(), Some("1".into()));
+    s.ended("signal 9", "", DateTime::from_timestamp(0, 0).unwrap());
+    assert_eq!(s.spent(), None);
+}
+
 proptest! {
     /// Whatever the CLI does, each input is told as consumed at most once, and never before it was taken.
     #[test]

@@ -18,7 +18,7 @@ use crate::tool;
 
 /// The model provider that our configuration describes.
 const PROVIDER: &str = "parlor";
-/// Where OpenAI answers.
+/// Where `OpenAI` answers.
 const OPENAI: &str = "https://api.openai.com/v1";
 /// Keys that it takes, the first that is there. They reach its process with its configuration, and no environment holds
 /// them that a command could read.

@@ -84,18 +84,23 @@ pub enum Event {
 
 /// Counts of tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default)]
 pub struct Tokens {
     /// Read, cached ones included.
-    pub input_tokens: u64,
+    #[serde(rename = "inputTokens")]
+    pub input: u64,
     /// Read from the vendor's cache.
-    pub cached_input_tokens: u64,
+    #[serde(rename = "cachedInputTokens")]
+    pub cached: u64,
     /// Put into the vendor's cache.
-    pub cache_write_input_tokens: u64,
+    #[serde(rename = "cacheWriteInputTokens")]
+    pub cache_write: u64,
     /// Written, thoughts included.
-    pub output_tokens: u64,
+    #[serde(rename = "outputTokens")]
+    pub output: u64,
     /// Thoughts.
-    pub reasoning_output_tokens: u64,
+    #[serde(rename = "reasoningOutputTokens")]
+    pub reasoning: u64,
 }
 
 /// What went wrong.

@@ -41,15 +41,13 @@ impl Meter {
         if used == Tokens::default() {
             return (None, None);
         }
-        let cost = price.map(|(input, output)| {
-            (used.input_tokens as f64 * input + used.output_tokens as f64 * output) / 1_000_000.0
-        });
+        let cost = price.map(|(input, output)| (used.input as f64 * input + used.output as f64 * output) / 1_000_000.0);
         let usage = json!({
-            "input_tokens": used.input_tokens.saturating_sub(used.cached_input_tokens + used.cache_write_input_tokens),
-            "cache_read_input_tokens": used.cached_input_tokens,
-            "cache_creation_input_tokens": used.cache_write_input_tokens,
-            "output_tokens": used.output_tokens,
-            "reasoning_output_tokens": used.reasoning_output_tokens,
+            "input_tokens": used.input.saturating_sub(used.cached + used.cache_write),
+            "cache_read_input_tokens": used.cached,
+            "cache_creation_input_tokens": used.cache_write,
+            "output_tokens": used.output,
+            "reasoning_output_tokens": used.reasoning,
         });
         (Some(usage), cost)
     }
@@ -58,11 +56,11 @@ impl Meter {
 impl Tokens {
     fn zip(&self, other: &Self, with: impl Fn(u64, u64) -> Option<u64>) -> Option<Self> {
         Some(Self {
-            input_tokens: with(self.input_tokens, other.input_tokens)?,
-            cached_input_tokens: with(self.cached_input_tokens, other.cached_input_tokens)?,
-            cache_write_input_tokens: with(self.cache_write_input_tokens, other.cache_write_input_tokens)?,
-            output_tokens: with(self.output_tokens, other.output_tokens)?,
-            reasoning_output_tokens: with(self.reasoning_output_tokens, other.reasoning_output_tokens)?,
+            input: with(self.input, other.input)?,
+            cached: with(self.cached, other.cached)?,
+            cache_write: with(self.cache_write, other.cache_write)?,
+            output: with(self.output, other.output)?,
+            reasoning: with(self.reasoning, other.reasoning)?,
         })
     }
 
@@ -81,7 +79,7 @@ mod tests {
     use super::*;
 
     fn tokens(input: u64, cached: u64, output: u64) -> Tokens {
-        Tokens { input_tokens: input, cached_input_tokens: cached, output_tokens: output, ..Tokens::default() }
+        Tokens { input, cached, output, ..Tokens::default() }
     }
 
     #[test]

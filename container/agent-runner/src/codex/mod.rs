@@ -1,4 +1,4 @@
-//! The provider `codex`: OpenAI's Codex, one live process per run (`codex app-server`), driven by JSON-RPC in lines.
+//! The provider `codex`: `OpenAI`'s Codex, one live process per run (`codex app-server`), driven by JSON-RPC in lines.
 //!
 //! [`session`] decides, and knows no I/O; [`events`], [`errors`], [`requests`] and [`prompt`] read and write what goes
 //! over the streams, [`meter`] counts tokens; [`cli`] knows how it is called; here everything meets in one loop.

@@ -5,10 +5,10 @@
 //! tells when the message with that id is part of the conversation. A turn's end settles what was taken before it.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::errors;
-use super::events::{Event, Fault, Line, Tokens};
+use super::events::{Event, Fault, Line};
 use super::meter::Meter;
 use super::requests::{self, Setup};
 use crate::protocol::{ErrorKind, Output, Status, Turn};

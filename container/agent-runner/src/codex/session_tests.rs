@@ -1,5 +1,8 @@
 use proptest::prelude::*;
 
+use serde_json::json;
+
+use super::super::events::Tokens;
 use super::*;
 
 fn now() -> DateTime<Utc> {
@@ -168,7 +171,7 @@ fn sub_agents_settle_nothing_and_their_tokens_count() {
     session.event(line(Event::Started { turn: "n".into() }), now());
     session.event(said("mine"), now());
     let sub = |event| Line { thread: Some("sub".into()), event };
-    let tokens = Tokens { input_tokens: 7, ..Tokens::default() };
+    let tokens = Tokens { input: 7, ..Tokens::default() };
     session.event(sub(Event::Used { turn: "n".into(), total: tokens, last: tokens }), now());
     session.event(sub(Event::Said { text: "theirs".into(), aside: false }), now());
     assert_eq!(session.event(sub(Event::Ended { fault: None, text: Some("theirs".into()) }), now()), []);

@@ -7,6 +7,7 @@ use genai::Error;
 use genai::webc;
 use serde_json::Value;
 
+use super::vendor::without_logins;
 use crate::protocol::{ErrorKind, Output, Status};
 
 /// A pause that is short enough to wait inside the turn.
@@ -89,7 +90,8 @@ impl Fault {
         Self::read(status, &body, after, server)
     }
 
-    fn unreachable(server: &str, why: &str) -> Self {
+    /// A server that there is no way to.
+    pub fn unreachable(server: &str, why: &str) -> Self {
         let text = format!("{server} cannot be reached: {}", shorten(why));
         Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Other, text) }
     }
@@ -174,7 +176,9 @@ fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     })
 }
 
+/// What is shown of other programs' words.
 fn shorten(text: &str) -> String {
+    let text = without_logins(text);
     let text = text.trim().trim_end_matches('.');
     match text.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", &text[..at]),

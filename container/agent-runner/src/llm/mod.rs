@@ -3,8 +3,10 @@
 
 mod compact;
 mod fault;
+mod hooks;
 mod model;
 mod prompt;
+mod servers;
 mod session;
 mod settings;
 mod tools;
@@ -31,8 +33,8 @@ pub struct Llm {
     room: Room,
     places: Places,
     settings: Settings,
-    /// What of the settings is not used, until it was told.
-    notices: Notices,
+    /// What of the settings is not used, until it was told; none before the first turn.
+    notices: Option<Notices>,
     /// Made by the first turn, and again after one that could not make it.
     open: Option<Open>,
     /// Pictures and what was sent before belong to the first prompt alone.
@@ -63,8 +65,7 @@ impl Llm {
             home: std::env::var_os("HOME").map_or_else(|| "/home/node".into(), PathBuf::from),
         };
         let settings = Settings::read(&room.input);
-        let notices = Notices::new(&settings.common, &places.home.join(".claude"));
-        Self { room, places, settings, notices, open: None, first: true }
+        Self { room, places, settings, notices: None, open: None, first: true }
     }
 
     fn open(&mut self) -> Result<&mut Open, Fault> {
@@ -74,7 +75,7 @@ impl Llm {
         self.open.as_mut().ok_or_else(|| Fault::new(ErrorKind::Other, "the agent is not ready"))
     }
 
-    fn make(&self) -> Result<Open, Fault> {
+    fn make(&mut self) -> Result<Open, Fault> {
         let other =
             |what: &str, error: &dyn std::fmt::Display| Fault::new(ErrorKind::Other, format!("{what}: {error}"));
         let session = self.session()?;
@@ -87,7 +88,9 @@ impl Llm {
         let input = &self.room.input;
         let wanted = self.settings.common.model(input);
         let model = runtime.block_on(Model::open(wanted, &input.secrets, &http, &self.settings))?;
-        let tools = Tools::new(&self.room, http, &self.settings);
+        let mut tools = Tools::new(&self.room, http, &self.settings);
+        runtime.block_on(tools.start_servers(&mut self.settings.common));
+        self.notices = Some(Notices::new(&self.settings.common, &self.places.home.join(".claude")));
         Ok(Open { runtime, model, tools, session })
     }
 
@@ -111,6 +114,9 @@ impl Llm {
 impl Provider for Llm {
     fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output {
         let first = self.first;
+        if let Err(fault) = self.open() {
+            return fault.output(Utc::now());
+        }
         let system = prompt::system(&self.room.input, &self.settings, &self.places);
         let (room, settings) = (self.room.clone(), self.settings.clone());
         let result = self.open().and_then(|open| {
@@ -119,7 +125,7 @@ impl Provider for Llm {
                 settings: &settings,
                 system,
                 model: &mut open.model,
-                tools: &open.tools,
+                tools: &mut open.tools,
                 session: &mut open.session,
             };
             open.runtime.block_on(turn.run(prompts, first, mail))
@@ -128,7 +134,9 @@ impl Provider for Llm {
             Ok(mut done) => {
                 self.first = false;
                 // After the answer: a failed turn must not count as answered for it.
-                self.notices.add_to(&mut done.result);
+                if let Some(notices) = &mut self.notices {
+                    notices.add_to(&mut done.result);
+                }
                 let session = Some(self.room.session.clone());
                 Output { status: Status::Success, new_session_id: session, ..done }
             }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use genai::adapter::AdapterKind;
 use genai::chat::{
     CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatStreamEvent, ContentPart, MessageContent, MessageOptions,
-    StreamEnd, Tool, Usage,
+    StreamEnd, Tool, ToolChoice, Usage,
 };
 use genai::{Client, ModelIden};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::fault::{Fault, Remedy};
 use super::settings::Settings;
 use super::tools::Spec;
-use super::vendor::{Secrets, Vendor, first_model};
+use super::vendor::{Secrets, Vendor, first_model, without_logins};
 use crate::protocol::ErrorKind;
 
 /// How long a connection may take.
@@ -48,6 +48,17 @@ struct Used {
     cache_read: i64,
     cache_write: i64,
     requests: i64,
+}
+
+/// What the model may call for.
+#[derive(Debug, Clone, Copy)]
+pub enum Offer<'a> {
+    /// Any of these tools.
+    Free(&'a [Spec]),
+    /// None now: vendors want to know the tools that the conversation speaks of all the same.
+    Shown(&'a [Spec]),
+    /// There are no tools.
+    Nothing,
 }
 
 /// What the model said.
@@ -113,8 +124,18 @@ impl Model {
     }
 
     /// Asks; what may help at once is tried at once.
-    pub async fn ask(&mut self, system: &str, messages: Vec<ChatMessage>, tools: &[Spec]) -> Result<Answer, Fault> {
+    pub async fn ask(&mut self, system: &str, messages: Vec<ChatMessage>, offer: Offer<'_>) -> Result<Answer, Fault> {
         let mut request = ChatRequest::new(messages).with_system(system);
+        let mut options = self.options.clone();
+        if matches!(offer, Offer::Shown(_)) {
+            options = options.with_tool_choice(ToolChoice::None);
+        }
+        let tools = match offer {
+            // Of this protocol's servers nobody reads the choice.
+            Offer::Shown(_) if self.iden.adapter_kind == AdapterKind::Ollama => &[],
+            Offer::Free(tools) | Offer::Shown(tools) => tools,
+            Offer::Nothing => &[],
+        };
         if !tools.is_empty() {
             let tool =
                 |spec: &Spec| Tool::new(&spec.name).with_description(&spec.about).with_schema(spec.schema.clone());
@@ -128,7 +149,7 @@ impl Model {
         }
         let mut tries = 1;
         loop {
-            let fault = match self.once(request.clone()).await {
+            let fault = match self.once(request.clone(), &options).await {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
@@ -142,10 +163,10 @@ impl Model {
         }
     }
 
-    async fn once(&mut self, request: ChatRequest) -> Result<Answer, Fault> {
+    async fn once(&mut self, request: ChatRequest, options: &ChatOptions) -> Result<Answer, Fault> {
         self.used.requests += 1;
         let failed = |error: &genai::Error| Fault::of(error, &self.server, Utc::now());
-        let opened = self.client.exec_chat_stream(self.iden.clone(), request, Some(&self.options)).await;
+        let opened = self.client.exec_chat_stream(self.iden.clone(), request, Some(options)).await;
         let mut stream = opened.map_err(|error| failed(&error))?.stream;
         let mut end: Option<StreamEnd> = None;
         while let Some(event) = stream.next().await {
@@ -223,10 +244,17 @@ async fn first_of(vendor: &Vendor, http: &reqwest::Client) -> Result<String, Fau
         Fault::new(ErrorKind::Other, text)
     };
     let url = vendor.list_url().ok_or_else(|| none("does not list its models".to_owned()))?;
-    let unreachable =
-        |error: reqwest::Error| none(format!("does not list its models: {}", super::fault::chain(&error)));
+    let unreachable = |error: reqwest::Error| {
+        Fault::unreachable(&vendor.server(), &without_logins(&super::fault::chain(&error)))
+    };
     let request = http.get(url).bearer_auth(vendor.list_key()).timeout(CONNECT);
-    let body = request.send().await.map_err(unreachable)?.text().await.map_err(unreachable)?;
+    let answer = request.send().await.map_err(unreachable)?;
+    let status = answer.status();
+    let body = answer.text().await.map_err(unreachable)?;
+    // Servers without such a list say so with one of these.
+    if !status.is_success() && !matches!(status.as_u16(), 404 | 405 | 501) {
+        return Err(Fault::read(status.as_u16(), &body, None, &vendor.server()));
+    }
     let list: Value = serde_json::from_str(&body).unwrap_or_default();
     first_model(&list).ok_or_else(|| none("has no model".to_owned()))
 }

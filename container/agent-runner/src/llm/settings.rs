@@ -2,6 +2,7 @@
 
 use toml::Value;
 
+use super::hooks::EVENTS;
 use crate::agent_toml::{AgentToml, float, number, table};
 use crate::protocol::RunInput;
 
@@ -44,6 +45,7 @@ impl Settings {
     fn of(mut common: AgentToml) -> Self {
         let mut settings = Self::default();
         common.own(|key, value| settings.set(key, value));
+        common.keep_hooks("llm", &EVENTS);
         Self { common, ..settings }
     }
 

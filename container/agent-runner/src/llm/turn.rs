@@ -3,10 +3,12 @@
 use base64::Engine as _;
 use chrono::Utc;
 use genai::chat::{ChatMessage, ContentPart};
+use serde_json::Value;
 
 use super::compact;
 use super::fault::{Fault, Remedy};
-use super::model::{Answer, Model};
+use super::hooks::Hooks;
+use super::model::{Answer, Model, Offer};
 use super::session::{Entry, Session};
 use super::settings::Settings;
 use super::tools::Tools;
@@ -18,8 +20,8 @@ use crate::run::{Mail, Room};
 const IMAGE_LIMIT: u64 = 5 << 20;
 /// How many pictures of a conversation are sent; of older ones only the name.
 const IMAGES: usize = 20;
-/// What the chat hears when not even the last step brought a word.
-const OUT_OF_STEPS: &str = "(The steps of this turn were used up before I was done. Write again, and I go on.)";
+/// What the chat hears when a turn was ended for its length; `{}` is the most steps it may have.
+const OUT_OF_STEPS: &str = "(I had to stop after {} steps, the most of one turn. Write again, and I go on.)";
 /// Told when a turn has used up its steps.
 const ENOUGH: &str =
     "[You have used up the steps of this turn. Say now, without tools, what is done and what is left.]";
@@ -30,18 +32,19 @@ pub struct Turn<'a> {
     pub(super) settings: &'a Settings,
     pub(super) system: String,
     pub(super) model: &'a mut Model,
-    pub(super) tools: &'a Tools,
+    pub(super) tools: &'a mut Tools,
     pub(super) session: &'a mut Session,
 }
 
 impl Turn<'_> {
     /// Answers the prompts. Of the output only text, usage and cost are set.
     pub async fn run(mut self, prompts: &[String], first: bool, mail: &mut Mail<'_>) -> Result<Output, Fault> {
+        let hooks = Hooks::new(self.room, &self.settings.common);
         self.model.begin_turn();
         let again = self.session.begin_turn();
         self.session.entries.push(self.opening(prompts, first, again));
         self.save()?;
-        let mut steps = 0;
+        let (mut steps, mut held) = (0, false);
         let text = loop {
             let more = mail.take();
             if !more.is_empty() {
@@ -53,21 +56,29 @@ impl Turn<'_> {
             if last {
                 self.session.entries.push(Entry::user(ENOUGH, Vec::new()));
             }
-            let answer = self.ask().await?;
+            let answer = self.ask(last).await?;
             let calls: Vec<_> = answer.content.tool_calls().into_iter().cloned().collect();
             let text = answer.content.joined_texts().unwrap_or_default();
             if !calls.is_empty() || !text.trim().is_empty() {
                 self.session.entries.push(Entry::assistant(answer.content));
             }
-            if last && text.trim().is_empty() {
-                break OUT_OF_STEPS.to_owned();
+            // A turn of one step has no tools at all, and its end is no news.
+            if last && (steps > 1 || text.trim().is_empty()) {
+                let told = OUT_OF_STEPS.replace("{}", &steps.to_string());
+                break format!("{}\n\n{told}", text.trim());
             }
-            if calls.is_empty() || last {
+            if last {
                 break text;
+            }
+            if calls.is_empty() {
+                let Some(why) = hooks.at_end(text.trim(), held).filter(|_| !held) else { break text };
+                // Once a turn: a hook that is never content would hold it for ever.
+                held = true;
+                self.session.entries.push(Entry::user(format!("[A hook of the group says: {why}]"), Vec::new()));
             }
             self.save()?;
             for call in &calls {
-                let result = self.tools.call(&call.fn_name, &call.fn_arguments).await;
+                let result = self.call(&hooks, &call.fn_name, &call.fn_arguments).await;
                 self.session.answer(call, result);
                 self.save()?;
             }
@@ -81,6 +92,18 @@ impl Turn<'_> {
             cost_usd: self.model.cost(),
             ..Output::default()
         })
+    }
+
+    /// Calls a tool, unless a hook refuses it.
+    async fn call(&mut self, hooks: &Hooks<'_>, name: &str, args: &Value) -> String {
+        if let Err(why) = hooks.before(name, args) {
+            return why;
+        }
+        let result = self.tools.call(name, args).await;
+        match hooks.after(name, args, &result) {
+            Some(said) => format!("{result}\n[A hook of the group says: {said}]"),
+            None => result,
+        }
     }
 
     fn save(&self) -> Result<(), Fault> {
@@ -110,8 +133,9 @@ impl Turn<'_> {
         Entry::user(text, images)
     }
 
-    /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more.
-    async fn ask(&mut self) -> Result<Answer, Fault> {
+    /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more. The last
+    /// request of a turn lets the model call for nothing.
+    async fn ask(&mut self, last: bool) -> Result<Answer, Fault> {
         let mut budget = self.settings.context_tokens;
         let (mut compacted, mut images) = (false, true);
         loop {
@@ -119,7 +143,9 @@ impl Turn<'_> {
                 self.compact(budget).await?;
             }
             let estimate = self.estimate();
-            let fault = match self.model.ask(&self.system, self.messages(images), self.tools.offered()).await {
+            let tools = self.tools.offered();
+            let offer = if last { Offer::Shown(tools) } else { Offer::Free(tools) };
+            let fault = match self.model.ask(&self.system, self.messages(images), offer).await {
                 Ok(answer) => {
                     if let Some(counted) = answer.prompt_tokens {
                         self.model.learn(estimate, counted);
@@ -157,7 +183,8 @@ impl Turn<'_> {
             eprintln!("the older part of the conversation cannot be archived: {error}");
         }
         let record = compact::record(&old, budget / 2);
-        let summary = match self.model.ask(compact::INSTRUCTION, vec![ChatMessage::user(record)], &[]).await {
+        let summary = match self.model.ask(compact::INSTRUCTION, vec![ChatMessage::user(record)], Offer::Nothing).await
+        {
             Ok(answer) => answer.content.joined_texts().filter(|text| !text.trim().is_empty()),
             // Asking the model works in general, or it is told by the turn's own request.
             Err(fault) if fault.kind == ErrorKind::Other && fault.remedy == Remedy::None => {

@@ -88,10 +88,10 @@ impl Vendor {
         }
     }
 
-    /// The server as people know it.
+    /// The server as people know it, without a password that its address may have.
     pub fn server(&self) -> String {
         match &self.base {
-            Some(base) => format!("the model server at {}", base.trim_end_matches('/')),
+            Some(base) => format!("the model server at {}", without_logins(base.trim_end_matches('/'))),
             None => format!("{}'s server", self.kind),
         }
     }
@@ -132,6 +132,25 @@ impl Vendor {
 pub fn first_model(list: &serde_json::Value) -> Option<String> {
     let name = list.pointer("/data/0/id").or_else(|| list.pointer("/models/0/name"))?;
     name.as_str().map(str::to_owned)
+}
+
+/// A text without the names and passwords of the addresses in it.
+pub fn without_logins(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        clean.extend([before, "://"]);
+        let end = after.find(|c: char| c.is_whitespace() || "\"'<>()`".contains(c)).unwrap_or(after.len());
+        // The last one: a password may have such a sign in it, or a slash.
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                clean.push('…');
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    clean + rest
 }
 
 fn no_key(secrets: &Secrets) -> Fault {
@@ -199,6 +218,19 @@ mod tests {
         assert_eq!(choose(Some("gpt-5"), &[("OPENAI_BASE_URL", "http://box/v1")]).kind, AdapterKind::OpenAI);
         assert_eq!(first_model(&serde_json::json!({"data": [{"id": "a"}]})).as_deref(), Some("a"));
         assert_eq!(first_model(&serde_json::json!({"models": [{"name": "b"}]})).as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        for base in ["http://ann:hun/t@er2@box:1/v1", "http://ann:hunter2@box:1/v1/"] {
+            let own = choose(None, &[("OPENAI_BASE_URL", base)]);
+            assert_eq!(own.server(), "the model server at http://…@box:1/v1");
+        }
+        let ollama = choose(Some("qwen3"), &[("OLLAMA_HOST", "ann:hunter2@box:1")]);
+        assert_eq!(ollama.server(), "the model server at http://…@box:1");
+        let text = "no route for url (http://a:b@c/d), see https://e.f/g@h or mail to x@y.z";
+        assert_eq!(without_logins(text), "no route for url (http://…@c/d), see https://…@h or mail to x@y.z");
+        assert_eq!(without_logins("http://a/ and http://b"), "http://a/ and http://b");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 #[path = "../../../../tests/harness/models/mod.rs"]
 mod models;
+mod settings;
 
 use std::fs;
 use std::process::Command;
@@ -179,6 +180,12 @@ fn every_kind_of_error_is_told_apart() {
     let told = once(&home(), with(input(&server, "hi"), "secrets", nobody));
     assert_eq!(told.error_kind, Some(ErrorKind::Other));
     assert!(told.error.unwrap().contains("cannot be reached"));
+    // A password in an address is told to nobody.
+    for base in ["http://ann:hunter2@127.0.0.1:1/", "http://ann:hunter2@[oops/"] {
+        let login = json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": base});
+        let told = once(&home(), with(input(&server, "hi"), "secrets", login)).error.unwrap();
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]
@@ -319,17 +326,43 @@ fn a_server_of_ones_own_needs_only_its_address() {
 
 #[test]
 fn a_turn_has_an_end_even_when_the_model_finds_none() {
+    for protocol in BOTH {
+        // It heeds the choice, as vendors do.
+        let server = Server::start(protocol, |request| match &request.body["tool_choice"] {
+            Value::Null => Reply::Calls("on it".into(), vec![("list_files".into(), json!({}))]),
+            choice => Reply::text(format!("half is done ({})", choice["type"].as_str().or(choice.as_str()).unwrap())),
+        });
+        let home = home();
+        settings(&home, "max_steps = 3\n");
+        let mut agent = start(&home, input(&server, "go round in circles"));
+        let said =
+            "half is done (none)\n\n(I had to stop after 3 steps, the most of one turn. Write again, and I go on.)";
+        assert_eq!(agent.reply(), said);
+        let requests = server.requests();
+        assert_eq!(requests.len(), 3);
+        assert!(requests[2].last().contains("used up the steps"));
+        assert!(!requests[2].tools().is_empty(), "the conversation speaks of them");
+        home.follow_up("1.json", "and now?");
+        assert_eq!(agent.reply(), said);
+        assert!(server.requests()[3].body["tool_choice"].is_null(), "a new turn has its own steps");
+        home.close();
+        assert!(agent.end().success());
+    }
+}
+
+#[test]
+fn a_model_that_heeds_nothing_ends_all_the_same() {
     let server =
         Server::saying(Protocol::Anthropic, vec![Reply::Calls("on it".into(), vec![("list_files".into(), json!({}))])]);
     let home = home();
-    settings(&home, "max_steps = 3\n");
+    settings(&home, "max_steps = 2\n");
     let mut agent = start(&home, input(&server, "go round in circles"));
-    assert_eq!(agent.reply(), "on it");
-    assert_eq!(server.requests().len(), 3);
-    assert!(server.newest().last().contains("used up the steps"));
+    let said = agent.reply();
+    assert!(said.starts_with("on it\n\n(I had to stop after 2 steps"), "{said}");
+    assert_eq!(server.requests().len(), 2);
     home.follow_up("1.json", "and now?");
     agent.reply();
-    assert!(server.requests()[3].body.to_string().contains("Interrupted: "), "the last call has an answer");
+    assert!(server.requests()[2].body.to_string().contains("Interrupted: "), "the last call has an answer");
     home.close();
     assert!(agent.end().success());
 }

@@ -7,11 +7,14 @@ mod html;
 mod search;
 mod shell;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::servers::Servers;
 use super::settings::Settings;
+use crate::agent_toml::AgentToml;
 use crate::run::Room;
 
 /// The most of a result that the model is given, in bytes.
@@ -40,6 +43,9 @@ pub struct Tools {
     room: Room,
     http: reqwest::Client,
     offered: Vec<Spec>,
+    servers: Servers,
+    /// For commands.
+    env: BTreeMap<String, String>,
 }
 
 impl Tools {
@@ -111,7 +117,17 @@ impl Tools {
         ];
         all.extend(host_tools::offered(room.input.is_main));
         all.retain(|spec| settings.common.tools.allows(&spec.name));
-        Self { room: room.clone(), http, offered: all }
+        let env = settings.common.env.clone();
+        Self { room: room.clone(), http, offered: all, servers: Servers::default(), env }
+    }
+
+    /// Adds the tools of the group's MCP servers. What is wrong with them is noted in the settings.
+    pub async fn start_servers(&mut self, settings: &mut AgentToml) {
+        let started = Servers::start(&settings.servers, &settings.env, &self.room, &self.http).await;
+        let (servers, specs, problems) = started;
+        self.servers = servers;
+        self.offered.extend(specs.into_iter().filter(|spec| settings.tools.allows(&spec.name)));
+        problems.into_iter().for_each(|problem| settings.problem(problem));
     }
 
     /// What the model is offered.
@@ -120,7 +136,7 @@ impl Tools {
     }
 
     /// Calls a tool; what went wrong is told to the model like any result.
-    pub async fn call(&self, name: &str, args: &Value) -> String {
+    pub async fn call(&mut self, name: &str, args: &Value) -> String {
         if !self.offered.iter().any(|spec| spec.name == name) {
             let names: Vec<&str> = self.offered.iter().map(|spec| spec.name.as_str()).collect();
             return format!("Error: there is no tool {name:?}; there are {}.", names.join(", "));
@@ -135,15 +151,21 @@ impl Tools {
         };
         let call = Call { args: &args, root: &self.room.folders.group };
         let result = match name {
-            "shell" => shell::run(&call, &self.room),
+            "shell" => shell::run(&call, &self.room, &self.env),
             "read_file" => files::read(&call),
             "write_file" => files::write(&call),
             "edit_file" => files::edit(&call),
             "list_files" => files::list(&call),
             "search" => search::run(&call),
             "fetch" => fetch::run(&call, &self.http).await,
+            other if self.servers.has(other) => self.servers.call(other, args).await,
             other => host_tools::call(other, &args, &self.room),
         };
+        // Tools of a server that ended are not offered any more.
+        if result.is_err() && self.servers.has(name) && self.servers.is_gone(name) {
+            let servers = &self.servers;
+            self.offered.retain(|spec| !servers.has(&spec.name) || !servers.is_gone(&spec.name));
+        }
         let text = result.unwrap_or_else(|reason| format!("Error: {reason}"));
         if text.trim().is_empty() { "(nothing)".to_owned() } else { cut(text) }
     }

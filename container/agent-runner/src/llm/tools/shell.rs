@@ -1,5 +1,6 @@
 //! A command in the room.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use crate::process::{self, Plan};
 use crate::run::Room;
 use crate::tool;
 
-pub(super) fn run(call: &Call<'_>, room: &Room) -> Result<String, String> {
+pub(super) fn run(call: &Call<'_>, room: &Room, env: &BTreeMap<String, String>) -> Result<String, String> {
     let line = call.text("command")?;
     let limit = Duration::from_secs(call.number("timeout_seconds", 120, 3600)?);
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let mut command = Command::new(shell);
-    command.args(["-c", line]).current_dir(call.root);
+    command.args(["-c", line]).current_dir(call.root).envs(env);
     tool::offer(&mut command, room);
     let plan = Plan { stdin: "", merge: true, log_stderr: false, keep: RESULT_LIMIT - 200, limit: Some(limit) };
     let ended = process::run(&mut command, &plan, &room.working)

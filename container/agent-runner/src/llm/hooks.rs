@@ -1,0 +1,122 @@
+//! The group's hooks: before and after a tool's call, and at a turn's end. A hook gets the event as JSON on stdin; exit
+//! code 2 refuses, and what it says on stderr is told to the model. Any other failure is only logged.
+
+use std::process::Command;
+use std::time::Duration;
+
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::agent_toml::{AgentToml, Hook};
+use crate::process::{self, Plan};
+use crate::run::Room;
+use crate::tool;
+
+/// The events of this provider.
+pub const EVENTS: [&str; 3] = [PRE, POST, STOP];
+const PRE: &str = "PreToolUse";
+const POST: &str = "PostToolUse";
+const STOP: &str = "Stop";
+/// What is kept of what a hook says.
+const KEEP: usize = 4000;
+
+/// The hooks of a run.
+#[derive(Debug)]
+pub struct Hooks<'a> {
+    room: &'a Room,
+    settings: &'a AgentToml,
+}
+
+impl<'a> Hooks<'a> {
+    /// Those of the settings.
+    pub fn new(room: &'a Room, settings: &'a AgentToml) -> Self {
+        Self { room, settings }
+    }
+
+    /// Before a call. The error is told to the model instead of a result.
+    pub fn before(&self, tool: &str, args: &Value) -> Result<(), String> {
+        let event = json!({ "tool_name": tool, "tool_input": args });
+        match self.refused(PRE, Some(tool), event) {
+            Some(why) => Err(format!("Error: a hook of this group refused the call: {why}")),
+            None => Ok(()),
+        }
+    }
+
+    /// After a call: what the model is told beside the result.
+    pub fn after(&self, tool: &str, args: &Value, result: &str) -> Option<String> {
+        let event = json!({ "tool_name": tool, "tool_input": args, "tool_response": result });
+        self.refused(POST, Some(tool), event)
+    }
+
+    /// At a turn's end: why it must go on. `again` says that it went on for this once already.
+    pub fn at_end(&self, text: &str, again: bool) -> Option<String> {
+        self.refused(STOP, None, json!({ "stop_hook_active": again, "last_assistant_message": text }))
+    }
+
+    /// Runs an event's hooks, up to the first that refuses.
+    fn refused(&self, event: &str, tool: Option<&str>, mut about: Value) -> Option<String> {
+        about["hook_event_name"] = json!(event);
+        about["session_id"] = json!(self.room.session);
+        about["cwd"] = json!(self.room.folders.group);
+        let about = about.to_string();
+        let hooks = self.settings.hooks.iter().filter(|hook| hook.event == event && is_for(hook, tool));
+        hooks.filter_map(|hook| self.run(hook, &about)).next()
+    }
+
+    fn run(&self, hook: &Hook, about: &str) -> Option<String> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &hook.command]).current_dir(&self.room.folders.group).envs(&self.settings.env);
+        tool::offer(&mut command, self.room);
+        let limit = Some(Duration::from_secs(hook.timeout));
+        let plan = Plan { stdin: about, merge: false, log_stderr: true, keep: KEEP, limit };
+        match process::run(&mut command, &plan, &self.room.working) {
+            Ok(ended) if ended.code == Some(2) => {
+                let why = ended.stderr.text().trim().to_owned();
+                Some(if why.is_empty() { "(it did not say why)".to_owned() } else { why })
+            }
+            Ok(ended) if ended.code == Some(0) => None,
+            Ok(ended) => {
+                eprintln!("a hook at {} failed ({}): {}", hook.event, ended.how(), hook.command);
+                None
+            }
+            Err(error) => {
+                eprintln!("a hook at {} cannot be started: {error}", hook.event);
+                None
+            }
+        }
+    }
+}
+
+/// Whether a hook is for a tool: its matcher is the whole name, or a pattern of it.
+fn is_for(hook: &Hook, tool: Option<&str>) -> bool {
+    match (hook.matcher.as_deref(), tool) {
+        (None | Some("*"), _) | (_, None) => true,
+        (Some(pattern), Some(tool)) => Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(tool)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matcher_is_a_whole_name_or_a_pattern_of_one() {
+        let hook = |matcher: Option<&str>| Hook {
+            event: PRE.into(),
+            matcher: matcher.map(str::to_owned),
+            command: "true".into(),
+            timeout: 1,
+        };
+        for (matcher, tool, fits) in [
+            (None, "shell", true),
+            (Some("*"), "shell", true),
+            (Some("shell"), "shell", true),
+            (Some("shell|fetch"), "fetch", true),
+            (Some("files__.*"), "files__read", true),
+            (Some("shell"), "shell_x", false),
+            (Some("read|shell"), "read_file", false),
+        ] {
+            assert_eq!(is_for(&hook(matcher), Some(tool)), fits, "{matcher:?} {tool}");
+        }
+    }
+}

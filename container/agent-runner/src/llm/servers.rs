@@ -1,0 +1,235 @@
+//! The group's MCP servers: started with the first turn, their tools offered to the model as `SERVER__tool`, ended with
+//! the run. A server that does not start, or ends, is told and left out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{HeaderName, HeaderValue};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ContentBlock, Implementation, Tool,
+};
+use rmcp::service::{RoleClient, RunningService, ServiceError, ServiceExt};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use serde_json::{Map, Value, json};
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
+
+use super::tools::Spec;
+use crate::agent_toml::{Server, Way};
+use crate::run::Room;
+use crate::tool;
+
+/// How long a server may take until its tools are known.
+const START: Duration = Duration::from_secs(20);
+/// How long a call may take.
+const CALL: Duration = Duration::from_secs(300);
+/// How long a program may take to exit after its stdin was closed.
+const EXIT: Duration = Duration::from_millis(300);
+/// Tools of one server, and bytes of one tool's description and schema. All of them go with every request.
+const TOOLS: usize = 128;
+const ABOUT_LIMIT: usize = 2000;
+const SCHEMA_LIMIT: usize = 16_000;
+/// The longest name of a tool that all vendors take.
+const NAME_LIMIT: usize = 64;
+
+type Service = RunningService<RoleClient, ClientConfig>;
+
+/// The servers that are there.
+#[derive(Debug, Default)]
+pub struct Servers {
+    live: BTreeMap<String, Live>,
+    /// Each tool as the model knows it: its server, and its own name.
+    tools: HashMap<String, (String, String)>,
+}
+
+#[derive(Debug)]
+struct Live {
+    service: Service,
+    /// Ended when it is dropped.
+    _program: Option<Program>,
+}
+
+impl Servers {
+    /// Starts the servers, all at once. Also gives the tools they have, and what is wrong.
+    pub async fn start(
+        wanted: &BTreeMap<String, Server>,
+        env: &BTreeMap<String, String>,
+        room: &Room,
+        http: &reqwest::Client,
+    ) -> (Self, Vec<Spec>, Vec<String>) {
+        let starting = wanted.iter().map(|(name, server)| async move {
+            let started = timeout(START, connect(server, env, room, http)).await;
+            let late = || Err(format!("it did not answer within {} seconds", START.as_secs()));
+            (name, started.unwrap_or_else(|_| late()))
+        });
+        let (mut servers, mut specs, mut problems) = (Self::default(), Vec::new(), Vec::new());
+        for (name, started) in futures_util::future::join_all(starting).await {
+            match started {
+                Ok((live, tools)) => {
+                    if tools.len() > TOOLS {
+                        problems.push(format!("mcp.{name} has {} tools: the first {TOOLS} are offered", tools.len()));
+                    }
+                    for tool in tools.into_iter().take(TOOLS) {
+                        match servers.offer(name, &tool) {
+                            Ok(spec) => specs.push(spec),
+                            Err(why) => {
+                                problems.push(format!("the tool {} of mcp.{name} is left out: {why}", tool.name))
+                            }
+                        }
+                    }
+                    servers.live.insert(name.clone(), live);
+                }
+                Err(why) => problems.push(format!("mcp.{name} is left out: {why}")),
+            }
+        }
+        (servers, specs, problems)
+    }
+
+    /// A tool as the model is to know it.
+    fn offer(&mut self, server: &str, tool: &Tool) -> Result<Spec, String> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+        let name: String = format!("{server}__{}", tool.name).chars().map(plain).collect();
+        if name.len() > NAME_LIMIT || self.tools.contains_key(&name) {
+            return Err(format!("{name} is longer than {NAME_LIMIT} letters, or taken"));
+        }
+        let mut schema = Value::Object((*tool.input_schema).clone());
+        schema["type"] = json!("object");
+        if schema.to_string().len() > SCHEMA_LIMIT {
+            return Err(format!("its arguments take more than {SCHEMA_LIMIT} bytes to describe"));
+        }
+        let about: String = tool.description.as_deref().unwrap_or_default().chars().take(ABOUT_LIMIT).collect();
+        self.tools.insert(name.clone(), (server.to_owned(), tool.name.to_string()));
+        Ok(Spec { name, about, schema })
+    }
+
+    /// Whether a tool is one of theirs.
+    pub fn has(&self, tool: &str) -> bool {
+        self.tools.contains_key(tool)
+    }
+
+    /// Calls a tool. An error is for the model; a server that turns out to be gone is forgotten.
+    pub async fn call(&mut self, tool: &str, args: Map<String, Value>) -> Result<String, String> {
+        let (server, name) = self.tools.get(tool).cloned().ok_or_else(|| format!("there is no tool {tool:?}."))?;
+        let gone = || format!("the MCP server {server} has ended; its tools are gone until the next run.");
+        let live = self.live.get(&server).ok_or_else(gone)?;
+        let request = CallToolRequestParams::new(name).with_arguments(args);
+        match timeout(CALL, live.service.call_tool(request)).await {
+            Ok(Ok(result)) => text(result),
+            Ok(Err(
+                ServiceError::TransportClosed | ServiceError::TransportSend(_) | ServiceError::Cancelled { .. },
+            )) => {
+                self.live.remove(&server);
+                Err(gone())
+            }
+            Ok(Err(error)) => Err(format!("the MCP server {server} says: {error}")),
+            Err(_) => Err(format!("the MCP server {server} did not answer within {} seconds.", CALL.as_secs())),
+        }
+    }
+
+    /// Whether the server of a tool has ended.
+    pub fn is_gone(&self, tool: &str) -> bool {
+        self.tools.get(tool).is_none_or(|(server, _)| !self.live.contains_key(server))
+    }
+}
+
+/// A result in words. Pictures and other media are only named.
+fn text(result: CallToolResult) -> Result<String, String> {
+    let mut parts = Vec::new();
+    for block in result.content {
+        match block {
+            ContentBlock::Text(part) => parts.push(part.text),
+            other => {
+                let value = serde_json::to_value(&other).unwrap_or_default();
+                let text = value["resource"]["text"].as_str().or_else(|| value["uri"].as_str());
+                let kind = value["type"].as_str().unwrap_or("something").to_owned();
+                parts.push(text.map_or_else(|| format!("[{kind}, which is not shown]"), str::to_owned));
+            }
+        }
+    }
+    if parts.is_empty()
+        && let Some(data) = result.structured_content
+    {
+        parts.push(data.to_string());
+    }
+    let text = parts.join("\n");
+    if result.is_error == Some(true) { Err(text) } else { Ok(text) }
+}
+
+async fn connect(
+    server: &Server,
+    env: &BTreeMap<String, String>,
+    room: &Room,
+    http: &reqwest::Client,
+) -> Result<(Live, Vec<Tool>), String> {
+    let us = ClientConfig::new(
+        ClientCapabilities::default(),
+        Implementation::new("parlor-agent", env!("CARGO_PKG_VERSION")),
+    );
+    let (service, program) = match &server.way {
+        Way::Program { command, args, env: own } => {
+            let mut command = Command::new(command);
+            command.args(args).envs(env);
+            tool::offer(&mut command, room);
+            command.envs(own).current_dir(&room.folders.group);
+            let (program, ends) = Program::start(command).map_err(|error| format!("it cannot be started: {error}"))?;
+            (us.serve(ends).await, Some(program))
+        }
+        Way::Address { url, headers } => {
+            let config = StreamableHttpClientTransportConfig::with_uri(url.as_str()).custom_headers(checked(headers)?);
+            (us.serve(StreamableHttpClientTransport::with_client(http.clone(), config)).await, None)
+        }
+    };
+    let service = service.map_err(|error| format!("it does not speak MCP: {error}"))?;
+    let tools = service.list_all_tools().await.map_err(|error| format!("it does not list its tools: {error}"))?;
+    Ok((Live { service, _program: program }, tools))
+}
+
+fn checked(headers: &BTreeMap<String, String>) -> Result<HashMap<HeaderName, HeaderValue>, String> {
+    let one = |(name, value): (&String, &String)| {
+        let wrong = || format!("the header {name} is not allowed as it is");
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        Ok((name, HeaderValue::from_str(value).map_err(|_| wrong())?))
+    };
+    headers.iter().map(one).collect()
+}
+
+/// A server's process, with everything it starts.
+#[derive(Debug)]
+struct Program {
+    child: Child,
+}
+
+impl Program {
+    /// Starts it. Its stderr goes to ours, which is log text.
+    fn start(mut command: Command) -> io::Result<(Self, (pipe::Receiver, pipe::Sender))> {
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut program = Self { child: command.spawn()? };
+        let missing = || io::Error::other("it has no streams");
+        let stdin = OwnedFd::from(program.child.stdin.take().ok_or_else(missing)?);
+        let stdout = OwnedFd::from(program.child.stdout.take().ok_or_else(missing)?);
+        Ok((program, (pipe::Receiver::from_owned_fd(stdout)?, pipe::Sender::from_owned_fd(stdin)?)))
+    }
+}
+
+impl Drop for Program {
+    /// By now its stdin is closed, and it has a moment to write down what it must.
+    fn drop(&mut self) {
+        let end = Instant::now() + EXIT;
+        let pid = Pid::from_child(&self.child);
+        // Not collected yet, so that its number stays its own.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        while matches!(waitid(WaitId::Pid(pid), look), Ok(None)) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        // What it left in the background goes, too; a group that is empty is no failure.
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}

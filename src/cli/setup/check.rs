@@ -1,0 +1,78 @@
+//! Whether a key works: the agent that would answer is asked for a word, in a real room.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+
+use super::super::output::harmless;
+use super::ask::Asker;
+use crate::config::provider;
+use crate::config::settings::Settings;
+use crate::conformance::seen::Why;
+use crate::conformance::{self, Options};
+use crate::container::cli_engine::CliOptions;
+use crate::container::detect::detect;
+use crate::container::full::FullImage;
+use crate::container::image::{self, Image, Inputs};
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(90);
+/// The least that a model can be asked.
+const WORD: &str = "This is a check that you can be reached. Answer with the one word: yes";
+
+/// What the check said.
+pub(super) enum Checked {
+    /// It answered after this long.
+    Works(Duration),
+    /// It was asked, and this is why there was no answer.
+    Fails(String),
+    /// It could not be asked.
+    Unknown(String),
+}
+
+/// Asks the agent that these settings and keys lead to. None when that was interrupted.
+pub(super) async fn check(
+    settings: &Settings,
+    agent: &'static str,
+    secrets: BTreeMap<String, SecretString>,
+    asker: &mut Asker,
+) -> Option<Checked> {
+    let options = CliOptions { cache: Some(settings.home.data()), ..CliOptions::default() };
+    let engine = match detect(settings.runtime.as_deref(), &options).await {
+        Ok(engine) => engine,
+        Err(error) => return Some(Checked::Unknown(error.to_string())),
+    };
+    let image = if let Some(image) = &settings.image {
+        Ok(image.clone())
+    } else if provider::needs_full_image(agent) {
+        match FullImage::new(settings).status(&*engine).await {
+            Ok(image::Status { image: Some(image), present: true }) => Ok(image),
+            Ok(_) => Err("its image is not made yet".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    } else {
+        Image::new(Inputs::system(), settings.home.data())
+            .ensure(&*engine, &image::silent)
+            .await
+            .map_err(|error| error.to_string())
+    };
+    let image = match image {
+        Ok(image) => image,
+        Err(why) => return Some(Checked::Unknown(why)),
+    };
+    let settings = Settings { provider: agent.to_owned(), ..settings.clone() };
+    let options = Options { image, say: WORD.to_owned(), ipc: None, long: None, secrets: true, timeout: LIMIT };
+    let start = Instant::now();
+    let answer = conformance::first_answer(engine, &settings, options, secrets, asker.interrupted()).await;
+    Some(match answer {
+        Ok(None) => return None,
+        Ok(Some(Ok(()))) => Checked::Works(start.elapsed()),
+        Ok(Some(Err(Why::Failed(why, _)))) => Checked::Fails(harmless(&why).into_owned()),
+        Ok(Some(Err(Why::Ended(why)))) => Checked::Fails(format!("the agent ended: {}", harmless(&why))),
+        Ok(Some(Err(Why::Silence(limit)))) => {
+            Checked::Fails(format!("there was no answer within {} seconds", limit.as_secs()))
+        }
+        Err(error) => Checked::Unknown(format!("{error:#}")),
+    })
+}

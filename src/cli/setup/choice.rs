@@ -1,0 +1,222 @@
+//! What may answer, and what each needs. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::config::provider;
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Nobody with a model.
+    Guide,
+    /// Claude with a key.
+    Claude,
+    /// Claude with a subscription.
+    ClaudeToken,
+    /// Models of `OpenAI`.
+    OpenAi,
+    /// Google's models.
+    Gemini,
+    /// The agent of `OpenAI` itself.
+    Codex,
+    /// Google's own agent.
+    GeminiCli,
+    /// A server of the operator's own.
+    Server,
+    /// Nothing now.
+    Skip,
+}
+
+/// All, in the order of the menu.
+const ALL: [Choice; 9] = [
+    Choice::Guide,
+    Choice::Claude,
+    Choice::ClaudeToken,
+    Choice::OpenAi,
+    Choice::Gemini,
+    Choice::Codex,
+    Choice::GeminiCli,
+    Choice::Server,
+    Choice::Skip,
+];
+
+/// Keys in the order in which they decide who answers, where nothing else does.
+const ORDER: [&str; 7] = [
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_KEY",
+    "GEMINI_API_KEY",
+    "OLLAMA_HOST",
+];
+
+impl Choice {
+    /// What this Parlor can offer.
+    pub(super) fn offered() -> Vec<Self> {
+        let known = |choice: &Self| choice.provider() == provider::AUTO || provider::parse(choice.provider()).is_ok();
+        ALL.into_iter().filter(known).collect()
+    }
+
+    /// How the menu names it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Guide => "the guide: reminders, notes and commands; no account, no key",
+            Self::Claude => "Claude, with an API key",
+            Self::ClaudeToken => "Claude Code, with a subscription",
+            Self::OpenAi => "OpenAI's models, with an API key",
+            Self::Gemini => "Google's Gemini, with an API key",
+            Self::Codex => "OpenAI's agent Codex, with an API key",
+            Self::GeminiCli => "Google's agent Gemini CLI, with an API key",
+            Self::Server => "a model server of your own: Ollama, or OpenAI-compatible",
+            Self::Skip => "nothing now: do not ask again",
+        }
+    }
+
+    /// What `PARLOR_PROVIDER` has to be for it.
+    pub(super) fn provider(self) -> &'static str {
+        match self {
+            Self::Guide => provider::GUIDE,
+            Self::Codex => "codex",
+            Self::GeminiCli => "gemini",
+            _ => provider::AUTO,
+        }
+    }
+
+    /// The key that it needs.
+    pub(super) fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Claude => Some("ANTHROPIC_API_KEY"),
+            Self::ClaudeToken => Some("CLAUDE_CODE_OAUTH_TOKEN"),
+            Self::OpenAi | Self::Codex => Some("OPENAI_API_KEY"),
+            Self::Gemini | Self::GeminiCli => Some("GEMINI_API_KEY"),
+            Self::Guide | Self::Server | Self::Skip => None,
+        }
+    }
+
+    /// Whether its program is in the image `full` alone.
+    pub(super) fn needs_full_image(self) -> bool {
+        self == Self::ClaudeToken || provider::needs_full_image(self.provider())
+    }
+
+    /// Where one gets the key.
+    pub(super) fn source(self) -> &'static str {
+        match self {
+            Self::Claude => "Keys are made at https://console.anthropic.com (API keys).",
+            Self::OpenAi | Self::Codex => "Keys are made at https://platform.openai.com (API keys).",
+            Self::Gemini | Self::GeminiCli => "Keys are made at https://aistudio.google.com (API keys).",
+            Self::ClaudeToken => {
+                "`claude setup-token` logs in with the browser and prints a token. It runs wherever Claude Code is \
+                 installed: npm install -g @anthropic-ai/claude-code"
+            }
+            Self::Guide | Self::Server | Self::Skip => "",
+        }
+    }
+}
+
+/// What is odd about a key; it may be right all the same.
+pub(super) fn oddity(key: &str, value: &str) -> Option<String> {
+    let prefix = match key {
+        "ANTHROPIC_API_KEY" => "sk-ant-api",
+        "CLAUDE_CODE_OAUTH_TOKEN" => "sk-ant-oat",
+        "OPENAI_API_KEY" => "sk-",
+        _ => "",
+    };
+    if !value.starts_with(prefix) {
+        let other = match value {
+            v if v.starts_with("sk-ant-oat") => ", and this looks like a token of `claude setup-token`",
+            v if v.starts_with("sk-ant-") => ", and this looks like a key of Anthropic",
+            _ => "",
+        };
+        return Some(format!("keys of this kind usually begin with {prefix}{other}"));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if value.chars().count() < 20 {
+        return Some("it is shorter than keys usually are".to_owned());
+    }
+    (!value.chars().all(plain)).then(|| "it has characters that keys usually do not have".to_owned())
+}
+
+/// Which setting an address of a server of one's own is; an error says what is wrong with it.
+pub(super) fn server(address: &str) -> Result<(&'static str, String), String> {
+    let address = address.trim().trim_end_matches('/');
+    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+    if rest.is_none() && address.contains("://") || address.contains(char::is_whitespace) || address.ends_with(':') {
+        return Err("use an address such as http://192.168.1.5:11434 (Ollama) or http://192.168.1.5:8080/v1".to_owned());
+    }
+    match rest {
+        Some(rest) if rest.contains('/') => Ok(("OPENAI_BASE_URL", address.to_owned())),
+        _ => Ok(("OLLAMA_HOST", address.to_owned())),
+    }
+}
+
+/// Whether an address means the machine that it is used on: in a room that is the room itself.
+pub(super) fn is_loopback(address: &str) -> bool {
+    let host = address.split("://").last().unwrap_or_default();
+    let host = host.split('/').next().unwrap_or_default();
+    host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]") || host == "::1"
+}
+
+/// Keys that would decide in favour of somebody else.
+pub(super) fn rivals<'a>(choice: Choice, own: &str, env: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+    if choice.provider() != provider::AUTO || choice == Choice::Claude {
+        return Vec::new();
+    }
+    let vendor = own.split('_').next().unwrap_or_default();
+    let before = ORDER.iter().position(|key| *key == own).unwrap_or_default();
+    // With a token Claude Code still prefers a key.
+    let before = if choice == Choice::ClaudeToken { &ORDER[1..3] } else { &ORDER[..before] };
+    let is_set = |key: &str| env.get(key).is_some_and(|value| !value.is_empty());
+    let rival = |key: &&str| !key.starts_with(vendor) && before.contains(key) && is_set(key);
+    env.keys().map(String::as_str).filter(rival).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_keys_are_told_and_not_refused() {
+        assert_eq!(oddity("ANTHROPIC_API_KEY", "sk-ant-api03-0123456789abcdef"), None);
+        assert_eq!(oddity("GEMINI_API_KEY", "AIzaSy0123456789abcdefg"), None);
+        let why = |key, value| oddity(key, value).unwrap();
+        assert!(why("ANTHROPIC_API_KEY", "sk-ant-oat01-0123456789").contains("setup-token"));
+        assert!(why("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-api03-01234567").contains("key of Anthropic"));
+        assert!(why("OPENAI_API_KEY", "sk-1").contains("shorter"));
+        assert!(why("GEMINI_API_KEY", "AIzaSy/0123456789abcdefgé").contains("characters"));
+    }
+
+    #[test]
+    fn addresses_say_whose_they_are() {
+        assert_eq!(server("box"), Ok(("OLLAMA_HOST", "box".into())));
+        assert_eq!(server("http://box:11434/"), Ok(("OLLAMA_HOST", "http://box:11434".into())));
+        assert_eq!(server(" https://box/v1/ "), Ok(("OPENAI_BASE_URL", "https://box/v1".into())));
+        for wrong in ["ftp://box", "a b", "http://"] {
+            assert!(server(wrong).is_err(), "{wrong}");
+        }
+        assert!(is_loopback("http://localhost:1/v1") && is_loopback("127.0.0.1:11434") && !is_loopback("http://box"));
+    }
+
+    #[test]
+    fn whoever_comes_first_is_a_rival() {
+        let env: BTreeMap<String, String> =
+            [("ANTHROPIC_API_KEY", "k"), ("OPENAI_BASE_URL", "u"), ("OPENAI_API_KEY", "k"), ("TZ", "UTC")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into();
+        assert_eq!(rivals(Choice::OpenAi, "OPENAI_API_KEY", &env), ["ANTHROPIC_API_KEY"]);
+        assert_eq!(
+            rivals(Choice::Gemini, "GEMINI_API_KEY", &env),
+            ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"]
+        );
+        assert_eq!(rivals(Choice::ClaudeToken, "CLAUDE_CODE_OAUTH_TOKEN", &env), ["ANTHROPIC_API_KEY"]);
+        assert_eq!(rivals(Choice::Claude, "ANTHROPIC_API_KEY", &env), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn only_agents_that_there_are_are_offered() {
+        let offered = Choice::offered();
+        assert_eq!(offered[0], Choice::Guide);
+        assert_eq!(offered.contains(&Choice::Codex), provider::parse("codex").is_ok());
+        assert_eq!(offered.last(), Some(&Choice::Skip));
+    }
+}

@@ -1,0 +1,138 @@
+//! Why nothing starts in a lane for now, and until when. Pure but for the clocks, which are passed in.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use crate::domain::clock::Clock;
+
+/// How often the wall clock is looked at: the other one stands still while the machine sleeps.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// What both clocks say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) monotonic: Instant,
+    pub(super) wall: DateTime<Utc>,
+}
+
+impl Now {
+    pub(super) fn of(clock: &dyn Clock) -> Self {
+        Self { monotonic: Instant::now(), wall: clock.now() }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Hold {
+    end: Instant,
+    /// The same end by the wall clock; whichever comes first counts. A pause that still lasts, because the clock was set
+    /// back, is found in the store again.
+    until: Option<DateTime<Utc>>,
+    /// When to look at the wall clock.
+    look_at: Option<Instant>,
+    why: String,
+}
+
+impl Hold {
+    /// For a short while.
+    pub(super) fn short(end: Instant, why: String) -> Self {
+        Self { end, until: None, look_at: None, why }
+    }
+
+    /// Until a time of day.
+    pub(super) fn until(until: DateTime<Utc>, now: Now, why: String) -> Self {
+        let left = (until - now.wall).to_std().unwrap_or_default();
+        // What no clock reaches is looked at again in a day.
+        let end = now.monotonic.checked_add(left).unwrap_or(now.monotonic + Duration::from_secs(86_400));
+        Self { end, until: Some(until), look_at: Some(now.monotonic + LOOK), why }
+    }
+
+    /// Whether it is over. When it is not, the next look is a while away.
+    pub(super) fn is_over(&mut self, now: Now) -> bool {
+        if self.end <= now.monotonic || self.until.is_some_and(|until| until <= now.wall) {
+            return true;
+        }
+        if self.look_at.is_some_and(|at| at <= now.monotonic) {
+            self.look_at = Some(now.monotonic + LOOK);
+        }
+        false
+    }
+
+    /// When to ask again.
+    pub(super) fn timer(&self) -> Instant {
+        self.look_at.map_or(self.end, |at| at.min(self.end))
+    }
+
+    pub(super) fn is_longer_than(&self, other: &Self) -> bool {
+        self.end > other.end
+    }
+
+    /// For people.
+    pub(super) fn told(&self, now: Now) -> String {
+        let left = match self.until {
+            Some(until) => (until - now.wall).to_std().unwrap_or_default(),
+            None => self.end.saturating_duration_since(now.monotonic),
+        };
+        format!("tries again in {} s ({})", left.as_secs(), self.why)
+    }
+}
+
+/// A time after now; the last one of the calendar, where it has no such time.
+pub(super) fn after(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
+    let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+    now.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::from_ms;
+
+    fn at(start: Instant, monotonic: u64, wall: i64) -> Now {
+        Now { monotonic: start + Duration::from_secs(monotonic), wall: from_ms(wall * 1000) }
+    }
+
+    #[test]
+    fn a_pause_ends_by_the_wall_clock_although_the_machine_slept() {
+        let start = Instant::now();
+        let mut hold = Hold::until(from_ms(36_000_000), at(start, 0, 0), "midnight".into());
+        assert_eq!(hold.told(at(start, 0, 0)), "tries again in 36000 s (midnight)");
+        // Asked within the minute, all night long.
+        for n in 1..10 {
+            let ring = hold.timer();
+            assert!(ring <= start + Duration::from_secs(n * 60), "{n}");
+            let awake = (ring - start).as_secs();
+            assert!(!hold.is_over(at(start, awake, awake as i64)));
+            assert!(hold.timer() > ring, "each rings once");
+        }
+        // Then it sleeps: hours pass for the wall clock alone.
+        let ring = hold.timer();
+        let awake = (ring - start).as_secs();
+        assert_eq!(hold.told(at(start, awake, 35_000)), "tries again in 1000 s (midnight)");
+        assert!(!hold.is_over(at(start, awake, 35_999)));
+        assert!(hold.is_over(at(start, awake, 36_000)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_make_a_back_off_longer() {
+        let start = Instant::now();
+        let mut hold = Hold::until(from_ms(3_600_005_000), at(start, 0, 3_600_000), "an error".into());
+        assert_eq!(hold.timer(), start + Duration::from_secs(5));
+        assert!(!hold.is_over(at(start, 4, 4)));
+        assert!(hold.is_over(at(start, 5, 5)));
+        let mut short = Hold::short(start + Duration::from_secs(1), "x".into());
+        assert!(hold.is_longer_than(&short) && short.timer() == start + Duration::from_secs(1));
+        assert!(!short.is_over(at(start, 0, 9_000_000)) && short.is_over(at(start, 1, 0)));
+    }
+
+    #[test]
+    fn no_time_is_too_far_away() {
+        let now = at(Instant::now(), 0, 0);
+        assert_eq!(after(now.wall, Duration::from_secs(5)), from_ms(5000));
+        assert_eq!(after(now.wall, Duration::MAX), DateTime::<Utc>::MAX_UTC);
+        let mut hold = Hold::until(DateTime::<Utc>::MAX_UTC, now, "for ever".into());
+        assert!(!hold.is_over(now));
+    }
+}

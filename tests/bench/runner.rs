@@ -1,0 +1,120 @@
+//! The program in the room by itself: how soon the guide answers, what it takes while it waits, and how large its image is.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use parlor::container::runner::Runner;
+use parlor_agent_runner::protocol::OUTPUT_START;
+
+use crate::Effort;
+use crate::harness::host::Host;
+use crate::harness::{engine, process};
+use crate::report::{Figure, Report, Target, ms};
+
+const INPUT: &str =
+    r#"{"prompt":"hello","groupFolder":"g","chatJid":"web:g","isMain":false,"runId":"R1","provider":"guide"}"#;
+
+pub fn measure(effort: Effort, report: &mut Report) {
+    let place = tempfile::tempdir().unwrap();
+    let program = unpack(place.path());
+    let (mut starts, mut bare, mut more, mut memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..effort.samples(200, 20) {
+        let room = Room::new(place.path(), round);
+        // In turns first and second, so that neither profits from the other.
+        let early = (round % 2 == 0).then(|| version(&program));
+        let (start, peak) = room.turn(&program);
+        let plain = early.unwrap_or_else(|| version(&program));
+        starts.push(start);
+        bare.push(plain);
+        more.push(start - plain);
+        memory.push(peak);
+    }
+    report.add(Figure::new(
+        "agent-runner: spawned → guide's answer, minus a process that only prints",
+        "ms",
+        Target::AtMost(5.0),
+        more,
+    ));
+    report.add(Figure::new("– agent-runner: spawned → guide's answer", "ms", Target::None, starts));
+    report.add(Figure::new("– the same program, spawned → its version", "ms", Target::None, bare));
+    report.add(Figure::new(
+        "agent-runner's memory (VmHWM), guide, waiting in an open room",
+        "MiB",
+        Target::AtMost(10.0),
+        memory,
+    ));
+    report.add(Figure::one("image lite, as the engine says", "MiB", Target::AtMost(20.0), image()));
+}
+
+/// The program as it is in the image.
+fn unpack(place: &Path) -> PathBuf {
+    let path = place.join("agent-runner");
+    let mut file = File::create(&path).unwrap();
+    std::io::copy(&mut Runner::Embedded.open().1, &mut file).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+struct Room(PathBuf);
+
+impl Room {
+    fn new(place: &Path, round: usize) -> Self {
+        let root = place.join(round.to_string());
+        for folder in ["ipc/input", "ipc/messages", "ipc/tasks", "ipc/results", "group"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        Self(root)
+    }
+
+    /// Milliseconds to the first marker, and the most memory it had once it waits for more.
+    fn turn(&self, program: &Path) -> (f64, f64) {
+        let mut command = Command::new(program);
+        command
+            .env("PARLOR_IPC_DIR", self.0.join("ipc"))
+            .env("PARLOR_INPUT_DIR", self.0.join("ipc/input"))
+            .env("PARLOR_GROUP_DIR", self.0.join("group"));
+        let begun = Instant::now();
+        let (mut child, mut lines) = spawn(&mut command, INPUT);
+        let first = lines.next().unwrap();
+        let took = ms(begun.elapsed());
+        assert_eq!(first, OUTPUT_START);
+        assert!(lines.next().unwrap().contains("Hello! I am "));
+        lines.next();
+        let peak = process::peak_kib(child.id()) as f64 / 1024.0;
+        fs::write(self.0.join("ipc/input/_close"), "").unwrap();
+        assert!(child.wait().unwrap().success());
+        (took, peak)
+    }
+}
+
+/// Milliseconds to what the program prints when there is nothing to do.
+fn version(program: &Path) -> f64 {
+    let begun = Instant::now();
+    let (mut child, mut lines) = spawn(Command::new(program).arg("--version"), "");
+    assert!(lines.next().unwrap().starts_with("agent-runner "));
+    let took = ms(begun.elapsed());
+    child.wait().unwrap();
+    took
+}
+
+fn spawn(command: &mut Command, stdin: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // The one that only prints may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    (child, lines)
+}
+
+/// The image's size in MiB.
+fn image() -> f64 {
+    let host = Host::builder().env("CONTAINER_IMAGE", "").prepare();
+    let made = host.command().args(["image", "build"]).output().unwrap();
+    let text = String::from_utf8(made.stdout).unwrap();
+    let name = text.split_whitespace().next().expect("the image's name");
+    let size = engine::lines(&["image", "inspect", "--format", "{{.Size}}", name]);
+    size[0].trim().parse::<f64>().unwrap() / f64::from(1 << 20)
+}
