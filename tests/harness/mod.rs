@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod claude;
+pub mod cloud;
 pub mod codex;
 pub mod door;
 pub mod engine;

@@ -5,6 +5,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 mod anthropic;
+mod gemini;
 mod openai;
 pub mod responses;
 
@@ -27,6 +28,8 @@ pub enum Protocol {
     Anthropic,
     /// Chat completions of `OpenAI`, which most other servers speak, too.
     OpenAi,
+    /// The Gemini API of Google.
+    Gemini,
     /// Its newer Responses API.
     Responses,
 }
@@ -73,6 +76,8 @@ impl Reply {
 pub struct Request {
     /// From 0.
     pub number: usize,
+    /// Where it was sent to.
+    pub path: String,
     /// As it was sent.
     pub body: Value,
     /// When its last byte was here.
@@ -87,6 +92,7 @@ impl Request {
         match &self.body["system"] {
             Value::String(text) => text.clone(),
             Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+            _ if !self.body["contents"].is_null() => text_of(&self.body["systemInstruction"]["parts"]),
             _ => [self.messages("system"), self.messages("developer")].concat().join("\n"),
         }
     }
@@ -97,8 +103,22 @@ impl Request {
         if !items.is_empty() {
             return items.into_iter().filter(|(whose, _)| whose == role).map(|(_, text)| text).collect();
         }
-        let messages = self.body["messages"].as_array().cloned().unwrap_or_default();
-        messages.iter().filter(|message| message["role"] == role).map(|message| text_of(&message["content"])).collect()
+        self.all().iter().filter(|message| message["role"] == role).map(text_in).collect()
+    }
+
+    fn all(&self) -> Vec<Value> {
+        ["messages", "contents"].iter().find_map(|key| self.body[key].as_array().cloned()).unwrap_or_default()
+    }
+
+    /// Whether a tool's result is in what came last.
+    pub fn has_result(&self) -> bool {
+        if let Some((role, _)) = responses::conversation(&self.body).pop() {
+            return role == "tool";
+        }
+        let last = self.all().pop().unwrap_or_default();
+        let parts = last["content"].as_array().or_else(|| last["parts"].as_array()).cloned().unwrap_or_default();
+        let is_result = |part: &Value| part["type"] == "tool_result" || part["functionResponse"].is_object();
+        last["role"] == "tool" || parts.iter().any(is_result)
     }
 
     /// Everything that people and tools said last.
@@ -106,25 +126,33 @@ impl Request {
         if let Some((_, text)) = responses::conversation(&self.body).pop() {
             return text;
         }
-        let last = self.body["messages"].as_array().and_then(|messages| messages.last().cloned()).unwrap_or_default();
-        text_of(&last["content"])
+        self.all().last().map(text_in).unwrap_or_default()
     }
 
     /// Names of the tools that the model is offered.
     pub fn tools(&self) -> Vec<String> {
-        let tools = self.body["tools"].as_array().cloned().unwrap_or_default();
+        let mut tools = self.body["tools"].as_array().cloned().unwrap_or_default();
+        let of_gemini = tools.iter().filter_map(|tool| tool["functionDeclarations"].as_array().cloned()).flatten();
+        tools.extend(of_gemini.collect::<Vec<_>>());
         let name =
             |tool: &Value| tool["name"].as_str().or_else(|| tool["function"]["name"].as_str()).map(str::to_owned);
         tools.iter().filter_map(name).collect()
     }
 }
 
+fn text_in(message: &Value) -> String {
+    if message["parts"].is_null() { text_of(&message["content"]) } else { text_of(&message["parts"]) }
+}
+
 fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         Value::Array(parts) => {
-            let texts =
-                parts.iter().map(|part| part["text"].as_str().map_or_else(|| text_of(&part["content"]), str::to_owned));
+            let texts = parts.iter().map(|part| match (part["text"].as_str(), &part["functionResponse"]["response"]) {
+                (Some(text), _) => text.to_owned(),
+                (None, Value::Null) => text_of(&part["content"]),
+                (None, response) => response.to_string(),
+            });
             texts.collect::<Vec<_>>().join("\n")
         }
         _ => String::new(),
@@ -192,6 +220,7 @@ impl Server {
     pub fn dot_env(&self) -> String {
         match self.shared.protocol {
             Protocol::Anthropic => format!("ANTHROPIC_API_KEY={KEY}\nANTHROPIC_BASE_URL={}\n", self.outside()),
+            Protocol::Gemini => format!("GEMINI_API_KEY={KEY}\nGEMINI_BASE_URL={}/v1beta\n", self.outside()),
             Protocol::OpenAi | Protocol::Responses => {
                 format!("OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL={}/v1\n", self.outside())
             }
@@ -202,6 +231,7 @@ impl Server {
     pub fn secrets(&self) -> Value {
         match self.shared.protocol {
             Protocol::Anthropic => json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.local()}),
+            Protocol::Gemini => json!({"GEMINI_API_KEY": KEY, "GEMINI_BASE_URL": format!("{}/v1beta", self.local())}),
             Protocol::OpenAi | Protocol::Responses => {
                 json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": format!("{}/v1", self.local())})
             }
@@ -261,33 +291,42 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
     if path.ends_with("/models") {
         return respond(stream, 200, &[], &json!({"object": "list", "data": [{"id": "first-model"}, {"id": "other"}]}));
     }
+    if shared.protocol == Protocol::Gemini
+        && let Some(answer) = gemini::aside(&path)
+    {
+        return respond(stream, 200, &[], &answer);
+    }
     let checked = match shared.protocol {
         Protocol::Anthropic => anthropic::check(&path, &header, &body),
         Protocol::OpenAi => openai::check(&path, &header, &body),
+        Protocol::Gemini => gemini::check(&path, &header, &body),
         Protocol::Responses => responses::check(&path, &header, &body),
     };
-    let error = |kind: &str, message: &str| match shared.protocol {
+    let error = |status: u16, kind: &str, message: &str, wait: Option<&str>| match shared.protocol {
         Protocol::Anthropic => anthropic::error(kind, message),
         Protocol::OpenAi => openai::error(kind, message),
+        Protocol::Gemini => gemini::error(status, kind, message, wait),
         Protocol::Responses => responses::error(kind, message),
     };
     if let Err((status, kind, message)) = checked {
-        if status == 400 {
+        if status == 400 && kind != gemini::BAD_KEY {
             shared.wrong.lock().unwrap().push(format!("{message}: {body}"));
         }
-        return respond(stream, status, &[], &error(kind, &message));
+        return respond(stream, status, &[], &error(status, kind, &message, None));
     }
     let mut requests = shared.requests.lock().unwrap();
-    let request = Request { number: requests.len(), body, at, answered: None };
+    let request = Request { number: requests.len(), path, body, at, answered: None };
     requests.push(request.clone());
     drop(requests);
     let reply = (shared.script)(&request);
     if let Reply::Refused(status, headers, kind, message) = &reply {
-        return respond(stream, *status, headers, &error(kind, message));
+        let wait = headers.iter().find(|(name, _)| name == "retry-after").map(|(_, seconds)| seconds.as_str());
+        return respond(stream, *status, headers, &error(*status, kind, message, wait));
     }
     let (frames, whole) = match shared.protocol {
         Protocol::Anthropic => anthropic::frames(&request.body, &reply),
         Protocol::OpenAi => openai::frames(&request.body, &reply),
+        Protocol::Gemini => gemini::frames(&request.body, &reply),
         Protocol::Responses => responses::frames(&request.body, &reply),
     };
     let done = send_stream(stream, &frames, whole);

@@ -1,13 +1,14 @@
-//! How the CLI is called, and what it finds in its home: our settings, and the files of its sessions.
+//! How the CLI is called, and the settings that it finds in its home.
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::Sender;
 
 use serde_json::{Map, Value, json};
 
+use crate::agent_toml::AgentToml;
 use crate::files::write_atomically;
 use crate::live::{Live, Signal, brief};
 use crate::run::Room;
@@ -30,26 +31,30 @@ const NO_KEY: (&str, &str) = ("GEMINI_API_KEY", "is-not-in-the-environment");
 /// the chat why.
 const ATTEMPTS: u64 = 2;
 const SETTINGS: &str = "settings.json";
+/// The file in the CLI's home that holds the group's addition to the system prompt.
+const PROMPT: &str = "PARLOR.md";
 
 /// The arguments of a call.
-pub fn arguments(room: &Room) -> Vec<String> {
+pub fn arguments(room: &Room, chosen: &AgentToml) -> Vec<String> {
     let mut args = vec!["--acp".to_owned(), "--yolo".to_owned()];
-    if let Some(model) = room.input.model.as_deref().filter(|model| !model.starts_with('-')) {
+    if let Some(model) = chosen.chosen_model(&room.input).filter(|model| !model.starts_with('-')) {
         args.extend(["--model".to_owned(), model.to_owned()]);
     }
     args
 }
 
-/// Starts a CLI, to which `Live` is the way.
+/// Starts a CLI, to which `Live` is the way; `home` is where its folder `.gemini` is.
 ///
 /// # Errors
 /// When it cannot be started, or its settings cannot be written.
-pub fn start(program: &Path, room: &Room, home: &Path, to: &Sender<Signal>) -> io::Result<Live> {
-    write_settings(&home.join(".gemini"), &settings(room))?;
+pub fn start(program: &Path, room: &Room, chosen: &AgentToml, home: &Path, to: &Sender<Signal>) -> io::Result<Live> {
+    let dir = home.join(".gemini");
+    write_settings(&dir, &settings(room))?;
+    write_atomically(&dir, PROMPT, chosen.system_prompt.as_deref().unwrap_or_default().as_bytes())?;
     let mut command = Command::new(program);
-    command.args(arguments(room)).current_dir(&room.folders.group);
+    command.args(arguments(room, chosen)).current_dir(&room.folders.group);
     tool::offer(&mut command, room);
-    command.env("GEMINI_CLI_HOME", home).env(NO_KEY.0, NO_KEY.1);
+    command.envs(&chosen.env).env("GEMINI_CLI_HOME", home).env(NO_KEY.0, NO_KEY.1);
     for (key, value) in ENVIRONMENT.iter().filter(|(key, _)| std::env::var_os(key).is_none()) {
         command.env(key, value);
     }
@@ -61,21 +66,19 @@ pub fn start(program: &Path, room: &Room, home: &Path, to: &Sender<Signal>) -> i
 
 /// The vendor's key; a server of the operator's own may want none. None when there is neither.
 pub fn key(room: &Room) -> Option<String> {
-    let key = secret(room, "GEMINI_API_KEY");
+    let key = secret(room, "GEMINI_API_KEY").or_else(|| secret(room, "GOOGLE_API_KEY"));
     key.or_else(|| address(room).map(|_| "none")).map(str::to_owned)
 }
 
+/// The server, without the version that the CLI adds itself.
 fn address(room: &Room) -> Option<&str> {
-    secret(room, "GEMINI_BASE_URL").or_else(|| secret(room, "GOOGLE_GEMINI_BASE_URL"))
+    let address = secret(room, "GEMINI_BASE_URL").or_else(|| secret(room, "GOOGLE_GEMINI_BASE_URL"))?;
+    let address = address.trim_end_matches('/');
+    Some(address.strip_suffix("/v1beta").unwrap_or(address))
 }
 
 fn secret<'a>(room: &'a Room, name: &str) -> Option<&'a str> {
     room.input.secrets.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
-}
-
-/// The MCP servers of a session: the host's tools.
-pub fn servers() -> Value {
-    json!([{ "name": "parlor", "command": brief::own_program(), "args": ["mcp"], "env": [] }])
 }
 
 /// What must be so, whatever else the settings in the agent's home say.
@@ -96,7 +99,7 @@ fn settings(room: &Room) -> Value {
         "privacy": { "usageStatisticsEnabled": false },
         "telemetry": { "enabled": false },
         "context": {
-            "fileName": ["CLAUDE.md", "GEMINI.md"],
+            "fileName": ["CLAUDE.md", "GEMINI.md", PROMPT],
             "includeDirectories": folders,
             "loadMemoryFromIncludeDirectories": true,
         },
@@ -136,36 +139,6 @@ fn overlay(all: &mut Value, ours: &Value) {
     }
 }
 
-/// Gives a session's file a name that the CLI never makes. It begins a file of its own for each session that it opens,
-/// also to resume one, named by the minute; within the minute of the first that is the same file, and all is lost.
-pub fn keep_session(home: &Path, id: &str) {
-    let Some(short) = id.get(..8).filter(|short| short.bytes().all(|byte| byte.is_ascii_hexdigit())) else { return };
-    let tail = format!("-{short}.jsonl");
-    let projects = fs::read_dir(home.join(".gemini/tmp")).into_iter().flatten().flatten();
-    for chats in projects.map(|project| project.path().join("chats")) {
-        let entries = fs::read_dir(&chats).into_iter().flatten().flatten();
-        let files: Vec<PathBuf> = entries
-            .filter(|entry| {
-                let name = entry.file_name();
-                name.to_str().is_some_and(|name| name.starts_with("session-") && name.ends_with(&tail))
-            })
-            .map(|entry| entry.path())
-            .collect();
-        let kept = chats.join(format!("session-kept{tail}"));
-        let outcome = if files.contains(&kept) {
-            // What resuming it left behind: a beginning without a conversation.
-            files.iter().filter(|file| **file != kept).try_for_each(fs::remove_file)
-        } else if let [only] = files.as_slice() {
-            fs::rename(only, &kept)
-        } else {
-            Ok(())
-        };
-        if let Err(error) = outcome {
-            eprintln!("{}: {error}", chats.display());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,26 +162,5 @@ mod tests {
         write_settings(dir.path(), &ours).unwrap();
         assert_eq!(read(), ours);
         assert_eq!(fs::read_to_string(dir.path().join("settings.unreadable.json")).unwrap(), "{ // mine");
-    }
-
-    #[test]
-    fn a_session_is_kept_under_a_name_of_its_own() {
-        let home = tempfile::tempdir().unwrap();
-        let chats = home.path().join(".gemini/tmp/group/chats");
-        fs::create_dir_all(&chats).unwrap();
-        let id = "2b45e71c-1523-4c8a-ab5c-ced695efbea7";
-        let put = |name: &str, text: &str| fs::write(chats.join(name), text).unwrap();
-        put("session-2026-11-21T13-59-2b45e71c.jsonl", "said");
-        put("session-2026-11-21T13-59-11111111.jsonl", "another");
-        keep_session(home.path(), id);
-        put("session-2026-11-21T13-59-2b45e71c.jsonl", "a beginning");
-        keep_session(home.path(), id);
-        let mut names: Vec<String> =
-            fs::read_dir(&chats).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        assert_eq!(names, ["session-2026-11-21T13-59-11111111.jsonl", "session-kept-2b45e71c.jsonl"]);
-        assert_eq!(fs::read_to_string(chats.join("session-kept-2b45e71c.jsonl")).unwrap(), "said");
-        keep_session(home.path(), "../../x");
-        assert_eq!(fs::read_dir(&chats).unwrap().count(), 2);
     }
 }

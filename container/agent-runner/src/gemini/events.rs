@@ -72,10 +72,9 @@ pub fn parse(line: &str) -> Event {
     match (head.method, head.id.as_u64()) {
         (Some(method), _) if !head.id.is_null() => Event::Asked { id: head.id, method, params: head.params },
         (Some(method), _) if method == "session/update" => update(&head.params["update"]),
-        (Some(_), _) => Event::Other,
         (None, Some(id)) if !head.error.is_null() => Event::Refused { id, fault: fault(&head.error) },
         (None, Some(id)) => Event::Answer { id, result: head.result.unwrap_or_default() },
-        (None, None) => Event::Other,
+        (Some(_), _) | (None, None) => Event::Other,
     }
 }
 

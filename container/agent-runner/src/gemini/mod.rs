@@ -1,11 +1,14 @@
 //! The provider `gemini`: Google's Gemini CLI, one live process per run, driven over the Agent Client Protocol.
 //!
 //! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
-//! streams; [`cli`] knows how it is called; here everything meets in one loop.
+//! streams; [`cli`] knows how it is called, [`chosen`] what the group wants, [`keep`] where it keeps
+//! its sessions; here everything meets in one loop.
 
+mod chosen;
 mod cli;
 mod errors;
 mod events;
+mod keep;
 mod prompt;
 mod session;
 
@@ -16,9 +19,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use chrono::Utc;
 
 use self::session::{Message, Session, Setup, Step};
+use crate::agent_toml::{AgentToml, Notices};
 use crate::inputs::{Input, Inputs};
-use crate::live::{self, Live, Program, Signal};
-use crate::protocol::ErrorKind;
+use crate::live::{self, Live, Program, Signal, brief};
+use crate::protocol::{ErrorKind, Status};
 use crate::run::{Room, failure};
 
 const PROGRAM: Program = Program {
@@ -51,6 +55,8 @@ struct Talk {
     program: PathBuf,
     /// Where the CLI's folder `.gemini` is, which is the group's own and a later room's, too.
     home: PathBuf,
+    chosen: AgentToml,
+    notices: Notices,
     session: Session,
     cli: Option<Live>,
     /// The CLI was ended and is not gone yet.
@@ -61,14 +67,16 @@ struct Talk {
 
 impl Talk {
     fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
+        let chosen = chosen::read(&room.input);
         let setup = Setup {
             cwd: room.folders.group.display().to_string(),
-            servers: cli::servers(),
+            servers: chosen::servers(&chosen, &brief::own_program()),
             key: cli::key(&room).unwrap_or_default(),
         };
         let session = Session::new(setup, room.input.session_id.clone());
         let home = Program::config_dir("GEMINI_CLI_HOME", "");
-        Self { room, program, home, session, cli: None, doomed: false, closing: false, to }
+        let notices = Notices::new(&chosen, &home.join(".gemini"));
+        Self { room, program, home, chosen, notices, session, cli: None, doomed: false, closing: false, to }
     }
 
     /// Until the host has closed the run and the CLI is gone.
@@ -127,9 +135,9 @@ impl Talk {
             Err(errors::own(ErrorKind::Auth, "Gemini CLI needs the key GEMINI_API_KEY: put it into .env"))
         } else {
             if let Some(id) = self.session.to_resume() {
-                cli::keep_session(&self.home, id);
+                keep::ready(&self.home, id);
             }
-            cli::start(&self.program, &self.room, &self.home, &self.to).map_err(|error| {
+            cli::start(&self.program, &self.room, &self.chosen, &self.home, &self.to).map_err(|error| {
                 let reason = format!("Gemini CLI ({}) cannot be started: {error}", self.program.display());
                 errors::own(ErrorKind::Other, reason)
             })
@@ -152,7 +160,12 @@ impl Talk {
                         cli.write(line);
                     }
                 }
-                Step::Put(output) => self.room.wire.end_turn(&output),
+                Step::Put(mut output) => {
+                    if output.status == Status::Success {
+                        self.notices.add_to(&mut output.result);
+                    }
+                    self.room.wire.end_turn(&output);
+                }
                 Step::StillWorking => self.room.wire.begin_turn(),
                 Step::End => self.end(),
             }

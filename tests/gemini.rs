@@ -1,0 +1,250 @@
+//! Gemini CLI itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks its
+//! protocol and answers what a test says (`harness/models/`).
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::claude::{build, builder, parlor};
+use crate::harness::door::Door;
+use crate::harness::events::Events;
+use crate::harness::host::Host;
+use crate::harness::models::{KEY, Protocol, Reply, Request, Server};
+use crate::harness::rows::runs;
+use crate::harness::{engine, eventually};
+use crate::outputs::base64;
+
+/// How long a turn may take on a busy machine: the agent is a program of 90 MB that is compiled at each start.
+const TURN: Duration = Duration::from_secs(60);
+
+fn start(server: &Server) -> Host {
+    let mut host = builder(&server.dot_env()).env("PARLOR_PROVIDER", "gemini").prepare();
+    build(&host);
+    host.start();
+    host
+}
+
+/// Settings of a group whose CLI tries each request once: its patience would only make the test longer.
+fn once(mut config: serde_json::Value) -> serde_json::Value {
+    config["env"] = json!({ "PARLOR_GEMINI_ATTEMPTS": "1" });
+    config
+}
+
+fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
+    let mut events = host.events();
+    let seq = host.send(jid, text);
+    events.turn_done(jid, seq, TURN);
+    events.texts(jid)
+}
+
+/// What stands in a text between two marks.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    text.split_once(from)?.1.split_once(to).map(|(inside, _)| inside)
+}
+
+/// Repeats the last messages of the chat; `[sh: …]` in one runs a command, `[send: …]` sends a text.
+fn repeat(request: &Request) -> Reply {
+    let last = request.last();
+    if request.has_result() {
+        return Reply::text(format!("result: {last}"));
+    }
+    if let Some(command) = between(&last, "[sh: ", "]#") {
+        let command = command.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&");
+        return Reply::Calls("I try it.".into(), vec![("run_shell_command".into(), json!({ "command": command }))]);
+    }
+    if let Some(text) = between(&last, "[send: ", "]") {
+        return Reply::call("mcp_parlor_send_message", json!({ "text": text }));
+    }
+    let heard: Vec<&str> = last
+        .split("</message>")
+        .filter_map(|part| part.rsplit_once("<message ")?.1.split_once('>').map(|(_, text)| text))
+        .collect();
+    Reply::text(format!("heard: {}", heard.join(" and ")))
+}
+
+#[test]
+fn gemini_has_tools_memory_follow_ups_and_a_later_room() {
+    let gates: Arc<[Door; 2]> = Arc::default();
+    let ours = Arc::clone(&gates);
+    let server = Server::start(Protocol::Gemini, move |request| {
+        for (word, gate) in [("[wait]", &ours[0]), ("[hold]", &ours[1])] {
+            if request.last().contains(word) {
+                gate.pass();
+            }
+        }
+        repeat(request)
+    });
+    let mut host = start(&server);
+    host.register_with("web:g", "room", &json!({ "model": "gemini-2.5-flash" }));
+    let group = host.root().join("groups/room");
+    fs::create_dir_all(host.root().join("groups/global")).unwrap();
+    fs::write(host.root().join("groups/global/CLAUDE.md"), "The password is swordfish.").unwrap();
+    fs::create_dir_all(group.join("attachments")).unwrap();
+    fs::write(group.join("CLAUDE.md"), "The colour is mauve.").unwrap();
+    fs::write(group.join("attachments/p.png"), crate::claude::PICTURE).unwrap();
+    let agent = host.root().join("data/sessions/room/agent");
+    fs::create_dir_all(&agent).unwrap();
+    let settings =
+        "model = \"not-this-one\"\nsystem_prompt = \"Be brief.\"\n[env]\nTEA = \"green\"\n[tools]\ndeny = [\"glob\"]\n";
+    fs::write(agent.join("agent.toml"), settings).unwrap();
+
+    let said = ask(&host, "web:g", "hello [Image: attachments/p.png]").join("\n");
+    assert!(said.starts_with("heard: hello [Image: attachments/p.png]"), "{said}");
+    assert!(said.contains("gemini cannot leave out tools"), "{said}");
+    let first = server.requests().remove(0);
+    let whole = first.body.to_string();
+    assert!(whole.contains("swordfish") && whole.contains("mauve") && whole.contains(&base64(crate::claude::PICTURE)));
+    assert!(first.system().contains("Be brief."), "{}", first.system());
+    assert!(first.tools().contains(&"mcp_parlor_schedule_task".to_owned()), "{:?}", first.tools());
+
+    // A command runs in the room, without the key; what is written meanwhile is answered after it.
+    let mut events = host.events();
+    let command =
+        "[sh: (env; cat /proc/$PPID/environ) | tr '\\0' '\\n' > made; until [ -e go ]; do sleep 0.1; done; echo $TEA]#";
+    let working = host.send("web:g", command);
+    eventually("the command runs", TURN, || group.join("made").exists().then_some(()));
+    let late = host.send("web:g", "and this");
+    events.wait("the follow-up's turn", TURN, |event| event.is_turn("web:g", "started", late));
+    fs::write(group.join("go"), "").unwrap();
+    events.turn_done("web:g", working, TURN);
+    events.turn_done("web:g", late, TURN);
+    let texts = events.texts("web:g");
+    assert!(texts.len() == 2 && texts[0].contains("green") && texts[1] == "heard: and this", "{texts:?}");
+    let environment = fs::read_to_string(group.join("made")).unwrap();
+    assert!(environment.contains("GEMINI_CLI=1") && !environment.contains(KEY), "{environment}");
+    let sent = ask(&host, "web:g", "[send: on my way]");
+    assert!(sent.len() == 2 && sent[0] == "on my way" && sent[1].contains("is on its way"), "{sent:?}");
+    // What comes while the model thinks waits, and is one prompt.
+    let mut events = host.events();
+    let thinking = host.send("web:g", "[wait] first");
+    eventually("the model is asked", TURN, || server.newest().last().contains("[wait]").then_some(()));
+    host.send("web:g", "second");
+    let late = host.send("web:g", "third");
+    events.wait("the follow-up's turn", TURN, |event| event.is_turn("web:g", "started", late));
+    gates[0].open();
+    events.turn_done("web:g", thinking, TURN);
+    events.turn_done("web:g", late, TURN);
+    let texts = events.texts("web:g").join("\n");
+    assert!(texts.starts_with("heard: [wait] first\nheard: second") && texts.ends_with("third"), "{texts}");
+    let done = runs(&host, "room");
+    assert!(done.len() == 1 && done[0]["costUsd"].is_null(), "one room for all of it, and no price: {done:?}");
+
+    // A later room, within the same minute, knows what was said.
+    assert!(host.terminate().success());
+    host.start();
+    assert_eq!(ask(&host, "web:g", "again"), ["heard: again"]);
+    let resumed = server.newest().body["contents"].to_string();
+    assert!(resumed.contains("heard: hello") && resumed.contains("and this"), "{resumed}");
+    let used = host.api.get("/v1/usage").json()["usage"][0].clone();
+    assert!(used["inputTokens"].as_u64() > Some(0) && used["outputTokens"].as_u64() > Some(0), "{used}");
+
+    // A host that dies in the middle of a turn answers it in its next life.
+    let mut events = host.events();
+    host.send("web:g", "[hold] on");
+    let cursor = events.wait("the turn", TURN, |e| e.data["state"] == "started").id.unwrap();
+    eventually("the model is asked", TURN, || server.newest().last().contains("[hold]").then_some(()));
+    host.kill();
+    gates[1].open();
+    host.start();
+    let mut events = host.events_since(&cursor);
+    events.message("web:g", TURN, |text| text == "heard: [hold] on");
+    assert!(server.newest().body["contents"].to_string().contains("heard: again"));
+    assert!(server.requests().iter().all(|request| request.path.contains("/gemini-2.5-flash:")));
+}
+
+#[test]
+fn what_gemini_is_refused_is_told_once_and_tried_again_where_that_helps() {
+    let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let (counted, gate) = (Arc::clone(&tries), Arc::new(Door::default()));
+    let door = Arc::clone(&gate);
+    let server = Server::start(Protocol::Gemini, move |request| {
+        let last = request.last();
+        let Some(word) = between(&last, "[refuse: ", "]") else { return repeat(request) };
+        let count = {
+            let mut tries = counted.lock().unwrap();
+            let count = tries.entry(word.to_owned()).or_default();
+            *count += 1;
+            *count
+        };
+        match (word, count) {
+            ("auth", _) => Reply::refused(400, "API_KEY_INVALID", "API key not valid. Please pass a valid API key."),
+            ("denied", _) => Reply::refused(403, "PERMISSION_DENIED", "Permission denied."),
+            ("quota", _) => {
+                Reply::refused(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, check billing.")
+            }
+            ("limit", 1) => Reply::later(429, 2, "RESOURCE_EXHAUSTED"),
+            ("overload", 1) => Reply::refused(503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
+            ("crash", 1) => {
+                door.pass();
+                Reply::text("nobody hears this")
+            }
+            ("model", _) => Reply::refused(404, "NOT_FOUND", "models/x is not found for API version v1beta"),
+            _ => Reply::text("heard after all"),
+        }
+    });
+    let mut host = start(&server);
+    let lite = String::from_utf8(parlor(&host, &["image", "build"]).output().unwrap().stdout).unwrap();
+    let lite = lite.split_whitespace().next().unwrap().to_owned();
+    let names = ["auth", "denied", "quota", "limit", "overload", "crash", "model", "lost"];
+    for name in names {
+        host.register_with(&format!("web:{name}"), name, &once(json!({ "model": "gemini-2.5-flash" })));
+    }
+    host.register_with("web:bare", "bare", &json!({ "image": lite }));
+
+    let mut events = host.events();
+    let send = |name: &str| (name.to_owned(), host.send(&format!("web:{name}"), &format!("[refuse: {name}]")));
+    let sent: HashMap<String, i64> = ["auth", "denied", "quota", "limit", "overload", "model"].map(send).into();
+    let only = |events: &Events, name: &str| {
+        let texts = events.texts(&format!("web:{name}"));
+        assert_eq!(texts.len(), 1, "{name}: {texts:?}");
+        texts.into_iter().next().unwrap()
+    };
+    for (name, says) in
+        [("auth", "credentials were refused"), ("denied", "credentials were refused"), ("quota", "quota is used up")]
+    {
+        events.wait("a failed turn", TURN, |event| event.is_turn(&format!("web:{name}"), "failed", sent[name]));
+        assert!(only(&events, name).contains(says), "{}", only(&events, name));
+        assert_eq!(tries.lock().unwrap()[name], 1, "{name}");
+    }
+    for (name, told) in [("limit", "rate limit is reached until"), ("overload", "overloaded")] {
+        events.turn_done(&format!("web:{name}"), sent[name], TURN);
+        let texts = events.texts(&format!("web:{name}"));
+        assert!(texts.len() == 2 && texts[0].contains(told) && texts[1] == "heard after all", "{texts:?}");
+    }
+    let why = eventually("the failure can be seen", TURN, || {
+        let status = ask(&host, "web:model", "/status").join("\n");
+        status.contains("tries again in").then_some(status)
+    });
+    assert!(why.contains("Is the model's name right?"), "{why}");
+    assert!(ask(&host, "web:model", "/stop").join("").contains("Stopped"));
+
+    // A program that is killed in the middle of a turn is started again, with the message it had.
+    let seq = host.send("web:crash", "[refuse: crash]");
+    eventually("the model is asked", TURN, || tries.lock().unwrap().contains_key("crash").then_some(()));
+    let room = host.containers().into_iter().find(|name| name.starts_with("parlor-crash-")).unwrap();
+    assert!(engine::run(&["exec", &room, "pkill", "-KILL", "-f", "gemini.*--acp"]).status.success());
+    events.turn_done("web:crash", seq, TURN);
+    gate.open();
+    assert_eq!(only(&events, "crash"), "heard after all");
+
+    // A conversation whose files are gone begins anew, and says so.
+    assert_eq!(ask(&host, "web:lost", "hello"), ["heard: hello"]);
+    assert!(host.terminate().success());
+    fs::remove_dir_all(host.root().join("data/sessions/lost/.gemini/tmp")).unwrap();
+    host.start();
+    let mut events = host.events();
+    let seq = host.send("web:lost", "again");
+    events.message("web:lost", TURN, |text| text == "heard: again");
+    events.turn_done("web:lost", seq, TURN);
+    let texts = events.texts("web:lost");
+    assert!(texts.len() == 2 && texts[0].contains("earlier conversation is gone"), "{texts:?}");
+
+    // An image without the program says what is missing.
+    let mut events = host.events();
+    let seq = host.send("web:bare", "hello");
+    events.wait("a failed turn", TURN, |event| event.is_turn("web:bare", "failed", seq));
+    assert!(events.texts("web:bare")[0].contains("PARLOR_IMAGE_WITH=gemini"), "{:?}", events.texts("web:bare"));
+}
