@@ -4,11 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::geteuid;
 
 use crate::harness::engine::{self, Engine};
 use crate::harness::host::Host;
+use crate::harness::{SOON, image};
 
 /// The engine behind a program that notes which images it was given.
 struct Watched {
@@ -120,4 +122,24 @@ fn it_is_made_once_for_all_and_again_when_its_parts_change() {
     for image in [&first, &second] {
         assert!(engine.run(&["rmi", image]).status.success());
     }
+}
+
+#[test]
+fn a_chat_that_waits_for_an_image_hears_what_is_made_before_it_begins() {
+    // On a base that has no Debian in it the build ends with its first command: what matters is said before.
+    let host = Host::builder()
+        .env("CONTAINER_IMAGE", "")
+        .env("PARLOR_IMAGE_BASE", image::test_agent())
+        .env("PARLOR_PROVIDER", "claude")
+        .dot_env("ANTHROPIC_API_KEY=sk-ant-test-of-an-image\n")
+        .start();
+    host.register("web:a", "a");
+    let mut events = host.events();
+    host.send("web:a", "hello");
+    events.message("web:a", SOON, |text| {
+        text.starts_with("This room needs the image with Claude Code") && text.contains(" MB are downloaded")
+    });
+    events.wait("the try that failed", Duration::from_secs(60), |event| {
+        event.name == "run" && event.data["error"].as_str().is_some_and(|why| why.contains("image"))
+    });
 }

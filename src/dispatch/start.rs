@@ -8,6 +8,7 @@ use parlor_agent_runner::protocol::{ImageAttachment, RunInput};
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
+use super::steps::Step;
 use super::{Deps, prompt};
 use crate::agent::{self, AgentPlan};
 use crate::config::allowlists::{self, Watched};
@@ -25,8 +26,9 @@ use crate::container::mounts::{self, Room};
 use crate::container::run::{self, Plan, Redact, RunEvent, RunHandle};
 use crate::container::spec::User;
 use crate::container::timers::Limits;
+use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::group::Group;
-use crate::domain::ids::{GroupFolder, RunId};
+use crate::domain::ids::{DeliveryId, GroupFolder, RunId};
 use crate::domain::message::Batch;
 use crate::domain::run::Lane;
 use crate::policy::mounts::MountRules;
@@ -93,6 +95,16 @@ impl Rooms {
         };
         ready()[usize::from(full)] = Some(image.clone());
         Ok(image)
+    }
+
+    /// What a chat should hear before a provider's image is made: it takes minutes.
+    async fn long_build(&self, engine: &dyn ContainerEngine, provider: &str) -> Option<String> {
+        let known = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)[1].is_some();
+        if known || !provider::needs_full_image(provider) || self.0.full.status(engine).await.ok()?.present {
+            return None;
+        }
+        let (title, size) = (self.0.full.title(), self.0.full.size());
+        Some(format!("This room needs {title}, which is made first: {size}. The answer comes after it."))
     }
 
     /// What main must not see at the moment. Folders that are hidden whole are told in the log, each once for as long as
@@ -182,6 +194,9 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
     let image = if let Some(image) = own_image {
         image
     } else {
+        if let Some(news) = deps.rooms.long_build(&*deps.engine, agent.provider).await {
+            tell(deps, &request.group, news).await;
+        }
         tokio::select! {
             image = deps.rooms.image(&*deps.engine, agent.provider) => image.context("the agent image cannot be made")?,
             () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
@@ -199,6 +214,25 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
     let plan = tokio::task::spawn_blocking(plan).await??;
     let (handle, events) = run::start(deps.engine.clone(), &deps.clock, plan).await?;
     Ok(Started { handle, events, ids })
+}
+
+/// Puts a notice into the group's chat. Nothing waits for it: what it tells of is in the log, too.
+async fn tell(deps: &Deps, group: &Group, text: String) {
+    let new = NewDelivery {
+        id: DeliveryId(deps.clock.ulid()),
+        jid: group.jid.clone(),
+        text,
+        sender: None,
+        reply_to: None,
+        kind: DeliveryKind::Notice,
+        run_id: None,
+        file: None,
+    };
+    let say = Step::Say { new, route: deps.registry.route(&group.jid), turn_open: false };
+    let now = deps.clock.now();
+    if let Err(error) = deps.store.write(move |tx| say.apply(tx, now)).await {
+        tracing::warn!("{}: a notice is not stored: {error}", group.jid);
+    }
 }
 
 /// Mounts, secrets and input of a run.
