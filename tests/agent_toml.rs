@@ -59,6 +59,8 @@ ANTHROPIC_BASE_URL = "http://elsewhere.example"
 command = "sh"
 args = ["mood.sh", "word"]
 env = { MOOD = "gay" }
+[mcp.dead]
+command = "/no/such/program"
 [[hooks]]
 event = "PreToolUse"
 matcher = "Bash"
@@ -102,6 +104,7 @@ fn claude_code_does_what_the_group_chose() {
     let told = ask("hello");
     assert!(told.starts_with("heard\n\n(Not all") && told.contains("colour is left out"), "{told}");
     assert!(told.contains("env.ANTHROPIC_BASE_URL is left out: the name is reserved"), "{told}");
+    assert!(told.contains("mcp.dead is left out: Claude Code could not start"), "{told}");
     let first = vendor.asked().remove(0);
     assert_eq!(
         (first.body["model"].as_str(), first.credentials.as_str()),
@@ -132,6 +135,10 @@ fn claude_code_does_what_the_group_chose() {
             .find(|asked| asked.said().contains("[do: leaf]") && !asked.said().contains("[do: agent]"))
     });
     assert_eq!(leaf.body["model"], "claude-of-the-group");
+    eventually("the agent hears of its subagent's answer", TURN, || {
+        let told = |asked: &Asked| asked.said().contains("[do: agent]") && asked.said().contains("the leaf is green");
+        vendor.asked().iter().any(told).then_some(())
+    });
     close(&host);
 
     // What was told once is not told again, and the operator's choice for the group wins.
@@ -140,8 +147,8 @@ fn claude_code_does_what_the_group_chose() {
         &json!({ "containerConfig": { "model": "claude-of-the-operator", "agentMay": ["env"] } }),
     );
     let again = ask("hello again");
-    assert!(again.contains("prompt is left out") || again.contains("system_prompt is left out"), "{again}");
-    let asked = vendor.asked().pop().unwrap();
+    assert!(again.contains("system_prompt is left out"), "{again}");
+    let asked = vendor.asked().into_iter().rfind(|asked| asked.said().contains("hello again")).unwrap();
     assert_eq!(asked.body["model"], "claude-of-the-operator");
     assert!(!asked.system().contains("Mitzi") && asked.body["tools"].to_string().contains("\"Write\""));
     close(&host);

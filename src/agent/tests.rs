@@ -297,7 +297,7 @@ fn the_template_sets_nothing_and_every_example_in_it_is_right() {
         .skip(1)
         .flat_map(str::lines)
         .filter_map(|line| line.strip_prefix("# "))
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect();
     let table: toml::Table = examples.parse().unwrap();
     let keys: Vec<&str> = table.keys().map(String::as_str).collect();

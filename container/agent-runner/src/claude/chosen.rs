@@ -81,6 +81,15 @@ impl Chosen {
         }
     }
 
+    /// Notes servers that did not start, each once.
+    pub fn without_servers(&mut self, failed: &[String]) {
+        for name in failed {
+            if self.common.servers.remove(name).is_some() {
+                self.common.left_out(&format!("mcp.{name}"), "Claude Code could not start or reach it");
+            }
+        }
+    }
+
     /// Arguments for tools and effort. None of them may be the last: they take as many words as come.
     pub fn arguments(&self) -> Vec<String> {
         let mut args = Vec::new();

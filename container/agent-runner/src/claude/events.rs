@@ -6,6 +6,11 @@ use serde_json::Value;
 /// Something the CLI tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// It began, or went on to the next turn.
+    Began {
+        /// MCP servers that it could not start or reach.
+        failed: Vec<String>,
+    },
     /// A message that was written to it is now part of the conversation.
     Taken {
         /// The message's id, as we gave it.
@@ -75,6 +80,7 @@ struct Line {
     error: Value,
     retry_delay_ms: Option<f64>,
     rate_limit_info: Option<LimitInfo>,
+    mcp_servers: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -96,6 +102,7 @@ pub fn parse(line: &str) -> Event {
         ("assistant", _) => {
             head.error.as_str().map_or(Event::Other, |error| Event::Refused { error: error.to_owned() })
         }
+        ("system", "init") => Event::Began { failed: failed_servers(&head.mcp_servers) },
         ("system", "api_retry") => Event::Retrying { after_ms: head.retry_delay_ms.unwrap_or(0.0).max(0.0) as u64 },
         ("rate_limit_event", _) => match head.rate_limit_info {
             // Without a time it is a passing refusal and no limit of the subscription, though the word is the same.
@@ -114,6 +121,12 @@ pub fn parse(line: &str) -> Event {
     }
 }
 
+fn failed_servers(list: &Value) -> Vec<String> {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let failed = list.iter().filter(|server| server["status"] == "failed");
+    failed.filter_map(|server| server["name"].as_str().map(str::to_owned)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +140,9 @@ mod tests {
         let refused = r#"{"type":"assistant","message":{},"error":"rate_limit"}"#;
         assert_eq!(parse(refused), Event::Refused { error: "rate_limit".into() });
         assert_eq!(parse(r#"{"type":"assistant","message":{}}"#), Event::Other);
+        let began = r#"{"type":"system","subtype":"init","mcp_servers":[{"name":"a","status":"failed"},{"name":"b","status":"connected"}]}"#;
+        assert_eq!(parse(began), Event::Began { failed: vec!["a".into()] });
+        assert_eq!(parse(r#"{"type":"system","subtype":"init"}"#), Event::Began { failed: Vec::new() });
         let retry = r#"{"type":"system","subtype":"api_retry","retry_delay_ms":510.8,"error":"overloaded"}"#;
         assert_eq!(parse(retry), Event::Retrying { after_ms: 510 });
         let limit = |status: &str| {

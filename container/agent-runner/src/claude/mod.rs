@@ -21,6 +21,7 @@ use chrono::Utc;
 use serde_json::Value;
 
 use self::chosen::Chosen;
+use self::events::Event;
 use self::memo::Memo;
 use self::session::{Session, Step};
 use crate::agent_toml::Notices;
@@ -66,7 +67,8 @@ struct Talk {
     program: PathBuf,
     config: PathBuf,
     chosen: Chosen,
-    notices: Notices,
+    /// What of the group's choice is not used, until it was told; none before the first answer.
+    notices: Option<Notices>,
     memo: Memo,
     session: Session,
     cli: Option<Live>,
@@ -86,13 +88,12 @@ impl Talk {
         let memo = Memo::open(&config);
         let session = Session::new(room.input.session_id.clone());
         let chosen = Chosen::read(&room.input);
-        let notices = Notices::new(&chosen.common, &config);
         Self {
             room,
             program,
             config,
             chosen,
-            notices,
+            notices: None,
             memo,
             session,
             cli: None,
@@ -129,7 +130,11 @@ impl Talk {
         match signal {
             Signal::Line(_) if self.doomed => {}
             Signal::Line(line) => {
-                let steps = self.session.event(events::parse(&line), Utc::now());
+                let event = events::parse(&line);
+                if let Event::Began { failed } = &event {
+                    self.chosen.without_servers(failed);
+                }
+                let steps = self.session.event(event, Utc::now());
                 self.perform(steps);
             }
             Signal::Ended { how, said } => {
@@ -193,7 +198,8 @@ impl Talk {
             match step {
                 Step::Put(mut output) => {
                     if output.status == Status::Success {
-                        self.notices.add_to(&mut output.result);
+                        let fresh = || Notices::new(&self.chosen.common, &self.config);
+                        self.notices.get_or_insert_with(fresh).add_to(&mut output.result);
                     }
                     // Before the host hears of it: a cost that it has is never counted again. Of a turn that failed too.
                     if let (Some((id, total)), Some(_)) = (self.session.spent(), output.cost_usd) {

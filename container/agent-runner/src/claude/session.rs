@@ -107,7 +107,7 @@ impl Session {
             Event::Text(text) => self.note(&text),
             Event::Result(result) if result.is_error => return self.failed(&result, now),
             Event::Result(result) => return self.answered(*result),
-            Event::Other => {}
+            Event::Began { .. } | Event::Other => {}
         }
         Vec::new()
     }
