@@ -3,6 +3,7 @@ use std::fs;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::domain::group::ContainerConfig;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -175,7 +176,6 @@ fn the_home_is_found_by_its_rule() {
 
 #[test]
 fn providers_are_known_or_refused() {
-    use crate::domain::group::ContainerConfig;
 
     let place = Place::new();
     let s = place.load(&[]).unwrap();
@@ -224,7 +224,7 @@ fn a_vendor_s_program_gets_the_keys_of_its_vendor_alone() {
     let s = Place::new().load(&[]).unwrap();
     for (key, counts) in [("CODEX_API_KEY", true), ("GOOGLE_API_KEY", true), ("GOOGLE_GEMINI_BASE_URL", false)] {
         let means = provider::Means::of([key], true);
-        let choice = provider::choose(&s, &Default::default(), means).unwrap();
+        let choice = provider::choose(&s, &ContainerConfig::default(), means).unwrap();
         assert_eq!((choice.provider, choice.note.is_some(), means.any()), ("guide", counts, counts), "{key}");
     }
 }
