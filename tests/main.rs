@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod agent_home;
-mod attachments;
 mod agent_toml;
+mod attachments;
 mod claude;
 mod cli;
 mod codex;

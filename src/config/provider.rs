@@ -16,7 +16,7 @@ pub const CLAUDE: &str = "claude";
 pub const IMAGE: &str = "image";
 /// The agent inside the runner: needs a key, or the address of a local server, and nothing else.
 pub const LLM: &str = "llm";
-/// OpenAI's Codex, in Parlor's image `full` where that was made with it; it gets OpenAI's keys and the network.
+/// Codex of `OpenAI`, in Parlor's image `full` where that was made with it; it gets that vendor's keys and the network.
 pub const CODEX: &str = "codex";
 /// Google's Gemini CLI, likewise.
 pub const GEMINI: &str = "gemini";

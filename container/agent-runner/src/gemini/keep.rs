@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn lines(list: &[Value]) -> String {
-        list.iter().map(|line| format!("{line}\n")).collect()
+        list.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n"
     }
 
     fn said(kind: &str, id: &str, content: &Value) -> Value {
