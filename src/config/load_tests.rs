@@ -176,7 +176,6 @@ fn the_home_is_found_by_its_rule() {
 
 #[test]
 fn providers_are_known_or_refused() {
-
     let place = Place::new();
     let s = place.load(&[]).unwrap();
     let group = |provider: Option<&str>, image: Option<&str>| ContainerConfig {
