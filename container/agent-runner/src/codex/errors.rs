@@ -62,19 +62,31 @@ pub fn hint(fault: &Fault) -> &'static str {
     }
 }
 
-/// The seconds in the vendor's `Please try again in 7.2s`.
+/// The seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
 fn named_wait(message: &str) -> Option<f64> {
-    let (_, rest) = message.split_once("try again in ")?;
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-    let number: f64 = rest[..end].trim_end_matches('.').parse().ok()?;
-    let unit: String = rest[end..].trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
-    let seconds = match unit.as_str() {
-        "ms" => number / 1000.0,
-        "s" | "second" | "seconds" => number,
-        "m" | "minute" | "minutes" => number * 60.0,
+    let (_, mut rest) = message.split_once("try again in ")?;
+    let mut seconds = None;
+    while let Some((more, after)) = part(rest) {
+        seconds = Some(seconds.unwrap_or(0.0) + more);
+        rest = after;
+    }
+    seconds.filter(|seconds| (0.0..=LONGEST_WAIT).contains(seconds))
+}
+
+/// A number with its unit, in seconds, and what comes right after it.
+fn part(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..end].parse().ok()?;
+    let rest = text[end..].trim_start();
+    let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+    let unit = match &rest[..end] {
+        "ms" => 0.001,
+        "s" | "second" | "seconds" => 1.0,
+        "m" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3600.0,
         _ => return None,
     };
-    (0.0..=LONGEST_WAIT).contains(&seconds).then_some(seconds)
+    Some((number * unit, &rest[end..]))
 }
 
 #[cfg(test)]
@@ -122,6 +134,8 @@ mod tests {
             ("try again in 250ms", Some(0.25)),
             ("try again in 2 minutes", Some(120.0)),
             ("try again in 6m", Some(360.0)),
+            ("try again in 1m30.5s.", Some(90.5)),
+            ("try again in 1h2m3s", Some(3723.0)),
             ("try again in a while", None),
             ("try again in 9999999999s", None),
             ("try again later", None),
