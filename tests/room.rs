@@ -250,6 +250,7 @@ fn an_agent_is_told_what_it_needs_and_sees_the_lists_of_its_own() {
             { "relativePath": "attachments/b.JPEG", "mediaType": "image/jpeg" },
         ],
         "runId": run["id"], "provider": "guide",
+        "agentMay": { "set": ["model", "prompt", "tools", "mcp", "hooks", "env"] },
     });
     assert_eq!(rest, expected);
     let main = stdin("tty:main", "!stdin");

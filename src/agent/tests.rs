@@ -375,12 +375,15 @@ fn a_hostile_agent_toml_chooses_nothing() {
         assert!(plan.may.notes[0].contains("the host does not read the file"), "{what}: {:?}", plan.may);
     }
     let _ = fs::remove_file(&file);
+    let deep = format!("x={}1{}", format!("{{{}a=", "a.".repeat(79)).repeat(80), "}".repeat(80));
     for (text, note) in [
         ("provider = 7", Some("it must be a text")),
         ("provider = \"no\\u001bbody\"", Some("is not known")),
         ("provider = ", None),
         ("[provider]", Some("it must be a text")),
         ("\u{1}", None),
+        // As deep as the parser goes: on a worker's stack it would end the whole host.
+        (&deep, None),
     ] {
         fs::write(&file, text).unwrap();
         let plan = p.prepare();

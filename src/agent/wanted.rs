@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::io;
 
+use parlor_agent_runner::deep::on_deep_stack;
+
 use crate::config::provider;
 use crate::safe_dir::SafeDir;
 
@@ -19,7 +21,12 @@ pub(super) fn provider(dir: &SafeDir) -> Result<Option<&'static str>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("the host does not read the file: {error}")),
     };
-    let table = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    // On the stack of a worker a file that nests tables and keys would end the host.
+    on_deep_stack(|| asked_for(&bytes)).map_err(|error| format!("the host does not read the file: {error}"))?
+}
+
+fn asked_for(bytes: &[u8]) -> Result<Option<&'static str>, String> {
+    let table = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<toml::Table>().ok());
     match table.as_ref().and_then(|table| table.get("provider")) {
         None => Ok(None),
         Some(toml::Value::String(name)) => {

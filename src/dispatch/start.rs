@@ -52,6 +52,8 @@ struct Shared {
     hidden: Mutex<(Known, BTreeSet<String>)>,
     /// What groups chose and did not get, as far as the log knows it.
     refused: Mutex<BTreeMap<GroupFolder, Vec<String>>>,
+    /// Groups that heard that they wait for the image.
+    waiting: Mutex<BTreeSet<GroupFolder>>,
 }
 
 impl Rooms {
@@ -70,6 +72,7 @@ impl Rooms {
             mount_rules,
             hidden: Mutex::default(),
             refused: Mutex::default(),
+            waiting: Mutex::default(),
         }))
     }
 
@@ -94,13 +97,19 @@ impl Rooms {
             self.0.lite.ensure(engine, &image::silent).await?
         };
         ready()[usize::from(full)] = Some(image.clone());
+        if full {
+            self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         Ok(image)
     }
 
-    /// What a chat should hear before a provider's image is made: it takes minutes.
-    async fn long_build(&self, engine: &dyn ContainerEngine, provider: &str) -> Option<String> {
+    /// What a chat should hear before a provider's image is made, which takes minutes: once, however often that fails.
+    async fn long_build(&self, engine: &dyn ContainerEngine, provider: &str, folder: &GroupFolder) -> Option<String> {
         let known = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)[1].is_some();
         if known || !provider::needs_full_image(provider) || self.0.full.status(engine).await.ok()?.present {
+            return None;
+        }
+        if !self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone()) {
             return None;
         }
         let (title, size) = (self.0.full.title(), self.0.full.size());
@@ -194,7 +203,7 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
     let image = if let Some(image) = own_image {
         image
     } else {
-        if let Some(news) = deps.rooms.long_build(&*deps.engine, agent.provider).await {
+        if let Some(news) = deps.rooms.long_build(&*deps.engine, agent.provider, &request.group.folder).await {
             tell(deps, &request.group, news).await;
         }
         tokio::select! {

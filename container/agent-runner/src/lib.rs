@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod deep;
 pub mod files;
 #[cfg(feature = "io")]
 pub mod inputs;

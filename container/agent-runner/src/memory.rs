@@ -1,8 +1,11 @@
 //! The memory of a group: the file `CLAUDE.md` in its folder, a line for each fact.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// The file that holds the memory.
 pub const FILE: &str = "CLAUDE.md";
@@ -27,6 +30,20 @@ pub fn append(folder: &Path, fact: &str) -> io::Result<()> {
     file.sync_all()
 }
 
+/// The start of a memory file as text, and how many bytes of it are left out. None where there is no plain file, or nothing
+/// in it: whatever else bears its name must neither hold up a room nor fill it.
+pub fn read(path: &Path, limit: u64) -> Option<(String, u64)> {
+    // A pipe is opened without waiting for whoever writes to it.
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).ok()?;
+    let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).ok()?;
+    let left = meta.len().saturating_sub(bytes.len() as u64);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    (!text.trim().is_empty()).then_some((text, left))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +62,21 @@ mod tests {
         append(dir.path(), "a").unwrap();
         append(dir.path(), "b").unwrap();
         assert_eq!(memory(), "- a\r\n- b");
+    }
+
+    #[test]
+    fn only_the_start_of_a_plain_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        assert_eq!(read(&path, 10), None);
+        fs::write(&path, " \n").unwrap();
+        assert_eq!(read(&path, 10), None);
+        fs::write(&path, b"one\xfftwo and more").unwrap();
+        assert_eq!(read(&path, 7), Some(("one\u{fffd}two".to_owned(), 9)));
+        fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read(&path, 3), Some(("one".to_owned(), (1 << 40) - 3)));
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert_eq!(read(&path, 10), None);
     }
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use crate::deep::on_deep_stack;
 use crate::protocol::RunInput;
 pub use bounds::Bounds;
 pub use hooks::{EVENTS, Hook};
@@ -99,7 +100,9 @@ impl AgentToml {
     /// Reads the file's text.
     pub fn parse(text: &str, input: &RunInput) -> Self {
         let mut found = Self::default();
-        let table: Table = match text.parse() {
+        // An agent that nests too much must stay able to put it right.
+        let parsed = on_deep_stack(|| text.parse::<Table>().map_err(|error| error.to_string()));
+        let table = match parsed.map_err(|error| error.to_string()).and_then(|parsed| parsed) {
             Ok(table) => table,
             Err(error) => {
                 found.problem(format!("it is not TOML, so nothing in it counts: {error}"));
@@ -170,9 +173,13 @@ impl AgentToml {
                     }
                 }
             }
-            own if own == provider => self.own.extend(table(value)?.clone()),
+            own if own == provider => {
+                bounds.may("model")?;
+                self.own.extend(table(value)?.clone());
+            }
             other if OWN_TABLES.contains(&other) => {}
             old if LLM_KEYS.contains(&old) && provider == "llm" => {
+                bounds.may("model")?;
                 self.own.entry(old).or_insert_with(|| value.clone());
             }
             old if LLM_KEYS.contains(&old) => {

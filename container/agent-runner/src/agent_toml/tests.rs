@@ -151,7 +151,7 @@ fn the_operators_bounds_hold() {
     let bare = AgentToml { system_prompt: found.system_prompt.clone(), ..AgentToml::default() };
     let rest = AgentToml { own: Table::new(), problems: Vec::new(), ..found.clone() };
     assert_eq!(rest, bare);
-    assert_eq!(found.problems().len(), 5, "{:?}", found.problems());
+    assert_eq!(found.problems().len(), 6, "{:?}", found.problems());
     for (models, fine) in [(vec!["m-*"], true), (vec!["x", "m-1"], true), (vec!["m-12", "x*"], false)] {
         let input = only(&["model"], &models);
         let found = AgentToml::parse("model = 'm-1'", &input);
@@ -206,4 +206,21 @@ fn what_is_wrong_is_told_once_until_something_else_is() {
     assert!(told(&wrong("b = 1")).contains("b is left out"));
     assert_eq!(told(&wrong("")), "hi");
     assert!(told(&wrong("b = 1")).contains("b is left out"));
+}
+
+#[test]
+fn a_file_as_deep_as_can_be_is_told_or_passed_over() {
+    let deep = format!("x={}1{}", format!("{{{}a=", "a.".repeat(79)).repeat(80), "}".repeat(80));
+    let found = AgentToml::parse(&deep, &RunInput::default());
+    assert_eq!(found.problems().len(), 1, "{:?}", found.problems());
+}
+
+#[test]
+fn a_providers_own_keys_are_the_operators_where_the_model_is() {
+    let may = AgentMay { set: vec!["prompt".into()], models: Vec::new(), notes: Vec::new() };
+    let input = RunInput { provider: Some("llm".into()), agent_may: Some(may), ..RunInput::default() };
+    let mut found = AgentToml::parse("max_steps = 5\n[llm]\nprice = { input = 0, output = 0 }\n", &input);
+    let told = found.problems().join("\n");
+    assert!(told.contains("max_steps is left out: the operator") && told.contains("llm is left out: the op"), "{told}");
+    found.own(|key, _| panic!("{key}"));
 }

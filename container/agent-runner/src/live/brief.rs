@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::memory;
 use crate::protocol::{ImageAttachment, RunInput};
 use crate::run::Room;
 
 /// The longest memory that is handed over as a text.
-const MEMORY_LIMIT: usize = 100_000;
+const MEMORY_LIMIT: u64 = 100_000;
 /// The largest picture that vendors take, before it is encoded.
 const IMAGE_LIMIT: u64 = 3_750_000;
 /// Of what was sent before, so much is told: texts, and characters of each.
@@ -34,9 +35,11 @@ fn workspace(room: &Room) -> &Path {
 
 /// A memory's text, cut where it is too long; none where there is none or nothing in it.
 pub fn memory(file: &Path) -> Option<String> {
-    let text = fs::read_to_string(file).ok().filter(|text| !text.trim().is_empty())?;
-    let Some((end, _)) = text.char_indices().find(|(at, _)| *at > MEMORY_LIMIT) else { return Some(text) };
-    Some(format!("{}\n(The rest of {} is too long to be shown here: read the file.)", &text[..end], file.display()))
+    let (text, left) = memory::read(file, MEMORY_LIMIT)?;
+    if left == 0 {
+        return Some(text);
+    }
+    Some(format!("{text}\n(The rest of {} is too long to be shown here: read the file.)", file.display()))
 }
 
 /// The program that runs now: what a CLI calls for the host's tools.
@@ -132,8 +135,8 @@ mod tests {
         assert_eq!(memory(&file), None);
         fs::write(&file, "short").unwrap();
         assert_eq!(memory(&file).as_deref(), Some("short"));
-        fs::write(&file, "ä".repeat(MEMORY_LIMIT)).unwrap();
+        fs::write(&file, "ä".repeat(100_000)).unwrap();
         let long = memory(&file).unwrap();
-        assert!(long.len() < MEMORY_LIMIT + 200 && long.contains("read the file"));
+        assert!(long.len() < 100_200 && long.contains("read the file"));
     }
 }

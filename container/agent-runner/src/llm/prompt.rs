@@ -9,7 +9,7 @@ use super::settings::Settings;
 use crate::protocol::RunInput;
 
 /// The most that is taken of a memory file, in bytes.
-const MEMORY_LIMIT: usize = 64 * 1024;
+const MEMORY_LIMIT: u64 = 64 * 1024;
 /// How many skills are listed.
 const SKILLS: usize = 100;
 /// Where a skill's header must end, in bytes.
@@ -92,13 +92,11 @@ fn section(text: &mut String, heading: &str, body: Option<String>) {
 
 /// A memory file's text, cut where it is too long.
 fn memory(path: &Path) -> Option<String> {
-    let bytes = fs::read(path).ok()?;
-    let over = bytes.len().saturating_sub(MEMORY_LIMIT);
-    let mut text = String::from_utf8_lossy(&bytes[..bytes.len() - over]).into_owned();
+    let (mut text, over) = crate::memory::read(path, MEMORY_LIMIT)?;
     if over > 0 {
         let _ = write!(text, "\n[{over} more bytes are in {}]", path.display());
     }
-    (!text.trim().is_empty()).then_some(text)
+    Some(text)
 }
 
 /// The folders below one, by name.
@@ -218,7 +216,7 @@ mod tests {
     #[test]
     fn a_long_memory_is_cut() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("CLAUDE.md"), "é".repeat(MEMORY_LIMIT)).unwrap();
+        fs::write(dir.path().join("CLAUDE.md"), "é".repeat(64 * 1024)).unwrap();
         let text = memory(&dir.path().join("CLAUDE.md")).unwrap();
         assert!(text.contains("65536 more bytes are in "));
     }
