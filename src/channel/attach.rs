@@ -156,11 +156,11 @@ impl Parcel {
 
     /// The next file begins. Its name and type are what somebody says they are. An error is the disk's: the message
     /// cannot be taken at the moment.
-    pub fn begin(&mut self, name: &str, media_type: Option<&str>) -> Result<(), StoreError> {
+    pub async fn begin(&mut self, name: &str, media_type: Option<&str>) -> Result<(), StoreError> {
         let name = attachment::harmless_name(name);
         let to = match self.refusal(&name) {
             Some(why) => Err(why),
-            None => Ok(self.create()?),
+            None => Ok(self.create().await?),
         };
         let media_type = media_type.and_then(attachment::declared_type);
         self.open = Some(Open { name, media_type, size: 0, to });
@@ -176,16 +176,21 @@ impl Parcel {
         }
     }
 
-    fn create(&mut self) -> Result<(tokio::fs::File, usize), StoreError> {
-        let upload = match self.upload.take() {
-            Some(upload) => upload,
-            None => self.shared.files.begin(self.shared.clock.ulid())?,
-        };
-        let upload = self.upload.insert(upload);
-        upload.room_for(0)?;
-        let number = self.made;
+    async fn create(&mut self) -> Result<(tokio::fs::File, usize), StoreError> {
+        let (shared, upload, number) = (self.shared.clone(), self.upload.take(), self.made);
         self.made += 1;
-        Ok((tokio::fs::File::from_std(upload.create(number)?), number))
+        let made = tokio::task::spawn_blocking(move || {
+            let upload = match upload {
+                Some(upload) => upload,
+                None => shared.files.begin(shared.clock.ulid())?,
+            };
+            upload.room_for(0)?;
+            let file = upload.create(number)?;
+            Ok::<_, StoreError>((upload, file))
+        });
+        let (upload, file) = made.await.map_err(|_| StoreError::Closed)??;
+        self.upload = Some(upload);
+        Ok((tokio::fs::File::from_std(file), number))
     }
 
     /// More of the open file.
@@ -261,6 +266,15 @@ impl Parcel {
         }
         placed.sync();
         Ok(placed)
+    }
+}
+
+impl Drop for Parcel {
+    /// What nobody waits for any more is removed where it holds up nobody.
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(upload));
+        }
     }
 }
 

@@ -130,11 +130,15 @@ impl Ingest {
             let placed = placed.map_err(|_| StoreError::Closed)??;
             let (files, meant) = (placed.attachments.clone(), placed.folder.clone());
             let stored = this.store(new, Brought { files, came: placed.came, meant }).await;
-            match &stored {
-                Ok(accepted) => placed.settle(&accepted.attachments),
+            let named = match &stored {
+                Ok(accepted) => Some(accepted.attachments.clone()),
                 // Whether it was committed is not known: the next start looks.
-                Err(IngestError::Store(StoreError::Closed)) => drop(placed),
-                Err(_) => placed.settle(&[]),
+                Err(IngestError::Store(StoreError::Closed)) => None,
+                Err(_) => Some(Vec::new()),
+            };
+            let settled = tokio::task::spawn_blocking(move || named.map(|named| placed.settle(&named))).await;
+            if settled.is_err() {
+                tracing::warn!("files of a message were not settled, the next start tries again");
             }
             stored
         });
