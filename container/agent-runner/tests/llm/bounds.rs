@@ -56,7 +56,7 @@ fn pictures_of_a_request_are_bounded_by_their_bytes() {
     let names: Vec<String> = (1..=5).map(|n| format!("{n}.png")).collect();
     let head = |n: usize| format!("picture {n} of 5.");
     for (n, name) in (1..).zip(&names) {
-        let bytes = [head(n).as_bytes(), &[0; 3_750_000 - 15]].concat();
+        let bytes = [head(n).as_bytes(), &vec![0; 3_750_000 - 15]].concat();
         fs::write(home.path("group").join(name), bytes).unwrap();
     }
     let image = |name: &String| json!({"relativePath": name, "mediaType": "image/png"});
