@@ -138,7 +138,7 @@ impl Form {
 
     async fn file(&self, mut part: Field<'static>, files: &mut Parcel) -> Result<(), Problem> {
         let kind = part.content_type().map(|kind| kind.essence_str().to_owned());
-        files.begin(part.file_name().unwrap_or_default(), kind.as_deref())?;
+        files.begin(part.file_name().unwrap_or_default(), kind.as_deref()).await?;
         while let Some(bytes) = self.more(&mut part).await? {
             files.write(&bytes).await?;
         }

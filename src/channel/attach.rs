@@ -4,28 +4,25 @@
 //! A group's folder is in the hands of its agent. What it does not take is named in the message, which goes on without.
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use imagesize::ImageType;
 use tokio::io::AsyncWriteExt;
 
+use super::pictures::look;
 use crate::domain::attachment::{self, Attachment};
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::{ChatJid, GroupFolder};
-use crate::safe_dir::{Dress, Owner, SafeDir};
+use crate::safe_dir::{Dress, Owner, SafeDir, is_unfinished};
 use crate::store::inbox_files::{InboxFiles, Plan, Upload};
 use crate::store::{Store, StoreError, inbound};
 
 /// Files that one message may bring.
 pub const MAX_FILES: usize = 10;
-/// Files beyond those that are still named.
+/// Files that are not kept and still named.
 const NAMED: usize = 10;
-/// Bytes of a picture that every vendor takes, and pixels of its sides.
-const SHOWN_BYTES: u64 = 3_750_000;
-const SHOWN_SIDE: usize = 8000;
 /// Bytes after which the room on the disk is looked at again.
 const LOOK_EVERY: u64 = 1 << 20;
 /// Said of files that find no place in the hands of the group's agent.
@@ -60,7 +57,7 @@ impl Attachments {
 
     /// Files for a group, or for nobody, and why.
     pub(super) fn parcel(&self, to: Result<GroupFolder, &'static str>) -> Parcel {
-        Parcel { shared: self.0.clone(), to, upload: None, items: Vec::new(), kept: 0, more: 0, open: None }
+        Parcel { shared: self.0.clone(), to, upload: None, items: Vec::new(), made: 0, kept: 0, more: 0, open: None }
     }
 
     /// Ends what a host that died had begun: what no message names goes. For the start, before anything comes in.
@@ -107,6 +104,12 @@ impl Shared {
                 let _ = dir.remove(name.as_ref());
             }
         }
+        // Copies that a host that died left half done; at the start nobody makes others.
+        let Ok(entries) = dir.entries() else { return };
+        let names = entries.map_while(Result::ok).map(|entry| entry.name);
+        for name in names.filter(|name| is_unfinished(name)).collect::<Vec<_>>() {
+            let _ = dir.remove(&name);
+        }
     }
 }
 
@@ -137,6 +140,8 @@ pub struct Parcel {
     /// Made with the first file that is kept.
     upload: Option<Upload>,
     items: Vec<Item>,
+    /// Files made beside the database, kept or not.
+    made: usize,
     kept: usize,
     /// Files that are not even named.
     more: u64,
@@ -151,11 +156,11 @@ impl Parcel {
 
     /// The next file begins. Its name and type are what somebody says they are. An error is the disk's: the message
     /// cannot be taken at the moment.
-    pub fn begin(&mut self, name: &str, media_type: Option<&str>) -> Result<(), StoreError> {
+    pub async fn begin(&mut self, name: &str, media_type: Option<&str>) -> Result<(), StoreError> {
         let name = attachment::harmless_name(name);
         let to = match self.refusal(&name) {
             Some(why) => Err(why),
-            None => Ok(self.create()?),
+            None => Ok(self.create().await?),
         };
         let media_type = media_type.and_then(attachment::declared_type);
         self.open = Some(Open { name, media_type, size: 0, to });
@@ -171,15 +176,21 @@ impl Parcel {
         }
     }
 
-    fn create(&mut self) -> Result<(tokio::fs::File, usize), StoreError> {
-        let upload = match self.upload.take() {
-            Some(upload) => upload,
-            None => self.shared.files.begin(self.shared.clock.ulid())?,
-        };
-        let upload = self.upload.insert(upload);
-        upload.room_for(0)?;
-        let number = self.items.len();
-        Ok((tokio::fs::File::from_std(upload.create(number)?), number))
+    async fn create(&mut self) -> Result<(tokio::fs::File, usize), StoreError> {
+        let (shared, upload, number) = (self.shared.clone(), self.upload.take(), self.made);
+        self.made += 1;
+        let made = tokio::task::spawn_blocking(move || {
+            let upload = match upload {
+                Some(upload) => upload,
+                None => shared.files.begin(shared.clock.ulid())?,
+            };
+            upload.room_for(0)?;
+            let file = upload.create(number)?;
+            Ok::<_, StoreError>((upload, file))
+        });
+        let (upload, file) = made.await.map_err(|_| StoreError::Closed)??;
+        self.upload = Some(upload);
+        Ok((tokio::fs::File::from_std(file), number))
     }
 
     /// More of the open file.
@@ -211,13 +222,15 @@ impl Parcel {
                 synced.await.map_err(|error| upload.failed(&error))?;
                 let path = upload.path(number);
                 let found = tokio::task::spawn_blocking(move || look(&path, size)).await.unwrap_or_default();
-                self.kept += 1;
                 Item { file: found.describe(name, size, media_type), number: Some(number) }
             }
             (Err(why), _) => Item { file: refused(name, size, why), number: None },
             (Ok(_), None) => return Ok(()),
         };
-        if self.items.len() < MAX_FILES + NAMED {
+        if item.number.is_some() {
+            self.kept += 1;
+            self.items.push(item);
+        } else if self.items.len() - self.kept < NAMED {
             self.items.push(item);
         } else {
             self.more += 1;
@@ -227,8 +240,10 @@ impl Parcel {
 
     /// Moves the files into the group's folder. Blocking.
     pub(super) fn place(mut self, jid: &ChatJid, platform_id: &str) -> Result<Placed, StoreError> {
-        let mut placed = Placed { attachments: Vec::new(), dir: None, names: Vec::new(), folder: None, upload: None };
         let items = std::mem::take(&mut self.items);
+        let came = items.len() as u64 + self.more;
+        let mut placed =
+            Placed { attachments: Vec::new(), came, dir: None, names: Vec::new(), folder: None, upload: None };
         let ids: Vec<String> = items.iter().map(|_| self.shared.clock.ulid().to_string().to_lowercase()).collect();
         if let (Some(upload), Ok(folder)) = (self.upload.take(), self.to.clone()) {
             let named = |(item, id): (&Item, &String)| item.number.map(|_| format!("{id}-{}", item.file.name));
@@ -254,6 +269,15 @@ impl Parcel {
     }
 }
 
+impl Drop for Parcel {
+    /// What nobody waits for any more is removed where it holds up nobody.
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(upload));
+        }
+    }
+}
+
 fn note(folder: &GroupFolder, error: &io::Error) {
     tracing::warn!("group {folder}: its folder takes no attachments: {error}");
 }
@@ -268,6 +292,8 @@ fn refused(name: String, size: u64, why: String) -> Attachment {
 pub(super) struct Placed {
     /// What is known of all files, for the message.
     pub(super) attachments: Vec<Attachment>,
+    /// How many files came, those that are not even named among them.
+    pub(super) came: u64,
     /// The group whose folder they are in; none when there are none.
     pub(super) folder: Option<GroupFolder>,
     dir: Option<SafeDir>,
@@ -349,59 +375,3 @@ fn bring(upload: &Upload, number: usize, dir: &SafeDir, name: &str, owner: Optio
         other => other,
     }
 }
-
-/// What a file's content says.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
-    /// It is such a picture: type, and the usual ending of its name.
-    picture: Option<(&'static str, &'static str)>,
-    /// Why models cannot be shown it.
-    why: Option<&'static str>,
-}
-
-impl Found {
-    fn describe(self, name: String, size: u64, declared: Option<String>) -> Attachment {
-        let plain = Attachment { name, size, media_type: declared, path: None, picture: false, why: None };
-        let Some((media_type, ending)) = self.picture else {
-            // A picture in name only.
-            let declared = plain.media_type.filter(|kind| !PICTURES.iter().any(|(known, _)| known == kind));
-            return Attachment { media_type: declared, ..plain };
-        };
-        // Its mark says by the ending what it is.
-        let right = attachment::picture_type(&plain.name) == Some(media_type);
-        let name = if right { plain.name } else { format!("{}.{ending}", plain.name) };
-        let why = self.why.map(str::to_owned);
-        Attachment { name, media_type: Some(media_type.to_owned()), picture: why.is_none(), why, ..plain }
-    }
-}
-
-const PICTURES: [(&str, &str); 4] =
-    [("image/png", "png"), ("image/jpeg", "jpg"), ("image/gif", "gif"), ("image/webp", "webp")];
-
-fn look(path: &Path, size: u64) -> Found {
-    let look = || -> io::Result<Found> {
-        let mut file = File::open(path)?;
-        let mut head = Vec::new();
-        file.by_ref().take(64).read_to_end(&mut head)?;
-        let [png, jpeg, gif, webp] = PICTURES;
-        let picture = match imagesize::image_type(&head) {
-            Ok(ImageType::Png) => png,
-            Ok(ImageType::Jpeg) => jpeg,
-            Ok(ImageType::Gif) if head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a") => gif,
-            Ok(ImageType::Webp) => webp,
-            _ => return Ok(Found::default()),
-        };
-        let fits = |side: usize| (1..=SHOWN_SIDE).contains(&side);
-        let why = match imagesize::reader_size(BufReader::new(File::open(path)?)) {
-            Ok(sides) if size <= SHOWN_BYTES && fits(sides.width) && fits(sides.height) => None,
-            Ok(sides) if sides.width > 0 && sides.height > 0 => Some("too large to be shown"),
-            _ => Some("broken, not shown"),
-        };
-        Ok(Found { picture: Some(picture), why })
-    };
-    look().unwrap_or_default()
-}
-
-#[cfg(test)]
-#[path = "attach_tests.rs"]
-mod tests;

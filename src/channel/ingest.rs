@@ -128,12 +128,17 @@ impl Ingest {
             let (jid, id) = (new.jid.clone(), new.platform_id.clone());
             let placed = tokio::task::spawn_blocking(move || files.place(&jid, &id)).await;
             let placed = placed.map_err(|_| StoreError::Closed)??;
-            let stored = this.store(new, placed.attachments.clone(), placed.folder.clone()).await;
-            match &stored {
-                Ok(accepted) => placed.settle(&accepted.attachments),
+            let (files, meant) = (placed.attachments.clone(), placed.folder.clone());
+            let stored = this.store(new, Brought { files, came: placed.came, meant }).await;
+            let named = match &stored {
+                Ok(accepted) => Some(accepted.attachments.clone()),
                 // Whether it was committed is not known: the next start looks.
-                Err(IngestError::Store(StoreError::Closed)) => drop(placed),
-                Err(_) => placed.settle(&[]),
+                Err(IngestError::Store(StoreError::Closed)) => None,
+                Err(_) => Some(Vec::new()),
+            };
+            let settled = tokio::task::spawn_blocking(move || named.map(|named| placed.settle(&named))).await;
+            if settled.is_err() {
+                tracing::warn!("files of a message were not settled, the next start tries again");
             }
             stored
         });
@@ -143,16 +148,10 @@ impl Ingest {
     /// Stores a message and wakes its group. Returns, after the commit, its sequence number and its role; a message
     /// whose platform id is known returns those it got the first time and changes nothing.
     pub async fn accept(&self, new: NewMessage) -> Result<Accepted, IngestError> {
-        self.store(check(new, false)?, Vec::new(), None).await
+        self.store(check(new, false)?, Brought::default()).await
     }
 
-    /// With what came of its files, and the group that these were meant for.
-    async fn store(
-        &self,
-        mut new: NewMessage,
-        files: Vec<Attachment>,
-        meant: Option<GroupFolder>,
-    ) -> Result<Accepted, IngestError> {
+    async fn store(&self, mut new: NewMessage, brought: Brought) -> Result<Accepted, IngestError> {
         let jid = new.jid.clone();
         let now = self.clock.now();
         // The file is looked at here, not while the store's writer waits.
@@ -167,8 +166,7 @@ impl Ingest {
                 };
                 let before = tx.total_changes();
                 let verdict = judge(&group, &new, &rules, &name);
-                let elsewhere = meant.is_some_and(|folder| folder != group.folder);
-                new.attachments = settled(files, elsewhere, verdict);
+                new.attachments = settled(brought, &group.folder, verdict);
                 let (seq, role) = match verdict {
                     Verdict::Keep(role) => (inbound::insert(tx, &new, role, now)?, role),
                     Verdict::Drop => (store_dropped(tx, &mut new, now)?, Role::Denied),
@@ -197,10 +195,28 @@ fn worth_files(verdict: Verdict) -> Result<(), &'static str> {
     }
 }
 
+/// What came of a message's files before its commit.
+#[derive(Debug, Default)]
+struct Brought {
+    files: Vec<Attachment>,
+    /// How many came, those that are not even named among them.
+    came: u64,
+    /// The group that they were meant for; none when none is kept.
+    meant: Option<GroupFolder>,
+}
+
 /// What a message's files are at the moment of its commit: much may have changed since they began to come.
-fn settled(files: Vec<Attachment>, elsewhere: bool, verdict: Verdict) -> Vec<Attachment> {
+fn settled(brought: Brought, group: &GroupFolder, verdict: Verdict) -> Vec<Attachment> {
+    let Brought { files, came, meant } = brought;
+    let unheard = worth_files(verdict).err();
+    // What is said of the files of somebody who is not heard takes no room from the others' words.
+    if let (Some(why), Verdict::Keep(Role::Denied), 2..) = (unheard, verdict, came) {
+        let size = files.iter().map(|file| file.size).sum();
+        return vec![Attachment::refused(format!("{came} files"), size, why)];
+    }
+    let elsewhere = meant.is_some_and(|folder| folder != *group);
     let elsewhere = elsewhere.then_some("the chat went to another group meanwhile");
-    let Some(why) = worth_files(verdict).err().or(elsewhere) else { return files };
+    let Some(why) = unheard.or(elsewhere) else { return files };
     let settle = |file: Attachment| if file.path.is_some() { file.not_taken(why) } else { file };
     files.into_iter().map(settle).collect()
 }

@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod local;
 pub mod outbound;
 pub mod pace;
+mod pictures;
 mod post;
 pub mod retention;
 pub mod split;

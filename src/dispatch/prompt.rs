@@ -1,5 +1,6 @@
 //! The prompt of a message run. Pure.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use parlor_agent_runner::protocol::ImageAttachment;
@@ -48,19 +49,33 @@ fn escape(text: &str) -> String {
 
 /// Pictures that a prompt shows; vendors take no more at once.
 const PICTURES: usize = 20;
+/// Bytes of them: a third more on their way, and some vendors take 20 MB at once.
+const PICTURE_BYTES: u64 = 15_000_000;
 
-/// Pictures that messages brought, or name as the channels of NanoClaw v1 do: the newest of them.
+/// Pictures that messages brought, or name as the channels of NanoClaw v1 do: the newest of them. The others are still
+/// named in the text.
 pub fn images(batch: &Batch) -> Vec<ImageAttachment> {
-    let mut all: Vec<ImageAttachment> = Vec::new();
-    for message in batch.messages.iter().filter(|message| message.role != Role::Denied) {
+    let files = batch.messages.iter().flat_map(|message| &message.attachments);
+    let sizes: HashMap<&str, u64> = files.filter_map(|file| Some((file.path.as_deref()?, file.size))).collect();
+    let mut shown: Vec<ImageAttachment> = Vec::new();
+    let mut bytes = 0;
+    for message in batch.messages.iter().rev().filter(|message| message.role != Role::Denied) {
         let text = attachment::with_marks(&message.text, &message.attachments);
-        for (path, media_type) in attachment::pictures(&text) {
-            if all.iter().all(|known| known.relative_path != path) {
-                all.push(ImageAttachment { relative_path: path.to_owned(), media_type: media_type.to_owned() });
+        for (path, media_type) in attachment::pictures(&text).into_iter().rev() {
+            if shown.iter().any(|known| known.relative_path == path) {
+                continue;
             }
+            // Of one that no message of the batch brought only the runner sees the size.
+            bytes += sizes.get(path).copied().unwrap_or(0);
+            if shown.len() == PICTURES || bytes > PICTURE_BYTES {
+                shown.reverse();
+                return shown;
+            }
+            shown.push(ImageAttachment { relative_path: path.to_owned(), media_type: media_type.to_owned() });
         }
     }
-    all.split_off(all.len().saturating_sub(PICTURES))
+    shown.reverse();
+    shown
 }
 
 #[cfg(test)]
@@ -139,5 +154,28 @@ mod tests {
         let batch = Batch { messages: vec![message("A", &many.concat(), Role::Trigger)], ..Batch::default() };
         let found = images(&batch);
         assert_eq!((found.len(), found[0].relative_path.as_str()), (20, "attachments/10.png"));
+    }
+
+    #[test]
+    fn pictures_of_a_prompt_are_bounded_by_their_bytes() {
+        let picture = |n: u64| attachment::Attachment {
+            name: "p".into(),
+            size: 3_750_000,
+            media_type: None,
+            path: Some(format!("attachments/{n}.png")),
+            picture: true,
+            why: None,
+        };
+        let mut messages = vec![message("A", "", Role::Context), message("B", "", Role::Trigger)];
+        messages[0].attachments = (0..10).map(picture).collect();
+        messages[1].attachments = (10..13).map(picture).collect();
+        let mut batch = Batch { messages, ..Batch::default() };
+        let shown = |batch: &Batch| images(batch).into_iter().map(|i| i.relative_path).collect::<Vec<_>>();
+        assert_eq!(shown(&batch), [9, 10, 11, 12].map(|n| format!("attachments/{n}.png")));
+        let text = format(&batch, false);
+        assert!((0..13).all(|n| text.contains(&format!("[Image: attachments/{n}.png]"))), "{text}");
+        // One that is named again is among the newest, and as large as it is.
+        batch.messages[1].text = "[Image: attachments/0.png]".into();
+        assert_eq!(shown(&batch), [0, 10, 11, 12].map(|n| format!("attachments/{n}.png")));
     }
 }

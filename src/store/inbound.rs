@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Ms, Tx, TxResult, Wake, groups};
-use crate::domain::attachment::Attachment;
+use crate::domain::attachment::{self, Attachment};
 use crate::domain::ids::{ChatJid, RunId};
 use crate::domain::message::{Batch, Inbound, InboundState, NewMessage, Role};
 
@@ -77,7 +77,7 @@ pub fn role(db: &Connection, seq: i64) -> TxResult<Role> {
 
 /// Messages of context before the first triggering one that an agent is given.
 pub(super) const CONTEXT_MESSAGES: u32 = 200;
-/// Bytes of that context.
+/// Bytes of that context, marks of files and all.
 const CONTEXT_BYTES: usize = 64 << 10;
 /// What one batch holds from the triggering message on; the rest is the next batch.
 const BATCH_MESSAGES: u32 = 1000;
@@ -127,6 +127,11 @@ pub fn take_batch(tx: &Tx<'_>, jid: &ChatJid, run: RunId, input_name: &str) -> T
     Ok(Some(Batch { messages, omitted }))
 }
 
+/// Bytes that a prompt shows of a message: its words, and what is said of its files.
+fn shown(message: &Inbound) -> usize {
+    attachment::with_marks(&message.text, &message.attachments).len()
+}
+
 fn context_before(db: &Connection, jid: &ChatJid, first: i64) -> TxResult<Vec<Inbound>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND seq < ?2 AND state = 'pending' AND role IN ('context', 'denied')
@@ -136,7 +141,7 @@ fn context_before(db: &Connection, jid: &ChatJid, first: i64) -> TxResult<Vec<In
     let mut context = Vec::new();
     for row in s.query_map((jid, first, CONTEXT_MESSAGES), from_row)? {
         let row = row?;
-        bytes += row.text.len();
+        bytes += shown(&row);
         if bytes > CONTEXT_BYTES {
             break;
         }
@@ -163,7 +168,7 @@ fn from_trigger_on(db: &Connection, jid: &ChatJid, first: i64, end: i64) -> TxRe
     let mut messages: Vec<Inbound> = Vec::new();
     for row in s.query_map((jid, first, BATCH_MESSAGES, end), from_row)? {
         let row = row?;
-        bytes += row.text.len();
+        bytes += shown(&row);
         if bytes > BATCH_BYTES && !messages.is_empty() {
             break;
         }

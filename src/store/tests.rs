@@ -4,12 +4,12 @@ use tokio::sync::mpsc;
 
 use super::testing::store;
 use super::{Store, StoreError, TxError, Wake, events, groups, inbound, outbox};
-use crate::domain::attachment::Attachment;
+use crate::domain::attachment::{self, Attachment};
 use crate::domain::clock::from_ms;
 use crate::domain::event::Event;
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::{ChatJid, RunId};
-use crate::domain::message::{InboundState, NewMessage, Role};
+use crate::domain::message::{Inbound, InboundState, NewMessage, Role};
 
 fn jid() -> ChatJid {
     "web:a".parse().unwrap()
@@ -93,6 +93,33 @@ async fn a_batch_is_the_trigger_what_follows_and_a_window_before() {
     assert_eq!(batch.messages[0].platform_id, "c50");
     assert_eq!(batch.messages[202].platform_id, "t2");
     assert!(store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn marks_of_files_count_as_what_a_batch_shows() {
+    let (_dir, store, _wakes) = store();
+    let refused = || Attachment::refused("n".repeat(150), 1, "a message may bring 10 files");
+    let with_files = |id: String| NewMessage { attachments: vec![refused(); 21], ..message(&id, "") };
+    let shown = |messages: &[Inbound]| {
+        messages.iter().map(|m| attachment::with_marks(&m.text, &m.attachments).len()).collect::<Vec<_>>()
+    };
+    for n in 0..200 {
+        let new = with_files(format!("c{n}"));
+        store.write(move |tx| inbound::insert(tx, &new, Role::Context, from_ms(1))).await.unwrap();
+    }
+    put(&store, "t", Role::Trigger).await;
+    for n in 0..300 {
+        let new = with_files(format!("f{n}"));
+        store.write(move |tx| inbound::insert(tx, &new, Role::Context, from_ms(1))).await.unwrap();
+    }
+    let batch = store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap().unwrap();
+    let first = batch.messages.iter().position(|m| m.platform_id == "t").unwrap();
+    let (context, rest) = batch.messages.split_at(first);
+    let each = shown(context)[0];
+    assert_eq!(context.len(), (64 << 10) / each);
+    assert_eq!(batch.omitted, 200 - context.len() as u64);
+    assert_eq!(rest.len(), 1 + ((1 << 20) - 1) / each);
+    assert!(shown(rest).iter().sum::<usize>() <= 1 << 20);
 }
 
 #[tokio::test]

@@ -141,6 +141,22 @@ async fn what_is_not_taken_is_named_and_the_rest_is() {
 }
 
 #[tokio::test]
+async fn files_after_many_that_cannot_be_taken_are_taken() {
+    let api = lab().await;
+    let (bad, good) = (named("..."), [named("a.txt"), named("b.txt")]);
+    let mut files: Vec<Part<'_>> = vec![(&bad, b"x"); 25];
+    files.extend(good.iter().map(|head| (head.as_str(), &b"good"[..])));
+    let answer = post(&api, "1", "hi", &files).await;
+    let listed = answer["attachments"].as_array().unwrap();
+    let taken: Vec<&str> = listed.iter().filter_map(|file| file["path"].as_str()).collect();
+    assert!(taken.len() == 2 && taken[0].ends_with("-a.txt") && taken[1].ends_with("-b.txt"), "{answer}");
+    assert_eq!((listed.len(), listed[12]["name"].as_str()), (13, Some("15 more files")), "{answer}");
+    assert_eq!(names(&folder(&api)).len(), 2);
+    nothing_waits(&api).await;
+    api.end().await;
+}
+
+#[tokio::test]
 async fn who_is_not_heard_writes_nothing_to_disk() {
     let api = lab().await;
     fs::create_dir_all(&api.settings.config_dir).unwrap();
@@ -165,6 +181,11 @@ async fn who_is_not_heard_writes_nothing_to_disk() {
         fs::remove_dir_all(folder(&api)).unwrap();
     };
     assert_eq!(denied["attachments"][0]["why"], "its sender may not trigger here");
+    let many: Vec<String> = (0..40).map(|n| named(&format!("{n}.txt"))).collect();
+    let many: Vec<Part<'_>> = many.iter().map(|head| (head.as_str(), &b"abc"[..])).collect();
+    let denied = post_raw(&api, "web:lab", form(&json!({"sender": "eve", "text": "hi"}), &many)).await.json();
+    let one = json!([{"name": "40 files", "size": 30, "why": "its sender may not trigger here"}]);
+    assert_eq!((&denied["role"], &denied["attachments"]), (&json!("denied"), &one));
     let command = send("web:lab", "ann", "/stop").await.json();
     assert_eq!(command["attachments"][0]["why"], "a command takes no files");
     assert!(!folder(&api).exists() && names(&api.settings.home.groups()).iter().all(|name| name == "lab"));
@@ -268,6 +289,8 @@ async fn what_no_message_names_is_swept() {
     let kept = answer["attachments"][0]["path"].as_str().unwrap().strip_prefix("attachments/").unwrap().to_owned();
     fs::write(folder(&api).join("lost.txt"), "of no message").unwrap();
     fs::write(folder(&api).join("own.txt"), "the agent's").unwrap();
+    // A copy to another disk that did not come to its end.
+    fs::write(folder(&api).join(".parlor-new-1-1"), "hal").unwrap();
     let waiting = api.settings.home.data().join("inbox-files");
     let plan = |id: &str, names: &[&str]| {
         let dir = waiting.join(id);

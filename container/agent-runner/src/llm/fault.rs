@@ -24,6 +24,8 @@ pub enum Remedy {
     Again(Duration),
     /// A shorter conversation.
     Compact,
+    /// A request of fewer bytes: without pictures where it has some, else a shorter conversation.
+    Smaller,
     /// The same request without pictures.
     NoImages,
 }
@@ -125,10 +127,10 @@ impl Fault {
             || says(&["authentication_error", "permission_error", "invalid_api_key", "api key not valid"])
         {
             (ErrorKind::Auth, Remedy::None)
-        } else if status == 413
-            || says(&["prompt is too long", "context_length_exceeded", "maximum context length", "context window"])
-        {
+        } else if says(&["prompt is too long", "context_length_exceeded", "maximum context length", "context window"]) {
             (ErrorKind::Other, Remedy::Compact)
+        } else if status == 413 {
+            (ErrorKind::Other, Remedy::Smaller)
         } else if status == 429 || says(&["rate_limit", "resource_exhausted"]) {
             let short = retry_after.filter(|wait| *wait <= SHORT);
             (ErrorKind::RateLimit, short.map_or(Remedy::None, Remedy::Again))
@@ -219,6 +221,8 @@ mod tests {
     fn what_can_be_put_right_is_known() {
         let too_long = r#"{"error":{"code":"context_length_exceeded","message":"m"}}"#;
         assert_eq!(read(400, too_long, None).remedy, Remedy::Compact);
+        assert_eq!(read(413, too_long, None).remedy, Remedy::Compact);
+        assert_eq!(read(413, "<html>", None).remedy, Remedy::Smaller);
         assert_eq!(read(429, "{}", Some(3)).remedy, Remedy::Again(Duration::from_secs(3)));
         assert_eq!(read(429, "{}", Some(300)).remedy, Remedy::None);
         assert_eq!(read(503, "", None).remedy, Remedy::Again(Duration::from_secs(1)));

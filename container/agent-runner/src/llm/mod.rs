@@ -5,6 +5,7 @@ mod compact;
 mod fault;
 mod hooks;
 mod model;
+mod pictures;
 mod prompt;
 mod servers;
 mod session;

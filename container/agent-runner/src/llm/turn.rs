@@ -1,14 +1,14 @@
 //! One turn: ask, do what the model calls for, tell it, until it has nothing more to call for.
 
-use base64::Engine as _;
 use chrono::Utc;
-use genai::chat::{ChatMessage, ContentPart};
+use genai::chat::ChatMessage;
 use serde_json::Value;
 
 use super::compact;
 use super::fault::{Fault, Remedy};
 use super::hooks::Hooks;
 use super::model::{Answer, Model, Offer};
+use super::pictures;
 use super::session::{Entry, Session};
 use super::settings::Settings;
 use super::tools::Tools;
@@ -16,10 +16,6 @@ use crate::host;
 use crate::protocol::{ErrorKind, ImageAttachment, Output};
 use crate::run::{Mail, Room};
 
-/// The largest picture that is sent, in bytes.
-const IMAGE_LIMIT: u64 = 5 << 20;
-/// How many pictures of a conversation are sent; of older ones only the name.
-const IMAGES: usize = 20;
 /// What the chat hears when a turn was ended for its length; `{}` is the most steps it may have.
 const OUT_OF_STEPS: &str = "(I had to stop after {} steps, the most of one turn. Write again, and I go on.)";
 /// Told when a turn has used up its steps.
@@ -154,11 +150,11 @@ impl Turn<'_> {
                 Err(fault) => fault,
             };
             match fault.remedy {
-                Remedy::Compact if !compacted => {
+                Remedy::NoImages | Remedy::Smaller if images && self.has_images() => images = false,
+                Remedy::Compact | Remedy::Smaller if !compacted => {
                     compacted = true;
                     budget = self.size() / 2;
                 }
-                Remedy::NoImages if images && self.has_images() => images = false,
                 _ => return Err(fault),
             }
         }
@@ -204,32 +200,16 @@ impl Turn<'_> {
 
     /// The conversation as it is sent: with its pictures, the newest of them.
     fn messages(&self, images: bool) -> Vec<ChatMessage> {
-        let mut left = if images { IMAGES } else { 0 };
+        let mut room = if images { pictures::Room::new() } else { pictures::Room::none() };
         let one = |entry: &Entry| {
             let mut message = entry.message.clone();
             for image in entry.images.iter().rev() {
-                let shown = if left > 0 { self.picture(image) } else { Err("not shown".to_owned()) };
-                left = left.saturating_sub(1);
-                let part = shown.unwrap_or_else(|why| {
-                    ContentPart::from_text(format!("[The picture {} is {why}.]", image.relative_path))
-                });
-                message.content.push(part);
+                message.content.push(room.part(&self.room.folders.group, image));
             }
             message
         };
         let mut messages: Vec<ChatMessage> = self.session.entries.iter().rev().map(one).collect();
         messages.reverse();
         messages
-    }
-
-    fn picture(&self, image: &ImageAttachment) -> Result<ContentPart, String> {
-        let path = self.room.folders.group.join(&image.relative_path);
-        let meta = std::fs::metadata(&path).map_err(|error| format!("not there any more: {error}"))?;
-        if !meta.is_file() || meta.len() > IMAGE_LIMIT {
-            return Err("too large to be shown".to_owned());
-        }
-        let bytes = std::fs::read(&path).map_err(|error| format!("not to be read: {error}"))?;
-        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-        Ok(ContentPart::from_binary_base64(image.media_type.clone(), text, None))
     }
 }

@@ -50,6 +50,58 @@ fn a_conversation_that_the_vendor_finds_too_long_is_shortened() {
 }
 
 #[test]
+fn pictures_of_a_request_are_bounded_by_their_bytes() {
+    let server = Server::start(Protocol::Anthropic, |_| Reply::text("seen"));
+    let home = home();
+    let names: Vec<String> = (1..=5).map(|n| format!("{n}.png")).collect();
+    let head = |n: usize| format!("picture {n} of 5.");
+    for (n, name) in (1..).zip(&names) {
+        let bytes = [head(n).as_bytes(), &vec![0; 3_750_000 - 15]].concat();
+        fs::write(home.path("group").join(name), bytes).unwrap();
+    }
+    let image = |name: &String| json!({"relativePath": name, "mediaType": "image/png"});
+    let images: Vec<Value> = names[..4].iter().map(image).collect();
+    let mut agent = start(&home, with(input(&server, "four"), "imageAttachments", json!(images)));
+    assert_eq!(agent.reply(), "seen");
+    home.follow_up_with("1.json", "one more", &[&names[4]]);
+    assert_eq!(agent.reply(), "seen");
+    home.close();
+    assert!(agent.end().success());
+    let shown = |request: &Request| {
+        let body = request.body.to_string();
+        (1..=5).filter(|n| body.contains(&STANDARD.encode(head(*n)))).collect::<Vec<usize>>()
+    };
+    let requests = server.requests();
+    assert_eq!((shown(&requests[0]), shown(&requests[1])), (vec![1, 2, 3, 4], vec![2, 3, 4, 5]));
+    let second = requests[1].body.to_string();
+    assert!(second.len() < 20_500_000 && second.contains("[The picture 1.png is not shown.]"), "{}", second.len());
+}
+
+#[test]
+fn a_request_that_is_too_large_goes_without_pictures_before_anything_is_summarised() {
+    for protocol in BOTH {
+        let server = Server::start(protocol, |request| {
+            if request.body.to_string().contains(&STANDARD.encode(b"\x89PNG one")) {
+                return Reply::refused(413, "request_too_large", "Request exceeds the maximum size");
+            }
+            Reply::text("small enough")
+        });
+        let home = home();
+        fs::write(home.path("group/1.png"), b"\x89PNG one").unwrap();
+        let mut agent = start(&home, input(&server, &"long ".repeat(2000)));
+        assert_eq!(agent.reply(), "small enough");
+        home.follow_up_with("1.json", "look", &["1.png"]);
+        assert_eq!(agent.reply(), "small enough");
+        home.close();
+        assert!(agent.end().success());
+        assert_eq!(server.requests().len(), 3, "nobody was asked for a summary");
+        let asked = server.newest().messages("user");
+        assert!(asked[0].contains("long long") && asked[1].contains("[The picture 1.png is not shown.]"), "{asked:?}");
+        assert!(!home.path("group/conversations").exists());
+    }
+}
+
+#[test]
 fn a_turn_has_an_end_even_when_the_model_finds_none() {
     for protocol in BOTH {
         // It heeds the choice, as vendors do.

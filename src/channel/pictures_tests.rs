@@ -54,3 +54,24 @@ fn pictures_that_models_cannot_take_are_files() {
     }
     assert!(look_at("a.png", None, &png(8000, 8000), SHOWN_BYTES).picture);
 }
+
+/// The beginning of a JPEG with so many bytes of other things before its sides, in many small pieces.
+fn jpeg(before: usize) -> Vec<u8> {
+    let pieces = b"\xff\xfe\0\x06abcd".repeat(before / 8);
+    [&JPEG[..20], pieces.as_slice(), &JPEG[20..]].concat()
+}
+
+#[test]
+fn only_the_beginning_of_a_picture_is_looked_through() {
+    let near = jpeg(200 << 10);
+    assert!(look_at("a.jpg", None, &near, near.len() as u64).picture);
+    let far = jpeg(300 << 10);
+    let found = look_at("a.jpg", None, &far, far.len() as u64);
+    assert_eq!((found.picture, found.why.as_deref()), (false, Some("its sides were not found, not shown")));
+    // What is too large anyway is not looked through at all: nobody finds that this one has no sides.
+    let found = look_at("a.jpg", None, &jpeg(0)[..30], SHOWN_BYTES + 1);
+    assert_eq!(
+        (found.media_type.as_deref(), found.why.as_deref()),
+        (Some("image/jpeg"), Some("too large to be shown"))
+    );
+}
