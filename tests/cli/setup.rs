@@ -46,6 +46,14 @@ fn type_key(terminal: &mut Terminal, question: &str, key: &str) {
     terminal.press(key);
 }
 
+/// Leaves an address in `.env`.
+fn stays(terminal: &mut Terminal, address: &str) {
+    terminal.wait(&format!("There is {address} in .env"));
+    terminal.wait("[Y/n] ");
+    terminal.press("n\r");
+    terminal.wait("It stays");
+}
+
 #[test]
 fn enter_takes_the_guide_and_nobody_is_asked_twice() {
     let host = Host::builder().prepare();
@@ -128,6 +136,7 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
 
     let mut terminal = Terminal::open(&command(&host, &["setup"]));
     choose(&mut terminal, "OpenAI's models");
+    stays(&mut terminal, "OPENAI_BASE_URL");
     type_key(&mut terminal, "OPENAI_API_KEY (", "nonsense\r");
     terminal.wait("usually begin with sk-");
     terminal.press("\r");
@@ -137,7 +146,12 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     let why = terminal.wait("Type it again");
     assert!(why.contains("It does not work.") && why.contains("401"), "{why}");
     terminal.press("a\r");
+    // Nothing that was said before counts.
+    stays(&mut terminal, "OPENAI_BASE_URL");
     type_key(&mut terminal, "OPENAI_API_KEY (", &format!("{KEY}\r"));
+    terminal.wait("There is ANTHROPIC_API_KEY in .env, too");
+    terminal.wait("[y/N] ");
+    terminal.press("y\r");
     // The key is right, the account is empty: that is no reason not to keep it.
     let why = terminal.wait("Type it again");
     assert!(why.contains("no credit left"), "{why}");
@@ -151,6 +165,7 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     // Once more: what is there is kept unless somebody says no. Then the guide, which needs a line of its own now.
     let mut terminal = Terminal::open(&command(&host, &["setup"]));
     choose(&mut terminal, "OpenAI's models");
+    stays(&mut terminal, "OPENAI_BASE_URL");
     terminal.wait("Keep it? [Y/n] ");
     terminal.press("\r");
     terminal.wait("It works: llm answered after");
@@ -162,6 +177,49 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     assert!(terminal.ended().0.success());
     assert_eq!(fs::read_to_string(env_file(&host)).unwrap(), format!("{expected}PARLOR_PROVIDER=guide\n"));
     host.wait_no_containers();
+}
+
+#[test]
+fn a_key_goes_to_no_server_that_it_was_not_given_for() {
+    // It takes one key alone: a request is let in only where that key was sent.
+    let server = Server::saying(Protocol::OpenAi, vec![Reply::text("yes")]);
+    let address = format!("{}/v1", server.outside());
+    let nobody = format!("{}:9/v1", server.outside().rsplit_once(':').unwrap().0);
+    let text = format!("TZ=UTC\nOPENAI_API_KEY={KEY}\n");
+    let host = Host::builder().dot_env(&text).prepare();
+    let mut terminal = Terminal::open(&command(&host, &["setup"]));
+    choose(&mut terminal, "a model server");
+    // First one with a key, and then another one without.
+    terminal.wait("Address (Enter skips): ");
+    terminal.press(&format!("{nobody}\r"));
+    type_key(&mut terminal, "Its key", &format!("{KEY}\r"));
+    terminal.wait("Type it again");
+    terminal.press("a\r");
+    terminal.wait("Address (Enter skips): ");
+    terminal.press(&format!("{address}\r"));
+    terminal.wait("Its key");
+    terminal.press("\r");
+    terminal.wait("There is OPENAI_API_KEY in .env");
+    terminal.wait("[Y/n] ");
+    terminal.press("\r");
+    let why = terminal.wait("Type it again");
+    assert!(why.contains("401") && server.requests().is_empty(), "{why}");
+    terminal.press("k\r");
+    terminal.wait("Taken out of");
+    assert!(terminal.ended().0.success());
+    let kept = format!("TZ=UTC\nOPENAI_BASE_URL={address}\n");
+    assert_eq!(fs::read_to_string(env_file(&host)).unwrap(), kept);
+
+    // A key for the vendor, beside the address of old: that is asked before the key. Without a key all stays.
+    let mut terminal = Terminal::open(&command(&host, &["setup"]));
+    choose(&mut terminal, "OpenAI's models");
+    terminal.wait("There is OPENAI_BASE_URL in .env");
+    terminal.wait("[Y/n] ");
+    terminal.press("\r");
+    type_key(&mut terminal, "OPENAI_API_KEY (", "\r");
+    terminal.wait("Nothing was changed.");
+    assert!(terminal.ended().0.success());
+    assert_eq!(fs::read_to_string(env_file(&host)).unwrap(), kept);
 }
 
 #[test]
@@ -250,6 +308,7 @@ fn a_token_of_a_subscription_is_checked_by_claude_code_itself() {
     setup.env("PATH", "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin").env_remove("PARLOR_PROVIDER");
     let mut terminal = Terminal::open(&setup);
     choose(&mut terminal, "Claude Code, with a subscription");
+    stays(&mut terminal, "ANTHROPIC_BASE_URL");
     terminal.wait("claude setup-token");
     type_key(&mut terminal, "CLAUDE_CODE_OAUTH_TOKEN (", "sk-ant-oat01-0123456789abcdef\r");
     let said = terminal.wait("claude answered after");

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use crate::config::provider;
 
 /// Who answers.
@@ -51,6 +53,35 @@ const ORDER: [&str; 7] = [
     "OLLAMA_HOST",
 ];
 
+/// Whoever has keys, and the settings that send these elsewhere.
+pub(super) struct Vendor {
+    /// As people know it.
+    pub(super) name: &'static str,
+    /// Addresses, the first that is there.
+    pub(super) addresses: &'static [&'static str],
+    /// Keys that go there. A token of Claude Code is none: it is Anthropic's in any case.
+    keys: &'static [&'static str],
+}
+
+static VENDORS: [Vendor; 3] = [
+    Vendor {
+        name: "Anthropic",
+        addresses: &["ANTHROPIC_BASE_URL"],
+        keys: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
+    },
+    Vendor { name: "OpenAI", addresses: &["OPENAI_BASE_URL"], keys: &["OPENAI_API_KEY", "CODEX_API_KEY"] },
+    Vendor {
+        name: "Google",
+        addresses: &["GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"],
+        keys: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+    },
+];
+
+/// What is in `.env`.
+pub(super) type Env = BTreeMap<String, String>;
+/// What is to be there, or not any more.
+pub(super) type Changes = BTreeMap<String, Option<SecretString>>;
+
 impl Choice {
     /// What this Parlor can offer.
     pub(super) fn offered() -> Vec<Self> {
@@ -90,6 +121,17 @@ impl Choice {
             Self::ClaudeToken => Some("CLAUDE_CODE_OAUTH_TOKEN"),
             Self::OpenAi | Self::Codex => Some("OPENAI_API_KEY"),
             Self::Gemini | Self::GeminiCli => Some("GEMINI_API_KEY"),
+            Self::Guide | Self::Server | Self::Skip => None,
+        }
+    }
+
+    /// Who is meant to get the key.
+    pub(super) fn vendor(self) -> Option<&'static Vendor> {
+        let [anthropic, openai, google] = &VENDORS;
+        match self {
+            Self::Claude | Self::ClaudeToken => Some(anthropic),
+            Self::OpenAi | Self::Codex => Some(openai),
+            Self::Gemini | Self::GeminiCli => Some(google),
             Self::Guide | Self::Server | Self::Skip => None,
         }
     }
@@ -158,7 +200,7 @@ pub(super) fn is_loopback(address: &str) -> bool {
 }
 
 /// Keys that would decide in favour of somebody else.
-pub(super) fn rivals<'a>(choice: Choice, own: &str, env: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+pub(super) fn rivals<'a>(choice: Choice, own: &str, env: &'a Env) -> Vec<&'a str> {
     if choice.provider() != provider::AUTO || choice == Choice::Claude {
         return Vec::new();
     }
@@ -166,9 +208,44 @@ pub(super) fn rivals<'a>(choice: Choice, own: &str, env: &'a BTreeMap<String, St
     let before = ORDER.iter().position(|key| *key == own).unwrap_or_default();
     // With a token Claude Code still prefers a key.
     let before = if choice == Choice::ClaudeToken { &ORDER[1..3] } else { &ORDER[..before] };
-    let is_set = |key: &str| env.get(key).is_some_and(|value| !value.is_empty());
-    let rival = |key: &&str| !key.starts_with(vendor) && before.contains(key) && is_set(key);
+    let rival = |key: &&str| !key.starts_with(vendor) && before.contains(key) && value(env, key).is_some();
     env.keys().map(String::as_str).filter(rival).collect()
+}
+
+/// A value that is not empty.
+pub(super) fn value<'a>(env: &'a Env, key: &str) -> Option<&'a str> {
+    env.get(key).map(String::as_str).filter(|value| !value.trim().is_empty())
+}
+
+/// Keys that stay in `.env` and would go to a server that they were not given for, each with that server.
+pub(super) fn strays(own: &str, env: &Env, changes: &Changes) -> Vec<(&'static str, String)> {
+    let is = |key: &str| match changes.get(key) {
+        Some(change) => change.as_ref().map(ExposeSecret::expose_secret),
+        None => value(env, key),
+    };
+    let mut strays = Vec::new();
+    for Vendor { name, addresses, keys } in &VENDORS {
+        let now = addresses.iter().find_map(|key| is(key));
+        let moved = now != addresses.iter().find_map(|key| value(env, key));
+        for key in *keys {
+            // Of a server that is chosen it was said that it needs no key, or another one.
+            let unwanted = *key == "OPENAI_API_KEY" && own == "OPENAI_BASE_URL";
+            let stays = *key != own && !changes.contains_key(*key) && value(env, key).is_some();
+            if stays && (moved || unwanted) {
+                strays.push((*key, now.map_or_else(|| (*name).to_owned(), place)));
+            }
+        }
+    }
+    strays
+}
+
+/// An address without the login that may be in it.
+pub(super) fn place(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        (None, Some((_, host))) => format!("…@{host}"),
+        (_, None) => address.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -210,6 +287,74 @@ mod tests {
         );
         assert_eq!(rivals(Choice::ClaudeToken, "CLAUDE_CODE_OAUTH_TOKEN", &env), ["ANTHROPIC_API_KEY"]);
         assert_eq!(rivals(Choice::Claude, "ANTHROPIC_API_KEY", &env), Vec::<&str>::new());
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> Env {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn changes(pairs: &[(&str, Option<&str>)]) -> Changes {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.map(SecretString::from))).collect()
+    }
+
+    #[test]
+    fn every_vendor_has_the_key_that_it_is_asked_for_and_addresses_that_agents_read() {
+        for choice in ALL {
+            assert_eq!(choice.vendor().is_some(), choice.key().is_some(), "{choice:?}");
+        }
+        let of = |choice: Choice| choice.vendor().unwrap().addresses;
+        assert_eq!((of(Choice::OpenAi), of(Choice::Codex)), (&["OPENAI_BASE_URL"][..], &["OPENAI_BASE_URL"][..]));
+        assert_eq!((of(Choice::Claude), of(Choice::ClaudeToken)), (&["ANTHROPIC_BASE_URL"][..], of(Choice::Claude)));
+        assert_eq!(of(Choice::Gemini), ["GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"]);
+        assert_eq!(of(Choice::GeminiCli), of(Choice::Gemini));
+        let known = crate::config::secrets::DEFAULT_KEYS;
+        let addresses = known.iter().filter(|key| key.ends_with("_BASE_URL")).count();
+        assert_eq!(VENDORS.iter().map(|vendor| vendor.addresses.len()).sum::<usize>(), addresses);
+        assert!(
+            VENDORS.iter().flat_map(|vendor| vendor.keys.iter().chain(vendor.addresses)).all(|key| known.contains(key))
+        );
+    }
+
+    #[test]
+    fn a_key_for_a_vendor_does_not_go_to_a_server_of_ones_own() {
+        let real = env(&[("OPENAI_API_KEY", "real"), ("CODEX_API_KEY", "real, too"), ("GEMINI_API_KEY", "g")]);
+        let url = ("OPENAI_BASE_URL", Some("http://ann:pw@box/v1"));
+        let both = [("OPENAI_API_KEY", "http://…@box/v1".to_owned()), ("CODEX_API_KEY", "http://…@box/v1".to_owned())];
+        assert_eq!(strays("OPENAI_BASE_URL", &real, &changes(&[url])), both);
+        // What was given for it, and what is taken out, is none.
+        let given = changes(&[url, ("OPENAI_API_KEY", Some("its own")), ("CODEX_API_KEY", None)]);
+        assert_eq!(strays("OPENAI_BASE_URL", &real, &given), []);
+        // The same address once more, and "it needs none".
+        let old = env(&[("OPENAI_BASE_URL", "http://box/v1"), ("OPENAI_API_KEY", "k"), ("CODEX_API_KEY", "k")]);
+        let same = changes(&[("OPENAI_BASE_URL", Some("http://box/v1"))]);
+        assert_eq!(strays("OPENAI_BASE_URL", &old, &same), [("OPENAI_API_KEY", "http://box/v1".to_owned())]);
+    }
+
+    #[test]
+    fn a_key_for_a_server_of_ones_own_does_not_go_to_the_vendor() {
+        let old = env(&[
+            ("ANTHROPIC_BASE_URL", "http://a"),
+            ("ANTHROPIC_AUTH_TOKEN", "t"),
+            ("OPENAI_BASE_URL", "http://o/v1"),
+            ("OPENAI_API_KEY", "k"),
+            ("GEMINI_BASE_URL", ""),
+            ("GOOGLE_GEMINI_BASE_URL", "http://g"),
+            ("GOOGLE_API_KEY", "k"),
+        ]);
+        let strays = |own: &str, gone: &str| strays(own, &old, &changes(&[(gone, None)]));
+        assert_eq!(strays("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"), [("ANTHROPIC_AUTH_TOKEN", "Anthropic".into())]);
+        assert_eq!(strays("OLLAMA_HOST", "OPENAI_BASE_URL"), [("OPENAI_API_KEY", "OpenAI".into())]);
+        assert_eq!(strays("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"), [("GOOGLE_API_KEY", "Google".into())]);
+        // Kept knowingly, or as it was.
+        assert_eq!(strays("OPENAI_API_KEY", "OPENAI_BASE_URL"), []);
+        assert_eq!(strays("OPENAI_API_KEY", "TZ"), []);
+    }
+
+    #[test]
+    fn addresses_are_shown_without_logins() {
+        assert_eq!(place("http://box/v1"), "http://box/v1");
+        assert_eq!(place("https://ann:p@ss/w@box/v1"), "https://…@box/v1");
+        assert_eq!(place("ann:pw@box"), "…@box");
     }
 
     #[test]

@@ -4,20 +4,23 @@ use std::process::Command;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::super::output::harmless;
 use super::super::{Done, Failure};
 use super::Dialog;
 use super::ask::tell;
 use super::choice::{self, Choice};
 
 impl Dialog {
-    /// Asks for the key or the address, and tells its name; none when none was given.
-    pub(super) async fn value(&mut self, choice: Choice) -> Result<Option<String>, Failure> {
+    /// Asks for the key or the address, and tells its name; none when none was given. What is there is not offered
+    /// again.
+    pub(super) async fn value(&mut self, choice: Choice, again: bool) -> Result<Option<String>, Failure> {
         let Some(key) = choice.key() else { return self.server().await };
-        if self.env.get(key).is_some_and(|value| !value.is_empty())
-            && self.asker.yes(&format!("There is {key} in .env already. Keep it?"), true).await?
-        {
-            self.changes.remove(key);
-            return Ok(Some(key.to_owned()));
+        let moved = self.addresses(choice).await?;
+        if !again && choice::value(&self.env, key).is_some() {
+            let so_far = if moved { ", and it went to that address so far" } else { "" };
+            if self.asker.yes(&format!("There is {key} in .env already{so_far}. Keep it?"), !moved).await? {
+                return Ok(Some(key.to_owned()));
+            }
         }
         tell(choice.source())?;
         if choice == Choice::ClaudeToken {
@@ -38,6 +41,37 @@ impl Dialog {
             self.change(key, Some(value));
             return Ok(Some(key.to_owned()));
         }
+    }
+
+    /// Addresses that would send a vendor's key elsewhere. Whether one is taken out.
+    async fn addresses(&mut self, choice: Choice) -> Result<bool, Failure> {
+        let mut moved = false;
+        let Some(vendor) = choice.vendor() else { return Ok(moved) };
+        for address in vendor.addresses {
+            let Some(place) = choice::value(&self.env, address).map(choice::place) else { continue };
+            let there = format!("There is {address} in .env: the key would go to {place}, not to {}.", vendor.name);
+            moved |= self.take_out(address, &there, &format!("It stays: the key goes to {place}.")).await?;
+        }
+        Ok(moved)
+    }
+
+    /// Keys that would go to a server that they were not given for.
+    pub(super) async fn strays(&mut self, own: &str) -> Done {
+        for (key, place) in choice::strays(own, &self.env, &self.changes) {
+            let there = format!("There is {key} in .env, and it would go to {place} now.");
+            self.take_out(key, &there, &format!("It stays, and goes to {place}.")).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_out(&mut self, key: &str, there: &str, stays: &str) -> Result<bool, Failure> {
+        let out = self.asker.yes(&format!("{} Take it out of .env?", harmless(there)), true).await?;
+        if out {
+            self.change(key, None);
+        } else {
+            tell(&harmless(stays))?;
+        }
+        Ok(out)
     }
 
     async fn server(&mut self) -> Result<Option<String>, Failure> {

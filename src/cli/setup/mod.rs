@@ -23,7 +23,7 @@ use crate::container::full::FullImage;
 use crate::domain::group::ContainerConfig;
 use ask::{Asker, tell};
 use check::{Checked, check};
-use choice::Choice;
+use choice::{Changes, Choice, Env};
 
 /// Asks who is to answer, and for the key that takes; checks it, and keeps it in .env.
 #[derive(Debug, Args)]
@@ -91,16 +91,16 @@ enum Next {
 struct Dialog {
     settings: Settings,
     /// What is in `.env`.
-    env: BTreeMap<String, String>,
+    env: Env,
     /// What is to be changed there.
-    changes: BTreeMap<String, Option<SecretString>>,
+    changes: Changes,
     asker: Asker,
 }
 
 impl Dialog {
     fn new(settings: Settings) -> Result<Self, Failure> {
         let env = secrets::env_file(&settings.home.env_file()).map_err(|mut errors| errors.remove(0))?;
-        Ok(Self { settings, env, changes: BTreeMap::new(), asker: Asker::new()? })
+        Ok(Self { settings, env, changes: Changes::new(), asker: Asker::new()? })
     }
 
     async fn run(&mut self) -> Done {
@@ -165,16 +165,19 @@ impl Dialog {
         environment_wins(choice.provider())?;
         choice.provider().clone_into(&mut self.settings.provider);
         self.settings.image_with = extras::with_provider(self.settings.image_with.clone(), choice.provider());
+        let (before, mut again) = (self.changes.clone(), false);
         loop {
-            let Some(own) = self.value(choice).await? else { return Ok(false) };
+            let Some(own) = self.value(choice, again).await? else { return Ok(false) };
             self.rivals(choice, &own).await?;
+            self.strays(&own).await?;
             if choice.needs_full_image() && self.settings.image.is_none() {
                 self.offer_image().await?;
             }
             match self.verdict().await? {
                 Next::Keep => return Ok(true),
                 Next::Skip => return Ok(false),
-                Next::Again => drop(self.env.remove(&own)),
+                // Nothing of what was said stays: it was meant for another server, perhaps.
+                Next::Again => (self.changes, again) = (before.clone(), true),
             }
         }
     }
@@ -298,8 +301,16 @@ impl Dialog {
             .map(|(key, value)| (key.as_str(), value.as_ref().map(ExposeSecret::expose_secret)))
             .collect();
         env_edit::change(&path, &changes)?;
-        let set: Vec<&str> = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key).collect();
-        tell(&format!("{} holds {} now, readable by you alone.", path.display(), set.join(" and ")))?;
+        let names = |set: bool| -> Vec<&str> {
+            changes.iter().filter(|(_, value)| value.is_some() == set).map(|(key, _)| *key).collect()
+        };
+        let (set, out) = (names(true), names(false));
+        if !set.is_empty() {
+            tell(&format!("{} holds {} now, readable by you alone.", path.display(), set.join(" and ")))?;
+        }
+        if !out.is_empty() {
+            tell(&format!("Taken out of {}: {}.", path.display(), out.join(" and ")))?;
+        }
         Ok(true)
     }
 
