@@ -33,8 +33,8 @@ const VENDOR: &str = "https://generativelanguage.googleapis.com";
 /// It looks for a key in the environment before it is given one, and complains.
 const NO_KEY: (&str, &str) = ("GEMINI_API_KEY", "is-not-in-the-environment");
 /// How often a request is tried, unless `PARLOR_GEMINI_ATTEMPTS` says otherwise: the host tries again by itself, and tells
-/// the chat why.
-const ATTEMPTS: u64 = 2;
+/// the chat why. An answer that breaks off would be begun anew behind what was said of it, and nobody be told.
+const ATTEMPTS: u64 = 1;
 const SETTINGS: &str = "settings.json";
 /// The file in the CLI's home that holds the group's addition to the system prompt.
 const PROMPT: &str = "PARLOR.md";
@@ -79,6 +79,11 @@ fn fixed(address: Option<&str>, has: impl Fn(&str) -> bool) -> Vec<(&'static str
 pub fn key(room: &Room) -> Option<String> {
     let key = secret(room, "GEMINI_API_KEY").or_else(|| secret(room, "GOOGLE_API_KEY"));
     key.or_else(|| address(room).map(|_| "none")).map(str::to_owned)
+}
+
+/// Whether the operator leads to a server of their own.
+pub fn has_address(room: &Room) -> bool {
+    address(room).is_some()
 }
 
 /// The server, without the version that the CLI adds itself.

@@ -72,6 +72,7 @@ impl Talk {
             cwd: room.folders.group.display().to_string(),
             servers: chosen::servers(&chosen, &brief::own_program()),
             key: cli::key(&room).unwrap_or_default(),
+            counts: !cli::has_address(&room),
         };
         let session = Session::new(setup, room.input.session_id.clone());
         let home = Program::config_dir("GEMINI_CLI_HOME", "");
