@@ -116,6 +116,24 @@ impl Session {
         !self.taken.is_empty() || !self.waiting.is_empty()
     }
 
+    /// Whether the CLI has its session open.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Idle | Stage::Prompting(_))
+    }
+
+    /// The CLI did not open a session in time. With other servers the next one may: then what waits is kept for it.
+    pub fn stuck(&mut self, servers: Option<Value>) -> Vec<Step> {
+        self.stage = Stage::Off;
+        if let Some(servers) = servers {
+            self.setup.servers = servers;
+            return vec![Step::End];
+        }
+        let words = self.words.trim();
+        let words = if words.is_empty() { "it said nothing" } else { words };
+        let reason = format!("Gemini CLI did not open a session in time and was ended: {words}");
+        vec![self.failure(errors::own(ErrorKind::Other, reason), None), Step::End]
+    }
+
     /// Messages came.
     pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
         self.waiting.extend(messages);

@@ -173,6 +173,28 @@ fn a_refused_prompt_takes_everything_with_it_and_leaves_the_cli_usable() {
 }
 
 #[test]
+fn a_cli_that_never_opens_a_session_is_ended_and_another_may_do_without_servers() {
+    let mut s = Session::new(setup(), None);
+    s.give(vec![message("a", None), message("b", Some("1.json"))]);
+    let steps = s.started();
+    assert!(!s.is_ready());
+    assert_eq!(s.stuck(Some(json!(["ours"]))), [Step::End]);
+    assert!(s.event(Event::Answer { id: written(&steps[0]).1, result: json!({}) }, now()).is_empty());
+    assert!(s.ended("signal 15", "").is_empty() && s.is_open());
+    let mut steps = s.started();
+    for _ in 0..2 {
+        steps = answer(&mut s, &steps[0], json!({}));
+    }
+    assert_eq!(written(&steps[0]).2["mcpServers"], json!(["ours"]));
+    s.event(Event::Text("waiting".into()), now());
+    let steps = s.stuck(None);
+    let failed = output(&steps[0]);
+    assert_eq!((failed.error_kind, failed.consumed.len()), (Some(ErrorKind::Other), 1));
+    assert!(failed.error.as_deref().unwrap().contains("in time and was ended: waiting"), "{failed:?}");
+    assert_eq!((&steps[1], s.is_open()), (&Step::End, false));
+}
+
+#[test]
 fn a_missing_session_is_told_and_begun_anew() {
     let mut s = Session::new(setup(), Some("gone".into()));
     s.give(vec![message("a", None)]);
