@@ -1,5 +1,7 @@
 //! What the group chose in its `agent.toml`, in the words of Codex.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::agent_toml::{AgentToml, Way, float, table, text};
@@ -52,7 +54,11 @@ impl Chosen {
         let mut all = Map::from_iter([("parlor".to_owned(), ours)]);
         for (name, server) in &self.common.servers {
             let server = match &server.way {
-                Way::Program { command, args, env } => json!({ "command": command, "args": args, "env": env }),
+                Way::Program { command, args, env } => {
+                    // Codex starts them with no more of its own environment than a few names.
+                    let all: BTreeMap<_, _> = self.common.env.iter().chain(env).collect();
+                    json!({ "command": command, "args": args, "env": all })
+                }
                 Way::Address { url, headers } => json!({ "url": url, "http_headers": headers }),
             };
             all.insert(name.clone(), server);
@@ -80,5 +86,13 @@ mod tests {
         let servers = chosen.servers(json!({ "command": "own" }));
         assert_eq!((&servers["parlor"]["command"], &servers["a"]["command"]), (&json!("own"), &json!("x")));
         assert_eq!(servers["b"], json!({ "url": "https://x", "http_headers": {} }));
+    }
+
+    #[test]
+    fn a_server_has_the_groups_environment_below_its_own() {
+        let input = RunInput { provider: Some("codex".into()), ..RunInput::default() };
+        let text = "[env]\nTEA = 'green'\nCUP = 'blue'\n[mcp.a]\ncommand = 'x'\nenv = { CUP = 'red' }\n";
+        let servers = Chosen::of(AgentToml::parse(text, &input)).servers(json!({}));
+        assert_eq!(servers["a"]["env"], json!({ "TEA": "green", "CUP": "red" }));
     }
 }

@@ -75,6 +75,8 @@ struct Talk {
     closing: bool,
     /// By then the CLI must be gone.
     deadline: Option<Instant>,
+    /// By then it must have its conversation open.
+    opening: Option<Instant>,
     to: Sender<Signal>,
 }
 
@@ -96,6 +98,7 @@ impl Talk {
             doomed: false,
             closing: false,
             deadline: None,
+            opening: None,
             to,
         }
     }
@@ -103,13 +106,22 @@ impl Talk {
     /// Until the host has closed the run and the CLI is gone.
     fn attend(&mut self, signals: &Receiver<Signal>) {
         while !(self.closing && self.cli.is_none() && self.waiting.is_empty()) {
-            let left = self.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            if self.doomed || self.session.is_ready() {
+                self.opening = None;
+            }
+            let next = [self.deadline, self.opening].into_iter().flatten().min();
+            let left = next.map(|end| end.saturating_duration_since(Instant::now()));
             let signal = match left {
                 None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(left) => signals.recv_timeout(left),
             };
             match signal {
                 Ok(signal) => self.signal(signal),
+                Err(RecvTimeoutError::Timeout) if self.opening.is_some_and(|end| end <= Instant::now()) => {
+                    self.opening = None;
+                    let steps = self.session.stuck(Utc::now());
+                    self.perform(steps);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     eprintln!("Codex does not exit: it is ended");
                     self.deadline = None;
@@ -129,7 +141,7 @@ impl Talk {
                 self.perform(steps);
             }
             Signal::Ended { how, said } => {
-                (self.cli, self.doomed) = (None, false);
+                (self.cli, self.doomed, self.opening) = (None, false, None);
                 let steps = self.session.ended(&how, &said);
                 self.perform(steps);
                 let waiting = std::mem::take(&mut self.waiting);
@@ -178,6 +190,7 @@ impl Talk {
             (ErrorKind::Other, format!("Codex ({}) cannot be started: {error}", self.program.display()))
         })?;
         self.cli = Some(cli);
+        self.opening = Some(Instant::now() + live::OPEN_LIMIT);
         let steps = self.session.started();
         self.perform(steps);
         Ok(())

@@ -231,6 +231,23 @@ impl Session {
         steps
     }
 
+    /// Whether the CLI has its conversation open.
+    pub fn is_ready(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// The CLI did not open a conversation in time.
+    pub fn stuck(&mut self, now: DateTime<Utc>) -> Vec<Step> {
+        let words = self.words.trim();
+        let words = if words.is_empty() { "it said nothing" } else { words };
+        let message = format!("Codex did not open a conversation in time and was ended: {words}");
+        let mut steps = self.failed(&Fault { message, ..Fault::default() }, now);
+        if steps.is_empty() {
+            steps.push(Step::End);
+        }
+        steps
+    }
+
     /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
     pub fn ended(&mut self, how: &str, said: &str) -> Vec<Step> {
         self.thread = None;

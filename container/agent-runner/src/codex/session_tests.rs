@@ -76,6 +76,22 @@ fn messages_wait_for_the_thread_and_are_then_written_in_order() {
 }
 
 #[test]
+fn a_cli_that_never_opens_a_conversation_fails_the_turn_and_is_ended() {
+    let mut session = Session::new(Setup::default(), None);
+    session.started();
+    session.give(message("first", None));
+    session.give(message("second", Some("1.json")));
+    session.event(Line { thread: None, event: Event::Text("locked".into()) }, now());
+    assert!(!session.is_ready());
+    let steps = session.stuck(now());
+    let output = put(&steps);
+    assert_eq!((output.error_kind, output.consumed.len()), (Some(ErrorKind::Other), 1));
+    assert!(output.error.as_deref().unwrap().contains("in time and was ended: locked"), "{output:?}");
+    assert_eq!((&steps[1..], session.is_open()), (&[Step::End][..], false));
+    assert_eq!(session.stuck(now()), [Step::End], "also where nobody waits");
+}
+
+#[test]
 fn an_answer_settles_what_was_taken_and_the_rest_waits() {
     let mut session = session(None);
     session.give(message("late", Some("1.json")));

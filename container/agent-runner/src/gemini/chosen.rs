@@ -21,6 +21,15 @@ fn fitted(mut common: AgentToml) -> AgentToml {
     common
 }
 
+/// Notes the group's servers as left out; false where there are none.
+pub fn without_servers(common: &mut AgentToml) -> bool {
+    let servers = std::mem::take(&mut common.servers);
+    for name in servers.keys() {
+        common.left_out(&format!("mcp.{name}"), "Gemini CLI did not start in time with this group's servers");
+    }
+    !servers.is_empty()
+}
+
 /// The MCP servers of a session: the host's, and the group's.
 pub fn servers(common: &AgentToml, ours: &str) -> Value {
     let list = |of: &BTreeMap<String, String>| -> Vec<Value> {
@@ -74,5 +83,9 @@ mod tests {
         assert_eq!(servers[0]["name"], "parlor");
         assert_eq!((&servers[1]["type"], &servers[1]["headers"][0]["name"]), (&json!("http"), &json!("token")));
         assert_eq!((&servers[2]["args"][0], &servers[2]["env"][0]["value"]), (&json!("-x"), &json!("/n")));
+        let mut common = common;
+        assert!(without_servers(&mut common) && !without_servers(&mut common));
+        assert!(common.problems().join("\n").contains("mcp.notes is left out"), "{:?}", common.problems());
+        assert_eq!(super::servers(&common, "/app/agent-runner").as_array().unwrap().len(), 1);
     }
 }

@@ -15,7 +15,7 @@ use crate::run::Room;
 use crate::tool;
 
 /// What the environment gets where it does not say otherwise.
-const ENVIRONMENT: [(&str, &str); 6] = [
+const ENVIRONMENT: [(&str, &str); 7] = [
     // One process and not two: the second would only set the size of the heap.
     ("GEMINI_CLI_NO_RELAUNCH", "1"),
     ("GEMINI_CLI_TRUST_WORKSPACE", "true"),
@@ -24,12 +24,17 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("GEMINI_TELEMETRY_ENABLED", "false"),
     ("NO_BROWSER", "true"),
     ("NO_COLOR", "1"),
+    // A file .env of the group's counts for each name that is not here: it must not lead the key to somebody else.
+    ("NODE_TLS_REJECT_UNAUTHORIZED", "1"),
 ];
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+/// The vendor's own server.
+const VENDOR: &str = "https://generativelanguage.googleapis.com";
 /// It looks for a key in the environment before it is given one, and complains.
 const NO_KEY: (&str, &str) = ("GEMINI_API_KEY", "is-not-in-the-environment");
 /// How often a request is tried, unless `PARLOR_GEMINI_ATTEMPTS` says otherwise: the host tries again by itself, and tells
-/// the chat why.
-const ATTEMPTS: u64 = 2;
+/// the chat why. An answer that breaks off would be begun anew behind what was said of it, and nobody be told.
+const ATTEMPTS: u64 = 1;
 const SETTINGS: &str = "settings.json";
 /// The file in the CLI's home that holds the group's addition to the system prompt.
 const PROMPT: &str = "PARLOR.md";
@@ -55,19 +60,30 @@ pub fn start(program: &Path, room: &Room, chosen: &AgentToml, home: &Path, to: &
     command.args(arguments(room, chosen)).current_dir(&room.folders.group);
     tool::offer(&mut command, room);
     command.envs(&chosen.env).env("GEMINI_CLI_HOME", home).env(NO_KEY.0, NO_KEY.1);
-    for (key, value) in ENVIRONMENT.iter().filter(|(key, _)| std::env::var_os(key).is_none()) {
-        command.env(key, value);
-    }
-    if let Some(address) = address(room) {
-        command.env("GOOGLE_GEMINI_BASE_URL", address);
-    }
+    command.envs(fixed(address(room), |name| std::env::var_os(name).is_some()));
     Live::start(&mut command, &room.working, to)
+}
+
+/// The environment that is ours to decide; `has` tells what the room's has already.
+fn fixed(address: Option<&str>, has: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+    let mut all: Vec<(&str, &str)> = ENVIRONMENT.into_iter().filter(|(name, _)| !has(name)).collect();
+    // All or none: a program that looks for one of them first would pass over the operator's other one.
+    if !PROXIES.into_iter().any(&has) {
+        all.extend(PROXIES.map(|name| (name, "")));
+    }
+    all.push(("GOOGLE_GEMINI_BASE_URL", address.unwrap_or(VENDOR)));
+    all.into_iter().map(|(name, value)| (name, value.to_owned())).collect()
 }
 
 /// The vendor's key; a server of the operator's own may want none. None when there is neither.
 pub fn key(room: &Room) -> Option<String> {
     let key = secret(room, "GEMINI_API_KEY").or_else(|| secret(room, "GOOGLE_API_KEY"));
     key.or_else(|| address(room).map(|_| "none")).map(str::to_owned)
+}
+
+/// Whether the operator leads to a server of their own.
+pub fn has_address(room: &Room) -> bool {
+    address(room).is_some()
 }
 
 /// The server, without the version that the CLI adds itself.
@@ -96,6 +112,7 @@ fn settings(room: &Room) -> Value {
             "topicUpdateNarration": false,
         },
         "security": { "auth": { "selectedType": "gemini-api-key" }, "folderTrust": { "enabled": false } },
+        "advanced": { "ignoreLocalEnv": true },
         "privacy": { "usageStatisticsEnabled": false },
         "telemetry": { "enabled": false },
         "context": {
@@ -142,6 +159,22 @@ fn overlay(all: &mut Value, ours: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_of_the_group_leads_the_key_elsewhere() {
+        let of = |address, has: &[&str]| -> std::collections::HashMap<_, _> {
+            fixed(address, |name| has.contains(&name)).into_iter().collect()
+        };
+        let bare = of(None, &[]);
+        assert_eq!(bare["GOOGLE_GEMINI_BASE_URL"], VENDOR);
+        assert_eq!(bare["NODE_TLS_REJECT_UNAUTHORIZED"], "1");
+        assert!(PROXIES.iter().all(|name| bare[name].is_empty()), "{bare:?}");
+        let chosen = of(Some("http://10.0.0.1:8080"), &["http_proxy", "NO_COLOR", "NODE_TLS_REJECT_UNAUTHORIZED"]);
+        assert_eq!(chosen["GOOGLE_GEMINI_BASE_URL"], "http://10.0.0.1:8080");
+        for name in PROXIES.into_iter().chain(["NO_COLOR", "NODE_TLS_REJECT_UNAUTHORIZED"]) {
+            assert!(!chosen.contains_key(name), "{name} is the operator's");
+        }
+    }
 
     #[test]
     fn our_settings_are_laid_over_what_is_there() {

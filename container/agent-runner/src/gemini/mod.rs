@@ -14,7 +14,8 @@ mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Instant;
 
 use chrono::Utc;
 
@@ -62,6 +63,8 @@ struct Talk {
     /// The CLI was ended and is not gone yet.
     doomed: bool,
     closing: bool,
+    /// By then the CLI must have its session open.
+    opening: Option<Instant>,
     to: Sender<Signal>,
 }
 
@@ -72,23 +75,58 @@ impl Talk {
             cwd: room.folders.group.display().to_string(),
             servers: chosen::servers(&chosen, &brief::own_program()),
             key: cli::key(&room).unwrap_or_default(),
+            counts: !cli::has_address(&room),
         };
         let session = Session::new(setup, room.input.session_id.clone());
         let home = Program::config_dir("GEMINI_CLI_HOME", "");
         let notices = Notices::new(&chosen, &home.join(".gemini"));
-        Self { room, program, home, chosen, notices, session, cli: None, doomed: false, closing: false, to }
+        Self {
+            room,
+            program,
+            home,
+            chosen,
+            notices,
+            session,
+            cli: None,
+            doomed: false,
+            closing: false,
+            opening: None,
+            to,
+        }
     }
 
     /// Until the host has closed the run and the CLI is gone.
     fn attend(&mut self, signals: &Receiver<Signal>) {
         while !(self.closing && self.cli.is_none() && !self.session.is_open()) {
-            let Ok(signal) = signals.recv() else { return };
-            self.signal(signal);
+            if self.doomed || self.session.is_ready() {
+                self.opening = None;
+            }
+            let left = self.opening.map(|end| end.saturating_duration_since(Instant::now()));
+            let signal = match left {
+                None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(left) => signals.recv_timeout(left),
+            };
+            match signal {
+                Ok(signal) => self.signal(signal),
+                Err(RecvTimeoutError::Timeout) => self.stuck(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
             // It has written down what was said before it answered.
             if self.closing && !self.session.is_open() && !self.doomed {
                 self.end();
             }
         }
+    }
+
+    /// One dead server of the group's is enough for the CLI to wait for ten minutes: the next one does without.
+    fn stuck(&mut self) {
+        self.opening = None;
+        let servers = chosen::without_servers(&mut self.chosen).then(|| {
+            self.notices = Notices::new(&self.chosen, &self.home.join(".gemini"));
+            chosen::servers(&self.chosen, &brief::own_program())
+        });
+        let steps = self.session.stuck(servers);
+        self.perform(steps);
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -99,7 +137,7 @@ impl Talk {
                 self.perform(steps);
             }
             Signal::Ended { how, said } => {
-                (self.cli, self.doomed) = (None, false);
+                (self.cli, self.doomed, self.opening) = (None, false, None);
                 let steps = self.session.ended(&how, &said);
                 self.perform(steps);
                 self.start();
@@ -145,6 +183,7 @@ impl Talk {
         let steps = match started {
             Ok(cli) => {
                 self.cli = Some(cli);
+                self.opening = Some(Instant::now() + live::OPEN_LIMIT);
                 self.session.started()
             }
             Err(why) => vec![self.session.give_up(why)],

@@ -23,6 +23,8 @@ pub struct Setup {
     pub servers: Value,
     /// The vendor's key. It goes over stdin: what is in the environment, each command of the agent would have.
     pub key: String,
+    /// Whether the server is sure to count tokens, so that an answer without any was broken off.
+    pub counts: bool,
 }
 
 /// What is to be done.
@@ -112,6 +114,24 @@ impl Session {
     /// Whether something waits for an answer.
     pub fn is_open(&self) -> bool {
         !self.taken.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Whether the CLI has its session open.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Idle | Stage::Prompting(_))
+    }
+
+    /// The CLI did not open a session in time. With other servers the next one may: then what waits is kept for it.
+    pub fn stuck(&mut self, servers: Option<Value>) -> Vec<Step> {
+        self.stage = Stage::Off;
+        if let Some(servers) = servers {
+            self.setup.servers = servers;
+            return vec![Step::End];
+        }
+        let words = self.words.trim();
+        let words = if words.is_empty() { "it said nothing" } else { words };
+        let reason = format!("Gemini CLI did not open a session in time and was ended: {words}");
+        vec![self.failure(errors::own(ErrorKind::Other, reason), None), Step::End]
     }
 
     /// Messages came.
@@ -228,22 +248,21 @@ impl Session {
     fn settled(&mut self, result: &Value) -> Vec<Step> {
         let heard = std::mem::take(&mut self.heard);
         let usage = usage(result);
-        let why = match result["stopReason"].as_str().unwrap_or_default() {
-            "cancelled" => Some("Gemini CLI broke the turn off"),
-            "max_tokens" => Some("What was said does not fit the model any more: /new begins a new conversation"),
-            "max_turn_requests" => Some("Gemini CLI ended the turn: the model went in circles, or took too many steps"),
-            "refusal" => Some("The model refused to answer"),
-            _ if heard.is_empty() => {
-                Some("Gemini CLI got no answer from the model: it was empty, broken off, or held back by the vendor")
-            }
-            _ => None,
+        let stop = result["stopReason"].as_str().unwrap_or_default();
+        let ending = ending(stop);
+        let why = if stop == "cancelled" {
+            Some("Gemini CLI broke the turn off")
+        } else if ending.is_none() && (heard.is_empty() || self.setup.counts && usage.is_none() && !heard.tool) {
+            Some("Gemini CLI got no answer from the model: it was empty, broken off, or held back by the vendor")
+        } else {
+            None
         };
         if let Some(why) = why {
             return vec![self.failure(errors::own(ErrorKind::Other, why), usage)];
         }
         self.resume = Some(self.open.clone());
         let output = Output {
-            result: heard.text(),
+            result: with_ending(heard.text(), ending),
             new_session_id: self.resume.clone(),
             turn: Some(Turn::Done),
             consumed: std::mem::take(&mut self.taken).into_iter().flatten().collect(),
@@ -318,6 +337,26 @@ impl Heard {
     /// The model's last words; what it said before a tool, where nothing came after.
     fn text(&self) -> Option<String> {
         [&self.last, &self.before].into_iter().map(|text| text.trim()).find(|text| !text.is_empty()).map(str::to_owned)
+    }
+}
+
+/// Why a turn ended before its end. Another try would only do the same work once more.
+fn ending(stop: &str) -> Option<&'static str> {
+    match stop {
+        "max_tokens" => Some("What was said does not fit the model any more: /new begins a new conversation."),
+        "max_turn_requests" => {
+            Some("Gemini CLI ended the turn here: the model went in circles, or took too many steps.")
+        }
+        "refusal" => Some("The model refused to answer."),
+        _ => None,
+    }
+}
+
+fn with_ending(text: Option<String>, ending: Option<&str>) -> Option<String> {
+    match (text, ending) {
+        (Some(text), Some(ending)) => Some(format!("{text}\n\n({ending})")),
+        (None, Some(ending)) => Some(format!("({ending})")),
+        (text, None) => text,
     }
 }
 

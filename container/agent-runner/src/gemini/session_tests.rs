@@ -11,7 +11,7 @@ fn message(text: &str, name: Option<&str>) -> Message {
 }
 
 fn setup() -> Setup {
-    Setup { cwd: "/workspace/group".into(), servers: json!([]), key: "k".into() }
+    Setup { cwd: "/workspace/group".into(), servers: json!([]), key: "k".into(), counts: true }
 }
 
 /// What was written: the method's name, the request's number, and the parameters.
@@ -121,11 +121,39 @@ fn a_turn_without_words_is_no_answer_unless_it_did_something() {
     let failed = output(&steps[0]);
     assert_eq!((failed.status, &failed.usage), (Status::Error, &None));
     assert!(failed.error.as_deref().unwrap().contains("no answer"));
-    for reason in ["cancelled", "max_tokens", "max_turn_requests", "refusal"] {
-        let steps = s.give(vec![message("c", Some("2.json"))]);
+    let steps = s.give(vec![message("c", Some("2.json"))]);
+    say(&mut s, "half an ans");
+    let steps = answer(&mut s, &steps[0], json!({ "stopReason": "cancelled" }));
+    assert_eq!((output(&steps[0]).status, output(&steps[0]).consumed.len()), (Status::Error, 1));
+}
+
+#[test]
+fn an_answer_that_nobody_counted_was_broken_off_unless_the_server_counts_none() {
+    for (counts, expected) in [(true, Status::Error), (false, Status::Success)] {
+        let (mut s, prompt) = opened(None);
+        s.setup.counts = counts;
         say(&mut s, "half an ans");
+        let steps = answer(&mut s, &prompt, done(0, 0));
+        assert_eq!(output(&steps[0]).status, expected);
+        assert_eq!(s.to_resume().is_some(), expected == Status::Success);
+    }
+}
+
+#[test]
+fn a_turn_that_would_only_end_so_again_is_told_and_not_tried_again() {
+    for (reason, told) in
+        [("max_tokens", "/new begins"), ("max_turn_requests", "in circles"), ("refusal", "refused to answer")]
+    {
+        let (mut s, prompt) = opened(None);
+        say(&mut s, "so far");
+        let steps = answer(&mut s, &prompt, json!({ "stopReason": reason }));
+        let said = output(&steps[0]);
+        let text = said.result.as_deref().unwrap();
+        assert_eq!((said.status, said.new_session_id.as_deref()), (Status::Success, Some("fresh")), "{reason}");
+        assert!(text.starts_with("so far\n\n(") && text.contains(told), "{text}");
+        let steps = s.give(vec![message("b", Some("1.json"))]);
         let steps = answer(&mut s, &steps[0], json!({ "stopReason": reason }));
-        assert_eq!((output(&steps[0]).status, output(&steps[0]).consumed.len()), (Status::Error, 1), "{reason}");
+        assert!(output(&steps[0]).result.as_deref().unwrap().contains(told) && !s.is_open());
     }
 }
 
@@ -142,6 +170,28 @@ fn a_refused_prompt_takes_everything_with_it_and_leaves_the_cli_usable() {
     let steps = s.give(vec![message("c", Some("2.json"))]);
     say(&mut s, "well");
     assert_eq!(output(&answer(&mut s, &steps[0], done(1, 1))[0]).result.as_deref(), Some("well"));
+}
+
+#[test]
+fn a_cli_that_never_opens_a_session_is_ended_and_another_may_do_without_servers() {
+    let mut s = Session::new(setup(), None);
+    s.give(vec![message("a", None), message("b", Some("1.json"))]);
+    let steps = s.started();
+    assert!(!s.is_ready());
+    assert_eq!(s.stuck(Some(json!(["ours"]))), [Step::End]);
+    assert!(s.event(Event::Answer { id: written(&steps[0]).1, result: json!({}) }, now()).is_empty());
+    assert!(s.ended("signal 15", "").is_empty() && s.is_open());
+    let mut steps = s.started();
+    for _ in 0..2 {
+        steps = answer(&mut s, &steps[0], json!({}));
+    }
+    assert_eq!(written(&steps[0]).2["mcpServers"], json!(["ours"]));
+    s.event(Event::Text("waiting".into()), now());
+    let steps = s.stuck(None);
+    let failed = output(&steps[0]);
+    assert_eq!((failed.error_kind, failed.consumed.len()), (Some(ErrorKind::Other), 1));
+    assert!(failed.error.as_deref().unwrap().contains("in time and was ended: waiting"), "{failed:?}");
+    assert_eq!((&steps[1], s.is_open()), (&Step::End, false));
 }
 
 #[test]

@@ -9,12 +9,16 @@ mod process;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 use std::{io, thread};
 
 pub use self::process::Live;
 use crate::inputs::{Input, Inputs, Next};
 use crate::protocol::{Output, Turn};
 use crate::run::{Room, failure};
+
+/// How long a CLI may take to open its conversation.
+pub const OPEN_LIMIT: Duration = Duration::from_secs(120);
 
 /// What a provider's loop waits for.
 #[derive(Debug)]
