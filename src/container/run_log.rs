@@ -110,10 +110,21 @@ pub struct Record<'a> {
 /// `redact` takes secrets out of anything the agent printed.
 pub fn write(dir: &Path, record: &Record<'_>, redact: impl Fn(&str) -> Option<String>) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let name = format!("{}.log", record.run.to_string().to_lowercase());
-    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(dir.join(name))?;
+    let path = dir.join(format!("{}.log", record.run.to_string().to_lowercase()));
+    // Whoever reads it meanwhile sees all of it or nothing.
+    let fresh = path.with_extension("log.tmp");
     let text = text(record);
-    file.write_all(redact(&text).unwrap_or(text).as_bytes())?;
+    let text = redact(&text).unwrap_or(text);
+    let put = || {
+        let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(&fresh, &path)
+    };
+    if let Err(error) = put() {
+        // On a full disk half a log would take what others need.
+        let _ = fs::remove_file(&fresh);
+        return Err(error);
+    }
     rotate(dir)
 }
 
