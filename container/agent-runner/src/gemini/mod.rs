@@ -57,7 +57,8 @@ struct Talk {
     /// Where the CLI's folder `.gemini` is, which is the group's own and a later room's, too.
     home: PathBuf,
     chosen: AgentToml,
-    notices: Notices,
+    /// What of the group's choice is not used, until it was told; none before the first answer, which may know of more.
+    notices: Option<Notices>,
     session: Session,
     cli: Option<Live>,
     /// The CLI was ended and is not gone yet.
@@ -79,13 +80,12 @@ impl Talk {
         };
         let session = Session::new(setup, room.input.session_id.clone());
         let home = Program::config_dir("GEMINI_CLI_HOME", "");
-        let notices = Notices::new(&chosen, &home.join(".gemini"));
         Self {
             room,
             program,
             home,
             chosen,
-            notices,
+            notices: None,
             session,
             cli: None,
             doomed: false,
@@ -122,7 +122,7 @@ impl Talk {
     fn stuck(&mut self) {
         self.opening = None;
         let servers = chosen::without_servers(&mut self.chosen).then(|| {
-            self.notices = Notices::new(&self.chosen, &self.home.join(".gemini"));
+            self.notices = None;
             chosen::servers(&self.chosen, &brief::own_program())
         });
         let steps = self.session.stuck(servers);
@@ -201,7 +201,8 @@ impl Talk {
                 }
                 Step::Put(mut output) => {
                     if output.status == Status::Success {
-                        self.notices.add_to(&mut output.result);
+                        let fresh = || Notices::new(&self.chosen, &self.home.join(".gemini"));
+                        self.notices.get_or_insert_with(fresh).add_to(&mut output.result);
                     }
                     self.room.wire.end_turn(&output);
                 }
