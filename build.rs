@@ -29,10 +29,12 @@ fn build() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target = env::var("TARGET")?;
-    // One folder for debug and release: the runner is the same in both. It is beside `debug/` and `release/`, whose
+    // One folder for debug and release. It is beside `debug/` and `release/`, whose
     // locks the outer cargo holds, so that the two never wait for each other.
     let target_dir = out.ancestors().nth(4).ok_or("OUT_DIR is not inside a target folder")?.join("parlor-runner");
-    let output = cargo(&root, &target, &target_dir).output()?;
+    // The optimised build takes a minute and more at every touch of the runner: builds for work take a quick one.
+    let profile = if env::var("PROFILE")? == "release" { "runner" } else { "runner-dev" };
+    let output = cargo(&root, &target, &target_dir, profile).output()?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let hint = if text.contains("-lc") || text.contains("libc.a") || text.contains("crt1.o") {
@@ -45,7 +47,7 @@ fn build() -> Result<(), Box<dyn Error>> {
         };
         return Err(format!("cargo says:\n{text}{hint}").into());
     }
-    let built = target_dir.join(&target).join("runner").join("agent-runner");
+    let built = target_dir.join(&target).join(profile).join("agent-runner");
     let bytes = fs::read(&built).map_err(|e| format!("{}: {e}", built.display()))?;
     let size = bytes.len() as u64;
     if size > MAX_BYTES {
@@ -101,7 +103,7 @@ fn skills() -> Result<(), Box<dyn Error>> {
 }
 
 /// The inner cargo: what the outer one set for this package, its clippy or its target folder must not reach it.
-fn cargo(root: &Path, target: &str, target_dir: &Path) -> Command {
+fn cargo(root: &Path, target: &str, target_dir: &Path, profile: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (key, _) in env::vars_os() {
         let Some(name) = key.to_str() else { continue };
@@ -121,7 +123,7 @@ fn cargo(root: &Path, target: &str, target_dir: &Path) -> Command {
         .current_dir(root)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .args(["build", "--locked", "--package", "parlor-agent-runner", "--features", "runner"])
-        .args(["--bin", "agent-runner", "--profile", "runner", "--target", target, "--target-dir"])
+        .args(["--bin", "agent-runner", "--profile", profile, "--target", target, "--target-dir"])
         .arg(target_dir);
     command
 }

@@ -67,6 +67,8 @@ fn agent_binary() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("parlor-runner");
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    // The profile that build.rs takes for the runner in this kind of build.
+    let profile = if cfg!(debug_assertions) { "runner-dev" } else { "runner" };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
         // What the outer cargo set for this test must not reach the inner one.
@@ -79,13 +81,13 @@ fn agent_binary() -> PathBuf {
     let output = cargo
         .current_dir(root)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .args(["build", "--locked", "--package", "parlor-test-agent", "--profile", "runner", "--target", &target])
+        .args(["build", "--locked", "--package", "parlor-test-agent", "--profile", profile, "--target", &target])
         .arg("--target-dir")
         .arg(&folder)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    folder.join(target).join("runner/parlor-test-agent")
+    folder.join(target).join(profile).join("parlor-test-agent")
 }
 
 /// Makes an image from scratch with busybox and one program, unless it is there.
