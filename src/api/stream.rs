@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io::Write;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use futures_util::stream;
 use tokio::sync::{broadcast, watch};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::router::Api;
 use crate::dispatch::Typing;
+use crate::domain::clock::{SharedClock, rfc3339};
 use crate::domain::ids::ChatJid;
 use crate::store::events::{self, StoredEvent};
 use crate::store::{Store, StoreError};
@@ -25,6 +27,7 @@ const PIECE: usize = 128 << 10;
 /// Everything one client's stream holds.
 struct Follower {
     store: Store,
+    clock: SharedClock,
     chat: Option<ChatJid>,
     cursor: i64,
     committed: watch::Receiver<i64>,
@@ -57,6 +60,7 @@ pub(super) fn follow(
     keep_alive.reset();
     let follower = Follower {
         store: deps.store.clone(),
+        clock: deps.clock.clone(),
         chat,
         cursor,
         committed: deps.store.events(),
@@ -106,7 +110,7 @@ impl Follower {
             // A client so slow that what it had yet to read has expired must know.
             Ok((_, oldest)) if oldest.is_none_or(|oldest| oldest > cursor + 1) => {
                 self.over = true;
-                Some(Bytes::from_static(b"event: resync\ndata: {}\n\n"))
+                Some(resync(self.clock.now()))
             }
             Ok((page, _)) => {
                 self.cursor = page.last().map_or(newest, |event| event.seq);
@@ -138,7 +142,9 @@ impl Follower {
             () = self.shutdown.cancelled() => self.over = true,
             changed = self.committed.changed() => self.over = changed.is_err(),
             typing = typing => match typing {
-                Ok(typing) if self.chat.as_ref().is_none_or(|chat| *chat == typing.jid) => return Some(frame_typing(&typing)),
+                Ok(typing) if self.chat.as_ref().is_none_or(|chat| *chat == typing.jid) => {
+                    return Some(frame_typing(&typing, self.clock.now()));
+                }
                 Err(broadcast::error::RecvError::Closed) => self.typing = None,
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             },
@@ -169,13 +175,12 @@ impl Follower {
 
 /// Writes an event's frame, up to its text where it has one; `StoredEvent::json` joins the same way, in one string.
 fn begin(store: &str, event: StoredEvent, out: &mut BytesMut) -> Option<OpenText> {
-    put(out, format_args!("id: {store}-{}\nevent: {}\ndata: ", event.seq, event.name));
-    let (Some(text), Some(open)) = (event.text, event.body.strip_suffix('}')) else {
-        put(out, format_args!("{}\n\n", event.body));
+    put(out, format_args!("id: {store}-{}\nevent: {}\ndata: {}", event.seq, event.name, event.head()));
+    let Some(text) = event.text else {
+        out.extend_from_slice(b"}\n\n");
         return None;
     };
-    let comma = if open.ends_with('{') { "" } else { "," };
-    put(out, format_args!("{open}{comma}\"text\":\""));
+    out.extend_from_slice(b",\"text\":\"");
     Some(OpenText { text, sent: 0 })
 }
 
@@ -202,8 +207,12 @@ fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
     let _ = out.writer().write_fmt(text);
 }
 
-fn frame_typing(typing: &Typing) -> Bytes {
-    let data = serde_json::json!({ "chatJid": typing.jid, "on": typing.on });
+fn resync(now: DateTime<Utc>) -> Bytes {
+    Bytes::from(format!("event: resync\ndata: {{\"time\":\"{}\"}}\n\n", rfc3339(now)))
+}
+
+fn frame_typing(typing: &Typing, now: DateTime<Utc>) -> Bytes {
+    let data = serde_json::json!({ "chatJid": typing.jid, "on": typing.on, "time": rfc3339(now) });
     Bytes::from(format!("event: typing\ndata: {data}\n\n"))
 }
 
@@ -220,6 +229,7 @@ mod tests {
             jid: "web:a".into(),
             body: r#"{"chatJid":"web:a"}"#.into(),
             text: Some(text),
+            at: chrono::DateTime::UNIX_EPOCH,
         };
         let whole = format!("id: s-7\nevent: message\ndata: {}\n\n", event.json());
         let mut out = BytesMut::new();

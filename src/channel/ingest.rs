@@ -16,7 +16,7 @@ use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::policy::senders::{Decision, SenderRules};
 use crate::policy::trigger::{Trigger, command};
-use crate::store::{Store, StoreError, Tx, TxResult, groups, inbound};
+use crate::store::{Store, StoreError, Tx, TxResult, events, groups, inbound};
 
 /// Bytes that a message's text may have.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -174,6 +174,9 @@ impl Ingest {
                 // A message that was known keeps the role and the files it got then.
                 let known = tx.total_changes() == before;
                 let role = if known { inbound::role(tx, seq)? } else { role };
+                if !known && verdict != Verdict::Drop {
+                    events::message_in(tx, &new, seq, role, now)?;
+                }
                 let attachments = if known {
                     inbound::attachments(tx, &new.jid, &new.platform_id)?.unwrap_or_default()
                 } else {

@@ -137,6 +137,8 @@ async fn dropped_words_are_not_kept_and_do_not_end_what_was_kept_before() {
         .await
         .unwrap();
     assert_eq!(words, 0);
+    let told = store.read(|db| events::after(db, 0, None)).await.unwrap();
+    assert_eq!(told.iter().filter_map(|e| e.text.as_deref()).collect::<Vec<_>>(), ["@Andy hi"]);
 }
 
 #[tokio::test]
@@ -154,7 +156,8 @@ async fn what_cannot_be_kept_is_refused_with_a_reason() {
     ingest.accept(message("web:a", "1", "a\0b")).await.unwrap();
     let stored = waiting(&store, "web:a").await;
     assert_eq!(stored[0].1, "a\u{fffd}b");
-    assert_eq!(store.read(events::bounds).await.unwrap().1, 0);
+    let told = store.read(|db| events::after(db, 0, None)).await.unwrap();
+    assert_eq!(told.iter().map(|e| e.text.as_deref()).collect::<Vec<_>>(), [Some("a\u{fffd}b")], "only what was kept");
 }
 
 #[tokio::test]

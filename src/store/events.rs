@@ -4,8 +4,10 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Ms, Tx, TxResult};
+use crate::domain::clock::rfc3339;
 use crate::domain::event::Event;
 use crate::domain::ids::ChatJid;
+use crate::domain::message::{InboundState, NewMessage, Role};
 
 /// A stored event, ready for the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,26 +22,59 @@ pub struct StoredEvent {
     pub body: String,
     /// The message's text, where there is one.
     pub text: Option<String>,
+    /// When it was committed.
+    pub at: DateTime<Utc>,
 }
 
 impl StoredEvent {
-    /// The whole JSON: the body, and a message's text joined in.
+    /// The JSON with the event's time, but without the text and the bracket at the end.
+    pub fn head(&self) -> String {
+        let open = self.body.strip_suffix('}').unwrap_or("{");
+        let comma = if open.ends_with('{') { "" } else { "," };
+        format!("{open}{comma}\"time\":\"{}\"", rfc3339(self.at))
+    }
+
+    /// The whole JSON: the body, and the time and a message's text joined in.
     pub fn json(&self) -> String {
-        match (&self.text, self.body.strip_suffix('}')) {
-            (Some(text), Some(open)) => {
-                let text = serde_json::to_string(text).unwrap_or_default();
-                let comma = if open.ends_with('{') { "" } else { "," };
-                format!("{open}{comma}\"text\":{text}}}")
-            }
-            _ => self.body.clone(),
-        }
+        let text = self.text.as_ref().map(|text| serde_json::to_string(text).unwrap_or_default());
+        let text = text.map(|text| format!(",\"text\":{text}")).unwrap_or_default();
+        format!("{}{text}}}", self.head())
     }
 }
 
-/// Appends an event that is not a message; messages come from [`super::outbox::deliver_locally`].
+/// Appends an event that is not a message; those come from [`message_in`] and
+/// [`super::outbox::deliver_locally`].
 pub fn append(tx: &mut Tx<'_>, event: &Event, at: DateTime<Utc>) -> TxResult<i64> {
     let body = serde_json::to_string(event).unwrap_or_default();
-    insert(tx, event.name(), event.chat(), &body, None, at)
+    insert(tx, event.name(), event.chat(), &body, &Text::None, at)
+}
+
+/// Appends the event of a message that has just been stored.
+pub fn message_in(tx: &mut Tx<'_>, new: &NewMessage, seq: i64, role: Role, at: DateTime<Utc>) -> TxResult<()> {
+    let mut body = serde_json::json!({
+        "chatJid": new.jid,
+        "seq": seq,
+        "id": new.platform_id,
+        "sender": new.sender,
+        "senderName": new.sender_name,
+        "role": role,
+        "state": InboundState::Pending,
+        "sentAt": rfc3339(new.sent_at),
+    });
+    if !new.attachments.is_empty() {
+        body["attachments"] = serde_json::json!(new.attachments);
+    }
+    insert(tx, "message_in", &new.jid, &body.to_string(), &Text::Inbound(seq), at).map(drop)
+}
+
+/// The row that holds an event's text.
+pub(super) enum Text<'a> {
+    /// It has none.
+    None,
+    /// A delivery.
+    Outbox(&'a str),
+    /// A message that came in.
+    Inbound(i64),
 }
 
 pub(super) fn insert(
@@ -47,16 +82,16 @@ pub(super) fn insert(
     name: &str,
     jid: &ChatJid,
     body: &str,
-    outbox_id: Option<&str>,
+    text: &Text<'_>,
     at: DateTime<Utc>,
 ) -> TxResult<i64> {
-    tx.prepare_cached("INSERT INTO events (name, jid, body, outbox_id, at) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
-        name,
-        jid,
-        body,
-        outbox_id,
-        Ms(at),
-    ))?;
+    let (outbox_id, inbound_seq) = match *text {
+        Text::None => (None, None),
+        Text::Outbox(id) => (Some(id), None),
+        Text::Inbound(seq) => (None, Some(seq)),
+    };
+    let sql = "INSERT INTO events (name, jid, body, outbox_id, inbound_seq, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    tx.prepare_cached(sql)?.execute((name, jid, body, outbox_id, inbound_seq, Ms(at)))?;
     let seq = tx.last_insert_rowid();
     tx.note_event(seq);
     Ok(seq)
@@ -69,15 +104,22 @@ const PAGE_BYTES: usize = 1 << 20;
 /// Events after a cursor, in order; at most a page, but always the next one where there is one. With a chat, only its own.
 pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<StoredEvent>> {
     let mut s = db.prepare_cached(
-        "SELECT e.seq, e.name, e.jid, e.body, o.text FROM events e LEFT JOIN outbox o ON o.id = e.outbox_id
+        "SELECT e.seq, e.name, e.jid, e.body, coalesce(o.text, i.text), e.at FROM events e
+         LEFT JOIN outbox o ON o.id = e.outbox_id LEFT JOIN inbound i ON i.seq = e.inbound_seq
          WHERE e.seq > ?1 AND (?2 IS NULL OR e.jid = ?2) ORDER BY e.seq LIMIT ?3",
     )?;
     let mut rows = s.query((seq, chat, PAGE_ROWS))?;
     let mut page = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        let event =
-            StoredEvent { seq: row.get(0)?, name: row.get(1)?, jid: row.get(2)?, body: row.get(3)?, text: row.get(4)? };
+        let event = StoredEvent {
+            seq: row.get(0)?,
+            name: row.get(1)?,
+            jid: row.get(2)?,
+            body: row.get(3)?,
+            text: row.get(4)?,
+            at: row.get::<_, Ms>(5)?.0,
+        };
         bytes += event.body.len() + event.text.as_ref().map_or(0, String::len);
         page.push(event);
         if bytes >= PAGE_BYTES {

@@ -130,7 +130,7 @@ pub fn deliver_locally(tx: &mut Tx<'_>, new: &NewDelivery, now: DateTime<Utc>) -
     if let Some(file) = &new.file {
         body["file"] = serde_json::json!(file);
     }
-    events::insert(tx, "message", &new.jid, &body.to_string(), Some(&id), now)?;
+    events::insert(tx, "message", &new.jid, &body.to_string(), &events::Text::Outbox(&id), now)?;
     Ok(())
 }
 

@@ -24,7 +24,10 @@ async fn events_are_seen_live_and_again_after_a_cursor() {
     assert_eq!((id.as_deref(), name.as_str()), (Some(format!("{}-1", api.store.id()).as_str()), "message"));
     assert_eq!((data["chatJid"].as_str(), data["text"].as_str()), (Some("web:a"), Some(text)));
     let (_, name, data) = live.next().await.unwrap();
-    assert_eq!((name.as_str(), &data), ("turn", &json!({"chatJid": "web:a", "state": "done", "throughSeq": 4})));
+    let time = data["time"].as_str().unwrap();
+    assert!(chrono::DateTime::parse_from_rfc3339(time).is_ok() && time.ends_with('Z'), "{time}");
+    let expected = json!({"chatJid": "web:a", "state": "done", "throughSeq": 4, "time": time});
+    assert_eq!((name.as_str(), &data), ("turn", &expected));
 
     let mut all = Events::open(&api.socket(), &format!("?since={begin}"), &[]).await;
     assert_eq!(all.next().await.unwrap().2["text"], text);
@@ -49,7 +52,36 @@ async fn a_chat_sees_only_its_own() {
     let mut seen = [own.next().await.unwrap(), own.next().await.unwrap()];
     seen.sort_by(|a, b| a.1.cmp(&b.1));
     assert_eq!(seen[0].2["text"], "for b");
-    assert_eq!(seen[1], (None, "typing".into(), json!({"chatJid": "web:b", "on": true})));
+    let time = seen[1].2["time"].as_str().unwrap();
+    assert_eq!(seen[1], (None, "typing".into(), json!({"chatJid": "web:b", "on": true, "time": time})));
+    api.end().await;
+}
+
+#[tokio::test]
+async fn every_client_sees_what_others_write_once() {
+    let api = start().await;
+    api.group("web:a", "room").await;
+    let mut live = Events::open(&api.socket(), "?chat=web:a", &[]).await;
+    let text = "what was asked \u{1f600} \"so\"";
+    let body =
+        json!({"sender": "u1", "senderName": "Uma", "text": text, "id": "m-1", "timestamp": "2026-01-02T03:04:05Z"});
+    for _ in 0..2 {
+        api.call("POST", "/v1/chats/web:a/messages", Some(body.clone())).await;
+    }
+    api.say("web:a", "the answer").await;
+    let (id, name, data) = live.next().await.unwrap();
+    let time = data["time"].as_str().unwrap();
+    let expected = json!({
+        "chatJid": "web:a", "seq": 1, "id": "m-1", "sender": "u1", "senderName": "Uma", "text": text, "role": "trigger",
+        "state": "pending", "sentAt": "2026-01-02T03:04:05.000Z", "time": time,
+    });
+    assert_eq!((id.is_some(), name.as_str(), &data), (true, "message_in", &expected));
+    assert_eq!(live.next().await.unwrap().2["text"], "the answer", "the repetition is no news");
+    // A text that is no longer kept takes nothing of the rest with it.
+    api.store.write(|tx| Ok(tx.execute("DELETE FROM inbound", [])?)).await.unwrap();
+    let begin = format!("?since={}-0", api.store.id());
+    let (_, _, data) = Events::open(&api.socket(), &begin, &[]).await.next().await.unwrap();
+    assert_eq!((&data["senderName"], &data["text"]), (&json!("Uma"), &json!(null)));
     api.end().await;
 }
 
