@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use axum::Json as Out;
 use axum::extract::State;
@@ -15,6 +15,7 @@ use super::body::{Id, Json, Params};
 use super::chats::{LIMIT, MAX_LIMIT};
 use super::problem::Problem;
 use super::router::Api;
+use crate::container::run_log;
 use crate::domain::ids::{GroupFolder, RunId};
 use crate::domain::run::RunState;
 use crate::store::runs::Run;
@@ -77,7 +78,7 @@ pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Re
 pub(super) async fn log(State(api): State<Api>, Id(id): Id<RunId>) -> Result<Response, Problem> {
     let run = find(&api, id).await?;
     let folder = api.deps.settings.home.runs(&run.folder);
-    let text = tokio::task::spawn_blocking(move || read_log(&folder, id)).await.ok().flatten();
+    let text = tokio::task::spawn_blocking(move || read_log(&run_log::path(&folder, id))).await.ok().flatten();
     let Some(text) = text else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -90,10 +91,8 @@ pub(super) async fn log(State(api): State<Api>, Id(id): Id<RunId>) -> Result<Res
     Ok(response)
 }
 
-/// The run's log: the file of the group's log folder that carries the run's id in its name. Never mounted, so that no
-/// container can have put a link there.
-fn read_log(folder: &Path, id: RunId) -> Option<Vec<u8>> {
-    let path = find_log(folder, id)?;
+/// The end of a log. Its folder is never mounted, so that no container can have put a link there.
+fn read_log(path: &Path) -> Option<Vec<u8>> {
     let mut file = fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     if length > MAX_LOG {
@@ -103,10 +102,4 @@ fn read_log(folder: &Path, id: RunId) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_LOG).read_to_end(&mut bytes).ok()?;
     Some(bytes)
-}
-
-fn find_log(folder: &Path, id: RunId) -> Option<PathBuf> {
-    let id = id.to_string().to_lowercase();
-    let mut entries = fs::read_dir(folder).ok()?.flatten();
-    entries.find(|entry| entry.file_name().to_string_lossy().to_lowercase().contains(&id)).map(|entry| entry.path())
 }

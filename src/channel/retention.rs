@@ -78,7 +78,7 @@ mod tests {
     use crate::domain::clock::{Clock, SystemClock, to_ms};
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     use crate::domain::event::Event;
-    use crate::domain::ids::DeliveryId;
+    use crate::domain::ids::{DeliveryId, RunId};
     use crate::store::outbox::{self, Route};
     use crate::store::testing::store;
     use crate::store::{Tx, TxResult};
@@ -123,8 +123,9 @@ mod tests {
         let now = clock.now();
         for days in [89, 91] {
             let at = now - TimeDelta::days(days);
-            let id = ulid::Ulid::from_parts(to_ms(at).unsigned_abs(), 1).to_string();
-            std::fs::write(logs.join(format!("a/{}.log", id.to_lowercase())), "log").unwrap();
+            let id = ulid::Ulid::from_parts(to_ms(at).unsigned_abs(), 1);
+            std::fs::write(run_log::path(&logs.join("a"), RunId(id)), "log").unwrap();
+            let id = id.to_string();
             let add = move |tx: &mut Tx<'_>| -> TxResult<()> {
                 tx.execute(
                     "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state)

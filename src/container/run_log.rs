@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -105,14 +105,27 @@ pub struct Record<'a> {
     pub verbose: bool,
 }
 
+/// The ending of a log's name, and of one that is being written.
+const LOG: &str = ".log";
+const FRESH: &str = ".log.tmp";
+
+/// Where a run's log is once it is whole: the only place that anyone reads it from.
+pub fn path(dir: &Path, run: RunId) -> PathBuf {
+    named(dir, run, LOG)
+}
+
+fn named(dir: &Path, run: RunId, ending: &str) -> PathBuf {
+    dir.join(run.to_string().to_lowercase() + ending)
+}
+
 /// Writes a run's log and rotates the group's.
 ///
 /// `redact` takes secrets out of anything the agent printed.
 pub fn write(dir: &Path, record: &Record<'_>, redact: impl Fn(&str) -> Option<String>) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let path = dir.join(format!("{}.log", record.run.to_string().to_lowercase()));
+    let path = path(dir, record.run);
     // Whoever reads it meanwhile sees all of it or nothing.
-    let fresh = path.with_extension("log.tmp");
+    let fresh = named(dir, record.run, FRESH);
     let text = text(record);
     let text = redact(&text).unwrap_or(text);
     let put = || {
@@ -179,7 +192,10 @@ fn rotate(dir: &Path) -> io::Result<()> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        logs.push((entry.file_name(), entry.metadata()?.len()));
+        // One that another run is writing at this moment may be gone in the next.
+        if entry.file_name().to_string_lossy().ends_with(LOG) {
+            logs.push((entry.file_name(), entry.metadata()?.len()));
+        }
     }
     // Names begin with a ULID, which begins with the time.
     logs.sort_unstable_by(|a, b| b.0.cmp(&a.0));
@@ -202,7 +218,11 @@ pub fn expire(dir: &Path, before: DateTime<Utc>) -> io::Result<()> {
     for group in groups {
         for log in fs::read_dir(group?.path())? {
             let path = log?.path();
-            let run: Option<ulid::Ulid> = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            // Also what a host that died was writing.
+            let run = path.file_name().and_then(|name| {
+                let name = name.to_str()?;
+                name.strip_suffix(LOG).or_else(|| name.strip_suffix(FRESH))?.parse::<ulid::Ulid>().ok()
+            });
             let started = run.and_then(|run| i64::try_from(run.timestamp_ms()).ok());
             if started.is_some_and(|started| started < to_ms(before)) {
                 fs::remove_file(path)?;
@@ -243,14 +263,15 @@ mod tests {
         for group in ["a", "gone"] {
             fs::create_dir_all(logs.join(group)).unwrap();
             for ms in [1_000, 2_000] {
-                let name = ulid::Ulid::from_parts(ms, 7).to_string().to_lowercase();
-                fs::write(logs.join(group).join(format!("{name}.log")), "x").unwrap();
+                let run = RunId(ulid::Ulid::from_parts(ms, 7));
+                fs::write(path(&logs.join(group), run), "x").unwrap();
+                fs::write(named(&logs.join(group), run, FRESH), "half").unwrap();
             }
         }
         fs::write(logs.join("a/notes.txt"), "x").unwrap();
         expire(&logs, at(2_000)).unwrap();
         let left = |group: &str| fs::read_dir(logs.join(group)).unwrap().count();
-        assert_eq!((left("a"), left("gone")), (2, 1));
+        assert_eq!((left("a"), left("gone")), (3, 2));
     }
 
     #[test]
@@ -259,7 +280,9 @@ mod tests {
         for n in 0..105 {
             fs::write(dir.path().join(format!("{n:03}.log")), "x").unwrap();
         }
+        fs::write(dir.path().join("999.log.tmp"), "half").unwrap();
         rotate(dir.path()).unwrap();
+        fs::remove_file(dir.path().join("999.log.tmp")).expect("another run is writing it");
         let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!((left.len(), left[0].to_str().unwrap()), (100, "005.log"));

@@ -127,6 +127,8 @@ pub fn remove(tx: &mut Tx<'_>, folder: &GroupFolder, now: DateTime<Utc>) -> TxRe
     if group.is_main {
         return Err(TxError::Conflict(format!("{folder} is main: make another group main first")));
     }
+    // The chat stays known by the name that its group had last.
+    touch_chat(tx, &group.jid, Some(&group.name), None)?;
     tx.execute("DELETE FROM groups WHERE folder = ?1", [folder])?;
     tx.execute("DELETE FROM sessions WHERE folder = ?1", [folder])?;
     tx.execute(
@@ -192,10 +194,11 @@ pub fn touch_chat(tx: &Tx<'_>, jid: &ChatJid, name: Option<&str>, at: Option<Dat
     Ok(())
 }
 
-/// Every known chat, latest first.
+/// Every known chat, latest first. A registered one has its group's name, whatever it was called before.
 pub fn chats(db: &Connection) -> TxResult<Vec<Chat>> {
     let mut s = db.prepare_cached(
-        "SELECT c.jid, c.name, c.last_activity, g.folder IS NOT NULL FROM chats c LEFT JOIN groups g ON g.jid = c.jid
+        "SELECT c.jid, coalesce(g.name, c.name), c.last_activity, g.folder IS NOT NULL
+         FROM chats c LEFT JOIN groups g ON g.jid = c.jid
          ORDER BY c.last_activity DESC, c.jid",
     )?;
     let rows = s.query_map([], |row| {

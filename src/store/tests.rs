@@ -32,6 +32,20 @@ async fn put(store: &Store, id: &str, role: Role) -> i64 {
     store.write(move |tx| inbound::insert(tx, &new, role, from_ms(1))).await.unwrap()
 }
 
+fn group(folder: &str, jid: &str, is_main: bool) -> Group {
+    Group {
+        folder: folder.parse().unwrap(),
+        jid: jid.parse().unwrap(),
+        name: folder.into(),
+        trigger: None,
+        requires_trigger: true,
+        is_main,
+        container_config: ContainerConfig::default(),
+        created_at: from_ms(0),
+        paused: None,
+    }
+}
+
 fn run() -> RunId {
     RunId(ulid::Ulid::from_parts(1, 1))
 }
@@ -140,17 +154,6 @@ async fn what_a_dead_host_had_under_way_waits_again_but_stop_stays_stop() {
 #[tokio::test]
 async fn a_chat_or_folder_in_use_is_refused_in_any_case() {
     let (_dir, store, _wakes) = store();
-    let group = |folder: &str, jid: &str, is_main| Group {
-        folder: folder.parse().unwrap(),
-        jid: jid.parse().unwrap(),
-        name: folder.into(),
-        trigger: None,
-        requires_trigger: true,
-        is_main,
-        container_config: ContainerConfig::default(),
-        created_at: from_ms(0),
-        paused: None,
-    };
     let register = |g: Group| {
         let store = store.clone();
         async move { store.write(move |tx| groups::register(tx, &g)).await }
@@ -161,6 +164,21 @@ async fn a_chat_or_folder_in_use_is_refused_in_any_case() {
     }
     let all = store.read(groups::all).await.unwrap();
     assert_eq!((all.len(), all[0].jid.as_str()), (1, "web:team"));
+}
+
+#[tokio::test]
+async fn a_chat_is_called_as_its_group_is() {
+    let (_dir, store, _wakes) = store();
+    let mut g = group("lab", "web:a", false);
+    let names = || async { store.read(groups::chats).await.unwrap().into_iter().map(|c| c.name).collect::<Vec<_>>() };
+    let first = g.clone();
+    store.write(move |tx| groups::register(tx, &first)).await.unwrap();
+    assert_eq!(names().await, ["lab"]);
+    g.name = "Team A".into();
+    store.write(move |tx| groups::update(tx, &g)).await.unwrap();
+    assert_eq!(names().await, ["Team A"]);
+    store.write(|tx| groups::remove(tx, &"lab".parse().unwrap(), from_ms(1))).await.unwrap();
+    assert_eq!(names().await, ["Team A"], "also when the group is gone");
 }
 
 #[tokio::test]

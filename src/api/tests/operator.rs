@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::start;
+use crate::container::run_log;
 use crate::domain::ids::RunId;
 use crate::domain::run::{Lane, RunState};
 use crate::store::runs::{self, Run};
@@ -134,7 +135,11 @@ async fn runs_are_listed_stopped_and_their_logs_read() {
     api.call("GET", &format!("/v1/runs/{ended}/log"), None).await.problem(404, "no_log");
     let folder = api.settings.home.runs(&"busy".parse().unwrap());
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join(format!("2026-{}.log", ended.to_string().to_lowercase())), "exit 1").unwrap();
+    let path = run_log::path(&folder, ended);
+    // The run is writing it: whoever asks gets all of it or nothing.
+    std::fs::write(path.with_extension("log.tmp"), "").unwrap();
+    api.call("GET", &format!("/v1/runs/{ended}/log"), None).await.problem(404, "no_log");
+    std::fs::write(path, "exit 1").unwrap();
     let log = api.call("GET", &format!("/v1/runs/{ended}/log"), None).await;
     assert_eq!((log.status, &log.body[..]), (200, &b"exit 1"[..]));
     api.call("GET", "/v1/runs/xyz", None).await.problem(400, "invalid_id");
