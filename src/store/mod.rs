@@ -79,8 +79,22 @@ pub enum StoreError {
         /// What SQLite says.
         reason: String,
     },
+    /// The code that was to use the database panicked. Nothing of it is stored; the store itself goes on.
+    #[error("a defect of Parlor: the code that used the database panicked ({reason}); the log of the host says where")]
+    Panicked {
+        /// What the panic says.
+        reason: String,
+    },
+    /// A thread of the store cannot be started.
+    #[error("the thread {name} cannot be started ({reason}): allow more threads or processes to this user")]
+    Thread {
+        /// The thread.
+        name: String,
+        /// What the system says.
+        reason: String,
+    },
     /// The store was closed.
-    #[error("the store is closed: Parlor is shutting down")]
+    #[error("the store is closed: Parlor is shutting down, or the log of the host says why its writer has stopped")]
     Closed,
 }
 
@@ -103,6 +117,21 @@ pub enum TxError {
     /// See [`StoreError::NotFound`].
     #[error("{0}")]
     NotFound(String),
+    /// See [`StoreError::Panicked`].
+    #[error("{0}")]
+    Panicked(String),
+}
+
+impl TxError {
+    fn panicked(payload: &(dyn std::any::Any + Send)) -> Self {
+        Self::Panicked(panic_text(payload))
+    }
+}
+
+/// What a panic says.
+pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a text").to_owned()
 }
 
 /// What a closure returns.
@@ -152,8 +181,8 @@ impl Store {
         // Not the newest that is kept: cursors stay valid when every event has expired.
         let (_, last) = events::bounds(&connection).map_err(|e| from_tx(path, e))?;
         let (events_tx, events) = watch::channel(last);
-        let readers = reader::Readers::start(path, 2).map_err(fail)?;
-        let writer = writer::Writer::start(connection, path.to_owned(), wakes, events_tx);
+        let readers = reader::Readers::start(path, 2)?;
+        let writer = writer::Writer::start(connection, path.to_owned(), wakes, events_tx)?;
         Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), id, writer, readers, events }) })
     }
 
@@ -183,6 +212,12 @@ impl Store {
     /// Ends writing, after everything queued so far: for the end of the program.
     pub async fn close(&self) {
         self.shared.writer.close().await;
+    }
+
+    /// Returns when nothing can be written any more: after [`close`](Self::close), or when the writer's thread ended by
+    /// itself.
+    pub async fn stopped(&self) {
+        self.shared.writer.stopped().await;
     }
 
     /// The database's file.
@@ -228,6 +263,7 @@ fn from_tx(path: &Path, error: TxError) -> StoreError {
         TxError::Sqlite(error) => classify(path, &error),
         TxError::Conflict(text) => StoreError::Conflict(text),
         TxError::NotFound(text) => StoreError::NotFound(text),
+        TxError::Panicked(reason) => StoreError::Panicked { reason },
     }
 }
 

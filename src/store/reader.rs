@@ -1,12 +1,13 @@
 //! Reader threads, each with a connection of its own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use super::{StoreError, TxResult, prepare};
+use super::{StoreError, TxError, TxResult, classify, prepare};
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -16,16 +17,13 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, count: usize) -> rusqlite::Result<Self> {
+    pub(super) fn start(path: &Path, count: usize) -> Result<Self, StoreError> {
         let (jobs, queue) = std::sync::mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for n in 0..count {
-            let connection =
-                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-            prepare(&connection)?;
-            connection.pragma_update(None, "query_only", true)?;
-            let queue = queue.clone();
-            let thread = std::thread::Builder::new().name(format!("store-reader-{n}")).spawn(move || {
+            let connection = open(path).map_err(|e| classify(path, &e))?;
+            let (queue, name) = (queue.clone(), format!("store-reader-{n}"));
+            let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
                 loop {
                     // The lock is held only while waiting: another thread takes the next job meanwhile.
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -35,9 +33,7 @@ impl Readers {
                     }
                 }
             });
-            if let Err(error) = thread {
-                tracing::error!("cannot start a reader thread of the store: {error}");
-            }
+            thread.map_err(|e| StoreError::Thread { name, reason: e.to_string() })?;
         }
         Ok(Self { jobs })
     }
@@ -49,9 +45,19 @@ impl Readers {
         let (answer, answered) = oneshot::channel();
         self.jobs
             .send(Box::new(move |connection| {
-                let _ = answer.send(work(connection));
+                // A closure that panics is its caller's failure, not the thread's.
+                let result = catch_unwind(AssertUnwindSafe(|| work(connection)));
+                let _ = answer.send(result.unwrap_or_else(|payload| Err(TxError::panicked(&*payload))));
             }))
             .map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)
     }
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
 }

@@ -1,9 +1,10 @@
 //! The store on real files: shared commits, isolation of failures, recovery of what was under way.
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::testing::store;
-use super::{Store, StoreError, TxError, Wake, events, groups, inbound, outbox};
+use super::{Store, StoreError, TxError, TxResult, Wake, events, groups, inbound, outbox};
 use crate::domain::attachment::{self, Attachment};
 use crate::domain::clock::from_ms;
 use crate::domain::event::Event;
@@ -74,6 +75,37 @@ async fn a_failing_write_takes_nothing_with_it() {
     assert_eq!(count.unwrap(), 1);
     assert_eq!(wakes.recv().await, Some(Wake::Group(jid())));
     assert!(wakes.try_recv().is_err(), "a write that failed wakes nobody");
+}
+
+#[tokio::test]
+async fn a_panicking_closure_is_its_callers_failure_alone() {
+    let (_dir, store, _wakes) = store();
+    for n in 0..3 {
+        let panics = store.write(move |tx| -> TxResult<()> {
+            inbound::insert(tx, &message("gone", "gone"), Role::Trigger, from_ms(1))?;
+            panic!("number {n}")
+        });
+        let id = format!("kept {n}");
+        let beside = put(&store, &id, Role::Trigger);
+        let (panicked, _) = tokio::join!(panics, beside);
+        let reason = format!("number {n}");
+        assert!(matches!(panicked, Err(StoreError::Panicked { reason: said }) if said == reason));
+        let read = store.read(|_| -> TxResult<()> { panic!("in a read") }).await;
+        assert!(matches!(read, Err(StoreError::Panicked { .. })), "{read:?}");
+        store.write_soon(|_| panic!("nobody waits for it"));
+    }
+    put(&store, "last", Role::Trigger).await;
+    let kept = store.read(|db| Ok(db.query_row("SELECT count(*) FROM inbound", [], |row| row.get::<_, i64>(0))?)).await;
+    assert_eq!(kept.unwrap(), 4, "what panicked stored nothing, and took nothing with it");
+}
+
+#[tokio::test]
+async fn whoever_waits_hears_that_nothing_can_be_written_any_more() {
+    let (_dir, store, _wakes) = store();
+    assert!(store.stopped().now_or_never().is_none());
+    store.close().await;
+    store.stopped().await;
+    assert!(matches!(store.write(|_| Ok(())).await, Err(StoreError::Closed)));
 }
 
 #[tokio::test]

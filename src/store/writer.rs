@@ -1,6 +1,7 @@
 //! The one writer: a thread that runs queued closures in shared transactions.
 
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc as queue;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{StoreError, TxResult, Wake, classify, from_tx};
+use super::{StoreError, TxError, TxResult, Wake, classify, from_tx};
 
 /// Closures in one commit at the most; more would delay the first one's answer.
 const BATCH: usize = 1024;
@@ -51,7 +52,7 @@ impl Deref for Tx<'_> {
 
 /// Tells a closure's caller, once it is known whether the commit held.
 type Reply = Box<dyn FnOnce(Option<StoreError>) + Send>;
-type Fail = Box<dyn FnOnce(super::TxError, &std::path::Path) + Send>;
+type Fail = Box<dyn FnOnce(TxError, &std::path::Path) + Send>;
 type Work = Box<dyn FnOnce(&mut Tx<'_>) -> TxResult<Reply> + Send>;
 
 struct Job {
@@ -68,6 +69,8 @@ pub(super) struct Writer {
     jobs: queue::Sender<Job>,
     /// Taken by whoever closes the store.
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Its sender is the thread's, and gone with it.
+    alive: watch::Receiver<()>,
 }
 
 impl Writer {
@@ -76,16 +79,22 @@ impl Writer {
         path: PathBuf,
         wakes: mpsc::UnboundedSender<Wake>,
         events: watch::Sender<i64>,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         let (jobs, queue) = queue::channel();
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || {
-                Loop { connection, path, wakes, events, queue, ahead: None, closing: false, wal_pages: 0 }.run();
-            })
-            .map_err(|e| tracing::error!("cannot start the store's writer thread: {e}"))
-            .ok();
-        Self { jobs, thread: std::sync::Mutex::new(thread) }
+        let (living, alive) = watch::channel(());
+        let name = "store-writer".to_owned();
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let _living = living;
+            Loop { connection, path, wakes, events, queue, ahead: None, closing: false, wal_pages: 0 }.run();
+        });
+        let thread = thread.map_err(|e| StoreError::Thread { name, reason: e.to_string() })?;
+        Ok(Self { jobs, thread: std::sync::Mutex::new(Some(thread)), alive })
+    }
+
+    /// Returns when the thread has ended.
+    pub(super) async fn stopped(&self) {
+        // Nothing is ever sent: only the sender's end is news.
+        let _ = self.alive.clone().changed().await;
     }
 
     pub(super) async fn write<T: Send + 'static>(
@@ -295,7 +304,9 @@ impl Loop {
             return;
         }
         let mut tx = Tx { connection: &self.connection, wakes: Vec::new(), event: None };
-        match (job.work)(&mut tx) {
+        // A closure that panics is its caller's failure, not the writer's: it takes back only what it did itself.
+        let worked = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut tx)));
+        match worked.unwrap_or_else(|payload| Err(TxError::panicked(&*payload))) {
             Ok(reply) => {
                 replies.push(reply);
                 for wake in tx.wakes {
