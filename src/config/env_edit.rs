@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::env_file;
 use super::secrets::{self, EnvFileError};
 
 /// Why `.env` is as it was.
@@ -111,12 +112,9 @@ fn quoted(value: &str) -> Option<String> {
 }
 
 fn parsed(text: &str) -> Option<BTreeMap<String, String>> {
-    let mut values = BTreeMap::new();
-    for item in dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes()) {
-        let (key, value) = item.ok()?;
-        values.entry(key).or_insert(value);
-    }
-    Some(values)
+    let file = env_file::parse(text);
+    let values = file.values.into_iter().map(|(name, entry)| (name, entry.value));
+    file.wrong.is_empty().then(|| values.collect())
 }
 
 /// Whoever looks meanwhile sees the old file or the new one, whole.

@@ -3,6 +3,7 @@
 pub mod allowlists;
 pub mod bounds;
 pub mod env_edit;
+mod env_file;
 pub mod extras;
 pub mod home;
 mod layers;

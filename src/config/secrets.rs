@@ -11,6 +11,7 @@ use memchr::memmem;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
+use super::env_file::{self, EnvFile};
 use super::home::Home;
 
 /// Keys that providers may get, unless the operator names others.
@@ -45,8 +46,14 @@ pub enum EnvFileError {
         /// Why.
         source: io::Error,
     },
+    /// It is UTF-16, as some editors save it.
+    #[error("{path} is not UTF-8 text; save it in that encoding: `iconv -f UTF-16 -t UTF-8`")]
+    Encoding {
+        /// The file.
+        path: String,
+    },
     /// A line is wrong. The line itself is not shown: it may hold a secret.
-    #[error("{path} line {line} is not `KEY=value`; put quotes around values with spaces, `#`, quotes or `$`")]
+    #[error("{path} line {line} is not `KEY=value`; put quotes around values with spaces, `#`, quotes or backslashes")]
     Line {
         /// The file.
         path: String,
@@ -67,39 +74,30 @@ pub fn read(home: &Home, keys: &[String]) -> Result<BTreeMap<String, SecretStrin
 
 /// Everything in an environment file; the first of several lines for a key counts. There is at least one error if any.
 pub fn env_file(path: &Path) -> Result<BTreeMap<String, String>, Vec<EnvFileError>> {
+    Ok(read_env_file(path)?.values.into_iter().map(|(name, entry)| (name, entry.value)).collect())
+}
+
+/// The same with the numbers of lines, and with what looks odd. A missing file is an empty one.
+pub(super) fn read_env_file(path: &Path) -> Result<EnvFile, Vec<EnvFileError>> {
     let name = path.display().to_string();
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(EnvFile::default()),
         Err(source) => return Err(vec![EnvFileError::Unreadable { path: name, source }]),
     };
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || bytes.contains(&0) {
+        return Err(vec![EnvFileError::Encoding { path: name }]);
+    }
     let Ok(text) = std::str::from_utf8(&bytes) else {
         let good = std::str::from_utf8(&bytes).map_or_else(|e| e.valid_up_to(), str::len);
         let line = memchr::memchr_iter(b'\n', &bytes[..good]).count() + 1;
         return Err(vec![EnvFileError::Line { path: name, line }]);
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut values = BTreeMap::new();
-    let mut errors = Vec::new();
-    for item in dotenvy::from_read_iter(text.as_bytes()) {
-        match item {
-            Ok((key, value)) => drop(values.entry(key).or_insert(value)),
-            Err(dotenvy::Error::LineParse(bad, _)) => {
-                errors.push(EnvFileError::Line { path: name.clone(), line: line_of(text, &bad) });
-            }
-            Err(dotenvy::Error::Io(source)) => {
-                errors.push(EnvFileError::Unreadable { path: name.clone(), source });
-                break;
-            }
-            Err(_) => errors.push(EnvFileError::Line { path: name.clone(), line: 1 }),
-        }
+    let file = env_file::parse(text);
+    if file.wrong.is_empty() {
+        return Ok(file);
     }
-    if errors.is_empty() { Ok(values) } else { Err(errors) }
-}
-
-fn line_of(text: &str, bad: &str) -> usize {
-    let bad = bad.trim_end_matches(['\n', '\r']);
-    text.find(bad).map_or(1, |at| text[..at].matches('\n').count() + 1)
+    Err(file.wrong.into_iter().map(|line| EnvFileError::Line { path: name.clone(), line }).collect())
 }
 
 /// Takes secrets out of texts.
