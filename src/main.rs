@@ -8,7 +8,7 @@ use clap::Parser;
 use parlor::app::{self, Host};
 use parlor::cli::{self, Cli, Program, Running};
 use parlor::config;
-use parlor::config::settings::{LogLevel, Settings};
+use parlor::config::settings::{LogFormat, LogLevel, Settings};
 use parlor::lifecycle::Signals;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
@@ -46,19 +46,20 @@ fn raise_open_files() {
 /// A host in the foreground logs what happens; any other command only what is wrong.
 fn log_to_stderr(cli: &Cli) {
     // Settings that are wrong are reported by the command itself.
-    let level = match config::load(&cli.overrides()).map(|s| s.log_level) {
-        Ok(LogLevel::Error) => LevelFilter::ERROR,
-        Ok(LogLevel::Warn) => LevelFilter::WARN,
-        Ok(LogLevel::Info) | Err(_) => LevelFilter::INFO,
-        Ok(LogLevel::Debug) => LevelFilter::DEBUG,
-        Ok(LogLevel::Trace) => LevelFilter::TRACE,
+    let settings = config::examine(&cli.overrides()).settings;
+    let level = match settings.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
     let level = if cli.is_host() || level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_ansi(false).init(),
+    }
 }
 
 struct Parlor;

@@ -32,6 +32,9 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Op
     for limit in &can.unsupported {
         tracing::warn!("{} cannot enforce the limit on {} here: {}", engine.name(), limit.what, limit.why);
     }
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     say_provider(settings);
     match rooms.masks(home) {
         Ok(masks) => tracing::info!("hidden from main: {masks}"),

@@ -1,5 +1,5 @@
-//! The command line: one file per command. Every command but `up`, `chat`, `setup`, `doctor`, `image`, `import`,
-//! `conformance` and `service` speaks to the running host through its socket, and so sees and does exactly what other programs can.
+//! The command line: one file per command. Every command but `up`, `chat`, `setup`, `config`, `doctor`, `image`,
+//! `import`, `conformance` and `service` speaks to the running host through its socket, and so sees and does exactly what other programs can.
 
 mod chat;
 mod client;
@@ -16,6 +16,7 @@ mod runs;
 mod service;
 mod sessions;
 mod setup;
+mod show_config;
 mod status;
 mod tasks;
 #[cfg(test)]
@@ -113,6 +114,9 @@ enum Command {
     Refusals(refusals::Refusals),
     /// Show what groups used, by day
     Usage(usage::Usage),
+    /// Show the settings that are in force
+    #[command(subcommand)]
+    Config(show_config::Config),
     /// Make the agent's image, or show whether it is there
     #[command(subcommand)]
     Image(image::Image),
@@ -196,6 +200,9 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         // Must be able to say what is wrong with the settings.
         return doctor.run(&overrides).await;
     }
+    if let Command::Config(config) = cli.command {
+        return config.run(&overrides);
+    }
     let settings = config::load(&overrides)?;
     let client = Client::new(settings.home.socket());
     let starts = match &cli.command {
@@ -222,6 +229,6 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Service(service) => service.run(&settings, &client).await,
         Command::Import(import) => import.run(&settings).await,
         Command::Events(events) => events.run(&client).await,
-        Command::Doctor(_) => Ok(()),
+        Command::Doctor(_) | Command::Config(_) => Ok(()),
     }
 }

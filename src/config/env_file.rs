@@ -60,7 +60,9 @@ impl EnvFile {
             odd.push("ends before ` #`, where a comment begins: put quotes around the value if the rest belongs to it");
         }
         if !raw.starts_with(['\'', '"']) && raw.contains(['\'', '"']) && !raw.starts_with('#') {
-            odd.push("has quotes inside its value, and they are taken out: put quotes of the other kind around the value");
+            odd.push(
+                "has quotes inside its value, and they are taken out: put quotes of the other kind around the value",
+            );
         }
         odd.extend(odd_value(&value));
         if self.values.contains_key(&name) {
@@ -79,7 +81,8 @@ impl EnvFile {
 /// What is odd about a value, wherever it comes from: it looks right on a screen and is not.
 pub fn odd_value(value: &str) -> Option<&'static str> {
     let invisible = |c: char| {
-        c.is_control() || matches!(c, '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let typographic = ['“', '”', '„', '‘', '’', '‚', '«', '»'];
     if value.starts_with(typographic) || value.ends_with(typographic) {

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use toml::de::{DeTable, DeValue};
+
+use super::env_file::{EnvFile, odd_value};
+use super::secrets::DEFAULT_KEYS;
+
 /// One thing wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting, or the file.
+    /// The setting by its name where it was found, or the file.
     pub key: String,
     /// Its value; secrets are not shown.
     pub value: Option<String>,
@@ -31,13 +36,19 @@ impl fmt::Display for ConfigError {
         let count = self.problems.len();
         write!(f, "{count} {} not right:", if count == 1 { "setting is" } else { "settings are" })?;
         for problem in &self.problems {
-            write!(f, "\n  {}", problem.key)?;
-            if let Some(value) = &problem.value {
-                write!(f, " = {value:?}")?;
-            }
-            write!(f, " ({}): {}", problem.source, problem.allowed)?;
+            write!(f, "\n  {problem}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {value:?}")?;
+        }
+        write!(f, " ({}): {}", self.source, self.allowed)
     }
 }
 
@@ -54,7 +65,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 38] = [
+pub(super) const KEYS: [Key; 39] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -68,6 +79,7 @@ pub(super) const KEYS: [Key; 38] = [
     key("MAX_CONCURRENT_CONTAINERS", "max_concurrent_containers"),
     key("TZ", "tz"),
     key("LOG_LEVEL", "log_level"),
+    key("LOG_FORMAT", "log_format"),
     key("CONTAINER_RUNTIME", "container_runtime"),
     key("AGENT_RUNNER_SRC", "agent_runner_src"),
     key("PARLOR_CONFIG_DIR", "config_dir"),
@@ -104,7 +116,10 @@ pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub value: String,
+    /// The file with the line, `environment` or `command line`.
     pub source: String,
+    /// The setting's name there.
+    pub name: String,
 }
 
 /// All values by their name in the environment, and what is wrong so far.
@@ -112,48 +127,136 @@ pub(super) struct Found {
 pub(super) struct Layers {
     values: BTreeMap<&'static str, Found>,
     pub problems: Vec<Problem>,
+    /// What is taken and is probably not meant, a sentence each.
+    pub warnings: Vec<String>,
 }
+
+/// Settings whose names other programs use, too: what these left in the environment ends no command.
+const SHARED: [&str; 3] = ["TZ", "LOG_LEVEL", "LOG_FORMAT"];
+/// The only settings for which `true` and `false` are values.
+const SWITCHES: [&str; 1] = ["PARLOR_LISTEN_PUBLIC"];
 
 impl Layers {
     /// Adds a layer; earlier ones win. Empty values count as absent.
-    pub(super) fn add(&mut self, source: &str, get: impl Fn(&str) -> Option<String>) {
-        for key in KEYS {
-            if let Some(value) = get(key.env).filter(|v| !v.trim().is_empty()) {
-                self.values.entry(key.env).or_insert_with(|| Found { value, source: source.to_owned() });
+    fn add(&mut self, get: impl Fn(&Key) -> Option<Found>) {
+        for key in &KEYS {
+            if let Some(found) = get(key).filter(|found| !found.value.trim().is_empty()) {
+                if let Some(odd) = odd_value(&found.value) {
+                    self.warnings.push(format!("{} ({}) {odd}", found.name, found.source));
+                }
+                self.values.entry(key.env).or_insert(found);
             }
         }
     }
 
+    /// Adds what the command line sets, by the name in the environment.
+    pub(super) fn add_command_line(&mut self, get: impl Fn(&str) -> Option<(&'static str, String)>) {
+        self.add(|key| {
+            let (flag, value) = get(key.env)?;
+            Some(Found { value, source: "command line".to_owned(), name: flag.to_owned() })
+        });
+    }
+
+    /// Adds the environment. `fits` judges settings whose names other programs use, too.
+    pub(super) fn add_environment(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+        fits: impl Fn(&str, &str) -> bool,
+    ) {
+        let mut ignored = Vec::new();
+        for name in SHARED {
+            if let Some(value) = environment.get(name).filter(|v| !v.trim().is_empty() && !fits(name, v)) {
+                self.warnings.push(format!(
+                    "{name} = {value:?} (environment) is not understood and ignored; {name} in .env or parlor.toml sets it"
+                ));
+                ignored.push(name);
+            }
+        }
+        for name in environment.keys() {
+            if let Some(meant) = near(name, KEYS.iter().map(|key| key.env)).filter(|_| name.starts_with("PARLOR_")) {
+                self.warnings.push(format!("{name} (environment) is not a setting: is {meant} meant?"));
+            }
+        }
+        self.add(|key| {
+            let value = environment.get(key.env).filter(|_| !ignored.contains(&key.env))?.clone();
+            Some(Found { value, source: "environment".to_owned(), name: key.env.to_owned() })
+        });
+    }
+
+    /// Adds `.env`. A name that only Parlor could mean and does not know is a problem.
+    pub(super) fn add_env_file(&mut self, path: &Path, file: &EnvFile) {
+        let at = |line: usize| format!("{} line {line}", path.display());
+        for odd in &file.oddities {
+            self.warnings.push(format!("{} ({}) {}", odd.name, at(odd.line), odd.what));
+        }
+        let secret_keys = file.values.get("PARLOR_SECRET_KEYS").map_or("", |entry| entry.value.as_str());
+        let known: Vec<&str> = KEYS
+            .iter()
+            .map(|key| key.env)
+            .chain(DEFAULT_KEYS)
+            .chain(secret_keys.split(',').map(str::trim).filter(|name| !name.is_empty()))
+            .collect();
+        for (name, entry) in &file.values {
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let meant = near(name, known.iter().copied());
+            let hint = meant.map(|meant| format!(": is {meant} meant?"));
+            if name == "PARLOR_HOME" {
+                self.warnings.push(format!("{name} ({}) has no effect: this file lies in the home", at(entry.line)));
+            } else if name.starts_with("PARLOR_") {
+                let what = format!(
+                    "is not a setting{}",
+                    hint.unwrap_or_else(|| "; `parlor config show` lists all".to_owned())
+                );
+                self.file_problem(name, &at(entry.line), what);
+            } else if let Some(hint) = hint {
+                self.warnings.push(format!("{name} ({}) is not a setting and ignored{hint}", at(entry.line)));
+            }
+        }
+        self.add(|key| {
+            let entry = file.values.get(key.env)?;
+            Some(Found { value: entry.value.clone(), source: at(entry.line), name: key.env.to_owned() })
+        });
+    }
+
     /// Adds `parlor.toml`. Unknown keys are problems.
     pub(super) fn add_toml(&mut self, path: &Path) {
-        let source = path.display().to_string();
+        let file = path.display().to_string();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
-            Err(e) => return self.file_problem("parlor.toml", &source, format!("cannot be read: {e}")),
+            Err(e) => return self.file_problem("parlor.toml", &file, format!("cannot be read: {e}")),
         };
-        let table: toml::Table = match text.parse() {
-            Ok(table) => table,
-            Err(e) => return self.file_problem("parlor.toml", &source, toml_reason(&text, &e)),
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let table = match DeTable::parse(text) {
+            Ok(table) => table.into_inner(),
+            Err(e) => return self.file_problem("parlor.toml", &file, toml_reason(text, &e)),
         };
         let mut values = BTreeMap::new();
         for (name, value) in table {
+            let source = format!("{file} line {}", line_at(text, name.span().start));
+            let name = name.into_inner().into_owned();
             let Some(key) = KEYS.iter().find(|key| key.toml == name) else {
-                let known: Vec<&str> = KEYS.iter().map(|key| key.toml).collect();
-                self.file_problem(&name, &source, format!("is not a setting; there are {}", known.join(", ")));
+                // Somebody may have taken the name of the environment.
+                let meant = KEYS.iter().find(|key| key.env.eq_ignore_ascii_case(&name)).map(|key| key.toml);
+                let meant = meant.or_else(|| near(&name, KEYS.iter().map(|key| key.toml)));
+                let hint =
+                    meant.map_or_else(|| "; `parlor config show` lists all".to_owned(), |m| format!(": is {m} meant?"));
+                self.file_problem(&name, &source, format!("is not a setting{hint}"));
                 continue;
             };
-            match scalar(&value) {
-                Some(text) => drop(values.insert(key.env, text)),
-                None => self.problems.push(Problem {
+            match scalar(value.get_ref(), SWITCHES.contains(&key.env)) {
+                Ok(value) => drop(values.insert(key.env, Found { value, source, name })),
+                Err(allowed) => self.problems.push(Problem {
                     key: name,
-                    value: Some(value.to_string()),
-                    source: source.clone(),
-                    allowed: "use a string, a number, true or false, or a list of strings".into(),
+                    value: text.get(value.span()).filter(|_| !key.secret).map(|v| v.chars().take(200).collect()),
+                    source,
+                    allowed: allowed.to_owned(),
                 }),
             }
         }
-        self.add(&source, |name| values.get(name).cloned());
+        self.add(|key| values.get(key.env).cloned());
     }
 
     pub(super) fn file_problem(&mut self, key: &str, source: &str, what: String) {
@@ -162,6 +265,11 @@ impl Layers {
 
     pub(super) fn get(&self, env: &str) -> Option<&Found> {
         self.values.get(env)
+    }
+
+    /// Where each setting that is not the default was found.
+    pub(super) fn origins(&self) -> BTreeMap<&'static str, String> {
+        self.values.iter().map(|(env, found)| (*env, found.source.clone())).collect()
     }
 
     /// Checks a value; the default stands in for one that is wrong, so that all problems are found at once.
@@ -185,7 +293,7 @@ impl Layers {
         let found = self.values.get(env);
         let secret = KEYS.iter().any(|key| key.env == env && key.secret);
         self.problems.push(Problem {
-            key: env.to_owned(),
+            key: found.map_or_else(|| env.to_owned(), |f| f.name.clone()),
             value: found.map(|f| if secret { "(hidden)".to_owned() } else { f.value.chars().take(200).collect() }),
             source: found.map_or_else(|| "default".to_owned(), |f| f.source.clone()),
             allowed: allowed.to_owned(),
@@ -193,25 +301,52 @@ impl Layers {
     }
 }
 
+/// The known name that an unknown one is probably a misspelling of, whatever its case.
+fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let upper = name.to_ascii_uppercase();
+    let distance = |known: &str| strsim::damerau_levenshtein(&upper, &known.to_ascii_uppercase());
+    let far = |known: &str| if known.len() < 6 { 0 } else { 2 };
+    let mut best = None;
+    for known in known {
+        let distance = distance(known);
+        if known == name {
+            return None;
+        }
+        if distance <= far(known) && best.is_none_or(|(_, least)| distance < least) {
+            best = Some((known, distance));
+        }
+    }
+    best.map(|(known, _)| known)
+}
+
+fn line_at(text: &str, byte: usize) -> usize {
+    text.get(..byte).map_or(1, |before| before.matches('\n').count() + 1)
+}
+
 /// A line number and what is wrong, without the line itself: it may hold a secret.
 fn toml_reason(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
-    match line {
-        Some(line) => format!("line {line} is not valid TOML: {}", error.message()),
+    match error.span() {
+        Some(span) => format!("line {} is not valid TOML: {}", line_at(text, span.start), error.message()),
         None => format!("is not valid TOML: {}", error.message()),
     }
 }
 
-fn scalar(value: &toml::Value) -> Option<String> {
+/// A value as the other layers would have it, or what is allowed.
+fn scalar(value: &DeValue<'_>, switch: bool) -> Result<String, &'static str> {
+    const ALLOWED: &str = "use a string, a number, or a list of strings";
     match value {
-        toml::Value::String(text) => Some(text.clone()),
-        toml::Value::Integer(number) => Some(number.to_string()),
-        toml::Value::Float(number) => Some(number.to_string()),
-        toml::Value::Boolean(on) => Some(on.to_string()),
-        toml::Value::Array(items) => {
-            let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
-            texts.map(|texts| texts.join(","))
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map(|n| n.to_string()).map_err(|_| ALLOWED)
         }
-        _ => None,
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        DeValue::Boolean(on) if switch => Ok(on.to_string()),
+        // `network = true` would be a network of that name.
+        DeValue::Boolean(_) => Err("is no switch: use a string in quotes, a number, or a list of strings"),
+        DeValue::Array(items) => {
+            let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();
+            texts.map(|texts| texts.join(",")).ok_or(ALLOWED)
+        }
+        _ => Err(ALLOWED),
     }
 }

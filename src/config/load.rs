@@ -9,8 +9,8 @@ use secrecy::SecretString;
 
 use super::bounds::{self, Bounds};
 use super::home::Home;
-use super::layers::{ConfigError, KEYS, Layers};
-use super::settings::{Limits, LogLevel, Settings};
+use super::layers::{ConfigError, KEYS, Layers, Problem};
+use super::settings::{Limits, LogFormat, LogLevel, Settings};
 use super::{extras, provider, secrets, values};
 use crate::domain::usage::Budget;
 
@@ -44,15 +44,36 @@ pub struct Overrides {
 
 /// Reads the settings from the command line, the environment, `.env` and `parlor.toml`. The error lists all that is wrong.
 pub fn load(overrides: &Overrides) -> Result<Settings, ConfigError> {
-    let mut environment = BTreeMap::new();
-    for name in KEYS.iter().map(|key| key.env).chain(["HOME", "PARLOR_HOME"]) {
-        // What is not UTF-8 is shown as such and then refused by its check.
-        if let Some(value) = std::env::var_os(name) {
-            environment.insert(name.to_owned(), value.to_string_lossy().into_owned());
-        }
-    }
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    load_from(overrides, &environment, &here)
+    load_from(overrides, &environment(), &here)
+}
+
+/// The settings with defaults in place of what is wrong, and all that is to be said of them.
+#[derive(Debug)]
+pub struct Examined {
+    /// Usable by whoever does not depend on what is wrong.
+    pub settings: Settings,
+    /// By the name in the environment, where each setting was found that is not the default.
+    pub origins: BTreeMap<&'static str, String>,
+    /// All that is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// [`load`] for those who show settings, and for commands that need only the home.
+pub fn examine(overrides: &Overrides) -> Examined {
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    examine_from(overrides, &environment(), &here)
+}
+
+/// What of the environment can be a setting. What is not UTF-8 is shown as such and then refused by its check.
+fn environment() -> BTreeMap<String, String> {
+    let ours = |name: &str| name.starts_with("PARLOR_") || name == "HOME" || KEYS.iter().any(|key| key.env == name);
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), value))
+        .filter(|(name, _)| ours(name))
+        .map(|(n, v)| (n, text(v)))
+        .collect()
 }
 
 /// [`load`] with the environment and the current folder given.
@@ -61,23 +82,34 @@ pub fn load_from(
     environment: &BTreeMap<String, String>,
     here: &Path,
 ) -> Result<Settings, ConfigError> {
+    let Examined { settings, problems, .. } = examine_from(overrides, environment, here);
+    if problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems }) }
+}
+
+/// [`examine`] with the environment and the current folder given.
+pub fn examine_from(overrides: &Overrides, environment: &BTreeMap<String, String>, here: &Path) -> Examined {
     let user_home = environment.get("HOME").filter(|h| h.starts_with('/')).map(PathBuf::from);
     let mut layers = Layers::default();
     let home = home(&mut layers, overrides, environment, here, user_home.as_deref());
-    layers.add("command line", |name| {
-        match name {
-            "LOG_LEVEL" => &overrides.log_level,
-            "PARLOR_PROVIDER" => &overrides.provider,
-            "CONTAINER_RUNTIME" => &overrides.runtime,
-            "PARLOR_LISTEN" => &overrides.listen,
-            _ => &None,
-        }
-        .clone()
+    layers.add_command_line(|name| {
+        let (flag, value) = match name {
+            "LOG_LEVEL" => ("--log-level", &overrides.log_level),
+            "PARLOR_PROVIDER" => ("--provider", &overrides.provider),
+            "CONTAINER_RUNTIME" => ("--runtime", &overrides.runtime),
+            "PARLOR_LISTEN" => ("--listen", &overrides.listen),
+            _ => return None,
+        };
+        value.clone().map(|value| (flag, value))
     });
-    layers.add("environment", |name| environment.get(name).cloned());
+    layers.add_environment(environment, |name, value| match name {
+        "TZ" => zone(value).is_some(),
+        "LOG_LEVEL" => LogLevel::parse(value).is_some(),
+        "LOG_FORMAT" => LogFormat::parse(value).is_some(),
+        _ => true,
+    });
     let env_file = home.env_file();
-    match secrets::env_file(&env_file) {
-        Ok(found) => layers.add(&env_file.display().to_string(), |name| found.get(name).cloned()),
+    match secrets::read_env_file(&env_file) {
+        Ok(found) => layers.add_env_file(&env_file, &found),
         Err(errors) => {
             for error in errors {
                 layers.file_problem(".env", &env_file.display().to_string(), error.to_string());
@@ -85,8 +117,9 @@ pub fn load_from(
         }
     }
     layers.add_toml(&home.settings_file());
-    let settings = check(&mut layers, home, user_home.as_deref());
-    if layers.problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems: layers.problems }) }
+    let mut settings = check(&mut layers, home, user_home.as_deref());
+    settings.warnings = std::mem::take(&mut layers.warnings);
+    Examined { settings, origins: layers.origins(), problems: layers.problems }
 }
 
 /// The installation's folder: as told, else the current folder when it has a `groups/`, else below the user's home.
@@ -209,7 +242,8 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             .take("MAX_CONCURRENT_CONTAINERS", 5, "a whole number from 1 to 1000", |v| values::number(v, 1, 1000))
             as usize,
         timezone: timezone(layers),
-        log_level: layers.take("LOG_LEVEL", LogLevel::Info, "error, warn, info, debug or trace", log_level),
+        log_level: layers.take("LOG_LEVEL", LogLevel::Info, LogLevel::ALLOWED, LogLevel::parse),
+        log_format: layers.take("LOG_FORMAT", LogFormat::Text, LogFormat::ALLOWED, LogFormat::parse),
         runtime: layers.take("CONTAINER_RUNTIME", None, "docker, podman, or the absolute path of one of them", |v| {
             runtime(v).map(Some)
         }),
@@ -239,6 +273,7 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             (days == 0 || days >= 7).then(|| u32::try_from(days).ok().filter(|days| *days > 0))
         }),
         shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
+        warnings: Vec::new(),
         home,
     }
 }
@@ -337,33 +372,37 @@ fn listen(layers: &mut Layers) -> (Option<std::net::SocketAddr>, Option<SecretSt
 }
 
 fn timezone(layers: &mut Layers) -> Tz {
-    let default = || {
-        let name = iana_time_zone::get_timezone().unwrap_or_default();
-        name.parse().unwrap_or_else(|_| {
-            if !name.is_empty() {
-                tracing::warn!("the system's time zone {name:?} is not known: using UTC; set TZ to choose another");
-            }
-            Tz::UTC
-        })
-    };
-    if layers.get("TZ").is_none() {
-        return default();
+    if layers.get("TZ").is_some() {
+        let allowed = "an IANA time zone such as Europe/Berlin, America/New_York or UTC";
+        return layers.take("TZ", Tz::UTC, allowed, zone);
     }
-    layers.take("TZ", Tz::UTC, "an IANA time zone such as Europe/Berlin, America/New_York or UTC", |v| {
-        // POSIX allows a colon before a name.
-        v.trim().trim_start_matches(':').parse().ok()
+    let name = iana_time_zone::get_timezone().unwrap_or_default();
+    name.parse().unwrap_or_else(|_| {
+        if !name.is_empty() {
+            layers.warnings.push(format!("the system's time zone {name:?} is not known: using UTC; TZ sets another"));
+        }
+        Tz::UTC
     })
 }
 
-fn log_level(text: &str) -> Option<LogLevel> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "error" => Some(LogLevel::Error),
-        "warn" => Some(LogLevel::Warn),
-        "info" => Some(LogLevel::Info),
-        "debug" => Some(LogLevel::Debug),
-        "trace" => Some(LogLevel::Trace),
-        _ => None,
+/// A zone by its name, or by its file as `TZ` may name it: `:Europe/Berlin`, `:/etc/localtime`,
+/// `/usr/share/zoneinfo/Europe/Berlin`.
+fn zone(text: &str) -> Option<Tz> {
+    let text = text.trim();
+    let text = text.strip_prefix(':').unwrap_or(text);
+    if !text.starts_with('/') {
+        return text.parse().ok();
     }
+    let named = |path: &str| {
+        let (_, name) = path.split_once("/zoneinfo/")?;
+        let name = name.strip_prefix("posix/").or_else(|| name.strip_prefix("right/")).unwrap_or(name);
+        name.parse().ok()
+    };
+    let resolved = Path::new(text).canonicalize().ok();
+    let by_link = resolved.as_deref().and_then(Path::to_str).and_then(named);
+    // A copy of the zone's file has no name; the system knows that of its own.
+    let by_system = || (text == "/etc/localtime").then(iana_time_zone::get_timezone)?.ok()?.parse().ok();
+    named(text).or(by_link).or_else(by_system)
 }
 
 fn runtime(text: &str) -> Option<String> {

@@ -27,11 +27,20 @@ impl Place {
         self.load_with(&overrides, environment)
     }
 
-    fn load_with(&self, overrides: &Overrides, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+    fn examine(&self, environment: &[(&str, &str)]) -> Examined {
+        let overrides = Overrides { home: Some(self.dir.path().join("home")), ..Overrides::default() };
+        examine_from(&overrides, &self.environment(environment), self.dir.path())
+    }
+
+    fn environment(&self, environment: &[(&str, &str)]) -> BTreeMap<String, String> {
         let mut all: BTreeMap<String, String> =
             environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         all.entry("HOME".into()).or_insert_with(|| self.dir.path().join("user").display().to_string());
-        load_from(overrides, &all, self.dir.path())
+        all
+    }
+
+    fn load_with(&self, overrides: &Overrides, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        load_from(overrides, &self.environment(environment), self.dir.path())
     }
 }
 
@@ -88,13 +97,14 @@ fn precedence_is_command_line_environment_env_file_toml() {
 #[test]
 fn every_problem_is_told_with_key_value_and_what_is_allowed() {
     let place = Place::new()
-        .file("parlor.toml", "asistant_name = 'x'\nmax_concurrent_containers = 0\nmemory = { a = 1 }\n")
-        .file(".env", "IDLE_TIMEOUT=soon\nnot a line\n");
+        .file(
+            "parlor.toml",
+            "asistant_name = 'x'\nmax_concurrent_containers = 0\nmemory = { a = 1 }\nlog_level = 'loud'\n",
+        )
+        .file(".env", "IDLE_TIMEOUT=soon\n\nTZ=Mars/Olympus\n");
     let error = place
         .load(&[
-            ("TZ", "Mars/Olympus"),
             ("CONTAINER_TIMEOUT", "-5"),
-            ("LOG_LEVEL", "loud"),
             ("PARLOR_PROVIDER", "oracle"),
             ("CONTAINER_RUNTIME", "lxc"),
             ("CONTAINER_MAX_OUTPUT_SIZE", "99999999999999999999"),
@@ -109,15 +119,16 @@ fn every_problem_is_told_with_key_value_and_what_is_allowed() {
     let text = error.to_string();
     for expected in [
         "asistant_name (",
-        "is not a setting; there are assistant_name",
-        "MAX_CONCURRENT_CONTAINERS = \"0\"",
+        "is not a setting: is assistant_name meant?",
+        "max_concurrent_containers = \"0\"",
+        "parlor.toml line 2): a whole number",
         "from 1 to 1000",
         "memory = ",
-        "line 2 is not",
         "TZ = \"Mars/Olympus\"",
-        "IANA",
+        ".env line 3): an IANA time zone",
         "CONTAINER_TIMEOUT = \"-5\"",
-        "LOG_LEVEL = \"loud\" (environment): error, warn, info, debug or trace",
+        "log_level = \"loud\"",
+        "error, warn, info, debug or trace",
         "PARLOR_PROVIDER = \"oracle\"",
         "guide, exec",
         "CONTAINER_RUNTIME = \"lxc\"",
@@ -131,6 +142,90 @@ fn every_problem_is_told_with_key_value_and_what_is_allowed() {
     ] {
         assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
     }
+}
+
+/// The names are those of other programs, too, whose settings must not end a command of Parlor's.
+#[test]
+fn a_zone_or_level_of_other_programs_ends_nothing() {
+    let place = Place::new().file("parlor.toml", "tz = 'Europe/Berlin'\nlog_level = 'warn'\n");
+    let s = place.load(&[("TZ", "CET-1CEST"), ("LOG_LEVEL", "verbose"), ("LOG_FORMAT", "pretty")]).unwrap();
+    assert_eq!((s.timezone, s.log_level), (chrono_tz::Europe::Berlin, LogLevel::Warn));
+    assert_eq!(s.warnings.len(), 3, "{:?}", s.warnings);
+    assert!(s.warnings[0].starts_with("TZ = \"CET-1CEST\" (environment) is not understood"), "{:?}", s.warnings);
+    // In a file of Parlor's own they are refused.
+    let place = Place::new().file(".env", "TZ=CET-1CEST\nLOG_LEVEL=verbose\n");
+    assert_eq!(place.load(&[]).unwrap_err().problems.len(), 2);
+}
+
+#[test]
+fn a_zone_may_be_named_by_its_file() {
+    let place = Place::new();
+    let zone = |tz: &str| {
+        let settings = place.load(&[("TZ", tz)]).unwrap();
+        assert_eq!(settings.warnings, [""; 0], "{tz}");
+        settings.timezone
+    };
+    for tz in [
+        "Europe/Berlin",
+        ":Europe/Berlin",
+        "/usr/share/zoneinfo/Europe/Berlin",
+        ":/usr/share/zoneinfo/Europe/Berlin",
+        "/usr/share/zoneinfo/posix/Europe/Berlin",
+    ] {
+        assert_eq!(zone(tz), chrono_tz::Europe::Berlin, "{tz}");
+    }
+    let link = place.dir.path().join("zone");
+    std::os::unix::fs::symlink("/usr/share/zoneinfo/Asia/Tokyo", &link).unwrap();
+    assert_eq!(zone(&format!(":{}", link.display())), chrono_tz::Asia::Tokyo);
+    let system = place.load(&[]).unwrap().timezone;
+    assert_eq!(place.load(&[("TZ", ":/etc/localtime")]).unwrap().timezone, system);
+}
+
+#[test]
+fn a_misspelled_setting_is_named_with_the_one_that_is_meant() {
+    let place = Place::new().file(".env", "PARLOR_BUDGT_USD=2\nMAX_CONCURENT_CONTAINERS=7\nparlor_token=x\nMY_OWN=1\n");
+    let error = place.load(&[]).unwrap_err();
+    assert_eq!(error.problems.len(), 1, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("PARLOR_BUDGT_USD (")
+            && text.contains(".env line 1): is not a setting: is PARLOR_BUDGET_USD meant?"),
+        "{text}"
+    );
+    let Examined { settings, .. } = place.examine(&[("PARLOR_MODL", "x"), ("PARLOR_TEST_ENGINES", "docker")]);
+    let said = settings.warnings.join("\n");
+    for expected in ["is MAX_CONCURRENT_CONTAINERS meant?", "is PARLOR_TOKEN meant?", "PARLOR_MODL (environment)"] {
+        assert!(said.contains(expected), "{expected} is missing in\n{said}");
+    }
+    assert_eq!(settings.warnings.len(), 3, "{said}");
+    // One that the operator uses as a key of an agent is meant.
+    let place = Place::new().file(".env", "PARLOR_SECRET_KEYS=PARLOR_OWN_KEY\nPARLOR_OWN_KEY=x\n");
+    assert!(place.load(&[]).is_ok());
+}
+
+#[test]
+fn a_switch_is_no_text() {
+    let text = Place::new().file("parlor.toml", "network = true\n").load(&[]).unwrap_err().to_string();
+    assert!(text.contains("network = \"true\"") && text.contains("line 1): is no switch"), "{text}");
+    assert!(Place::new().file("parlor.toml", "listen_public = true\ncpus = 1.5\npids = 0x100\n").load(&[]).is_ok());
+}
+
+#[test]
+fn what_looks_odd_is_a_warning_without_the_value() {
+    let place = Place::new().file(".env", "ASSISTANT_NAME=Mo #1\nANTHROPIC_API_KEY=“sk-secret”\n");
+    let s = place.load(&[]).unwrap();
+    assert_eq!(s.assistant_name, "Mo");
+    let said = s.warnings.join("\n");
+    assert!(said.contains("ASSISTANT_NAME (") && said.contains("line 1) ends before ` #`"), "{said}");
+    assert!(
+        said.contains("ANTHROPIC_API_KEY (") && said.contains("typographic") && !said.contains("sk-secret"),
+        "{said}"
+    );
+    assert_eq!(Place::new().file(".env", "ASSISTANT_NAME=Mo$es\n").load(&[]).unwrap().assistant_name, "Mo$es");
+    let utf16: Vec<u8> = "\u{feff}A=1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let place = Place::new();
+    fs::write(place.dir.path().join("home/.env"), utf16).unwrap();
+    assert!(place.load(&[]).unwrap_err().to_string().contains("is not UTF-8"));
 }
 
 #[test]

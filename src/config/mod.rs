@@ -11,7 +11,8 @@ mod load;
 pub mod provider;
 pub mod secrets;
 pub mod settings;
+pub mod show;
 pub mod values;
 
 pub use layers::{ConfigError, Problem, names};
-pub use load::{Overrides, load, load_from};
+pub use load::{Examined, Overrides, examine, examine_from, load, load_from};

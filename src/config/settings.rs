@@ -55,6 +55,8 @@ pub struct Settings {
     pub timezone: Tz,
     /// `LOG_LEVEL`.
     pub log_level: LogLevel,
+    /// `LOG_FORMAT`.
+    pub log_format: LogFormat,
     /// `CONTAINER_RUNTIME`: docker, podman or a path; none tries both.
     pub runtime: Option<String>,
     /// `PARLOR_PROVIDER`: `auto` or a provider's name.
@@ -83,6 +85,8 @@ pub struct Settings {
     pub keep_days: Option<u32>,
     /// How long a graceful shutdown may take.
     pub shutdown_grace: Duration,
+    /// Settings that are taken and probably not meant, a sentence each; without values.
+    pub warnings: Vec<String>,
 }
 
 /// Limits of a container.
@@ -112,6 +116,15 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// All names.
+    pub const ALLOWED: &str = "error, warn, info, debug or trace";
+
+    /// The level of this name, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+        all.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text.trim()))
+    }
+
     /// Its name in settings.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,5 +134,32 @@ impl LogLevel {
             Self::Debug => "debug",
             Self::Trace => "trace",
         }
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for machines.
+    Json,
+}
+
+impl LogFormat {
+    /// All names.
+    pub const ALLOWED: &str = "text or json";
+
+    /// Its name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+
+    /// The format of this name, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Text, Self::Json].into_iter().find(|format| format.as_str().eq_ignore_ascii_case(text.trim()))
     }
 }

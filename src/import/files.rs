@@ -137,11 +137,14 @@ fn usable(key: &str, value: &str) -> Result<(), String> {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let alone = BTreeMap::from([pair("HOME", "/nonexistent/user"), pair(key, value)]);
     let nowhere = Overrides { home: Some("/nonexistent/home".into()), ..Overrides::default() };
-    config::load_from(&nowhere, &alone, Path::new("/")).map(drop).map_err(|error| {
-        // The value is not shown: nobody knows what it is.
-        let allowed = error.problems.iter().find(|problem| problem.key == key).map(|p| p.allowed.as_str());
-        format!("its value is not allowed here: {}", allowed.unwrap_or("it needs other settings"))
-    })
+    let found = config::examine_from(&nowhere, &alone, Path::new("/"));
+    if found.problems.is_empty() && found.settings.warnings.is_empty() {
+        return Ok(());
+    }
+    // The value is not shown: nobody knows what it is.
+    let allowed = found.problems.iter().find(|problem| problem.key == key).map(|p| p.allowed.as_str());
+    let odd = found.settings.warnings.first().map(|_| "it is not understood");
+    Err(format!("its value is not allowed here: {}", allowed.or(odd).unwrap_or("it needs other settings")))
 }
 
 /// A value as it stands in `.env`.

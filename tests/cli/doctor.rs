@@ -78,7 +78,7 @@ fn each_fault_flips_its_own_line() {
     let image = lines(command(&host, &[]).env("CONTAINER_IMAGE", "parlor-test-no-such-image:1"));
     only(&healthy, &image, "image");
 
-    let wrong = lines(command(&host, &[]).env("LOG_LEVEL", "loud").env("MAX_CONCURRENT_CONTAINERS", "none"));
+    let wrong = lines(command(&host, &[]).env("PARLOR_CPUS", "loud").env("MAX_CONCURRENT_CONTAINERS", "none"));
     assert_eq!((wrong.0, wrong.1), (1, BTreeMap::from([("\"settings\"".into(), vec!["\"failed\"".into(); 2])])));
 
     let root = host.root().to_owned();

@@ -2,6 +2,7 @@
 
 mod chat;
 mod commands;
+mod config;
 mod conformance;
 mod doctor;
 mod setup;

@@ -94,6 +94,8 @@ impl ContainerEngine for FakeEngine {
 /// Settings of an installation in a folder, without TCP.
 pub(crate) fn settings(root: &Path) -> Settings {
     Settings {
+        log_format: crate::config::settings::LogFormat::Text,
+        warnings: Vec::new(),
         home: Home::new(root.to_owned()),
         config_dir: root.join("config"),
         user_home: None,

@@ -55,6 +55,9 @@ impl Doctor {
         match config::load(overrides) {
             Ok(settings) => {
                 findings.push(Finding::good("settings", format!("in order, for {}", settings.home.root().display())));
+                for warning in &settings.warnings {
+                    findings.push(Finding::warn("settings", warning.clone(), "see `parlor config show --origin`"));
+                }
                 findings.extend(checks::all(&settings).await);
                 findings.extend(engine::all(&settings).await);
             }

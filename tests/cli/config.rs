@@ -1,0 +1,60 @@
+//! Settings as `parlor config show` and the log's format show them; no container is made.
+
+use serde_json::Value;
+
+use super::{command, run};
+use crate::harness::host::Host;
+
+#[test]
+fn settings_are_shown_with_where_they_come_from() {
+    let host = Host::builder().dot_env("ASSISTANT_NAME=Mo$es\nPARLOR_TOKEN=0123456789abcdef\n").prepare();
+    let shown = run(&host, &["config", "show", "--origin"]).expect(0);
+    let line = |name: &str| shown.out.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(
+        line("ASSISTANT_NAME").contains("Mo$es") && line("ASSISTANT_NAME").ends_with(".env line 1"),
+        "{}",
+        shown.out
+    );
+    assert!(line("PARLOR_TOKEN").contains("(hidden)"), "{}", shown.out);
+    assert!(line("PARLOR_CPUS").ends_with("default"), "{}", shown.out);
+    let json = run(&host, &["config", "show", "--json"]).expect(0).json();
+    let name = json["settings"].as_array().unwrap().iter().find(|s| s["setting"] == "ASSISTANT_NAME").unwrap();
+    assert_eq!((name["value"].as_str(), name["toml"].as_str()), (Some("Mo$es"), Some("assistant_name")));
+    assert!(!json.to_string().contains("0123456789abcdef"));
+}
+
+#[test]
+fn what_is_wrong_is_shown_beside_what_is_in_force() {
+    let host = Host::builder().dot_env("PARLOR_BUDGT_USD=2\nPARLOR_CPUS=many\n").prepare();
+    let shown = run(&host, &["config", "show"]).expect(1);
+    assert!(shown.out.contains("PARLOR_CPUS"), "{}", shown.out);
+    for expected in ["line 1): is not a setting: is PARLOR_BUDGET_USD meant?", "PARLOR_CPUS = \"many\""] {
+        assert!(shown.err.contains(expected), "{expected}: {}", shown.err);
+    }
+    let doctor = run(&host, &["doctor"]);
+    assert!(doctor.code == 1 && doctor.out.contains("is PARLOR_BUDGET_USD meant?"), "{}", doctor.out);
+}
+
+/// What other programs left in the environment ends no command.
+#[test]
+fn an_odd_environment_is_harmless() {
+    let host = Host::builder().start();
+    for (name, value) in [("TZ", ":/etc/localtime"), ("TZ", "CET-1CEST"), ("LOG_LEVEL", "verbose")] {
+        let output = command(&host, &["status"]).env(name, value).output().unwrap();
+        assert!(output.status.success(), "{name}={value}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn a_log_for_machines_is_one_object_a_line() {
+    let mut host = Host::builder().env("LOG_FORMAT", "json").start();
+    assert!(host.terminate().success());
+    let log = host.log();
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
+    assert!(
+        lines.len() > 3 && lines.iter().all(|line| line["level"].is_string() && line["timestamp"].is_string()),
+        "{log}"
+    );
+    assert!(lines.iter().any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("Parlor "))), "{log}");
+}
