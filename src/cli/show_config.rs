@@ -26,9 +26,9 @@ impl Config {
         let Self::Show { origin, json } = *self;
         let found = examine(overrides);
         if json {
-            say_json(&as_json(&found))?
+            say_json(&as_json(&found))?;
         } else {
-            say(&as_table(&found, origin))?
+            say(&as_table(&found, origin))?;
         }
         if found.problems.is_empty() {
             return Ok(());
@@ -50,14 +50,9 @@ fn as_table(found: &Examined, origin: bool) -> String {
         })
         .collect();
     let heading: &[&str] = if origin { &["SETTING", "VALUE", "FROM"] } else { &["SETTING", "VALUE"] };
-    let mut text = format!("home: {}\n\n{}", found.settings.home.root().display(), table(heading, &rows));
-    for warning in &found.settings.warnings {
-        text += &format!("\nwarning: {warning}");
-    }
-    if !found.settings.warnings.is_empty() {
-        text.push('\n');
-    }
-    text
+    let warnings: String = found.settings.warnings.iter().flat_map(|warning| ["warning: ", warning, "\n"]).collect();
+    let gap = if warnings.is_empty() { "" } else { "\n" };
+    format!("home: {}\n\n{}{gap}{warnings}", found.settings.home.root().display(), table(heading, &rows))
 }
 
 fn as_json(found: &Examined) -> Value {
