@@ -73,9 +73,13 @@ fn what_cannot_be_answered_is_told_kept_and_tried_again_by_hand() {
 }
 
 #[test]
-fn refused_credentials_and_quota_are_told_once_and_not_tried_again() {
+fn what_cannot_heal_is_told_once_and_not_tried_again() {
     let host = Host::builder().start();
-    for (name, kind, says) in [("a", "auth", "credentials were refused"), ("b", "quota", "quota is used up")] {
+    for (name, kind, says) in [
+        ("a", "auth", "credentials were refused"),
+        ("b", "quota", "quota is used up"),
+        ("c", "refused", "This cannot be answered"),
+    ] {
         let jid = format!("web:{name}");
         host.register(&jid, name);
         let mut events = host.events();
@@ -86,7 +90,22 @@ fn refused_credentials_and_quota_are_told_once_and_not_tried_again() {
         assert_eq!(events.texts(&jid).len(), 1, "{:?}", events.texts(&jid));
         assert_eq!(tries(&host, seq), 0);
     }
-    assert_eq!(states(&host)["failed"], 2);
+    assert_eq!(states(&host)["failed"], 3);
+}
+
+#[test]
+fn a_conversation_that_the_vendor_refuses_is_begun_anew_once() {
+    let host = Host::builder().start();
+    host.register("web:a", "room");
+    host.ask("web:a", "hello");
+    // In the same room, which began without a session; the new one is refused, too.
+    let mut events = host.events();
+    let seq = host.send("web:a", "!error session_refused");
+    events.wait("failed turn", SOON, |e| e.is_turn("web:a", "failed", seq));
+    events.message("web:a", SOON, |text| text.starts_with("This cannot be answered"));
+    let said = events.texts("web:a");
+    assert!(said[0].contains("refuses the conversation so far") && said[0].contains("`/new`"), "{said:?}");
+    assert_eq!((said.len(), host.ask("web:a", "next")), (2, vec!["echo: next".to_owned()]));
 }
 
 #[test]

@@ -70,6 +70,7 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
     if facts.said {
         return Verdict::Done { notice: format!("The answer ended early: {error}") };
     }
+    let told = sentence(error);
     match kind {
         ErrorKind::SessionMissing if facts.had_session => Verdict::Retry {
             after: Duration::ZERO,
@@ -78,9 +79,26 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
             forget_session: true,
             notice: Some("The earlier conversation is gone; a new one begins.".into()),
         },
+        ErrorKind::SessionRefused if facts.had_session => Verdict::Retry {
+            after: Duration::ZERO,
+            counts: false,
+            pause: None,
+            forget_session: true,
+            notice: Some(format!(
+                "The model's server refuses the conversation so far: {told} I answer this in a new one, as after `/new`."
+            )),
+        },
+        ErrorKind::SessionRefused | ErrorKind::Refused => Verdict::GiveUp {
+            notice: format!(
+                "This cannot be answered: {told} It is kept: `parlor runs retry {}` tries again.",
+                facts.folder
+            ),
+        },
         ErrorKind::Auth => Verdict::GiveUp {
             notice: format!(
-                "The agent's credentials were refused: {error}. Check the key in .env, then write again or use `parlor runs retry {}`.",
+                "The agent's credentials were refused: {told} {}rite again or use `parlor runs retry {}`.",
+                // Who says where the key belongs has said it.
+                if error.contains(".env") { "Then w" } else { "Check the key in .env, then w" },
                 facts.folder
             ),
         },
@@ -95,7 +113,7 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
             Some(after) => Verdict::Retry { after, counts: true, pause: None, forget_session: false, notice: None },
             None => Verdict::GiveUp {
                 notice: format!(
-                    "This could not be answered after {} tries: {error}. It is kept: `parlor runs retry {}` tries again.",
+                    "This could not be answered after {} tries: {told} It is kept: `parlor runs retry {}` tries again.",
                     facts.tries + 1,
                     facts.folder
                 ),
@@ -114,13 +132,20 @@ fn limited(kind: ErrorKind, error: &str, retry_at: Option<DateTime<Utc>>, facts:
     };
     let when = retry_at.filter(|_| told.is_some()).map(|at| format!(" until {}", at.format("%H:%M:%S UTC")));
     let reason = format!("{what}{}: {error}", when.unwrap_or_default());
+    let notice = format!("{} I go on by myself.", sentence(&reason));
     Verdict::Retry {
         after,
         counts: false,
         forget_session: false,
-        notice: (facts.probes == 0).then(|| format!("{reason}. I go on by myself.")),
+        notice: (facts.probes == 0).then_some(notice),
         pause: Some(reason),
     }
+}
+
+/// An agent's or vendor's words as one sentence, whether they end in a full stop or not.
+pub(super) fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with(['.', '!', '?', '…', ')', '`']) { text.to_owned() } else { format!("{text}.") }
 }
 
 #[cfg(test)]
@@ -159,6 +184,47 @@ mod tests {
         let auth = decide(&failure(ErrorKind::Auth), facts());
         assert!(matches!(auth, Verdict::GiveUp { notice } if notice.contains("`parlor runs retry lab`")));
         assert!(matches!(decide(&failure(ErrorKind::Quota), facts()), Verdict::GiveUp { .. }));
+    }
+
+    #[test]
+    fn what_the_vendor_refuses_for_good_ends_at_once_and_a_refused_conversation_is_begun_anew_once() {
+        let refused = decide(&failure(ErrorKind::Refused), facts());
+        assert!(matches!(refused, Verdict::GiveUp { notice } if notice.contains(": boom. It is kept")));
+        let Verdict::Retry { after, counts, pause, forget_session, notice } =
+            decide(&failure(ErrorKind::SessionRefused), facts())
+        else {
+            panic!()
+        };
+        assert_eq!((after, counts, pause, forget_session), (Duration::ZERO, false, None, true));
+        assert!(
+            notice
+                .unwrap()
+                .contains("refuses the conversation so far: boom. I answer this in a new one, as after `/new`")
+        );
+        let anew = decide(&failure(ErrorKind::SessionRefused), Facts { had_session: false, ..facts() });
+        assert!(matches!(anew, Verdict::GiveUp { .. }));
+    }
+
+    #[test]
+    fn no_notice_says_a_thing_twice_or_ends_twice() {
+        use ErrorKind::{Auth, Other, Overloaded, Quota, RateLimit, Refused, SessionMissing, SessionRefused};
+        let errors =
+            ["no such key", "No such key.", "Why?", "It needs a key: put it into .env.", "Check the key in .env"];
+        for kind in [Auth, Quota, RateLimit, Overloaded, SessionMissing, SessionRefused, Refused, Other] {
+            for (error, tries, had_session) in
+                errors.iter().flat_map(|error| [(error, 0, true), (error, 9, false), (error, 9, true)])
+            {
+                let facts = Facts { tries, had_session, ..facts() };
+                let notice = match decide(&Failure { error: (*error).into(), ..failure(kind) }, facts) {
+                    Verdict::Done { notice } | Verdict::GiveUp { notice } => notice,
+                    Verdict::Retry { notice, .. } => notice.unwrap_or_default(),
+                };
+                for wrong in ["..", "?.", ". .", ".:"] {
+                    assert!(!notice.contains(wrong), "{wrong} in {notice}");
+                }
+                assert!(notice.matches(".env").count() <= 1, "{notice}");
+            }
+        }
     }
 
     #[test]

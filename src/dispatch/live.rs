@@ -248,6 +248,8 @@ impl Conversation {
         to: &mut Effects,
     ) {
         if let Some(id) = self.session.take() {
+            // What comes next in this room goes on with it.
+            self.had_session = true;
             // Of many ids in one transaction only the last one counts.
             to.steps.retain(|s| !matches!(s, Step::Session { .. }));
             to.steps.push(Step::Session { folder: self.folder.clone(), id });

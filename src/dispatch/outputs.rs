@@ -93,7 +93,8 @@ impl GroupActor {
         live.talk.drop_session();
         if let Work::Task { task, due } = &live.talk.work {
             let nothing_said = !live.talk.said && live.talk.last_text.is_none() && !live.talk.fire_ended;
-            let lost = failure.kind == ErrorKind::SessionMissing && live.talk.had_session && live.talk.keeps_session;
+            let unusable = matches!(failure.kind, ErrorKind::SessionMissing | ErrorKind::SessionRefused);
+            let lost = unusable && live.talk.had_session && live.talk.keeps_session;
             if lost && nothing_said {
                 // Once again, without the session.
                 effects.steps.push(Step::ForgetSession(live.talk.folder.clone()));
@@ -280,8 +281,9 @@ impl GroupActor {
         if let (FireState::Failed | FireState::Interrupted, Some(error), Work::Task { task, .. }) =
             (state, &error, &live.talk.work)
         {
+            let told = failure::sentence(error);
             let text =
-                format!("Task {task} failed: {error}. It is not repeated; `parlor tasks run {task}` runs it again.");
+                format!("Task {task} failed: {told} It is not repeated; `parlor tasks run {task}` runs it again.");
             effects.steps.push(live.talk.say(text, DeliveryKind::Notice, false, &clock));
         }
         effects.steps.extend(Self::fire_end(&live.talk, state, error));

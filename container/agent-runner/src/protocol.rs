@@ -141,6 +141,10 @@ pub enum ErrorKind {
     Overloaded,
     /// The session to resume does not exist.
     SessionMissing,
+    /// The model's server refuses the conversation as it is; a new one may work.
+    SessionRefused,
+    /// The same request would be refused again, whatever the session: nobody but the operator or the group can help.
+    Refused,
     /// Anything else, also kinds that this version does not know.
     #[serde(other)]
     Other,

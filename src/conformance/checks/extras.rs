@@ -57,7 +57,7 @@ pub(super) fn error_kind(seen: &Seen) -> Found {
         (errors, kinds) if errors == kinds => ok("failed turns say of what kind the failure is"),
         _ => missing(
             "a failed turn does not say of what kind the failure is: it is tried again blindly",
-            "add \"errorKind\": auth, rate_limit, quota, overloaded, session_missing or other",
+            "add \"errorKind\": auth, rate_limit, quota, overloaded, session_missing, session_refused, refused or other",
         ),
     }
 }
