@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use clap::Parser;
 use parlor::app::{self, Host};
 use parlor::cli::{self, Cli, Program, Running};
 use parlor::config;
@@ -18,7 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 const MAX_THREADS: usize = 4;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse();
     log_to_stderr(&cli);
     // Secrets pass through this process: what crashes must not leave them on the disk.
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {

@@ -24,7 +24,8 @@ use crate::config::home::Home;
 use crate::config::secrets::{self, EnvFileError};
 use crate::config::settings::Settings;
 use crate::config::{bounds, provider};
-use crate::domain::group::{ContainerConfig, Group};
+use crate::domain::group::{ContainerConfig, Group, ParlorsImage};
+use crate::domain::ids::GroupFolder;
 use crate::domain::run::AgentNeeds;
 use crate::safe_dir::{Owner, SafeDir};
 
@@ -107,7 +108,7 @@ impl<T> At<T> for io::Result<T> {
 pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Owner>) -> Result<AgentPlan, AgentError> {
     let folder = group.folder.as_str();
     let groups = root(&home.groups(), 0o755)?;
-    let workspace = groups.ensure_dir(Path::new(folder), owner, 0o755).at(&home.group(&group.folder))?;
+    let workspace = workspace(home, &group.folder, owner)?;
     if let Some(owner) = owner
         && let Err(error) = ownership::adopt(&workspace, owner)
     {
@@ -153,12 +154,21 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     Ok(AgentPlan { provider, may, secrets, needs_network: provider::needs_network(provider), runner_src })
 }
 
+/// A group's folder, made when missing.
+pub fn workspace(home: &Home, folder: &GroupFolder, owner: Option<Owner>) -> Result<SafeDir, AgentError> {
+    let groups = root(&home.groups(), 0o755)?;
+    groups.ensure_dir(Path::new(folder.as_str()), owner, 0o755).at(&home.group(folder))
+}
+
 /// Whether a group's rooms have the browser that the shipped skill is about. Skills of the operator's own choice are
 /// shipped whatever they are about.
 fn has_browser(settings: &Settings, group: &Group, provider: &str) -> bool {
-    let own_image = group.container_config.image.is_some() || settings.image.is_some();
-    settings.skills_dir.is_some()
-        || (settings.image_with.contains(&Extra::Chromium) && provider::needs_full_image(provider) && !own_image)
+    let config = &group.container_config;
+    let full = match config.parlors_image() {
+        Some(image) => image == ParlorsImage::Full,
+        None => provider::needs_full_image(provider) && config.image.is_none() && settings.image.is_none(),
+    };
+    settings.skills_dir.is_some() || (settings.image_with.contains(&Extra::Chromium) && full)
 }
 
 /// A folder that only the host can write, made when missing.

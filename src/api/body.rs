@@ -85,6 +85,20 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
     }
 }
 
+/// An id as people shorten it; what it stands for is looked up where it is used.
+pub(super) struct Short(pub(super) String);
+
+impl FromStr for Short {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fine = (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        let shown: String = text.chars().take(80).collect();
+        if fine { Ok(Self(text.to_owned())) } else { Err(format!("{shown:?} is no id, nor the beginning of one")) }
+    }
+}
+
 /// A request's query parameters.
 pub(super) struct Params<T>(pub(super) T);
 

@@ -1,5 +1,7 @@
 //! Groups, as the operator sees and sets them.
 
+mod view;
+
 use std::path::Path;
 
 use axum::Json as Out;
@@ -16,7 +18,7 @@ use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::GroupFolder;
 use crate::ops::groups::{GroupFields, NewGroup, register as register_group};
 use crate::policy::mounts::engine_safe;
-use crate::store::{TxError, groups};
+use crate::store::{Connection, Tx, TxError, groups};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,6 +30,8 @@ pub(super) struct New {
     trigger: Option<String>,
     requires_trigger: Option<bool>,
     container_config: Option<ContainerConfig>,
+    #[serde(default)]
+    is_main: bool,
 }
 
 #[derive(Deserialize)]
@@ -43,22 +47,20 @@ pub(super) struct Patch {
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Result<Out<Value>, Problem> {
-    Ok(Out(json!({ "groups": api.deps.store.read(groups::all).await? })))
+    let all = api.deps.store.read(groups::all).await?;
+    Ok(Out(json!({ "groups": view::all(&api, all).await })))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Group>, Problem> {
-    let group = api.deps.store.read(move |db| groups::by_folder(db, &folder)?.ok_or_else(|| missing(&folder))).await?;
-    Ok(Out(group))
-}
-
-fn missing(folder: &GroupFolder) -> TxError {
-    TxError::NotFound(format!("there is no group {folder}: `parlor groups list` shows those there are"))
+pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Value>, Problem> {
+    let find = move |db: &Connection| groups::by_folder(db, &folder)?.ok_or_else(|| groups::missing(&folder));
+    let group = api.deps.store.read(find).await?;
+    Ok(Out(view::one(&api, group).await))
 }
 
 pub(super) async fn register(
     State(api): State<Api>,
     Json(new): Json<New>,
-) -> Result<(StatusCode, Out<Group>), Problem> {
+) -> Result<(StatusCode, Out<Value>), Problem> {
     let config = new.container_config.unwrap_or_default();
     check(&config)?;
     let fields = GroupFields {
@@ -70,15 +72,24 @@ pub(super) async fn register(
     };
     let group = NewGroup::parse(&fields, config).map_err(|e| Problem::bad("invalid_field", e.0))?;
     let now = api.deps.clock.now();
-    let group = api.deps.store.write(move |tx| register_group(tx, group, now)).await?;
-    Ok((StatusCode::CREATED, Out(group)))
+    let write = move |tx: &mut Tx<'_>| {
+        let group = register_group(tx, group, now)?;
+        if !new.is_main {
+            return Ok(group);
+        }
+        groups::make_main(tx, &group.folder)?;
+        groups::by_folder(tx, &group.folder)?.ok_or_else(|| groups::missing(&group.folder))
+    };
+    let group = api.deps.store.write(write).await?;
+    view::make_folder(&api, &group).await;
+    Ok((StatusCode::CREATED, Out(view::changed(&api, group).await)))
 }
 
 pub(super) async fn update(
     State(api): State<Api>,
     Id(folder): Id<GroupFolder>,
     Json(patch): Json<Patch>,
-) -> Result<Out<Group>, Problem> {
+) -> Result<Out<Value>, Problem> {
     if patch.is_main == Some(false) {
         return Err(Problem::bad(
             "invalid_field",
@@ -86,23 +97,23 @@ pub(super) async fn update(
         ));
     }
     let of = folder.clone();
-    let found = api.deps.store.read(move |db| groups::by_folder(db, &of)?.ok_or_else(|| missing(&of))).await?;
+    let found = api.deps.store.read(move |db| groups::by_folder(db, &of)?.ok_or_else(|| groups::missing(&of))).await?;
     // Checked against the state before the transaction for a precise answer, applied again inside it.
     apply(found, &patch)?;
     let group = api
         .deps
         .store
         .write(move |tx| {
-            let found = groups::by_folder(tx, &folder)?.ok_or_else(|| missing(&folder))?;
+            let found = groups::by_folder(tx, &folder)?.ok_or_else(|| groups::missing(&folder))?;
             let group = apply(found, &patch).map_err(|e| TxError::Conflict(e.detail().to_owned()))?;
             groups::update(tx, &group)?;
             if patch.is_main == Some(true) {
                 groups::make_main(tx, &group.folder)?;
             }
-            groups::by_folder(tx, &folder)?.ok_or_else(|| missing(&folder))
+            groups::by_folder(tx, &folder)?.ok_or_else(|| groups::missing(&folder))
         })
         .await?;
-    Ok(Out(group))
+    Ok(Out(view::changed(&api, group).await))
 }
 
 /// The group with the patch's changes, checked by the same rules as a new one.

@@ -13,6 +13,7 @@ mod groups;
 mod guard;
 mod listen;
 mod messages;
+mod offline;
 mod outbox;
 mod problem;
 mod router;
@@ -43,9 +44,11 @@ use crate::container::engine::ContainerEngine;
 use crate::dispatch::{DispatchHandle, GroupActivity, Typing};
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::safe_dir::Owner;
 use crate::store::Store;
 
 pub use listen::{ListenError, Listeners, short_path};
+pub use offline::Offline;
 
 /// What the API needs from the rest of the host.
 #[derive(Clone)]
@@ -62,12 +65,14 @@ pub struct ApiDeps {
     pub dispatch: Arc<dyn Work>,
     /// Whether the host has recovered and takes work.
     pub ready: watch::Receiver<bool>,
-    /// The engine, for health and status.
-    pub engine: Arc<dyn ContainerEngine>,
+    /// The engine, for status; none where no host runs.
+    pub engine: Option<Arc<dyn ContainerEngine>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// Limits against slow and many clients.
     pub limits: Limits,
+    /// Whom files of groups belong to, where that is not the host's own user.
+    pub owner: Option<Owner>,
 }
 
 impl fmt::Debug for ApiDeps {

@@ -11,14 +11,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::body::{Id, Json, Params};
+use super::body::{Id, Json, Params, Short};
 use super::chats::{LIMIT, MAX_LIMIT};
 use super::problem::Problem;
 use super::router::Api;
 use crate::domain::clock::rfc3339;
-use crate::domain::delivery::Delivery;
-use crate::domain::ids::DeliveryId;
-use crate::store::outbox;
+use crate::domain::delivery::{Delivery, NewDelivery};
+use crate::store::{outbox, short_ids};
 
 /// Characters of a text that a list shows.
 const PREVIEW: usize = 200;
@@ -37,7 +36,7 @@ pub(super) struct Query {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
-    id: Option<DeliveryId>,
+    id: Option<String>,
 }
 
 pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
@@ -50,24 +49,23 @@ pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -
     Ok(Out(json!({ "outbox": rows })))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(id): Id<DeliveryId>) -> Result<Out<Value>, Problem> {
-    let found = api.deps.store.read(move |db| outbox::get(db, id)).await?;
-    let Some(delivery) = found else {
-        return Err(Problem::not_found(format!(
-            "there is no delivery {id}: `parlor outbox list --all` shows those kept"
-        )));
-    };
+pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+    let delivery = find(&api, id).await?;
     let mut whole = row(&delivery);
     whole["text"] = delivery.new.text.into();
     Ok(Out(whole))
 }
 
+/// A delivery by its id, or the beginning of it.
+async fn find(api: &Api, id: String) -> Result<Delivery, Problem> {
+    let found = api.deps.store.read(move |db| outbox::get(db, short_ids::delivery(db, &id)?)).await?;
+    found.ok_or_else(|| Problem::not_found("there is no such delivery"))
+}
+
 /// The bytes of the file that a delivery carries.
-pub(super) async fn file(State(api): State<Api>, Id(id): Id<DeliveryId>) -> Result<Response, Problem> {
-    let found = api.deps.store.read(move |db| outbox::get(db, id)).await?;
-    let Some(file) = found.and_then(|delivery| delivery.new.file) else {
-        return Err(Problem::not_found(format!("there is no delivery {id} with a file")));
-    };
+pub(super) async fn file(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Response, Problem> {
+    let NewDelivery { id, file, .. } = find(&api, id).await?.new;
+    let Some(file) = file else { return Err(Problem::not_found(format!("delivery {id} has no file"))) };
     let path = api.deps.store.files().path(id, &file.name);
     let open = tokio::fs::File::open(path).await;
     let open = open.map_err(|error| Problem::not_found(format!("the file of delivery {id} is gone: {error}")))?;
@@ -118,6 +116,13 @@ fn row(delivery: &Delivery) -> Value {
 
 pub(super) async fn retry(State(api): State<Api>, body: Option<Json<Retry>>) -> Result<Out<Value>, Problem> {
     let id = body.and_then(|Json(body)| body.id);
-    let retried = api.deps.store.write(move |tx| outbox::retry(tx, id)).await?;
+    let retried = api
+        .deps
+        .store
+        .write(move |tx| {
+            let id = id.map(|id| short_ids::delivery(tx, &id)).transpose()?;
+            outbox::retry(tx, id)
+        })
+        .await?;
     Ok(Out(json!({ "retried": retried })))
 }

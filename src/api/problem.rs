@@ -88,9 +88,10 @@ impl From<StoreError> for Problem {
             StoreError::Sqlite { .. } => unavailable("store_error"),
             StoreError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", detail),
             StoreError::NotFound(_) => Self::not_found(detail),
-            StoreError::TooNew { .. } | StoreError::Panicked { .. } | StoreError::Thread { .. } => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store_error", detail)
-            }
+            StoreError::TooNew { .. }
+            | StoreError::TooOld { .. }
+            | StoreError::Panicked { .. }
+            | StoreError::Thread { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store_error", detail),
         }
     }
 }

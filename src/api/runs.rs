@@ -11,15 +11,15 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Id, Json, Params};
+use super::body::{Id, Json, Params, Short};
 use super::chats::{LIMIT, MAX_LIMIT};
 use super::problem::Problem;
 use super::router::Api;
 use crate::container::run_log;
-use crate::domain::ids::{GroupFolder, RunId};
+use crate::domain::ids::GroupFolder;
 use crate::domain::run::RunState;
 use crate::store::runs::Run;
-use crate::store::{TxError, groups, inbound, runs};
+use crate::store::{Connection, groups, inbound, runs, short_ids};
 
 /// Bytes of a log that are answered; its end is what explains a failure.
 const MAX_LOG: u64 = 32 << 20;
@@ -39,21 +39,28 @@ pub(super) struct Retry {
 
 pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
     let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
-    let rows = api.deps.store.read(move |db| runs::list(db, query.folder.as_ref(), limit)).await?;
+    let list = move |db: &Connection| {
+        let rows = runs::list(db, query.folder.as_ref(), limit)?;
+        groups::expect_known(db, query.folder.as_ref(), rows.is_empty())?;
+        Ok(rows)
+    };
+    let rows = api.deps.store.read(list).await?;
     Ok(Out(json!({ "runs": rows })))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(id): Id<RunId>) -> Result<Out<Run>, Problem> {
+pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Run>, Problem> {
     find(&api, id).await.map(Out)
 }
 
-async fn find(api: &Api, id: RunId) -> Result<Run, Problem> {
-    let run = api.deps.store.read(move |db| runs::get(db, id)).await?;
-    run.ok_or_else(|| Problem::not_found(format!("there is no run {id}: `parlor runs list` shows those there are")))
+/// A run by its id, or the beginning of it.
+async fn find(api: &Api, id: String) -> Result<Run, Problem> {
+    let run = api.deps.store.read(move |db| runs::get(db, short_ids::run(db, &id)?)).await?;
+    run.ok_or_else(|| Problem::not_found("there is no such run"))
 }
 
-pub(super) async fn stop(State(api): State<Api>, Id(id): Id<RunId>) -> Result<StatusCode, Problem> {
+pub(super) async fn stop(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<StatusCode, Problem> {
     let run = find(&api, id).await?;
+    let id = run.id;
     let live = matches!(run.state, RunState::Starting | RunState::Running);
     if live && api.deps.dispatch.stop_run(&run.jid, id).await {
         return Ok(StatusCode::NO_CONTENT);
@@ -67,7 +74,7 @@ pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Re
         .store
         .write(move |tx| {
             let Some(group) = groups::by_folder(tx, &body.folder)? else {
-                return Err(TxError::NotFound(format!("there is no group {}", body.folder)));
+                return Err(groups::missing(&body.folder));
             };
             inbound::retry_failed(tx, &group.jid)
         })
@@ -75,9 +82,9 @@ pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Re
     Ok(Out(json!({ "retried": retried })))
 }
 
-pub(super) async fn log(State(api): State<Api>, Id(id): Id<RunId>) -> Result<Response, Problem> {
+pub(super) async fn log(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Response, Problem> {
     let run = find(&api, id).await?;
-    let folder = api.deps.settings.home.runs(&run.folder);
+    let (folder, id) = (api.deps.settings.home.runs(&run.folder), run.id);
     let text = tokio::task::spawn_blocking(move || read_log(&run_log::path(&folder, id))).await.ok().flatten();
     let Some(text) = text else {
         return Err(Problem::new(

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::router::Api;
 use crate::domain::clock::rfc3339;
 use crate::domain::ids::GroupFolder;
-use crate::store::{TxError, groups, sessions};
+use crate::store::{Connection, TxError, groups, sessions};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,7 +30,12 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Out<Value>, Problem> 
 
 pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Value>, Problem> {
     let of = folder.clone();
-    let Some(id) = api.deps.store.read(move |db| sessions::get(db, &of)).await? else {
+    let get = move |db: &Connection| {
+        let found = sessions::get(db, &of)?;
+        groups::expect_known(db, Some(&of), found.is_none())?;
+        Ok(found)
+    };
+    let Some(id) = api.deps.store.read(get).await? else {
         return Err(Problem::not_found(format!("group {folder} has no session: its next run starts one")));
     };
     Ok(Out(json!({ "folder": folder, "sessionId": id })))
@@ -53,7 +58,7 @@ pub(super) async fn set(
         .store
         .write(move |tx| {
             let Some(group) = groups::by_folder(tx, &folder)? else {
-                return Err(TxError::NotFound(format!("there is no group {folder}")));
+                return Err(groups::missing(&folder));
             };
             sessions::set(tx, &group.folder, &body.session_id, now)
         })
@@ -68,6 +73,7 @@ pub(super) async fn forget(State(api): State<Api>, Id(folder): Id<GroupFolder>) 
             if sessions::forget(tx, &folder)? {
                 return Ok(());
             }
+            groups::expect_known(tx, Some(&folder), true)?;
             Err(TxError::NotFound(format!("group {folder} has no session")))
         })
         .await?;

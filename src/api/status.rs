@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::problem::Problem;
 use super::router::Api;
+use crate::container::engine::ContainerEngine;
 use crate::domain::group::Group;
 use crate::store::{TxResult, groups};
 
@@ -25,8 +26,6 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Out<Value>, Problem
     for group in all {
         rows.push(row(&api, group, &counts).await);
     }
-    let can = deps.engine.capabilities();
-    let unsupported: Vec<Value> = can.unsupported.iter().map(|u| json!({ "what": u.what, "why": u.why })).collect();
     Ok(Out(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": *deps.ready.borrow(),
@@ -34,15 +33,16 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Out<Value>, Problem
         "assistant": deps.settings.assistant_name,
         "maxContainers": deps.settings.max_containers,
         "cursor": format!("{}-{}", deps.store.id(), *deps.store.events().borrow()),
-        "engine": {
-            "name": deps.engine.name(),
-            "version": can.version,
-            "rootless": can.rootless,
-            "unsupported": unsupported,
-        },
+        "engine": deps.engine.as_deref().map(engine),
         "outbox": counts.outbox,
         "groups": rows,
     })))
+}
+
+fn engine(engine: &dyn ContainerEngine) -> Value {
+    let can = engine.capabilities();
+    let unsupported: Vec<Value> = can.unsupported.iter().map(|u| json!({ "what": u.what, "why": u.why })).collect();
+    json!({ "name": engine.name(), "version": can.version, "rootless": can.rootless, "unsupported": unsupported })
 }
 
 async fn row(api: &Api, group: Group, counts: &Counts) -> Value {

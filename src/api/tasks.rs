@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Id, Json, Params};
+use super::body::{Id, Json, Params, Short};
 use super::chats::{LIMIT, MAX_LIMIT};
 use super::problem::Problem;
 use super::router::Api;
@@ -14,7 +14,7 @@ use crate::domain::clock::rfc3339;
 use crate::domain::ids::{GroupFolder, TaskId};
 use crate::domain::task::{Fire, Task};
 use crate::ops::tasks::{self as ops, NewTask, TaskChange, TaskFields};
-use crate::store::{Tx, TxError, TxResult, groups, tasks};
+use crate::store::{Connection, Tx, TxError, TxResult, groups, short_ids, tasks};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,23 +95,30 @@ fn view_fire(fire: &Fire) -> Value {
     })
 }
 
-fn missing(id: &TaskId) -> TxError {
-    TxError::NotFound(format!("there is no task {id}: `parlor tasks list --all` shows those there are"))
+/// A task by its id, or the beginning of it.
+fn find(db: &Connection, id: &str) -> TxResult<Task> {
+    let id = short_ids::task(db, id)?;
+    tasks::get(db, &id)?.ok_or_else(|| TxError::NotFound(format!("there is no task {id}")))
 }
 
 pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
-    let all = api.deps.store.read(move |db| tasks::list(db, query.folder.as_ref(), query.all)).await?;
+    let list = move |db: &Connection| {
+        let all = tasks::list(db, query.folder.as_ref(), query.all)?;
+        groups::expect_known(db, query.folder.as_ref(), all.is_empty())?;
+        Ok(all)
+    };
+    let all = api.deps.store.read(list).await?;
     Ok(Out(json!({ "tasks": all.iter().map(view).collect::<Vec<_>>() })))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(id): Id<TaskId>) -> Result<Out<Value>, Problem> {
-    let task = api.deps.store.read(move |db| tasks::get(db, &id)?.ok_or_else(|| missing(&id))).await?;
+pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+    let task = api.deps.store.read(move |db| find(db, &id)).await?;
     Ok(Out(view(&task)))
 }
 
 pub(super) async fn history(
     State(api): State<Api>,
-    Id(id): Id<TaskId>,
+    Id(Short(id)): Id<Short>,
     Params(query): Params<HistoryQuery>,
 ) -> Result<Out<Value>, Problem> {
     let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
@@ -119,8 +126,8 @@ pub(super) async fn history(
         .deps
         .store
         .read(move |db| {
-            tasks::get(db, &id)?.ok_or_else(|| missing(&id))?;
-            tasks::history(db, &id, limit)
+            let task = find(db, &id)?;
+            tasks::history(db, &task.id, limit)
         })
         .await?;
     Ok(Out(json!({ "history": fires.iter().map(view_fire).collect::<Vec<_>>() })))
@@ -151,7 +158,7 @@ pub(super) async fn create(State(api): State<Api>, Json(new): Json<New>) -> Resu
         .store
         .write(move |tx| {
             let Some(group) = groups::by_folder(tx, &folder)? else {
-                return Err(TxError::NotFound(format!("there is no group {folder}: register it first")));
+                return Err(groups::missing(&folder));
             };
             ops::create(tx, &group, task, fresh, now, host)
         })
@@ -161,7 +168,7 @@ pub(super) async fn create(State(api): State<Api>, Json(new): Json<New>) -> Resu
 
 pub(super) async fn update(
     State(api): State<Api>,
-    Id(id): Id<TaskId>,
+    Id(Short(id)): Id<Short>,
     Json(patch): Json<Patch>,
 ) -> Result<Out<Value>, Problem> {
     let (now, host) = (api.deps.clock.now(), api.deps.settings.timezone);
@@ -175,7 +182,8 @@ pub(super) async fn update(
         missed: patch.missed,
     };
     write(&api, move |tx| {
-        let mut task = tasks::get(tx, &id)?.ok_or_else(|| missing(&id))?;
+        let mut task = find(tx, &id)?;
+        let id = task.id.clone();
         if change != TaskChange::default() {
             task = ops::update(tx, &id, &change, now, host)?;
         }
@@ -189,24 +197,24 @@ pub(super) async fn update(
     .await
 }
 
-pub(super) async fn cancel(State(api): State<Api>, Id(id): Id<TaskId>) -> Result<Out<Value>, Problem> {
+pub(super) async fn cancel(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
     let now = api.deps.clock.now();
-    write(&api, move |tx| ops::cancel(tx, &id, now)).await
+    write(&api, move |tx| ops::cancel(tx, &find(tx, &id)?.id, now)).await
 }
 
-pub(super) async fn run(State(api): State<Api>, Id(id): Id<TaskId>) -> Result<Out<Value>, Problem> {
+pub(super) async fn run(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
     let now = api.deps.clock.now();
-    write(&api, move |tx| ops::run_now(tx, &id, now)).await
+    write(&api, move |tx| ops::run_now(tx, &find(tx, &id)?.id, now)).await
 }
 
-pub(super) async fn pause(State(api): State<Api>, Id(id): Id<TaskId>) -> Result<Out<Value>, Problem> {
+pub(super) async fn pause(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
     let now = api.deps.clock.now();
-    write(&api, move |tx| ops::pause(tx, &id, now)).await
+    write(&api, move |tx| ops::pause(tx, &find(tx, &id)?.id, now)).await
 }
 
-pub(super) async fn resume(State(api): State<Api>, Id(id): Id<TaskId>) -> Result<Out<Value>, Problem> {
+pub(super) async fn resume(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
     let (now, host) = (api.deps.clock.now(), api.deps.settings.timezone);
-    write(&api, move |tx| ops::resume(tx, &id, now, host)).await
+    write(&api, move |tx| ops::resume(tx, &find(tx, &id)?.id, now, host)).await
 }
 
 async fn write(

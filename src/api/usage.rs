@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::router::Api;
 use crate::domain::ids::GroupFolder;
 use crate::domain::usage::day;
-use crate::store::usage;
+use crate::store::{Connection, groups, usage};
 
 /// Days that are answered when none are asked for.
 const DAYS: u32 = 30;
@@ -29,6 +29,11 @@ pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -
     let days = query.days.unwrap_or(DAYS).clamp(1, MAX_DAYS);
     let today = day(api.deps.clock.now(), api.deps.settings.timezone);
     let from = today - TimeDelta::days(i64::from(days) - 1);
-    let rows = api.deps.store.read(move |db| usage::since(db, from, query.folder.as_ref())).await?;
+    let since = move |db: &Connection| {
+        let rows = usage::since(db, from, query.folder.as_ref())?;
+        groups::expect_known(db, query.folder.as_ref(), rows.is_empty())?;
+        Ok(rows)
+    };
+    let rows = api.deps.store.read(since).await?;
     Ok(Out(json!({ "usage": rows })))
 }

@@ -13,17 +13,24 @@ use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::UnixStream;
 use ulid::Ulid;
 
-use crate::api::short_path;
+use crate::api::{Offline, short_path};
 
 /// Talks to the host of an installation. Each call has a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
+    /// Answers in the place of a host that does not run, where reading is all that is asked.
+    offline: Option<Offline>,
 }
+
+/// A connection to whoever answers.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Why a call failed.
 #[derive(Debug, Error)]
@@ -107,7 +114,17 @@ impl From<hyper::Error> for ClientError {
 impl Client {
     /// A client of the host behind a socket.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, offline: None }
+    }
+
+    /// A client that reads the installation itself.
+    pub(super) fn offline(socket: PathBuf, offline: Offline) -> Self {
+        Self { socket, offline: Some(offline) }
+    }
+
+    /// The process of the host; an error where none answers.
+    pub(super) async fn host(&self) -> Result<Option<i32>, ClientError> {
+        Ok(self.dial().await?.peer_cred().ok().and_then(|peer| peer.pid()))
     }
 
     /// Reads.
@@ -174,7 +191,7 @@ impl Client {
         kind: &str,
         body: Body,
     ) -> Result<Response<Incoming>, ClientError> {
-        let stream = self.connect().await?;
+        let stream = self.connect(&method).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Ends with the answer; what breaks is seen there, too.
         tokio::spawn(connection);
@@ -199,7 +216,15 @@ impl Client {
         })
     }
 
-    async fn connect(&self) -> Result<UnixStream, ClientError> {
+    async fn connect(&self, method: &Method) -> Result<Box<dyn Stream>, ClientError> {
+        match &self.offline {
+            None => Ok(Box::new(self.dial().await?)),
+            Some(offline) if *method == Method::GET => Ok(Box::new(offline.connect())),
+            Some(_) => Err(ClientError::NoHost(self.socket.clone())),
+        }
+    }
+
+    async fn dial(&self) -> Result<UnixStream, ClientError> {
         let connect = async {
             let (short, _folder) = short_path(&self.socket)?;
             UnixStream::connect(short).await

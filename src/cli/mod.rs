@@ -1,12 +1,15 @@
 //! The command line: one file per command. Every command but `up`, `chat`, `setup`, `config`, `doctor`, `image`,
-//! `import`, `conformance` and `service` speaks to the running host through its socket, and so sees and does exactly what other programs can.
+//! `import`, `conformance` and `service` speaks to the running host through its socket, and so sees and does exactly what other
+//! programs can; what only reads is answered by the same API over the database where no host runs.
 
 mod chat;
 mod client;
 mod conformance;
 mod doctor;
 mod events;
+mod examples;
 mod groups;
+mod help;
 mod image;
 mod import;
 mod outbox;
@@ -21,6 +24,7 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod times;
 mod usage;
 
 use std::future::Future;
@@ -30,10 +34,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Offline;
 use crate::config::settings::Settings;
 use crate::config::{self, Overrides};
 
 pub use client::{Client, ClientError, EventStream, ServerEvent};
+pub use help::{command, parse};
 
 /// What the command line needs from the rest of the program.
 pub trait Program {
@@ -63,19 +69,22 @@ pub struct Cli {
     command: Command,
 }
 
+/// The heading of options that commands share.
+const COMMON: &str = "Common options";
+
 #[derive(Debug, Args)]
 struct Global {
     /// The installation's folder [default: the current one when it has groups/, else ~/.local/share/parlor]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR")]
     home: Option<PathBuf>,
     /// error, warn, info, debug or trace
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "LEVEL")]
     log_level: Option<String>,
     /// docker, podman, or the path of either
-    #[arg(long, global = true, value_name = "ENGINE")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "ENGINE")]
     runtime: Option<String>,
     /// The agent's provider, or auto
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "NAME")]
     provider: Option<String>,
 }
 
@@ -130,6 +139,21 @@ enum Command {
     Service(service::Service),
     /// Follow the host's events
     Events(events::Events),
+}
+
+impl Command {
+    /// Whether it only reads what the database has, and so can do without a host.
+    fn reads(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::Refusals(_) | Self::Usage(_) => true,
+            Self::Groups(it) => matches!(it, groups::Groups::List { .. } | groups::Groups::Show { .. }),
+            Self::Tasks(it) => it.reads(),
+            Self::Runs(it) => it.reads(),
+            Self::Sessions(it) => matches!(it, sessions::Sessions::List { .. }),
+            Self::Outbox(it) => matches!(it, outbox::Outbox::List { .. } | outbox::Outbox::Show { .. }),
+            _ => false,
+        }
+    }
 }
 
 /// Why a command failed.
@@ -194,6 +218,22 @@ impl Cli {
     }
 }
 
+/// Whoever answers: the host, or for a command that only reads and where none runs the database itself.
+async fn client(command: &Command, settings: &Settings) -> Result<Client, Failure> {
+    let client = Client::new(settings.home.socket());
+    if !command.reads() || !settings.home.database().exists() {
+        return Ok(client);
+    }
+    match client.host().await {
+        Err(ClientError::NoHost(_)) => {
+            let offline = Offline::open(settings)?;
+            eprintln!("(no host is running)");
+            Ok(Client::offline(settings.home.socket(), offline))
+        }
+        _ => Ok(client),
+    }
+}
+
 async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
     let overrides = cli.overrides();
     if let Command::Doctor(doctor) = cli.command {
@@ -204,7 +244,8 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         return config.run(&overrides);
     }
     let settings = config::load(&overrides)?;
-    let client = Client::new(settings.home.socket());
+    times::set_zone(settings.timezone);
+    let client = client(&cli.command, &settings).await?;
     let starts = match &cli.command {
         Command::Up { .. } => true,
         Command::Chat(chat) => chat.is_conversation(),

@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use super::Done;
 use super::client::{Client, segment};
 use super::output::{list, say, show, text};
+use crate::domain::words::are;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Outbox {
     /// List what waits to go out and what could not, newest first
+    #[command(visible_alias = "ls")]
     List {
         /// Delivered texts, too
         #[arg(long)]
@@ -24,7 +26,7 @@ pub(super) enum Outbox {
     },
     /// Show one delivery: its whole text, its state, and why it failed
     Show {
-        /// The delivery
+        /// The delivery: its id, or the beginning of it
         id: String,
         /// Print JSON
         #[arg(long)]
@@ -42,7 +44,7 @@ impl Outbox {
         match self {
             Self::List { all, limit, json } => {
                 let answer = client.get(&format!("/v1/outbox?all={all}&limit={limit}")).await?;
-                let heading = ["ID", "CHAT", "STATE", "TRIES", "CREATED", "ERROR", "TEXT"];
+                let heading = ["ID", "CHAT", "STATE", "TRIES", "@CREATED", "ERROR", "TEXT"];
                 list(&answer, "outbox", json, &heading, "Nothing waits, nothing failed.", row)
             }
             Self::Show { id, json } => show(&client.get(&format!("/v1/outbox/{}", segment(&id))).await?, json),
@@ -50,7 +52,7 @@ impl Outbox {
                 let body = id.map_or(json!({}), |id| json!({ "id": id }));
                 let answer = client.call(Method::POST, "/v1/outbox/retry", Some(&body)).await?;
                 match answer["retried"].as_u64() {
-                    Some(n) if n > 0 => say(&format!("{n} deliveries are tried again.\n")),
+                    Some(n) if n > 0 => say(&format!("{} tried again.\n", are(n, "delivery"))),
                     _ => say("No delivery has failed.\n"),
                 }
             }

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-use chrono::{DateTime, Local};
 use serde_json::Value;
 
-use super::Done;
+use super::{Done, times};
 
 /// Writes to stdout; a reader that went away is no error worth a word.
 pub(super) fn say(text: &str) -> Done {
@@ -86,7 +85,9 @@ pub(super) fn list(
     if rows.is_empty() {
         return say(&format!("{empty}\n"));
     }
-    say(&table(heading, &rows))
+    let heading = times::heading(heading);
+    let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
+    say(&table(&heading, &rows))
 }
 
 /// One thing, a field to a line.
@@ -95,11 +96,16 @@ pub(super) fn show(value: &Value, json: bool) -> Done {
         return say_json(value);
     }
     let mut out = String::new();
+    let mut zone = false;
     for (key, value) in value.as_object().into_iter().flatten() {
+        zone |= value.as_str().is_some_and(|text| times::local(text).is_some());
         let text = text(value);
         if !text.is_empty() {
             let _ = writeln!(out, "{key:<16} {}", harmless(&text).replace('\n', "\n                 "));
         }
+    }
+    if zone {
+        let _ = writeln!(out, "{:<16} {}", "zone", times::zone());
     }
     say(&out)
 }
@@ -108,17 +114,8 @@ pub(super) fn show(value: &Value, json: bool) -> Done {
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => local_time(text).unwrap_or_else(|| text.clone()),
+        Value::String(text) => times::local(text).unwrap_or_else(|| text.clone()),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         other => other.to_string(),
     }
-}
-
-/// A time of the host in this terminal's zone.
-fn local_time(text: &str) -> Option<String> {
-    if !text.ends_with('Z') || text.len() < 20 {
-        return None;
-    }
-    let time: DateTime<Local> = DateTime::parse_from_rfc3339(text).ok()?.into();
-    Some(time.format("%Y-%m-%d %H:%M:%S").to_string())
 }

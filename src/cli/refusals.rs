@@ -21,7 +21,7 @@ pub(super) struct Refusals {
 impl Refusals {
     pub(super) async fn run(self, client: &Client) -> Done {
         let answer = client.get(&format!("/v1/refusals?limit={}", self.limit)).await?;
-        list(&answer, "refusals", self.json, &["AT", "GROUP", "WHAT", "WHY"], "Nothing was refused.", row)
+        list(&answer, "refusals", self.json, &["@AT", "GROUP", "WHAT", "WHY"], "Nothing was refused.", row)
     }
 }
 

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use super::Done;
 use super::client::{Client, segment};
 use super::output::{harmless, list, say, show, text};
+use crate::domain::words::are;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Runs {
     /// List runs, newest first
+    #[command(visible_alias = "ls")]
     List {
         /// Of this group alone
         folder: Option<String>,
@@ -25,7 +27,7 @@ pub(super) enum Runs {
     },
     /// Show a run
     Show {
-        /// The run
+        /// The run: its id, or the beginning of it
         id: String,
         /// Print JSON
         #[arg(long)]
@@ -33,12 +35,12 @@ pub(super) enum Runs {
     },
     /// Print a run's log
     Log {
-        /// The run
+        /// The run: its id, or the beginning of it
         id: String,
     },
     /// End a live run now
     Stop {
-        /// The run
+        /// The run: its id, or the beginning of it
         id: String,
     },
     /// Give a group's failed messages another try
@@ -49,6 +51,11 @@ pub(super) enum Runs {
 }
 
 impl Runs {
+    /// Whether it changes nothing.
+    pub(super) fn reads(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::Show { .. } | Self::Log { .. })
+    }
+
     pub(super) async fn run(self, client: &Client) -> Done {
         match self {
             Self::List { folder, limit, json } => {
@@ -56,7 +63,7 @@ impl Runs {
                 if let Some(folder) = folder {
                     path.extend(["&folder=", &segment(&folder)]);
                 }
-                let heading = ["ID", "GROUP", "LANE", "STATE", "STARTED", "ENDED", "ERROR"];
+                let heading = ["ID", "GROUP", "LANE", "STATE", "@STARTED", "@ENDED", "ERROR"];
                 list(&client.get(&path).await?, "runs", json, &heading, "No runs yet.", row)
             }
             Self::Show { id, json } => show(&client.get(&path(&id)).await?, json),
@@ -81,7 +88,7 @@ impl Runs {
                 let answer = client.call(Method::POST, "/v1/runs/retry", Some(&json!({ "folder": folder }))).await?;
                 match answer["retried"].as_u64() {
                     Some(0) => say(&format!("{folder} has no failed messages.\n")),
-                    Some(n) => say(&format!("{n} messages of {folder} are tried again.\n")),
+                    Some(n) => say(&format!("{} tried again in {folder}.\n", are(n, "message"))),
                     None => say("Done.\n"),
                 }
             }

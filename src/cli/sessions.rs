@@ -10,12 +10,14 @@ use super::output::{list, say, text};
 #[derive(Debug, Subcommand)]
 pub(super) enum Sessions {
     /// List the sessions that agents resume
+    #[command(visible_alias = "ls")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Forget a group's session: its next run starts a new one
+    #[command(visible_aliases = ["rm", "delete"])]
     Forget {
         /// The group's folder
         folder: String,
@@ -27,7 +29,7 @@ impl Sessions {
         match self {
             Self::List { json } => {
                 let answer = client.get("/v1/sessions").await?;
-                list(&answer, "sessions", json, &["GROUP", "SESSION", "SINCE"], "No sessions.", |session| {
+                list(&answer, "sessions", json, &["GROUP", "SESSION", "@SINCE"], "No sessions.", |session| {
                     vec![text(&session["folder"]), text(&session["sessionId"]), text(&session["updatedAt"])]
                 })
             }

@@ -10,7 +10,6 @@ use crate::config::{Examined, Overrides, examine, show};
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
     /// Show every setting as it is in force
-    #[command(after_help = "Examples:\n  parlor config show --origin\n  parlor config show --json")]
     Show {
         /// Where each value comes from: command line, environment, a line of .env or parlor.toml, or the default
         #[arg(long)]

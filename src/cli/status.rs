@@ -5,14 +5,17 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::Value;
 
-use super::Done;
 use super::client::Client;
-use super::output::{say, say_json, table, text};
+use super::output::{harmless, say, say_json, table, text};
+use super::{Done, times};
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
+    /// Give each reason in full, below the table
+    #[arg(short, long)]
+    long: bool,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "long")]
     json: bool,
 }
 
@@ -22,12 +25,36 @@ impl Status {
         if self.json {
             return say_json(&status);
         }
-        say(&page(&status))
+        say(&page(&status, self.long))
     }
 }
 
-fn page(status: &Value) -> String {
+fn page(status: &Value, long: bool) -> String {
+    let mut out = host(status);
+    let outbox = &status["outbox"];
+    let _ = writeln!(out, "Outbox: {} waiting, {} failed.", outbox["pending"], outbox["failed"]);
+    let groups = status["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if groups.is_empty() {
+        return out;
+    }
+    out.push('\n');
+    out += &table(&["GROUP", "CHAT", "NOW", "WAITING", "FAILED"], &groups.iter().map(row).collect::<Vec<_>>());
+    if long {
+        for group in groups {
+            for reason in now(group) {
+                let _ = write!(out, "\n{}: {}", text(&group["folder"]), harmless(&reason));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn host(status: &Value) -> String {
     let engine = &status["engine"];
+    if engine.is_null() {
+        return format!("No host is running for {}: `parlor up` starts one.\n", text(&status["home"]));
+    }
     let ready = if status["ready"] == true { "ready" } else { "not ready yet" };
     let mut out = format!(
         "Parlor {} is {ready}, with {} {}.\n",
@@ -38,17 +65,11 @@ fn page(status: &Value) -> String {
     for limit in engine["unsupported"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "The {} limit is not enforced here: {}.", text(&limit["what"]), text(&limit["why"]));
     }
-    let outbox = &status["outbox"];
-    let _ = writeln!(out, "Outbox: {} waiting, {} failed.", outbox["pending"], outbox["failed"]);
-    let rows: Vec<Vec<String>> = status["groups"].as_array().into_iter().flatten().map(row).collect();
-    if !rows.is_empty() {
-        out.push('\n');
-        out += &table(&["GROUP", "CHAT", "NOW", "WAITING", "FAILED"], &rows);
-    }
     out
 }
 
-fn row(group: &Value) -> Vec<String> {
+/// What a group does, and why it does not do more.
+fn now(group: &Value) -> Vec<String> {
     let runs = group["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut now: Vec<String> = runs
         .iter()
@@ -58,15 +79,41 @@ fn row(group: &Value) -> Vec<String> {
         })
         .collect();
     if let Some(reason) = group["paused"]["reason"].as_str() {
-        now.push(format!("paused until {}: {reason}", text(&group["paused"]["until"])));
+        now.push(format!("paused until {}: {reason}", times::at(&group["paused"]["until"])));
     }
     now.extend(group["waiting"].as_str().map(str::to_owned));
+    now
+}
+
+fn row(group: &Value) -> Vec<String> {
     let messages = &group["messages"];
     vec![
         text(&group["folder"]),
         text(&group["jid"]),
-        now.join("; "),
+        now(group).join("; "),
         text(&messages["pending"]),
         text(&messages["failed"]),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_whole_where_they_are_asked_for() {
+        let reason =
+            "tries again in 19 hours 48 minutes (today's budget of 1000 tokens is used up; the owner can raise it)";
+        let status = json!({
+            "version": "1", "ready": true, "home": "/srv/p", "engine": {"name": "docker", "version": "1"},
+            "outbox": {"pending": 0, "failed": 0},
+            "groups": [{"folder": "lab", "jid": "web:lab", "runs": [], "waiting": reason, "messages": {}}],
+        });
+        assert!(!page(&status, false).contains("raise"), "{}", page(&status, false));
+        assert!(page(&status, true).ends_with(&format!("\nlab: {reason}\n")), "{}", page(&status, true));
+        let none = json!({ "home": "/srv/p", "engine": null, "outbox": {"pending": 0, "failed": 0}, "groups": [] });
+        assert!(page(&none, false).starts_with("No host is running for /srv/p: `parlor up`"));
+    }
 }

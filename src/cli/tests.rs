@@ -27,7 +27,7 @@ fn the_command_line_is_consistent() {
 #[test]
 fn helps() {
     let mut all = String::new();
-    let mut command = Cli::command().term_width(100);
+    let mut command = super::command().term_width(100);
     command.build();
     collect(&mut command, "parlor", &mut all);
     insta::assert_snapshot!(all);
@@ -55,25 +55,16 @@ fn wrong_usage_is_told_apart() {
 }
 
 #[test]
-fn intervals_are_read() {
-    for (text, ms) in [("90000", 90_000), ("90s", 90_000), ("15m", 900_000), ("2h", 7_200_000), ("1d", 86_400_000)] {
-        assert_eq!(super::tasks::milliseconds(text).ok(), Some(ms), "{text}");
-    }
-    for text in ["", "m", "1.5h", "1w", "-1s", "99999999999999999d"] {
-        assert!(matches!(super::tasks::milliseconds(text), Err(Failure::Usage(_))), "{text}");
-    }
-}
-
-#[test]
 fn tables_are_aligned_and_harmless() {
     let group = json!({"folder": "lab", "jid": "web:lab", "name": "evil\u{1b}[2J\nname", "isMain": false,
-                       "requiresTrigger": true, "trigger": null});
-    let main = json!({"folder": "main", "jid": "tty:main", "name": "main", "isMain": true, "requiresTrigger": false});
+                       "requiresTrigger": true, "effective": {"trigger": "@Andy", "provider": "llm", "model": "m-1"}});
+    let main = json!({"folder": "main", "jid": "tty:main", "name": "main", "isMain": true, "requiresTrigger": false,
+                      "effective": {"trigger": "@Andy", "provider": "guide", "model": null}});
     let rows = [&group, &main].map(super::groups::row);
-    insta::assert_snapshot!(output::table(&["FOLDER", "CHAT", "NAME", "MAIN", "TRIGGER"], &rows), @r"
-    FOLDER  CHAT      NAME       MAIN  TRIGGER
-    lab     web:lab   evil�[2J…        the default
-    main    tty:main  main       yes   not needed
+    insta::assert_snapshot!(output::table(&super::groups::HEADING, &rows), @r"
+    FOLDER  CHAT      NAME       MAIN  TRIGGER     PROVIDER  MODEL
+    lab     web:lab   evil�[2J…        @Andy       llm       m-1
+    main    tty:main  main       yes   not needed  guide
     ");
 }
 
@@ -302,7 +293,9 @@ async fn every_command_works_against_a_host() {
         &["tasks", "add", "lab", "look", "--id", "t1", "--every", "1h"],
         &["tasks", "list"],
         &["tasks", "list", "lab", "--json"],
-        &["tasks", "show", "t1"],
+        &["tasks", "show", "t"],
+        &["tasks", "ls", "lab"],
+        &["tasks", "add", "lab", "look", "--in", "90s"],
         &["tasks", "update", "t1", "--prompt", "look again"],
         &["tasks", "pause", "t1"],
         &["tasks", "resume", "t1"],
@@ -337,6 +330,8 @@ async fn every_command_works_against_a_host() {
     );
     for args in [
         &["groups", "show", "none"][..],
+        &["tasks", "list", "none"],
+        &["runs", "list", "none"],
         &["tasks", "run", "t1"],
         &["sessions", "forget", "two"],
         &["runs", "stop", "x"],

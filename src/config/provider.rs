@@ -98,7 +98,10 @@ impl Means {
 /// The provider of a group: its own, else the installation's. `auto` with a key is the agent of the operator's own image
 /// where there is one, else Claude Code where its image was made.
 pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Result<Choice, String> {
-    let own_image = config.image.is_some() || settings.image.is_some();
+    let own_image = match config.parlors_image() {
+        Some(_) => false,
+        None => config.image.is_some() || settings.image.is_some(),
+    };
     match config.provider.as_deref().unwrap_or(&settings.provider).trim() {
         AUTO if means.any() && own_image => Ok(Choice { provider: IMAGE, note: None }),
         AUTO if means.claude_key && means.full_image => Ok(Choice { provider: CLAUDE, note: None }),

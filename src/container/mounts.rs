@@ -159,40 +159,50 @@ impl MountPlan {
     }
 
     fn extras(&mut self, room: &Room<'_>) {
-        let home = &room.settings.home;
-        let resolve = |path: &Path| path.canonicalize();
-        // What an extra mount must not show to any group: other groups, the state, the secrets, the rules themselves.
-        let protected: Vec<PathBuf> =
-            [home.data(), home.groups(), home.env_file(), home.settings_file(), room.settings.config_dir.clone()]
-                .into_iter()
-                .map(|path| path.canonicalize().unwrap_or(path))
-                .collect();
-        let view = HostView { user_home: room.settings.user_home.as_deref(), protected: &protected, resolve: &resolve };
-        let mut taken = BTreeSet::new();
-        let mut found = Vec::new();
-        for wanted in &room.group.container_config.additional_mounts {
-            match room.rules.validate(wanted, room.group.is_main, &view) {
-                Ok(allowed) if !taken.insert(allowed.target.clone()) => {
-                    self.notes
-                        .push(format!("extra mount {:?} is refused: {} is taken", wanted.host_path, allowed.target));
-                }
-                Ok(allowed) => {
-                    if let Some(note) = allowed.note {
-                        self.notes.push(format!("extra mount {:?} is read-only: {note}", wanted.host_path));
-                    }
-                    found.push(Mount {
-                        source: MountSource::Host(allowed.host),
-                        target: allowed.target,
-                        writable: allowed.writable,
-                    });
-                }
-                Err(refusal) => self.notes.push(refusal),
-            }
-        }
-        // Parents before children: the shorter path sorts first.
-        found.sort_by(|a, b| a.target.cmp(&b.target));
+        let (mut found, mut notes) = extra_mounts(room.settings, room.group, room.rules);
         self.mounts.append(&mut found);
+        self.notes.append(&mut notes);
     }
+}
+
+/// What of a group's extra mounts its rooms will not have, each with the reason: for who sets them.
+pub fn refused(settings: &Settings, group: &Group, rules: &MountRules) -> Vec<String> {
+    extra_mounts(settings, group, rules).1
+}
+
+/// A group's extra mounts that the rules allow, and a note on each that is refused or read-only.
+fn extra_mounts(settings: &Settings, group: &Group, rules: &MountRules) -> (Vec<Mount>, Vec<String>) {
+    let home = &settings.home;
+    let resolve = |path: &Path| path.canonicalize();
+    // What an extra mount must not show to any group: other groups, the state, the secrets, the rules themselves.
+    let protected: Vec<PathBuf> =
+        [home.data(), home.groups(), home.env_file(), home.settings_file(), settings.config_dir.clone()]
+            .into_iter()
+            .map(|path| path.canonicalize().unwrap_or(path))
+            .collect();
+    let view = HostView { user_home: settings.user_home.as_deref(), protected: &protected, resolve: &resolve };
+    let (mut taken, mut found, mut notes) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for wanted in &group.container_config.additional_mounts {
+        match rules.validate(wanted, group.is_main, &view) {
+            Ok(allowed) if !taken.insert(allowed.target.clone()) => {
+                notes.push(format!("extra mount {:?} is refused: {} is taken", wanted.host_path, allowed.target));
+            }
+            Ok(allowed) => {
+                if let Some(note) = allowed.note {
+                    notes.push(format!("extra mount {:?} is read-only: {note}", wanted.host_path));
+                }
+                found.push(Mount {
+                    source: MountSource::Host(allowed.host),
+                    target: allowed.target,
+                    writable: allowed.writable,
+                });
+            }
+            Err(refusal) => notes.push(refusal),
+        }
+    }
+    // Parents before children: the shorter path sorts first.
+    found.sort_by(|a, b| a.target.cmp(&b.target));
+    (found, notes)
 }
 
 /// Composes a run's spec: group settings before the installation's, each checked. Extra mounts that are missing or

@@ -349,9 +349,10 @@ impl GroupActor {
                 lane.release();
                 lane.end(EndReason::Stopped);
             } else if let (Some(group), Some(live)) = (group, lane.live_mut())
-                && live.talk.is_main != group.is_main
+                && (live.talk.is_main != group.is_main
+                    || !live.talk.config.opens_the_same_room(&group.container_config))
             {
-                // Its mounts are those of what the group was: the next run has the right ones.
+                // Its mounts and limits are those of what the group was: the next run has the right ones.
                 live.close();
             }
         }

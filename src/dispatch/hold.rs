@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::domain::clock::Clock;
+use crate::domain::words;
 
 /// How often the wall clock is looked at: the other one stands still while the machine sleeps.
 const LOOK: Duration = Duration::from_secs(30);
@@ -75,7 +76,7 @@ impl Hold {
             Some(until) => (until - now.wall).to_std().unwrap_or_default(),
             None => self.end.saturating_duration_since(now.monotonic),
         };
-        format!("tries again in {} s ({})", left.as_secs(), self.why)
+        format!("tries again in {} ({})", words::duration(left), self.why)
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
     fn a_pause_ends_by_the_wall_clock_although_the_machine_slept() {
         let start = Instant::now();
         let mut hold = Hold::until(from_ms(36_000_000), at(start, 0, 0), "midnight".into());
-        assert_eq!(hold.told(at(start, 0, 0)), "tries again in 36000 s (midnight)");
+        assert_eq!(hold.told(at(start, 0, 0)), "tries again in 10 hours (midnight)");
         // Asked within the minute, all night long.
         for n in 1..10 {
             let ring = hold.timer();
@@ -110,7 +111,7 @@ mod tests {
         // Then it sleeps: hours pass for the wall clock alone.
         let ring = hold.timer();
         let awake = (ring - start).as_secs();
-        assert_eq!(hold.told(at(start, awake, 35_000)), "tries again in 1000 s (midnight)");
+        assert_eq!(hold.told(at(start, awake, 35_000)), "tries again in 16 minutes 40 seconds (midnight)");
         assert!(!hold.is_over(at(start, awake, 35_999)));
         assert!(hold.is_over(at(start, awake, 36_000)));
     }

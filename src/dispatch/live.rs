@@ -13,6 +13,7 @@ use crate::container::turn::Settled;
 use crate::domain::clock::SharedClock;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::event::TurnState;
+use crate::domain::group::ContainerConfig;
 use crate::domain::ids::{ChatJid, DeliveryId, GroupFolder, RunId, TaskId};
 use crate::domain::message::{Batch, InboundState, Role};
 use crate::domain::task::FireState;
@@ -70,6 +71,8 @@ pub struct Conversation {
     pub work: Work,
     /// Whether the group was main when the run started.
     pub is_main: bool,
+    /// The group's settings when the run started.
+    pub config: ContainerConfig,
     /// Whether sessions of this run are the group's.
     pub keeps_session: bool,
     /// The run resumed a session.
@@ -107,6 +110,7 @@ impl Conversation {
             route,
             work,
             is_main: false,
+            config: ContainerConfig::default(),
             keeps_session,
             had_session: false,
             fire_ended: false,

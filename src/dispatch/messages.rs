@@ -77,6 +77,7 @@ impl GroupActor {
         let mut talk = Conversation::new(run, group.folder.clone(), self.jid.clone(), route, Work::Messages, true);
         talk.begin(&batch);
         talk.is_main = group.is_main;
+        talk.config = group.container_config.clone();
         talk.had_session = session.is_some();
         let request = StartRequest {
             group: group.clone(),
@@ -166,6 +167,7 @@ impl GroupActor {
         let route = self.deps.registry.route(&task.jid);
         let mut talk = Conversation::new(run, group.folder.clone(), task.jid.clone(), route, work, in_group);
         talk.is_main = group.is_main;
+        talk.config = group.container_config.clone();
         talk.had_session = session.is_some();
         let request = StartRequest {
             group: group.clone(),

@@ -27,7 +27,7 @@ use crate::container::run::{self, Plan, Redact, RunEvent, RunHandle};
 use crate::container::spec::User;
 use crate::container::timers::Limits;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
-use crate::domain::group::Group;
+use crate::domain::group::{Group, ParlorsImage};
 use crate::domain::ids::{DeliveryId, GroupFolder, RunId};
 use crate::domain::message::Batch;
 use crate::domain::run::Lane;
@@ -78,14 +78,13 @@ impl Rooms {
 
     /// Makes a provider's image before it is needed; a failure is told again when a room opens.
     pub async fn image_in_advance(&self, engine: &dyn ContainerEngine, provider: &str) {
-        if let Err(error) = self.image(engine, provider).await {
+        if let Err(error) = self.image(engine, provider::needs_full_image(provider)).await {
             tracing::warn!("the agent image: {error:#}");
         }
     }
 
-    /// The provider's image, made where the engine does not have it.
-    async fn image(&self, engine: &dyn ContainerEngine, provider: &str) -> anyhow::Result<String> {
-        let full = provider::needs_full_image(provider);
+    /// One of Parlor's own images, the full one or the small one, made where the engine does not have it.
+    async fn image(&self, engine: &dyn ContainerEngine, full: bool) -> anyhow::Result<String> {
         let ready = || self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(image) = ready()[usize::from(full)].clone() {
             return Ok(image);
@@ -103,10 +102,10 @@ impl Rooms {
         Ok(image)
     }
 
-    /// What a chat should hear before a provider's image is made, which takes minutes: once, however often that fails.
-    async fn long_build(&self, engine: &dyn ContainerEngine, provider: &str, folder: &GroupFolder) -> Option<String> {
+    /// What a chat should hear before the full image is made, which takes minutes: once, however often that fails.
+    async fn long_build(&self, engine: &dyn ContainerEngine, full: bool, folder: &GroupFolder) -> Option<String> {
         let known = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)[1].is_some();
-        if known || !provider::needs_full_image(provider) || self.0.full.status(engine).await.ok()?.present {
+        if known || !full || self.0.full.status(engine).await.ok()?.present {
             return None;
         }
         if !self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone()) {
@@ -199,15 +198,18 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
     let agent = prepared.await?.context("the agent's folders")?;
     deps.rooms.log_refused(&request.group.folder, &agent.may.notes);
     let ids = provider::knows_ids(agent.provider);
-    let own_image = request.group.container_config.image.clone().or_else(|| deps.settings.image.clone());
-    let image = if let Some(image) = own_image {
+    let config = &request.group.container_config;
+    let parlors = config.parlors_image();
+    let own_image = config.image.clone().or_else(|| deps.settings.image.clone());
+    let image = if let (Some(image), None) = (own_image, parlors) {
         image
     } else {
-        if let Some(news) = deps.rooms.long_build(&*deps.engine, agent.provider, &request.group.folder).await {
+        let full = parlors.map_or_else(|| provider::needs_full_image(agent.provider), |one| one == ParlorsImage::Full);
+        if let Some(news) = deps.rooms.long_build(&*deps.engine, full, &request.group.folder).await {
             tell(deps, &request.group, news).await;
         }
         tokio::select! {
-            image = deps.rooms.image(&*deps.engine, agent.provider) => image.context("the agent image cannot be made")?,
+            image = deps.rooms.image(&*deps.engine, full) => image.context("the agent image cannot be made")?,
             () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
         }
     };

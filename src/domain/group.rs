@@ -88,6 +88,31 @@ pub struct ContainerConfig {
     pub budget: Budget,
 }
 
+/// One of the images that Parlor makes itself. A group names it so, because its reference changes with each version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParlorsImage {
+    /// With a shell and Parlor's own agents.
+    Lite,
+    /// With Claude Code, and what was asked for besides.
+    Full,
+}
+
+impl ContainerConfig {
+    /// Which of Parlor's own images the group chose, if it chose one of them.
+    pub fn parlors_image(&self) -> Option<ParlorsImage> {
+        match self.image.as_deref()? {
+            "lite" => Some(ParlorsImage::Lite),
+            "full" => Some(ParlorsImage::Full),
+            _ => None,
+        }
+    }
+
+    /// Whether a room that was opened with these settings has what the others ask for. A budget is kept outside of it.
+    pub fn opens_the_same_room(&self, other: &Self) -> bool {
+        Self { budget: Budget::default(), ..self.clone() } == Self { budget: Budget::default(), ..other.clone() }
+    }
+}
+
 fn one() -> u32 {
     1
 }

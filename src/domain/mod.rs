@@ -12,3 +12,4 @@ pub mod schedule;
 pub mod task;
 pub mod text;
 pub mod usage;
+pub mod words;

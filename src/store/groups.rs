@@ -46,6 +46,20 @@ pub fn main(db: &Connection) -> TxResult<Option<Group>> {
     Ok(s.query_row([], from_row).optional()?)
 }
 
+/// An error where a filter found nothing because there is no such group. What a group that was removed left behind is
+/// still found.
+pub fn expect_known(db: &Connection, folder: Option<&GroupFolder>, found_nothing: bool) -> TxResult<()> {
+    match folder.filter(|_| found_nothing) {
+        Some(folder) if by_folder(db, folder)?.is_none() => Err(missing(folder)),
+        _ => Ok(()),
+    }
+}
+
+/// The refusal of a folder that no group has.
+pub fn missing(folder: &GroupFolder) -> TxError {
+    TxError::NotFound(format!("there is no group {folder}: `parlor groups list` shows those there are"))
+}
+
 /// Every group, by folder.
 pub fn all(db: &Connection) -> TxResult<Vec<Group>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM groups ORDER BY folder"))?;
@@ -97,7 +111,7 @@ pub fn update(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
         },
     )?;
     if changed == 0 {
-        return Err(TxError::NotFound(format!("there is no group {}", group.folder)));
+        return Err(missing(&group.folder));
     }
     tx.wake(Wake::Snapshots);
     tx.wake(Wake::Group(group.jid.clone()));
@@ -109,7 +123,7 @@ pub fn make_main(tx: &mut Tx<'_>, folder: &GroupFolder) -> TxResult<()> {
     let before = main(tx)?;
     tx.execute("UPDATE groups SET is_main = 0 WHERE is_main = 1", [])?;
     if tx.execute("UPDATE groups SET is_main = 1, requires_trigger = 0 WHERE folder = ?1", [folder])? == 0 {
-        return Err(TxError::NotFound(format!("there is no group {folder}")));
+        return Err(missing(folder));
     }
     // Their rooms have the mounts of what they were.
     for group in before.into_iter().chain(main(tx)?) {
@@ -122,7 +136,7 @@ pub fn make_main(tx: &mut Tx<'_>, folder: &GroupFolder) -> TxResult<()> {
 /// Removes a group: its tasks are cancelled, its session forgotten, its open messages failed. Its folder stays.
 pub fn remove(tx: &mut Tx<'_>, folder: &GroupFolder, now: DateTime<Utc>) -> TxResult<()> {
     let Some(group) = by_folder(tx, folder)? else {
-        return Err(TxError::NotFound(format!("there is no group {folder}")));
+        return Err(missing(folder));
     };
     if group.is_main {
         return Err(TxError::Conflict(format!("{folder} is main: make another group main first")));

@@ -15,6 +15,18 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/006.sql"),
 ];
 
+/// An error unless the schema is this program's.
+pub(super) fn expect_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| classify(path, &e))?;
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(StoreError::TooOld { found, known }),
+        std::cmp::Ordering::Greater => Err(StoreError::TooNew { found, known }),
+    }
+}
+
 /// Brings the schema up to date.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let fail = |e: rusqlite::Error| classify(path, &e);

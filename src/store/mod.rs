@@ -14,12 +14,14 @@ pub mod inbox_files;
 pub mod instance;
 pub mod ipc_files;
 mod migrate;
+mod offline;
 pub mod outbox;
 pub mod outbox_files;
 pub mod prune;
 mod reader;
 pub mod runs;
 pub mod sessions;
+pub mod short_ids;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
@@ -69,6 +71,16 @@ pub enum StoreError {
         /// The file's schema.
         found: i64,
         /// The newest that this program knows.
+        known: i64,
+    },
+    /// Made by an older Parlor, and open for reading alone.
+    #[error(
+        "the database is of schema {found}, this Parlor reads schema {known}: start a host once (`parlor up`), which brings it up to date"
+    )]
+    TooOld {
+        /// The file's schema.
+        found: i64,
+        /// The schema of this program.
         known: i64,
     },
     /// Anything else SQLite reports.
@@ -160,7 +172,8 @@ pub struct Store {
 struct Shared {
     path: PathBuf,
     id: String,
-    writer: writer::Writer,
+    /// None in a store that is open for reading alone.
+    writer: Option<writer::Writer>,
     readers: reader::Readers,
     /// Highest event sequence committed; lets streams sleep until there is more.
     events: watch::Receiver<i64>,
@@ -181,9 +194,9 @@ impl Store {
         // Not the newest that is kept: cursors stay valid when every event has expired.
         let (_, last) = events::bounds(&connection).map_err(|e| from_tx(path, e))?;
         let (events_tx, events) = watch::channel(last);
-        let readers = reader::Readers::start(path, 2)?;
+        let readers = reader::Readers::start(path, 2, reader::connection)?;
         let writer = writer::Writer::start(connection, path.to_owned(), wakes, events_tx)?;
-        Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), id, writer, readers, events }) })
+        Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), id, writer: Some(writer), readers, events }) })
     }
 
     /// Runs a closure in a transaction; returns after its commit.
@@ -191,13 +204,18 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.shared.writer.write(work).await
+        match &self.shared.writer {
+            Some(writer) => writer.write(work).await,
+            None => Err(StoreError::ReadOnly { path: self.shared.path.clone(), reason: "no host is running".into() }),
+        }
     }
 
     /// Queues a closure behind every earlier write without waiting for it, and without a commit of its own: it rides
     /// with the next one, or alone after 50 ms. For bookkeeping whose loss in a crash recovery makes good.
     pub fn write_soon(&self, work: impl FnOnce(&mut Tx<'_>) -> TxResult<()> + Send + 'static) {
-        self.shared.writer.write_soon(work);
+        if let Some(writer) = &self.shared.writer {
+            writer.write_soon(work);
+        }
     }
 
     /// Runs a closure on a reader; sees everything committed before.
@@ -211,13 +229,17 @@ impl Store {
 
     /// Ends writing, after everything queued so far: for the end of the program.
     pub async fn close(&self) {
-        self.shared.writer.close().await;
+        if let Some(writer) = &self.shared.writer {
+            writer.close().await;
+        }
     }
 
     /// Returns when nothing can be written any more: after [`close`](Self::close), or when the writer's thread ended by
     /// itself.
     pub async fn stopped(&self) {
-        self.shared.writer.stopped().await;
+        if let Some(writer) = &self.shared.writer {
+            writer.stopped().await;
+        }
     }
 
     /// The database's file.

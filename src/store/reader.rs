@@ -11,13 +11,26 @@ use super::{StoreError, TxError, TxResult, classify, prepare};
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
+/// A connection that reads beside the writer.
+pub(super) fn connection(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
 #[derive(Debug)]
 pub(super) struct Readers {
     jobs: std::sync::mpsc::Sender<Job>,
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, count: usize) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        path: &Path,
+        count: usize,
+        open: fn(&Path) -> rusqlite::Result<Connection>,
+    ) -> Result<Self, StoreError> {
         let (jobs, queue) = std::sync::mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for n in 0..count {
@@ -52,12 +65,4 @@ impl Readers {
             .map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)
     }
-}
-
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    prepare(&connection)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
 }

@@ -73,7 +73,7 @@ fn a_host_that_ends_in_the_middle_is_told_and_its_next_life_answers() {
     host.kill();
     let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
     assert!(told.err.contains("the host ended before the turn did"), "{}", told.err);
-    assert!(run(&host, &["groups", "list"]).expect(1).err.contains("start it with `parlor up`"));
+    assert!(run(&host, &["runs", "retry", "main"]).expect(1).err.contains("start it with `parlor up`"));
     host.start();
     host.events_since(&cursor).message("tty:main", SOON, |text| text == "slept 700");
     // Ctrl-C leaves the turn to the host.

@@ -63,7 +63,7 @@ fn failed_messages_are_kept_and_retried_by_hand_and_deliveries_shown_whole() {
     let before = run(&host, &["status", "--json"]).expect(0).json();
     assert_eq!(before["groups"][0]["messages"]["failed"], 1);
     let mut events = host.events();
-    assert_eq!(run(&host, &["runs", "retry", "main"]).expect(0).out, "1 messages of main are tried again.\n");
+    assert_eq!(run(&host, &["runs", "retry", "main"]).expect(0).out, "1 message is tried again in main.\n");
     events.message("tty:main", SOON, |text| text == "once: over");
     events.turn_done("tty:main", 1, SOON);
     assert_eq!(run(&host, &["runs", "retry", "main"]).expect(0).out, "main has no failed messages.\n");
@@ -111,9 +111,9 @@ fn one_run_is_stopped_alone_and_a_removed_group_takes_its_rooms_with_it() {
 #[test]
 fn what_the_operator_puts_into_a_group_s_folder_is_the_agent_s() {
     let host = Host::builder().start();
-    run(&host, &["groups", "add", "web:a", "room", "--requires-trigger", "false"]).expect(0);
+    let added = run(&host, &["groups", "add", "web:a", "room", "--requires-trigger", "false"]).expect(0);
     let folder = host.root().join("groups/room");
-    std::fs::create_dir(&folder).unwrap();
+    assert_eq!(added.out, format!("Registered room for web:a.\nIts folder: {}\n", folder.display()));
     std::fs::write(folder.join("note.txt"), "by the operator\n").unwrap();
     let said = host.ask("web:a", "!sh echo by the agent >> note.txt; touch new && cat note.txt");
     assert_eq!(said, ["by the operator\nby the agent"]);

@@ -5,6 +5,8 @@ mod commands;
 mod config;
 mod conformance;
 mod doctor;
+mod groups;
+mod offline;
 mod setup;
 mod terminal;
 

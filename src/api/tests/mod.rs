@@ -83,9 +83,10 @@ pub(crate) async fn serve_settings(settings: Settings, limits: Limits) -> Served
         ingest: Ingest::new(store.clone(), Arc::new(SystemClock), "Andy", senders, files),
         dispatch: Arc::new(FakeWork { typing: typing.clone() }),
         ready: is_ready,
-        engine: Arc::new(FakeEngine),
+        engine: Some(Arc::new(FakeEngine)),
         metrics: metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle(),
         limits,
+        owner: None,
     };
     let stop = CancellationToken::new();
     let task = tokio::spawn(serve(deps, listeners, stop.clone()));

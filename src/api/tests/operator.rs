@@ -17,8 +17,8 @@ async fn groups_are_registered_changed_and_removed() {
     assert_eq!(made.json()["isMain"], false);
     assert_eq!(made.json()["requiresTrigger"], true);
     assert!(api.call("POST", "/v1/groups", Some(new)).await.problem(409, "conflict").contains("already"));
-    let refused = json!({"jid": "web:x", "name": "x", "folder": "x", "isMain": true});
-    assert!(api.call("POST", "/v1/groups", Some(refused)).await.problem(400, "invalid_body").contains("isMain"));
+    let refused = json!({"jid": "web:x", "name": "x", "folder": "x", "isAdmin": true});
+    assert!(api.call("POST", "/v1/groups", Some(refused)).await.problem(400, "invalid_body").contains("isAdmin"));
     for folder in ["../x", "global", "LAB"] {
         let body = json!({"jid": "web:y", "name": "y", "folder": folder});
         assert!([400, 409].contains(&api.call("POST", "/v1/groups", Some(body)).await.status), "{folder}");
@@ -142,7 +142,8 @@ async fn runs_are_listed_stopped_and_their_logs_read() {
     std::fs::write(path, "exit 1").unwrap();
     let log = api.call("GET", &format!("/v1/runs/{ended}/log"), None).await;
     assert_eq!((log.status, &log.body[..]), (200, &b"exit 1"[..]));
-    api.call("GET", "/v1/runs/xyz", None).await.problem(400, "invalid_id");
+    api.call("GET", "/v1/runs/x%20z", None).await.problem(400, "invalid_id");
+    api.call("GET", "/v1/runs/xyz", None).await.problem(404, "not_found");
     api.end().await;
 }
 

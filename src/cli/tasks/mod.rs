@@ -1,16 +1,21 @@
 //! `parlor tasks`.
 
-use clap::{ArgGroup, Args, Subcommand};
-use http::Method;
-use serde_json::{Map, Value, json};
+mod schedule;
 
+use chrono::Utc;
+use clap::{ArgGroup, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+use self::schedule::Schedule;
 use super::client::{Client, segment};
-use super::output::{list, say, show, text};
-use super::{Done, Failure};
+use super::output::{list, say, say_json, show, text};
+use super::{Done, Failure, times};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Tasks {
     /// List scheduled tasks
+    #[command(visible_alias = "ls")]
     List {
         /// Of this group alone
         folder: Option<String>,
@@ -23,14 +28,14 @@ pub(super) enum Tasks {
     },
     /// Show a task
     Show {
-        /// The task
+        /// The task: its id, or the beginning of it
         id: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Schedule a task
-    #[command(group(ArgGroup::new("when").required(true).args(["cron", "every", "once"])))]
+    #[command(group(ArgGroup::new("when").required(true).args(["cron", "every", "in", "once"])))]
     Add {
         /// The group's folder
         folder: String,
@@ -44,7 +49,7 @@ pub(super) enum Tasks {
     },
     /// Change a task; what is not given stays
     Update {
-        /// The task
+        /// The task: its id, or the beginning of it
         id: String,
         /// What the agent is asked
         #[arg(long)]
@@ -54,27 +59,28 @@ pub(super) enum Tasks {
     },
     /// Keep a task from firing until it is resumed
     Pause {
-        /// The task
+        /// The task: its id, or the beginning of it
         id: String,
     },
     /// Let a paused task fire again
     Resume {
-        /// The task
+        /// The task: its id, or the beginning of it
         id: String,
     },
     /// End a task for good
+    #[command(visible_aliases = ["rm", "delete"])]
     Cancel {
-        /// The task
+        /// The task: its id, or the beginning of it
         id: String,
     },
     /// Fire a task once, now, beside its schedule
     Run {
-        /// The task
+        /// The task: its id, or the beginning of it
         id: String,
     },
     /// Show when a task fired and what came of it
     History {
-        /// The task
+        /// The task: its id, or the beginning of it
         id: String,
         /// At most so many, newest first
         #[arg(long, default_value_t = 20)]
@@ -85,69 +91,12 @@ pub(super) enum Tasks {
     },
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Schedule {
-    /// Five cron fields, such as "0 9 * * 1-5"
-    #[arg(long, conflicts_with_all = ["every", "once"])]
-    cron: Option<String>,
-    /// Milliseconds, or a number with s, m, h or d
-    #[arg(long, value_name = "TIME", conflicts_with = "once")]
-    every: Option<String>,
-    /// A local time, such as 2026-12-24T18:00:00
-    #[arg(long, value_name = "TIME")]
-    once: Option<String>,
-    /// IANA zone in which it is read; empty for the host's
-    #[arg(long, value_name = "ZONE")]
-    timezone: Option<String>,
-    /// group: in the chat's session; isolated: in one of its own
-    #[arg(long, value_name = "MODE", value_parser = ["group", "isolated"])]
-    context: Option<String>,
-    /// What happens to times missed while the host was down: one late run, or none
-    #[arg(long, value_name = "RULE", value_parser = ["run", "skip"])]
-    missed: Option<String>,
-}
-
-impl Schedule {
-    fn body(&self) -> Result<Map<String, Value>, Failure> {
-        let mut body = Map::new();
-        let kind = match (&self.cron, &self.every, &self.once) {
-            (Some(cron), _, _) => Some(("cron", cron.clone())),
-            (_, Some(every), _) => Some(("interval", milliseconds(every)?.to_string())),
-            (_, _, Some(once)) => Some(("once", once.clone())),
-            _ => None,
-        };
-        if let Some((kind, value)) = kind {
-            body.insert("scheduleType".into(), json!(kind));
-            body.insert("scheduleValue".into(), json!(value));
-        }
-        for (key, value) in [("timezone", &self.timezone), ("contextMode", &self.context), ("missed", &self.missed)] {
-            if let Some(value) = value {
-                body.insert(key.into(), json!(value));
-            }
-        }
-        Ok(body)
-    }
-}
-
-/// `90000`, `90s`, `15m`, `2h` or `1d`.
-pub(super) fn milliseconds(text: &str) -> Result<u64, Failure> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let factor = match unit {
-        "" | "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(86_400_000),
-        _ => None,
-    };
-    let number: Option<u64> = digits.parse().ok();
-    number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor)).ok_or_else(|| {
-        Failure::Usage(format!("--every {text:?} is not understood: use a number with s, m, h or d, such as 15m"))
-    })
-}
-
 impl Tasks {
+    /// Whether it changes nothing.
+    pub(super) fn reads(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::Show { .. } | Self::History { .. })
+    }
+
     pub(super) async fn run(self, client: &Client) -> Done {
         match self {
             Self::List { folder, all, json } => {
@@ -155,22 +104,25 @@ impl Tasks {
                 if let Some(folder) = folder {
                     path.extend(["&folder=", &segment(&folder)]);
                 }
-                let heading = ["ID", "GROUP", "STATUS", "SCHEDULE", "NEXT", "PROMPT"];
+                let heading = ["ID", "GROUP", "STATUS", "SCHEDULE", "@NEXT", "PROMPT"];
                 list(&client.get(&path).await?, "tasks", json, &heading, "No scheduled tasks.", row)
             }
-            Self::Show { id, json } => show(&client.get(&path(&id)).await?, json),
+            Self::Show { id, json } => {
+                let task = client.get(&path(&id)).await?;
+                if json { say_json(&task) } else { show(&for_people(&task), false) }
+            }
             Self::Add { folder, prompt, id, schedule } => {
-                let mut body = schedule.body()?;
+                let mut body = schedule.body(Utc::now(), times::current())?;
                 body.insert("folder".into(), json!(folder));
                 body.insert("prompt".into(), json!(prompt));
                 if let Some(id) = id {
                     body.insert("id".into(), json!(id));
                 }
                 let task = client.call(Method::POST, "/v1/tasks", Some(&Value::Object(body))).await?;
-                say(&format!("Scheduled {}; it fires next at {}.\n", text(&task["id"]), text(&task["nextDue"])))
+                say(&format!("Scheduled {}; {}.\n", text(&task["id"]), when(&task)))
             }
             Self::Update { id, prompt, schedule } => {
-                let mut body = schedule.body()?;
+                let mut body = schedule.body(Utc::now(), times::current())?;
                 if let Some(prompt) = prompt {
                     body.insert("prompt".into(), json!(prompt));
                 }
@@ -178,7 +130,7 @@ impl Tasks {
                     return Err(Failure::Usage("nothing to change: see `parlor tasks update --help`".into()));
                 }
                 let task = client.call(Method::PATCH, &path(&id), Some(&Value::Object(body))).await?;
-                say(&format!("Changed {id}; {}.\n", when(&task)))
+                say(&format!("Changed {}; {}.\n", text(&task["id"]), when(&task)))
             }
             Self::Pause { id } => act(client, &id, Method::POST, "/pause", "Paused").await,
             Self::Resume { id } => act(client, &id, Method::POST, "/resume", "Resumed").await,
@@ -186,7 +138,7 @@ impl Tasks {
             Self::Run { id } => act(client, &id, Method::POST, "/run", "Fired").await,
             Self::History { id, limit, json } => {
                 let answer = client.get(&format!("{}/history?limit={limit}", path(&id))).await?;
-                let heading = ["DUE", "STATE", "ENDED", "RUN", "RESULT"];
+                let heading = ["@DUE", "STATE", "@ENDED", "RUN", "RESULT"];
                 list(&answer, "history", json, &heading, "It has not fired yet.", fire_row)
             }
         }
@@ -199,23 +151,38 @@ fn path(id: &str) -> String {
 
 async fn act(client: &Client, id: &str, method: Method, verb: &str, done: &str) -> Done {
     let task = client.call(method, &format!("{}{verb}", path(id)), None).await?;
-    say(&format!("{done} {id}; {}.\n", when(&task)))
+    say(&format!("{}.\n", told(done, &task)))
+}
+
+/// What was done; of a task that goes on also when it fires next.
+fn told(done: &str, task: &Value) -> String {
+    let next = if task["status"] == "active" { format!("; {}", when(task)) } else { String::new() };
+    format!("{done} {}{next}", text(&task["id"]))
 }
 
 fn when(task: &Value) -> String {
     match (task["status"].as_str(), &task["nextDue"]) {
-        (Some("active"), due) if !due.is_null() => format!("it fires next at {}", text(due)),
+        (Some("active"), due) if !due.is_null() => format!("it fires next at {}", times::at(due)),
         (status, _) => format!("it is {}", status.unwrap_or("unknown")),
     }
 }
 
+/// A task with its schedule in words, in the place of its parts.
+fn for_people(task: &Value) -> Value {
+    let mut shown = json!({ "id": task["id"], "schedule": schedule::shown(task) });
+    let hidden = ["id", "scheduleType", "scheduleValue", "timezone"];
+    for (key, value) in task.as_object().into_iter().flatten().filter(|(key, _)| !hidden.contains(&key.as_str())) {
+        shown[key] = value.clone();
+    }
+    shown
+}
+
 fn row(task: &Value) -> Vec<String> {
-    let schedule = format!("{} {}", text(&task["scheduleType"]), text(&task["scheduleValue"]));
     vec![
         text(&task["id"]),
         text(&task["folder"]),
         text(&task["status"]),
-        schedule,
+        schedule::shown(task),
         text(&task["nextDue"]),
         text(&task["prompt"]),
     ]
@@ -224,4 +191,17 @@ fn row(task: &Value) -> Vec<String> {
 fn fire_row(fire: &Value) -> Vec<String> {
     let outcome = if fire["error"].is_null() { &fire["result"] } else { &fire["error"] };
     vec![text(&fire["due"]), text(&fire["state"]), text(&fire["endedAt"]), text(&fire["runId"]), text(outcome)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_told_once() {
+        let task = |status: &str| json!({ "id": "t1", "status": status, "nextDue": "2026-12-24T17:00:00Z" });
+        assert_eq!(told("Paused", &task("paused")), "Paused t1");
+        assert_eq!(told("Cancelled", &task("cancelled")), "Cancelled t1");
+        assert_eq!(told("Resumed", &task("active")), "Resumed t1; it fires next at 2026-12-24 17:00:00 (UTC)");
+    }
 }
