@@ -37,15 +37,6 @@ fn local_in(text: &str, zone: Tz) -> Option<String> {
     Some(time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// The time of day of a time of the host, with the date where that is not today's.
-pub(super) fn short(text: &str, now: DateTime<chrono::Utc>) -> Option<String> {
-    let zone = current();
-    let time = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&zone);
-    let form =
-        if time.date_naive() == now.with_timezone(&zone).date_naive() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
-    Some(time.format(form).to_string())
-}
-
 /// A time in a sentence, with its zone.
 pub(super) fn at(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default();
@@ -82,8 +73,5 @@ mod tests {
         }
         assert_eq!(heading(&["ID", "@NEXT", "@LAST", "TEXT"]), ["ID", "NEXT (UTC)", "LAST", "TEXT"]);
         assert_eq!(at(&serde_json::json!("2026-12-24T17:00:00Z")), "2026-12-24 17:00:00 (UTC)");
-        let now = DateTime::parse_from_rfc3339("2026-12-24T20:00:00Z").unwrap().to_utc();
-        assert_eq!(short("2026-12-24T17:00:00.5Z", now).as_deref(), Some("17:00:00"));
-        assert_eq!(short("2026-12-23T17:00:00Z", now).as_deref(), Some("2026-12-23 17:00:00"));
     }
 }

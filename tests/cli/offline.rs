@@ -33,7 +33,8 @@ fn what_a_host_would_answer_is_read_without_one_and_nothing_changes() {
     host.register_main("tty:main", "main");
     run(&host, &["tasks", "add", "main", "!say tick", "--every", "1h", "--id", "t1"]).expect(0);
     host.ask("tty:main", "hello");
-    host.ask("tty:main", "!error auth"); // Its run ends, so that its log is there.
+    // A run that fails ends, and so has a log.
+    run(&host, &["chat", "-m", "!error auth"]).expect(1);
     let log = |host: &Host| {
         let runs = run(host, &["runs", "list", "--json"]).expect(0).json();
         let id = runs[0]["id"].as_str().unwrap().to_owned();
