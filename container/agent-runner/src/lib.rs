@@ -42,7 +42,12 @@ pub mod memory;
 #[cfg(feature = "runner")]
 pub mod process;
 #[cfg(feature = "runner")]
+pub mod refusal;
+#[cfg(feature = "runner")]
 pub mod run;
+#[cfg(feature = "runner")]
+#[cfg(feature = "runner")]
+pub mod thought;
 #[cfg(feature = "runner")]
 pub mod tool;
 #[cfg(feature = "runner")]

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use crate::agent_toml;
 use crate::guide::when;
 use crate::run::Room;
 use crate::tools::{Context, Form, Kind, TABLE, Tool, Trouble, context};
@@ -26,11 +27,19 @@ pub fn offer(command: &mut Command, room: &Room) {
         .env("PARLOR_CHAT_JID", &input.chat_jid)
         .env("PARLOR_GROUP", &input.group_folder)
         .env("PARLOR_IS_MAIN", if input.is_main { "1" } else { "0" });
+    let kept = agent_toml::dir();
+    for (name, folder) in CACHES.into_iter().filter(|(name, _)| kept.is_dir() && std::env::var_os(name).is_none()) {
+        command.env(name, kept.join("cache").join(folder));
+    }
     if let Some(dir) = link_dir() {
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
         command.env("PATH", format!("{}:{path}", dir.display()));
     }
 }
+
+/// Where programs keep packages that they fetch, such as an MCP server of `npx -y`: in a folder that outlives the room,
+/// for the group alone.
+const CACHES: [(&str, &str); 3] = [("npm_config_cache", "npm"), ("UV_CACHE_DIR", "uv"), ("PIP_CACHE_DIR", "pip")];
 
 /// A folder with the link `parlor-tool`; none where nothing can be written or the image has the name already.
 fn link_dir() -> Option<PathBuf> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{KEY, Reply, tokens};
+use super::{KEY, Reply, arguments, tokens};
 
 type Refusal = (u16, &'static str, String);
 
@@ -68,7 +68,7 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let mut frames = vec![event("message_start", &start), event("ping", &json!({"type": "ping"}))];
     let (text, calls) = match reply {
         Reply::Text(text) => (text.as_str(), Vec::new()),
-        Reply::Calls(text, calls) => (text.as_str(), calls.clone()),
+        Reply::Calls(text, calls) | Reply::Ended(_, text, calls) => (text.as_str(), calls.clone()),
         Reply::Fails(kind, message) => {
             frames.push(event("error", &error(kind, message)));
             return (frames, true);
@@ -92,10 +92,10 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
         let deltas = halves(text).map(|part| json!({"type": "text_delta", "text": part})).to_vec();
         block(json!({"type": "text", "text": ""}), deltas);
     }
-    let reason = if calls.is_empty() { "end_turn" } else { "tool_use" };
+    let reason = reply.reason().unwrap_or(if calls.is_empty() { "end_turn" } else { "tool_use" });
     let count = request["messages"].as_array().map_or(0, Vec::len);
     for (at, (name, args)) in calls.iter().enumerate() {
-        let args = args.to_string();
+        let args = arguments(args);
         let deltas = halves(&args).map(|part| json!({"type": "input_json_delta", "partial_json": part})).to_vec();
         block(json!({"type": "tool_use", "id": format!("toolu_{count}_{at}"), "name": name, "input": {}}), deltas);
     }

@@ -75,7 +75,7 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     };
     let (text, calls) = match reply {
         Reply::Text(text) => (text.as_str(), Vec::new()),
-        Reply::Calls(text, calls) => (text.as_str(), calls.clone()),
+        Reply::Calls(text, calls) | Reply::Ended(_, text, calls) => (text.as_str(), calls.clone()),
         Reply::Fails(kind, message) => return (vec![event(&error(503, kind, message, None))], true),
         Reply::BreaksOff | Reply::Refused(..) => return (vec![open(&json!({"text": "…"}))], false),
     };
@@ -86,7 +86,7 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     frames.extend(calls.iter().map(|(name, args)| open(&json!({"functionCall": {"name": name, "args": args}}))));
     let (input, output) = (tokens(request), text.len() / 4 + 1);
     let counted = json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output});
-    let end = json!({"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": "STOP", "index": 0});
+    let end = json!({"content": {"role": "model", "parts": [{"text": ""}]}, "finishReason": reply.reason().unwrap_or("STOP"), "index": 0});
     frames.push(event(&json!({"candidates": [end], "usageMetadata": counted, "modelVersion": "test"})));
     (frames, true)
 }

@@ -6,6 +6,7 @@
 
 mod anthropic;
 mod gemini;
+mod ollama;
 mod openai;
 pub mod responses;
 
@@ -32,6 +33,8 @@ pub enum Protocol {
     Gemini,
     /// Its newer Responses API.
     Responses,
+    /// Ollama's own.
+    Ollama,
 }
 
 /// What a model says.
@@ -41,6 +44,8 @@ pub enum Reply {
     Text(String),
     /// A text, and then calls of tools with their arguments.
     Calls(String, Vec<(String, Value)>),
+    /// The same with the vendor's word for how it ended. Arguments that are a text are sent as they are.
+    Ended(String, String, Vec<(String, Value)>),
     /// A refusal: status, further headers, type of error, message.
     Refused(u16, Vec<(String, String)>, String, String),
     /// The stream begins, and then says that it failed: type of error, message.
@@ -57,6 +62,16 @@ impl Reply {
     /// One call.
     pub fn call(tool: &str, args: Value) -> Self {
         Self::Calls(String::new(), vec![(tool.to_owned(), args)])
+    }
+
+    /// A text that ends for this reason, in the vendor's word.
+    pub fn ended(reason: &str, text: &str) -> Self {
+        Self::Ended(reason.to_owned(), text.to_owned(), Vec::new())
+    }
+
+    /// How it ended, in the vendor's word; none leaves it to the protocol.
+    fn reason(&self) -> Option<&str> {
+        if let Self::Ended(reason, ..) = self { Some(reason) } else { None }
     }
 
     /// A refusal.
@@ -220,6 +235,7 @@ impl Server {
     pub fn dot_env(&self) -> String {
         match self.shared.protocol {
             Protocol::Anthropic => format!("ANTHROPIC_API_KEY={KEY}\nANTHROPIC_BASE_URL={}\n", self.outside()),
+            Protocol::Ollama => format!("OLLAMA_HOST={}\n", self.outside()),
             Protocol::Gemini => format!("GEMINI_API_KEY={KEY}\nGEMINI_BASE_URL={}/v1beta\n", self.outside()),
             Protocol::OpenAi | Protocol::Responses => {
                 format!("OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL={}/v1\n", self.outside())
@@ -231,6 +247,7 @@ impl Server {
     pub fn secrets(&self) -> Value {
         match self.shared.protocol {
             Protocol::Anthropic => json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.local()}),
+            Protocol::Ollama => json!({"OLLAMA_HOST": self.local()}),
             Protocol::Gemini => json!({"GEMINI_API_KEY": KEY, "GEMINI_BASE_URL": format!("{}/v1beta", self.local())}),
             Protocol::OpenAi | Protocol::Responses => {
                 json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": format!("{}/v1", self.local())})
@@ -291,6 +308,11 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
     if path.ends_with("/models") {
         return respond(stream, 200, &[], &json!({"object": "list", "data": [{"id": "first-model"}, {"id": "other"}]}));
     }
+    if shared.protocol == Protocol::Ollama
+        && let Some(answer) = ollama::aside(&path)
+    {
+        return respond(stream, 200, &[], &answer);
+    }
     if shared.protocol == Protocol::Gemini
         && let Some(answer) = gemini::aside(&path)
     {
@@ -301,12 +323,14 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
         Protocol::OpenAi => openai::check(&path, &header, &body),
         Protocol::Gemini => gemini::check(&path, &header, &body),
         Protocol::Responses => responses::check(&path, &header, &body),
+        Protocol::Ollama => ollama::check(&path, &body),
     };
     let error = |status: u16, kind: &str, message: &str, wait: Option<&str>| match shared.protocol {
         Protocol::Anthropic => anthropic::error(kind, message),
         Protocol::OpenAi => openai::error(kind, message),
         Protocol::Gemini => gemini::error(status, kind, message, wait),
         Protocol::Responses => responses::error(kind, message),
+        Protocol::Ollama => json!({"error": message}),
     };
     if let Err((status, kind, message)) = checked {
         if status == 400 && kind != gemini::BAD_KEY {
@@ -328,6 +352,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
         Protocol::OpenAi => openai::frames(&request.body, &reply),
         Protocol::Gemini => gemini::frames(&request.body, &reply),
         Protocol::Responses => responses::frames(&request.body, &reply),
+        Protocol::Ollama => ollama::frames(&request.body, &reply),
     };
     let done = send_stream(stream, &frames, whole);
     if let Some(kept) = shared.requests.lock().unwrap().get_mut(request.number) {
@@ -358,6 +383,11 @@ fn send_stream(mut stream: &TcpStream, frames: &[String], whole: bool) -> Option
         return None;
     }
     stream.write_all(b"0\r\n\r\n").ok()
+}
+
+/// A call's arguments as a text.
+fn arguments(args: &Value) -> String {
+    args.as_str().map_or_else(|| args.to_string(), str::to_owned)
 }
 
 /// About as many tokens as a vendor would count.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::anthropic::halves;
-use super::{KEY, Reply, tokens};
+use super::{KEY, Reply, arguments, tokens};
 
 type Refusal = (u16, &'static str, String);
 
@@ -63,7 +63,7 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let mut frames = vec![chunk(json!({"role": "assistant", "content": ""}), Value::Null)];
     let (text, calls) = match reply {
         Reply::Text(text) => (text.as_str(), Vec::new()),
-        Reply::Calls(text, calls) => (text.as_str(), calls.clone()),
+        Reply::Calls(text, calls) | Reply::Ended(_, text, calls) => (text.as_str(), calls.clone()),
         Reply::Fails(kind, message) => {
             frames.push(format!("data: {}\n\n", error(kind, message)));
             return (frames, true);
@@ -78,11 +78,11 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
         let head = json!({"index": index, "id": format!("call_{count}_{index}"), "type": "function",
             "function": {"name": name, "arguments": ""}});
         frames.push(chunk(json!({"tool_calls": [head]}), Value::Null));
-        frames.extend(halves(&args.to_string()).map(|part| {
+        frames.extend(halves(&arguments(args)).map(|part| {
             chunk(json!({"tool_calls": [{"index": index, "function": {"arguments": part}}]}), Value::Null)
         }));
     }
-    let reason = if calls.is_empty() { "stop" } else { "tool_calls" };
+    let reason = reply.reason().unwrap_or(if calls.is_empty() { "stop" } else { "tool_calls" });
     frames.push(chunk(json!({}), json!(reason)));
     let usage = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": request["model"],
         "choices": [], "usage": {"prompt_tokens": tokens(request), "completion_tokens": text.len() / 4 + 1, "total_tokens": 0}});

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::anthropic::halves;
 pub use super::openai::error;
-use super::{KEY, Reply, tokens};
+use super::{KEY, Reply, arguments, tokens};
 
 type Refusal = (u16, &'static str, String);
 
@@ -65,7 +65,7 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let mut frames = vec![event(&json!({"type": "response.created", "response": {"id": id}}))];
     let (text, calls) = match reply {
         Reply::Text(text) => (text.as_str(), Vec::new()),
-        Reply::Calls(text, calls) => (text.as_str(), calls.clone()),
+        Reply::Calls(text, calls) | Reply::Ended(_, text, calls) => (text.as_str(), calls.clone()),
         Reply::Fails(kind, message) => {
             let failed = json!({"id": id, "error": {"code": kind, "message": message}});
             frames.push(event(&json!({"type": "response.failed", "response": failed})));
@@ -96,7 +96,12 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let (read, written) = (tokens(request), text.len() / 4 + 1);
     let usage = json!({"input_tokens": read, "input_tokens_details": {"cached_tokens": CACHED}, "output_tokens": written,
         "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": read + written});
-    frames.push(event(&json!({"type": "response.completed", "response": {"id": id, "usage": usage}})));
+    let end = match reply.reason() {
+        Some(reason) => json!({"type": "response.incomplete", "response": {"id": id, "status": "incomplete",
+            "incomplete_details": {"reason": reason}, "usage": usage}}),
+        None => json!({"type": "response.completed", "response": {"id": id, "usage": usage}}),
+    };
+    frames.push(event(&end));
     (frames, true)
 }
 
@@ -108,7 +113,7 @@ fn call(id: &str, name: &str, args: &Value) -> Value {
             "namespace": "functions", "input": args["input"]});
     }
     let mut item = json!({"type": "function_call", "id": format!("fc_{id}"), "call_id": call_id, "name": name,
-        "arguments": args.to_string()});
+        "arguments": arguments(args)});
     if let Some((server, tool)) = name.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")) {
         item["namespace"] = json!(format!("mcp__{server}"));
         item["name"] = json!(tool);

@@ -6,6 +6,7 @@ mod environment;
 mod hooks;
 mod parse;
 mod servers;
+mod silent;
 mod told;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use bounds::Bounds;
 pub use hooks::{EVENTS, Hook};
 pub use parse::{float, number, table, text};
 pub use servers::{Server, Way};
+pub use silent::Silent;
 pub use told::Notices;
 
 /// The largest file that is read. Much of it may become arguments of a program, of which none may have 128 KiB.
@@ -76,7 +78,12 @@ pub struct AgentToml {
 
 /// Where the group's copy of its agent's settings lies in the room.
 pub fn path() -> PathBuf {
-    std::env::var_os("PARLOR_AGENT_DIR").map_or_else(|| "/app/agent".into(), PathBuf::from).join("agent.toml")
+    dir().join("agent.toml")
+}
+
+/// The group's own folder for its agent, which outlives the room.
+pub fn dir() -> PathBuf {
+    std::env::var_os("PARLOR_AGENT_DIR").map_or_else(|| "/app/agent".into(), PathBuf::from)
 }
 
 impl AgentToml {

@@ -1,6 +1,7 @@
 //! `[mcp.NAME]`: the group's own MCP servers, as programs in the room or at an address.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use toml::{Table, Value};
 
@@ -12,6 +13,10 @@ const COUNT: usize = 16;
 const PARTS: usize = 64;
 /// Letters a name may have: it stands before the name of each tool.
 const NAME_LIMIT: usize = 32;
+/// Seconds that a server may take to start, unless its table says otherwise: one that is fetched first takes long.
+const START: usize = 60;
+/// The most that its table may say.
+const LONGEST_START: usize = 600;
 /// The name of Parlor's own server.
 const OURS: &str = "parlor";
 
@@ -20,6 +25,8 @@ const OURS: &str = "parlor";
 pub struct Server {
     /// How it is reached.
     pub way: Way,
+    /// How long it may take until its tools are known.
+    pub start: Duration,
 }
 
 /// How an MCP server is reached.
@@ -63,13 +70,13 @@ fn server(name: &str, value: &Value) -> Result<Server, String> {
     let table = parse::table(value)?;
     let way = match (table.get("command"), table.get("url")) {
         (Some(command), None) => {
-            only(table, &["command", "args", "env"])?;
+            only(table, &["command", "args", "env", "start_timeout"])?;
             let args = table.get("args").map_or(Ok(Vec::new()), texts)?;
             let env = table.get("env").map_or(Ok(BTreeMap::new()), |value| map(value, parse::is_env_name))?;
             Way::Program { command: plain(command)?, args, env }
         }
         (None, Some(url)) => {
-            only(table, &["url", "headers"])?;
+            only(table, &["url", "headers", "start_timeout"])?;
             let url = plain(url)?;
             if !(url.starts_with("http://") || url.starts_with("https://")) || url.contains(char::is_whitespace) {
                 return Err("url must begin with http:// or https://".to_owned());
@@ -78,7 +85,9 @@ fn server(name: &str, value: &Value) -> Result<Server, String> {
         }
         _ => return Err("it needs either command, or url".to_owned()),
     };
-    Ok(Server { way })
+    let start = table.get("start_timeout").map_or(Ok(START), |value| parse::number(value, 1, LONGEST_START));
+    let start = start.map_err(|why| format!("start_timeout: {why}, in seconds"))?;
+    Ok(Server { way, start: Duration::from_secs(start as u64) })
 }
 
 fn only(table: &Table, keys: &[&str]) -> Result<(), String> {

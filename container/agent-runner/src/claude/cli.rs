@@ -29,6 +29,9 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("IS_SANDBOX", "1"),
 ];
 
+/// How long an MCP server may take to start, in milliseconds: one bound for all of them.
+const START_LIMIT: &str = "MCP_TIMEOUT";
+
 /// The arguments of a call.
 pub fn arguments(room: &Room, chosen: &Chosen, resume: Option<&str>, version: Version) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
@@ -77,11 +80,16 @@ fn settings(chosen: &Chosen) -> String {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start(mut command: Command, room: &Room, to: &Sender<Signal>) -> io::Result<Live> {
+pub fn start(mut command: Command, room: &Room, chosen: &Chosen, to: &Sender<Signal>) -> io::Result<Live> {
     command.current_dir(&room.folders.group);
     tool::offer(&mut command, room);
     for (key, value) in ENVIRONMENT.iter().filter(|(key, _)| std::env::var_os(key).is_none()) {
         command.env(key, value);
+    }
+    if let Some(longest) = chosen.common.servers.values().map(|server| server.start).max()
+        && std::env::var_os(START_LIMIT).is_none()
+    {
+        command.env(START_LIMIT, longest.as_millis().to_string());
     }
     // Here and nowhere else: no other child of ours has them.
     command.envs(&room.input.secrets);

@@ -188,7 +188,7 @@ impl Talk {
         let mut command = Command::new(&self.program);
         command.args(cli::arguments(&self.room, &self.chosen, self.session.to_resume(), version));
         command.envs(&self.chosen.common.env).env("CLAUDE_CONFIG_DIR", &self.config);
-        self.cli = Some(cli::start(command, &self.room, &self.to)?);
+        self.cli = Some(cli::start(command, &self.room, &self.chosen, &self.to)?);
         self.session.started(self.memo.total(self.session.to_resume(), version));
         Ok(())
     }

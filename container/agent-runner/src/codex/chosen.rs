@@ -49,11 +49,20 @@ impl Chosen {
         Self { common, effort, price }
     }
 
+    /// Notes servers that did not start, each once.
+    pub fn without_server(&mut self, name: &str, why: &str) {
+        if self.common.servers.remove(name).is_some() {
+            let why = if why.is_empty() { "Codex could not start or reach it" } else { why };
+            self.common.left_out(&format!("mcp.{name}"), why);
+        }
+    }
+
     /// The MCP servers: the host's, and the group's.
     pub fn servers(&self, ours: Value) -> Value {
         let mut all = Map::from_iter([("parlor".to_owned(), ours)]);
         for (name, server) in &self.common.servers {
-            let server = match &server.way {
+            let seconds = server.start.as_secs();
+            let mut server = match &server.way {
                 Way::Program { command, args, env } => {
                     // Codex starts them with no more of its own environment than a few names.
                     let all: BTreeMap<_, _> = self.common.env.iter().chain(env).collect();
@@ -61,6 +70,7 @@ impl Chosen {
                 }
                 Way::Address { url, headers } => json!({ "url": url, "http_headers": headers }),
             };
+            server["startup_timeout_sec"] = json!(seconds);
             all.insert(name.clone(), server);
         }
         Value::Object(all)
@@ -85,7 +95,7 @@ mod tests {
         assert_eq!((chosen.effort.as_deref(), chosen.price), (Some("high"), Some((3.0, 15.5))));
         let servers = chosen.servers(json!({ "command": "own" }));
         assert_eq!((&servers["parlor"]["command"], &servers["a"]["command"]), (&json!("own"), &json!("x")));
-        assert_eq!(servers["b"], json!({ "url": "https://x", "http_headers": {} }));
+        assert_eq!(servers["b"], json!({ "url": "https://x", "http_headers": {}, "startup_timeout_sec": 60 }));
     }
 
     #[test]

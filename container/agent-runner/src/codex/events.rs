@@ -62,6 +62,13 @@ pub enum Event {
         /// Until when, in seconds since 1970.
         resets_at: i64,
     },
+    /// An MCP server did not start.
+    ServerFailed {
+        /// Its name.
+        name: String,
+        /// Why, in the CLI's words.
+        why: String,
+    },
     /// A request failed.
     Trouble {
         /// How.
@@ -154,6 +161,9 @@ pub fn parse(line: &str) -> Line {
             last: tokens(&params["tokenUsage"]["last"]),
         },
         (_, Some("account/rateLimits/updated")) => limits(&params["rateLimits"]),
+        (_, Some("mcpServer/startupStatus/updated")) if params["status"] == "failed" => {
+            Event::ServerFailed { name: words(&params["name"]), why: words(&params["error"]) }
+        }
         (_, Some("error")) => Event::Trouble { fault: fault(&params["error"]), again: params["willRetry"] == true },
         _ => Event::Other,
     };
@@ -244,6 +254,9 @@ mod tests {
         let full = r#"{"method":"account/rateLimits/updated","params":{"rateLimits":{"primary":{"usedPercent":100,
             "resetsAt":9},"secondary":{"usedPercent":10,"resetsAt":99}}}}"#;
         assert_eq!(event(full), Event::LimitReached { resets_at: 9 });
+        let failed = r#"{"method":"mcpServer/startupStatus/updated","params":{"threadId":"t","name":"a","status":"failed","error":"late"}}"#;
+        assert_eq!(event(failed), Event::ServerFailed { name: "a".into(), why: "late".into() });
+        assert_eq!(event(&failed.replace("\"failed\"", "\"ready\"")), Event::Other);
         assert_eq!(event("Error: boom\n"), Event::Text("Error: boom".into()));
         assert_eq!(event(r#"{"method":5}"#), Event::Other);
         assert_eq!(event(r#"{"method":"thread/status/changed","params":{}}"#), Event::Other);

@@ -21,6 +21,7 @@ use chrono::Utc;
 use serde_json::Value;
 
 use self::chosen::Chosen;
+use self::events::Event;
 use self::session::{Message, Session, Step};
 use crate::agent_toml::Notices;
 use crate::files::fresh_id;
@@ -65,7 +66,8 @@ struct Talk {
     program: PathBuf,
     home: PathBuf,
     chosen: Chosen,
-    notices: Notices,
+    /// What of the group's choice is not used, until it was told; none before the first answer.
+    notices: Option<Notices>,
     session: Session,
     cli: Option<Live>,
     /// What came while a CLI was on its way out.
@@ -84,14 +86,13 @@ impl Talk {
     fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
         let home = Program::config_dir("CODEX_HOME", ".codex");
         let chosen = Chosen::read(&room.input);
-        let notices = Notices::new(&chosen.common, &home);
         let session = Session::new(cli::setup(&room, &chosen, &home), room.input.session_id.clone());
         Self {
             room,
             program,
             home,
             chosen,
-            notices,
+            notices: None,
             session,
             cli: None,
             waiting: Vec::new(),
@@ -137,7 +138,11 @@ impl Talk {
         match signal {
             Signal::Line(_) if self.doomed => {}
             Signal::Line(line) => {
-                let steps = self.session.event(events::parse(&line), Utc::now());
+                let line = events::parse(&line);
+                if let Event::ServerFailed { name, why } = &line.event {
+                    self.chosen.without_server(name, why);
+                }
+                let steps = self.session.event(line, Utc::now());
                 self.perform(steps);
             }
             Signal::Ended { how, said } => {
@@ -207,7 +212,8 @@ impl Talk {
                 Step::Say(text) => self.room.wire.say(&text),
                 Step::Put(mut output) => {
                     if output.status == Status::Success {
-                        self.notices.add_to(&mut output.result);
+                        let fresh = || Notices::new(&self.chosen.common, &self.home);
+                        self.notices.get_or_insert_with(fresh).add_to(&mut output.result);
                     }
                     self.room.wire.end_turn(&output);
                 }

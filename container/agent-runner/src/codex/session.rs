@@ -142,7 +142,7 @@ impl Session {
             Event::Ended { fault: Some(fault), .. } => return self.failed(&fault, now),
             Event::Ended { fault: None, text } => return self.ended_well(text),
             Event::Text(text) => self.note(&text),
-            Event::Other => {}
+            Event::ServerFailed { .. } | Event::Other => {}
         }
         Vec::new()
     }

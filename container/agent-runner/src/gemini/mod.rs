@@ -23,6 +23,7 @@ use self::session::{Message, Session, Setup, Step};
 use crate::agent_toml::{AgentToml, Notices};
 use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal, brief};
+use crate::llm::servers;
 use crate::protocol::{ErrorKind, Status};
 use crate::run::{Room, failure};
 
@@ -71,7 +72,9 @@ struct Talk {
 
 impl Talk {
     fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
-        let chosen = chosen::read(&room.input);
+        let mut chosen = chosen::read(&room.input);
+        // One that is dead would keep the CLI waiting for ten minutes.
+        servers::keep_live(&mut chosen, &room);
         let setup = Setup {
             cwd: room.folders.group.display().to_string(),
             servers: chosen::servers(&chosen, &brief::own_program()),

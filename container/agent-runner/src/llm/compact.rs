@@ -13,6 +13,8 @@ use super::session::{Entry, Session};
 const KEPT_PERCENT: usize = 30;
 /// The most of one part that the summary is made from, in characters.
 const PART_LIMIT: usize = 4_000;
+/// Tokens of a picture: about as many as a page of text has.
+const PICTURE: usize = 1_500;
 /// How a summary begins in the conversation.
 const HEADING: &str = "Summary of the conversation until here (its full text is in conversations/):";
 
@@ -38,8 +40,12 @@ pub fn estimate(entry: &Entry) -> usize {
         ContentPart::ToolResponse(response) => tokens(&response.content) + 10,
         other => other.size().div_ceil(4),
     });
-    // A picture costs about as much as a page of text.
-    4 + parts.sum::<usize>() + entry.images.len() * 1_500
+    4 + parts.sum::<usize>() + entry.images.len() * PICTURE
+}
+
+/// Of the conversation's estimated tokens those of pictures.
+pub fn pictures(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.images.len() * PICTURE).sum()
 }
 
 /// About how many tokens the conversation has.

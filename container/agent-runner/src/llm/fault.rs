@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::vendor::without_logins;
 use crate::protocol::{ErrorKind, Output, Status};
+use crate::refusal::{self, Meaning, Refusal};
 
 /// A pause that is short enough to wait inside the turn.
 const SHORT: Duration = Duration::from_secs(20);
@@ -28,6 +29,8 @@ pub enum Remedy {
     Smaller,
     /// The same request without pictures.
     NoImages,
+    /// The same request without tools.
+    NoTools,
 }
 
 /// A request that failed.
@@ -94,7 +97,7 @@ impl Fault {
 
     /// A server that there is no way to.
     pub fn unreachable(server: &str, why: &str) -> Self {
-        let text = format!("{server} cannot be reached: {}", shorten(why));
+        let text = format!("{server} cannot be reached: {}.", shorten(why));
         Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Other, text) }
     }
 
@@ -112,46 +115,22 @@ impl Fault {
         );
         let said = ["/error/message", "/message", "/error"].iter().find_map(|key| json.pointer(key)?.as_str());
         let said = said.map_or_else(|| body.trim().to_owned(), str::to_owned);
-        let low = said.to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| low.contains(word) || code.contains(word));
-        let (kind, remedy) = if status == 402
-            || says(&[
-                "insufficient_quota",
-                "credit balance",
-                "billing",
-                "exceeded your current quota",
-                "spending limit",
-            ]) {
-            (ErrorKind::Quota, Remedy::None)
-        } else if matches!(status, 401 | 403)
-            || says(&["authentication_error", "permission_error", "invalid_api_key", "api key not valid"])
-        {
-            (ErrorKind::Auth, Remedy::None)
-        } else if says(&["prompt is too long", "context_length_exceeded", "maximum context length", "context window"]) {
-            (ErrorKind::Other, Remedy::Compact)
-        } else if status == 413 {
-            (ErrorKind::Other, Remedy::Smaller)
-        } else if status == 429 || says(&["rate_limit", "resource_exhausted"]) {
-            let short = retry_after.filter(|wait| *wait <= SHORT);
-            (ErrorKind::RateLimit, short.map_or(Remedy::None, Remedy::Again))
-        } else if matches!(status, 408 | 500..=599) || says(&["overloaded", "unavailable", "server_error", "api_error"])
-        {
-            let wait = retry_after.unwrap_or(Duration::from_secs(1));
-            (ErrorKind::Overloaded, if wait <= SHORT { Remedy::Again(wait) } else { Remedy::None })
-        } else if status == 400 && says(&["image", "vision", "multimodal"]) {
-            (ErrorKind::Other, Remedy::NoImages)
-        } else {
-            (ErrorKind::Other, Remedy::None)
+        let meaning = refusal::meaning(Refusal { status, code: &code, said: &said, waits: retry_after.is_some() });
+        let soon = |wait: Duration| if wait <= SHORT { Remedy::Again(wait) } else { Remedy::None };
+        let remedy = match meaning {
+            Meaning::TooLong => Remedy::Compact,
+            Meaning::TooLarge => Remedy::Smaller,
+            Meaning::NoPictures => Remedy::NoImages,
+            Meaning::NoTools => Remedy::NoTools,
+            // Nobody knows how long it lasts: the host waits.
+            Meaning::RateLimit => retry_after.map_or(Remedy::None, soon),
+            Meaning::Busy => soon(retry_after.unwrap_or(Duration::from_secs(1))),
+            _ => Remedy::None,
         };
         let status = if status == 0 { String::new() } else { format!(" (status {status})") };
         let said = if said.is_empty() { "no reason was given".to_owned() } else { shorten(&said) };
-        let hint = match (kind, status.as_str()) {
-            (ErrorKind::Auth, _) => " Check the key in .env.",
-            (ErrorKind::Quota, _) => " The account has no credit left.",
-            (_, " (status 404)") => " Is the model's name right? Set PARLOR_MODEL, or model in the group's settings.",
-            _ => "",
-        };
-        Self { kind, text: format!("{server} says{status}: {said}.{hint}").replace("..", "."), retry_after, remedy }
+        let text = format!("{server} says{status}: {said}.{}", meaning.remedy());
+        Self { kind: meaning.kind(), text, retry_after, remedy }
     }
 }
 
@@ -212,9 +191,15 @@ mod tests {
             kind(400, r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"API key not valid"}}"#),
             ErrorKind::Auth
         );
-        assert_eq!(kind(404, &anthropic("not_found_error", "model: x")), ErrorKind::Other);
+        assert_eq!(kind(404, &anthropic("not_found_error", "model: x")), ErrorKind::Refused);
         assert!(read(404, "", None).text.contains("PARLOR_MODEL"));
-        assert_eq!(kind(418, "<html>"), ErrorKind::Other);
+        assert_eq!(kind(418, "<html>"), ErrorKind::Refused);
+        assert_eq!(
+            kind(400, r#"{"error":{"message":"m does not support tools","type":"api_error"}}"#),
+            ErrorKind::Refused
+        );
+        assert_eq!(kind(404, r#"{"error":"model 'x' not found"}"#), ErrorKind::Refused);
+        assert_eq!(read(400, r#"{"error":"No."}"#, None).text, "the server says (status 400): No.");
     }
 
     #[test]
@@ -227,6 +212,7 @@ mod tests {
         assert_eq!(read(429, "{}", Some(300)).remedy, Remedy::None);
         assert_eq!(read(503, "", None).remedy, Remedy::Again(Duration::from_secs(1)));
         assert_eq!(read(400, r#"{"error":{"message":"image input is not supported"}}"#, None).remedy, Remedy::NoImages);
+        assert_eq!(read(400, r#"{"error":"m does not support tools"}"#, None).remedy, Remedy::NoTools);
         assert_eq!(read(401, "", None).remedy, Remedy::None);
     }
 

@@ -2,12 +2,14 @@
 //! address, and nothing else in the image.
 
 mod compact;
+mod ending;
 mod fault;
 mod hooks;
 mod model;
+mod ollama;
 mod pictures;
 mod prompt;
-mod servers;
+pub mod servers;
 mod session;
 mod settings;
 mod tools;
@@ -128,6 +130,7 @@ impl Provider for Llm {
                 model: &mut open.model,
                 tools: &mut open.tools,
                 session: &mut open.session,
+                cut: None,
             };
             open.runtime.block_on(turn.run(prompts, first, mail))
         });

@@ -1,5 +1,6 @@
 //! Asking the model: one request with its streamed answer, tried again where that may help.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -12,11 +13,14 @@ use genai::chat::{
 use genai::{Client, ModelIden};
 use serde_json::{Value, json};
 
+use super::ending::{Asides, Ending, ending};
 use super::fault::{Fault, Remedy};
-use super::settings::Settings;
+use super::ollama::{self, Ollama};
+use super::settings::{DEFAULT_BUDGET, Settings};
 use super::tools::Spec;
 use super::vendor::{Secrets, Vendor, first_model, without_logins};
 use crate::protocol::ErrorKind;
+use crate::thought;
 
 /// How long a connection may take.
 pub const CONNECT: Duration = Duration::from_secs(20);
@@ -26,11 +30,17 @@ const BEGIN: Duration = Duration::from_secs(600);
 const SILENCE: Duration = Duration::from_secs(300);
 /// How often a request is made at most.
 const TRIES: u32 = 4;
+/// The context that is asked for where the server decides by what it is asked, unless the group's settings say more or
+/// less: its memory is the operator's, and its own default may be smaller than the instructions alone.
+const ASKED_CONTEXT: usize = 32_768;
+/// An estimate below which nothing can be told from what a server counted.
+const TELLING: usize = 3_000;
 
 /// A model that can be asked.
 #[derive(Debug)]
 pub struct Model {
     client: Client,
+    ollama: Option<Ollama>,
     iden: ModelIden,
     server: String,
     options: ChatOptions,
@@ -38,6 +48,10 @@ pub struct Model {
     used: Used,
     /// How many tokens of this vendor an estimated one is; never less than one.
     scale: f64,
+    /// How many tokens a conversation may have with its answer, where the server says so or was asked for it.
+    context: Option<usize>,
+    /// The model refuses requests that have tools.
+    toolless: bool,
 }
 
 /// Tokens of a turn.
@@ -66,6 +80,10 @@ pub enum Offer<'a> {
 pub struct Answer {
     /// Texts, tool calls, and what vendors want to have back.
     pub content: MessageContent,
+    /// How it ended.
+    pub ending: Ending,
+    /// Calls whose arguments are not whole: they must not be carried out.
+    pub half: Vec<String>,
     /// How many tokens the request had, where the vendor says so.
     pub prompt_tokens: Option<usize>,
 }
@@ -79,10 +97,13 @@ impl Model {
         settings: &Settings,
     ) -> Result<Self, Fault> {
         let vendor = Vendor::choose(wanted, secrets)?;
-        let name = match &vendor.model {
-            Some(name) => name.clone(),
-            None => first_of(&vendor, http).await?,
+        let list = if vendor.lists_models() { Some(list_of(&vendor, http).await) } else { None };
+        let name = match (&vendor.model, list.as_ref()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(list)) => first_of(&vendor, list.as_ref().map_err(Fault::clone)?)?,
+            (None, None) => return Err(which(&vendor, "does not list its models")),
         };
+        let mut context = list.and_then(Result::ok).and_then(|list| context_of(&list, &name));
         let mut options = ChatOptions::default()
             .with_capture_content(true)
             .with_capture_tool_calls(true)
@@ -97,15 +118,63 @@ impl Model {
             options = options.with_extra_headers(vec![("authorization".to_owned(), format!("Bearer {bearer}"))]);
         }
         let (client, iden) = (vendor.client(http.clone())?, vendor.iden(&name));
+        let ollama = vendor.is_ollama().then(|| Ollama {
+            http: http.clone(),
+            base: vendor.base.clone().unwrap_or_else(|| "http://localhost:11434/".to_owned()),
+            model: iden.model_name.namespace_and_name().1.to_owned(),
+            server: vendor.server(),
+            patience: (BEGIN, SILENCE),
+        });
+        if let Some(ollama) = &ollama {
+            let wanted = settings.context_tokens.unwrap_or(ASKED_CONTEXT);
+            context = Some(ollama.longest().await.map_or(wanted, |longest| longest.min(wanted)));
+        }
         Ok(Self {
             client,
+            ollama,
             iden,
             server: vendor.server(),
             options,
             price: settings.price,
             used: Used::default(),
             scale: 1.0,
+            context,
+            toolless: false,
         })
+    }
+
+    /// The model and its server, for people.
+    pub fn name(&self) -> String {
+        format!("the model {} ({})", self.iden.model_name.as_str(), self.server)
+    }
+
+    /// How many tokens a conversation may have: the group's bound, and what the server leaves beside the answer.
+    pub fn budget(&self, settings: &Settings) -> usize {
+        let own = settings.context_tokens.unwrap_or(DEFAULT_BUDGET);
+        self.context.map_or(own, |context| {
+            let answer = self.options.max_tokens.map_or(4_096, |most| most as usize).min(context / 4);
+            own.min(context - answer)
+        })
+    }
+
+    /// Whether the model takes tools at all, as far as is known.
+    pub fn takes_tools(&self) -> bool {
+        !self.toolless
+    }
+
+    /// From now on it is asked without tools.
+    pub fn go_without_tools(&mut self) {
+        self.toolless = true;
+    }
+
+    /// Whether the server read far less than it was sent, which it does not say otherwise: then what it read is all that
+    /// it takes from now on.
+    pub fn was_cut(&mut self, estimate: usize, counted: usize) -> bool {
+        let cut = estimate > TELLING && counted > 0 && counted < estimate / 2;
+        if cut {
+            self.context = Some(self.context.map_or(counted, |context| context.min(counted)));
+        }
+        cut
     }
 
     /// Forgets the tokens of the turn before.
@@ -127,10 +196,11 @@ impl Model {
     pub async fn ask(&mut self, system: &str, messages: Vec<ChatMessage>, offer: Offer<'_>) -> Result<Answer, Fault> {
         let mut request = ChatRequest::new(messages).with_system(system);
         let mut options = self.options.clone();
-        if matches!(offer, Offer::Shown(_)) {
+        if matches!(offer, Offer::Shown(_)) && !self.toolless {
             options = options.with_tool_choice(ToolChoice::None);
         }
         let tools = match offer {
+            _ if self.toolless => &[],
             // Of this protocol's servers nobody reads the choice.
             Offer::Shown(_) if self.iden.adapter_kind == AdapterKind::Ollama => &[],
             Offer::Free(tools) | Offer::Shown(tools) => tools,
@@ -149,7 +219,11 @@ impl Model {
         }
         let mut tries = 1;
         loop {
-            let fault = match self.once(request.clone(), &options).await {
+            let asked = match &self.ollama {
+                Some(_) => self.ollama_once(system, &request.messages, tools, &options).await,
+                None => self.once(request.clone(), options.clone()).await,
+            };
+            let fault = match asked {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
@@ -163,31 +237,78 @@ impl Model {
         }
     }
 
-    async fn once(&mut self, request: ChatRequest, options: &ChatOptions) -> Result<Answer, Fault> {
+    async fn once(&mut self, request: ChatRequest, options: ChatOptions) -> Result<Answer, Fault> {
         self.used.requests += 1;
+        let asides = Arc::new(Mutex::new(Asides::default()));
+        let ours = Arc::clone(&asides);
+        let options = options.with_raw_frame_fn(move |_, frame| {
+            ours.lock().unwrap_or_else(PoisonError::into_inner).hear(frame.data);
+        });
+        let streamed = self.stream(request, &options).await;
+        let asides = std::mem::take(&mut *asides.lock().unwrap_or_else(PoisonError::into_inner));
+        let (end, said) = match streamed {
+            Ok(heard) => heard,
+            // What was held back has no answer, which the client takes for a failure.
+            Err(_) if asides.blocked.is_some() => (StreamEnd::default(), String::new()),
+            Err(fault) => return Err(fault),
+        };
+        let reason = end.captured_stop_reason.as_ref().map(|reason| reason.raw().to_owned());
+        let said = if said.trim().is_empty() { asides.refusal.clone() } else { said };
+        let content = with_text(end.captured_content.unwrap_or_default(), &said);
+        self.answer(content, end.captured_usage.as_ref(), ending(reason.as_deref(), &asides, self.iden.adapter_kind))
+    }
+
+    /// The end of the client's stream, and what was said without thoughts.
+    async fn stream(&self, request: ChatRequest, options: &ChatOptions) -> Result<(StreamEnd, String), Fault> {
         let failed = |error: &genai::Error| Fault::of(error, &self.server, Utc::now());
         let opened = self.client.exec_chat_stream(self.iden.clone(), request, Some(options)).await;
         let mut stream = opened.map_err(|error| failed(&error))?.stream;
-        let mut end: Option<StreamEnd> = None;
+        let (mut filter, mut said, mut end) = (thought::Filter::default(), String::new(), None);
         while let Some(event) = stream.next().await {
-            if let ChatStreamEvent::End(last) = event.map_err(|error| failed(&error))? {
-                end = Some(last);
+            match event.map_err(|error| failed(&error))? {
+                ChatStreamEvent::Chunk(piece) => said += &filter.push(&piece.content),
+                ChatStreamEvent::End(last) => end = Some(last),
+                _ => {}
             }
         }
-        // One of the client's protocols ends a stream that was cut off as if it were whole, but without a reason.
-        let cut =
-            |end: &StreamEnd| end.captured_stop_reason.is_none() && self.iden.adapter_kind == AdapterKind::OpenAIResp;
-        let Some(end) = end.filter(|end| !cut(end)) else {
-            let text = format!("The answer of {} broke off.", self.server);
-            let remedy = Remedy::Again(Duration::from_millis(500));
-            return Err(Fault { remedy, ..Fault::new(ErrorKind::Other, text) });
-        };
-        let prompt_tokens = end.captured_usage.as_ref().and_then(|usage| usage.prompt_tokens);
-        if let Some(usage) = &end.captured_usage {
+        said += &filter.finish();
+        Ok((end.ok_or_else(|| self.broke_off())?, said))
+    }
+
+    async fn ollama_once(
+        &mut self,
+        system: &str,
+        messages: &[ChatMessage],
+        tools: &[Spec],
+        options: &ChatOptions,
+    ) -> Result<Answer, Fault> {
+        self.used.requests += 1;
+        let Some(ollama) = &self.ollama else { return Err(self.broke_off()) };
+        let body = ollama::body(&ollama.model, self.context, system, (messages, tools), options);
+        let (mut filter, mut said) = (thought::Filter::default(), String::new());
+        let heard = ollama.ask(&body, |piece| said += &filter.push(piece)).await?;
+        said += &filter.finish();
+        let ended = ending(heard.reason.as_deref(), &Asides::default(), AdapterKind::Ollama);
+        let content = heard.content(thought::without(&said));
+        self.answer(content, heard.usage.as_ref(), ended)
+    }
+
+    fn broke_off(&self) -> Fault {
+        let text = format!("The answer of {} broke off.", self.server);
+        Fault { remedy: Remedy::Again(Duration::from_millis(500)), ..Fault::new(ErrorKind::Other, text) }
+    }
+
+    fn answer(&mut self, content: MessageContent, usage: Option<&Usage>, ending: Ending) -> Result<Answer, Fault> {
+        if ending == Ending::Broken {
+            return Err(self.broke_off());
+        }
+        let prompt_tokens = usage.and_then(|usage| usage.prompt_tokens);
+        if let Some(usage) = usage {
             self.used.add(usage);
         }
-        let content = usable(end.captured_content.unwrap_or_default());
-        Ok(Answer { content, prompt_tokens: prompt_tokens.and_then(|tokens| tokens.try_into().ok()) })
+        let (content, half) = usable(content);
+        let prompt_tokens = prompt_tokens.and_then(|tokens| tokens.try_into().ok());
+        Ok(Answer { content, ending, half, prompt_tokens })
     }
 
     /// Tokens of this turn, as other agents report them, and the model's name.
@@ -221,29 +342,57 @@ impl Used {
     }
 }
 
-/// Arguments as an object, which is what vendors take back; a call that broke off has none.
-fn usable(content: MessageContent) -> MessageContent {
+/// The content with this text in the place of its own, and everything else where it was.
+fn with_text(content: MessageContent, text: &str) -> MessageContent {
+    let mut text = Some(thought::without(text));
+    let mut parts: Vec<ContentPart> = Vec::new();
+    for part in content.into_parts() {
+        match part {
+            ContentPart::Text(_) => parts.extend(text.take().map(ContentPart::Text)),
+            other => parts.push(other),
+        }
+    }
+    // A refusal in words of its own is in no part yet.
+    let first_call = parts.iter().position(|part| matches!(part, ContentPart::ToolCall(_))).unwrap_or(parts.len());
+    if let Some(text) = text {
+        parts.insert(first_call, ContentPart::Text(text));
+    }
+    MessageContent::from_parts(parts)
+}
+
+/// Arguments as an object, which is what vendors take back; also the ids of calls whose arguments are not whole.
+fn usable(content: MessageContent) -> (MessageContent, Vec<String>) {
+    let mut half = Vec::new();
     let parts = content.into_parts().into_iter().filter_map(|part| match part {
         ContentPart::ToolCall(mut call) => {
-            let parsed = call.fn_arguments.as_str().map(|text| serde_json::from_str::<Value>(text).unwrap_or_default());
-            let value = parsed.unwrap_or_else(|| call.fn_arguments.clone());
+            let value = match call.fn_arguments.as_str() {
+                // Some models call so what needs no arguments.
+                Some(text) if text.trim().is_empty() => json!({}),
+                Some(text) => serde_json::from_str::<Value>(text).unwrap_or(Value::Bool(false)),
+                None if call.fn_arguments.is_null() => json!({}),
+                None => call.fn_arguments.clone(),
+            };
+            if !value.is_object() {
+                half.push(call.call_id.clone());
+            }
             call.fn_arguments = if value.is_object() { value } else { json!({}) };
             Some(ContentPart::ToolCall(call))
         }
         ContentPart::Text(text) if text.is_empty() => None,
         other => Some(other),
     });
-    MessageContent::from_parts(parts.collect::<Vec<_>>())
+    let content = MessageContent::from_parts(parts.collect::<Vec<_>>());
+    (content, half)
 }
 
-/// The first model of a server that was not told which one to use.
-async fn first_of(vendor: &Vendor, http: &reqwest::Client) -> Result<String, Fault> {
-    let none = |why: String| {
-        let text =
-            format!("Which model? Set PARLOR_MODEL, or model in the group's settings: {} {why}.", vendor.server());
-        Fault::new(ErrorKind::Other, text)
-    };
-    let url = vendor.list_url().ok_or_else(|| none("does not list its models".to_owned()))?;
+fn which(vendor: &Vendor, why: &str) -> Fault {
+    let text = format!("Which model? Set PARLOR_MODEL, or model in the group's settings: {} {why}.", vendor.server());
+    Fault::new(ErrorKind::Refused, text)
+}
+
+/// What a server lists of its models; an empty list where it has none.
+async fn list_of(vendor: &Vendor, http: &reqwest::Client) -> Result<Value, Fault> {
+    let Some(url) = vendor.list_url() else { return Ok(Value::Null) };
     let unreachable =
         |error: reqwest::Error| Fault::unreachable(&vendor.server(), &without_logins(&super::fault::chain(&error)));
     let request = http.get(url).bearer_auth(vendor.list_key()).timeout(CONNECT);
@@ -254,8 +403,21 @@ async fn first_of(vendor: &Vendor, http: &reqwest::Client) -> Result<String, Fau
     if !status.is_success() && !matches!(status.as_u16(), 404 | 405 | 501) {
         return Err(Fault::read(status.as_u16(), &body, None, &vendor.server()));
     }
-    let list: Value = serde_json::from_str(&body).unwrap_or_default();
-    first_model(&list).ok_or_else(|| none("has no model".to_owned()))
+    Ok(serde_json::from_str(&body).unwrap_or_default())
+}
+
+/// The first model of a server that was not told which one to use.
+fn first_of(vendor: &Vendor, list: &Value) -> Result<String, Fault> {
+    first_model(list).ok_or_else(|| which(vendor, "has no model"))
+}
+
+/// How many tokens a model of the list takes, where the server says so.
+fn context_of(list: &Value, model: &str) -> Option<usize> {
+    let name = model.rsplit_once("::").map_or(model, |(_, name)| name);
+    let one = list["data"].as_array()?.iter().find(|one| one["id"] == name)?;
+    let keys = ["/max_model_len", "/loaded_context_length", "/context_length", "/context_window", "/meta/n_ctx"];
+    let length = keys.iter().find_map(|key| one.pointer(key)?.as_u64())?;
+    usize::try_from(length).ok().filter(|length| *length > 0)
 }
 
 #[cfg(test)]
@@ -272,10 +434,31 @@ mod tests {
             fn_arguments: arguments,
             thought_signatures: None,
         };
-        let calls = [json!({"a": 1}), json!("{\"a\": 1}"), json!("{\"a\": "), json!(""), json!(null)];
-        let content = usable(MessageContent::from_tool_calls(calls.map(call).to_vec()));
+        let calls = [json!({"a": 1}), json!("{\"a\": 1}"), json!("{\"a\": "), json!(""), json!(null), json!("[1]")];
+        let calls =
+            calls.into_iter().enumerate().map(|(at, value)| ToolCall { call_id: at.to_string(), ..call(value) });
+        let (content, half) = usable(MessageContent::from_tool_calls(calls.collect()));
+        assert_eq!(half, ["2", "5"], "not whole");
         let seen: Vec<Value> = content.tool_calls().iter().map(|call| call.fn_arguments.clone()).collect();
-        assert_eq!(seen, [json!({"a": 1}), json!({"a": 1}), json!({}), json!({}), json!({})]);
+        assert_eq!(seen, [json!({"a": 1}), json!({"a": 1}), json!({}), json!({}), json!({}), json!({})]);
+    }
+
+    #[test]
+    fn a_servers_own_bound_is_found() {
+        let list =
+            json!({"data": [{"id": "a"}, {"id": "b", "max_model_len": 8192}, {"id": "c", "meta": {"n_ctx": 4096}}]});
+        let found = ["a", "openai::b", "c", "d"].map(|name| context_of(&list, name));
+        assert_eq!(found, [None, Some(8192), Some(4096), None]);
+    }
+
+    #[test]
+    fn a_text_takes_the_place_of_the_one_with_thoughts() {
+        let content = MessageContent::from_parts(vec![
+            ContentPart::ThoughtSignature("s".into()),
+            ContentPart::Text("<think>x</think>Hi".into()),
+        ]);
+        assert_eq!(with_text(content, "Hi").joined_texts().as_deref(), Some("Hi"));
+        assert_eq!(with_text(MessageContent::default(), "I cannot.").joined_texts().as_deref(), Some("I cannot."));
     }
 
     #[test]

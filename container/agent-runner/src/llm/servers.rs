@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ContentBlock, Implementation, Tool,
@@ -22,12 +24,10 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::tools::Spec;
-use crate::agent_toml::{Server, Way};
+use crate::agent_toml::{AgentToml, Server, Silent, Way};
 use crate::run::Room;
 use crate::tool;
 
-/// How long a server may take until its tools are known.
-const START: Duration = Duration::from_secs(20);
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(300);
 /// How long a program may take to exit after its stdin was closed.
@@ -57,20 +57,36 @@ struct Live {
 }
 
 impl Servers {
-    /// Starts the servers, all at once. Also gives the tools they have, and what is wrong.
+    /// Starts the servers, all at once, but for those that did not start lately. Also gives the tools they have, and what
+    /// is wrong.
     pub async fn start(
         wanted: &BTreeMap<String, Server>,
         env: &BTreeMap<String, String>,
         room: &Room,
         http: &reqwest::Client,
     ) -> (Self, Vec<Spec>, Vec<String>) {
+        let mut silent = Silent::read(&kept(), Utc::now());
+        let known = &silent;
         let starting = wanted.iter().map(|(name, server)| async move {
-            let started = timeout(START, connect(server, env, room, http)).await;
-            let late = || Err(format!("it did not answer within {} seconds", START.as_secs()));
-            (name, started.unwrap_or_else(|_| late()))
+            if let Some(why) = known.why(name, server) {
+                return (name, server, None, Err(why));
+            }
+            let started = timeout(server.start, connect(server, env, room, http)).await;
+            let late = || {
+                Err(format!(
+                    "it did not answer within {} seconds; start_timeout in its table sets how long it may take",
+                    server.start.as_secs()
+                ))
+            };
+            // Only waiting is worth to be remembered.
+            let answered = started.is_ok();
+            (name, server, Some(answered), started.unwrap_or_else(|_| late()))
         });
+        let all = futures_util::future::join_all(starting).await;
+        let tried = all.iter().filter_map(|(name, server, answered, _)| Some((name.as_str(), *server, (*answered)?)));
+        silent.note(tried, Utc::now());
         let (mut servers, mut specs, mut problems) = (Self::default(), Vec::new(), Vec::new());
-        for (name, started) in futures_util::future::join_all(starting).await {
+        for (name, _, _, started) in all {
             match started {
                 Ok((live, tools)) => {
                     if tools.len() > TOOLS {
@@ -137,6 +153,30 @@ impl Servers {
     pub fn is_gone(&self, tool: &str) -> bool {
         self.tools.get(tool).is_none_or(|(server, _)| !self.live.contains_key(server))
     }
+}
+
+/// Leaves out those of the group's servers that do not start, and says which: for programs that would wait for them.
+pub fn keep_live(common: &mut AgentToml, room: &Room) {
+    if common.servers.is_empty() {
+        return;
+    }
+    // An error means that it was installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (Ok(runtime), Ok(http)) = (runtime, reqwest::Client::builder().build()) else { return };
+    let (live, _, _) = runtime.block_on(Servers::start(&common.servers, &common.env, room, &http));
+    let silent = Silent::read(&kept(), Utc::now());
+    let dead: Vec<String> = common.servers.keys().filter(|name| !live.live.contains_key(*name)).cloned().collect();
+    for name in dead {
+        let Some(server) = common.servers.remove(&name) else { continue };
+        let why = silent.why(&name, &server).unwrap_or_else(|| "it could not be started or reached".to_owned());
+        common.left_out(&format!("mcp.{name}"), why);
+    }
+}
+
+/// The folder of the agent's home that is kept, whatever the provider.
+fn kept() -> PathBuf {
+    std::env::var_os("HOME").map_or_else(|| "/home/node".into(), PathBuf::from).join(".claude")
 }
 
 /// A result in words. Pictures and other media are only named.

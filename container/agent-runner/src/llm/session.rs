@@ -57,6 +57,9 @@ pub struct Session {
     /// Where the turn at work begins; none between turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_turn: Option<usize>,
+    /// What the chat was told once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    told: Vec<String>,
     #[serde(skip)]
     path: PathBuf,
 }
@@ -64,7 +67,7 @@ pub struct Session {
 impl Session {
     /// A new conversation.
     pub fn new(home: &Path, id: &str) -> Self {
-        Self { version: 1, entries: Vec::new(), open_turn: None, path: file(home, id) }
+        Self { version: 1, entries: Vec::new(), open_turn: None, told: Vec::new(), path: file(home, id) }
     }
 
     /// The conversation with an id; none when there is no such.
@@ -120,6 +123,15 @@ impl Session {
         self.repair();
         self.open_turn = Some(self.entries.len());
         unfinished
+    }
+
+    /// Whether something is still to be told; from now on it is not.
+    pub fn tell(&mut self, what: &str) -> bool {
+        let news = !self.told.iter().any(|told| told == what);
+        if news {
+            self.told.push(what.to_owned());
+        }
+        news
     }
 
     /// A turn is over.

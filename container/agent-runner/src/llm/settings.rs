@@ -6,6 +6,9 @@ use super::hooks::EVENTS;
 use crate::agent_toml::{AgentToml, float, number, table};
 use crate::protocol::RunInput;
 
+/// Estimated tokens of a conversation, where nobody knows or says how many there may be.
+pub const DEFAULT_BUDGET: usize = 100_000;
+
 /// What a group may set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -15,8 +18,8 @@ pub struct Settings {
     pub max_tokens: Option<u32>,
     /// How free the model chooses its words.
     pub temperature: Option<f64>,
-    /// Estimated tokens from which on older turns are summarised.
-    pub context_tokens: usize,
+    /// Estimated tokens from which on older turns are summarised; none leaves it to what the server takes.
+    pub context_tokens: Option<usize>,
     /// Model requests in one turn.
     pub max_steps: usize,
     /// US dollars for a million tokens, in and out; without them no cost is reported.
@@ -29,7 +32,7 @@ impl Default for Settings {
             common: AgentToml::default(),
             max_tokens: None,
             temperature: None,
-            context_tokens: 100_000,
+            context_tokens: None,
             max_steps: 100,
             price: None,
         }
@@ -52,7 +55,7 @@ impl Settings {
     fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
         match key {
             "max_tokens" => self.max_tokens = Some(number(value, 1, 1_000_000)? as u32),
-            "context_tokens" => self.context_tokens = number(value, 1_000, 10_000_000)?,
+            "context_tokens" => self.context_tokens = Some(number(value, 1_000, 10_000_000)?),
             "max_steps" => self.max_steps = number(value, 1, 1_000)?,
             "temperature" => self.temperature = Some(float(value, 2.0)?),
             "price" => {
@@ -86,7 +89,10 @@ mod tests {
         for text in [at_top, in_table] {
             let settings = parse(text);
             assert_eq!(settings.common.problems(), Vec::<String>::new());
-            assert_eq!((settings.max_tokens, settings.max_steps, settings.context_tokens), (Some(4096), 7, 50_000));
+            assert_eq!(
+                (settings.max_tokens, settings.max_steps, settings.context_tokens),
+                (Some(4096), 7, Some(50_000))
+            );
             assert_eq!((settings.temperature, settings.price), (Some(1.0), Some((3.0, 15.5))));
         }
     }

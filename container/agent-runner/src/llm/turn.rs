@@ -5,6 +5,7 @@ use genai::chat::ChatMessage;
 use serde_json::Value;
 
 use super::compact;
+use super::ending::Ending;
 use super::fault::{Fault, Remedy};
 use super::hooks::Hooks;
 use super::model::{Answer, Model, Offer};
@@ -22,6 +23,91 @@ const OUT_OF_STEPS: &str = "(I had to stop after {} steps, the most of one turn.
 const ENOUGH: &str =
     "[You have used up the steps of this turn. Say now, without tools, what is done and what is left.]";
 
+/// How often an answer that was cut is gone on with.
+const GO_ON: u32 = 3;
+/// How often a model is asked again for a call that nobody could read.
+const AGAIN: u32 = 2;
+/// Told when an answer was cut.
+const CUT: &str = "[Your answer was cut off there: it is longer than an answer may be. Go on exactly where it ended, and do \
+                   not repeat anything. A call of a tool that was in it was not carried out: call it again with less.]";
+/// Told when a call could not be read.
+const GARBLED: &str =
+    "[Your call of a tool could not be read and was not carried out. Call it again, with arguments in JSON.]";
+/// The result of a call whose arguments are not whole.
+const HALF: &str =
+    "Error: the arguments of this call are not a whole JSON object, so it was not carried out. Call it again.";
+/// Told when the model said nothing at all.
+const SILENT: &str = "[You said nothing. Answer the last message now: your text is sent to the chat. When nothing needs to be \
+                      said, answer with <internal>nothing to say</internal>.]";
+/// What the chat hears of an answer that stayed cut.
+const STAYED_CUT: &str = "(The answer was cut off here: it is longer than the model may answer at once. max_tokens in agent.toml \
+                          sets how long that is; write “go on” for the rest.)";
+/// What the chat hears where there is no answer.
+const NO_ANSWER: &str = "(The model gave no answer, though it was asked twice. Write again, or choose another model.)";
+/// What the chat hears once where the model takes no tools.
+const TOOLLESS: &str = "cannot call tools: I answer without them, so I can neither run commands nor keep files or reminders. \
+                        Another model is chosen with `parlor groups update FOLDER --model NAME`.";
+
+/// What of a turn's answers was not as it should be, so far.
+#[derive(Debug, Default)]
+struct Troubles {
+    /// What was said before it was cut.
+    said: String,
+    cuts: u32,
+    garbled: u32,
+    silent: bool,
+    /// A tool has said something in the chat.
+    spoke: bool,
+}
+
+/// What an answer leads to.
+enum Next {
+    /// Ask again, after this.
+    Ask(&'static str),
+    /// The turn's text.
+    Say(String),
+    /// Carry out its calls; without any it is the turn's last.
+    GoOn,
+}
+
+impl Troubles {
+    /// Decides. `last` is set when the model is not asked again.
+    fn next(&mut self, ending: &Ending, text: &str, has_calls: bool, last: bool) -> Next {
+        let note = |said: &str, note: &str| Next::Say(format!("{}\n\n{note}", said.trim()));
+        match ending {
+            Ending::Cut | Ending::Full if self.cuts < GO_ON && !last => {
+                self.cuts += 1;
+                self.said.push_str(text);
+                Next::Ask(CUT)
+            }
+            Ending::Cut | Ending::Full => note(&format!("{}{text}", self.said), STAYED_CUT),
+            Ending::Filtered(by) => {
+                let told = format!(
+                    "(The model's server held the answer back: its content filter says “{by}”. Say it in other words, or begin anew with `/new`.)"
+                );
+                note(&format!("{}{text}", self.said), &told)
+            }
+            Ending::Garbled if self.garbled < AGAIN && !last => {
+                self.garbled += 1;
+                Next::Ask(GARBLED)
+            }
+            Ending::Garbled if text.trim().is_empty() => Next::Say(NO_ANSWER.to_owned()),
+            _ if has_calls => {
+                self.said.clear();
+                Next::GoOn
+            }
+            _ if text.trim().is_empty() && self.said.is_empty() && !self.spoke && !last => {
+                if std::mem::replace(&mut self.silent, true) {
+                    Next::Say(NO_ANSWER.to_owned())
+                } else {
+                    Next::Ask(SILENT)
+                }
+            }
+            _ => Next::GoOn,
+        }
+    }
+}
+
 /// A turn at work.
 pub struct Turn<'a> {
     pub(super) room: &'a Room,
@@ -30,6 +116,19 @@ pub struct Turn<'a> {
     pub(super) model: &'a mut Model,
     pub(super) tools: &'a mut Tools,
     pub(super) session: &'a mut Session,
+    /// Tokens that the server read, and about how many it was sent, where that is far less.
+    pub(super) cut: Option<(usize, usize)>,
+}
+
+/// Whether a call says something in the chat.
+fn speaks(name: &str, args: &Value) -> bool {
+    let command = || args["command"].as_str().is_some_and(|line| line.contains("parlor-tool send"));
+    matches!(name, "send_message" | "send_file") || name == "shell" && command()
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 impl Turn<'_> {
@@ -40,7 +139,9 @@ impl Turn<'_> {
         let again = self.session.begin_turn();
         self.session.entries.push(self.opening(prompts, first, again, mail.pictures()));
         self.save()?;
-        let (mut steps, mut held) = (0, false);
+        // A task may find that there is nothing to say.
+        let silent = self.room.input.is_scheduled_task;
+        let (mut steps, mut held, mut troubles) = (0, false, Troubles::default());
         let text = loop {
             let more = mail.take();
             if !more.is_empty() {
@@ -53,11 +154,23 @@ impl Turn<'_> {
                 self.session.entries.push(Entry::user(ENOUGH, Vec::new()));
             }
             let answer = self.ask(last).await?;
-            let calls: Vec<_> = answer.content.tool_calls().into_iter().cloned().collect();
             let text = answer.content.joined_texts().unwrap_or_default();
+            let whole = answer.ending == Ending::Whole;
+            let calls: Vec<_> = answer.content.tool_calls().into_iter().filter(|_| whole).cloned().collect();
             if !calls.is_empty() || !text.trim().is_empty() {
-                self.session.entries.push(Entry::assistant(answer.content));
+                self.session.entries.push(Entry::assistant(if whole { answer.content } else { text.clone().into() }));
             }
+            match troubles.next(&answer.ending, &text, !calls.is_empty(), last) {
+                Next::Ask(why) => {
+                    self.session.entries.push(Entry::user(why, Vec::new()));
+                    self.save()?;
+                    continue;
+                }
+                Next::Say(_) if silent && text.trim().is_empty() && whole => break String::new(),
+                Next::Say(text) => break text,
+                Next::GoOn => {}
+            }
+            let text = format!("{}{text}", troubles.said);
             // A turn of one step has no tools at all, and its end is no news.
             if last && (steps > 1 || text.trim().is_empty()) {
                 let told = OUT_OF_STEPS.replace("{}", &steps.to_string());
@@ -74,13 +187,21 @@ impl Turn<'_> {
             }
             self.save()?;
             for call in &calls {
-                let result = self.call(&hooks, &call.fn_name, &call.fn_arguments).await;
+                let result = if answer.half.contains(&call.call_id) {
+                    HALF.to_owned()
+                } else {
+                    self.call(&hooks, &call.fn_name, &call.fn_arguments).await
+                };
+                troubles.spoke |= speaks(&call.fn_name, &call.fn_arguments) && !result.starts_with("Error: ");
                 self.session.answer(call, result);
                 self.save()?;
             }
         };
         self.session.end_turn();
+        let notes = self.notes();
         self.save()?;
+        let parts: Vec<&str> = std::iter::once(text.trim()).chain(notes.iter().map(String::as_str)).collect();
+        let text = parts.join("\n\n");
         let text = text.trim();
         Ok(Output {
             result: (!text.is_empty()).then(|| text.to_owned()),
@@ -88,6 +209,25 @@ impl Turn<'_> {
             cost_usd: self.model.cost(),
             ..Output::default()
         })
+    }
+
+    /// What the chat must hear of the model, each once in a conversation.
+    fn notes(&mut self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.model.takes_tools() && self.session.tell("tools") {
+            notes.push(format!("({} {TOOLLESS})", capital(&self.model.name())));
+        }
+        if let Some((read, sent)) = self.cut
+            && self.session.tell("context")
+        {
+            notes.push(format!(
+                "({} read only {read} of about {sent} tokens: its context is too small, so it has not seen all of this \
+                 conversation. Give it a larger one, on Ollama with OLLAMA_CONTEXT_LENGTH; from now on I keep the \
+                 conversation short enough.)",
+                capital(&self.model.name())
+            ));
+        }
+        notes
     }
 
     /// Calls a tool, unless a hook refuses it.
@@ -131,7 +271,7 @@ impl Turn<'_> {
     /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more. The last
     /// request of a turn lets the model call for nothing.
     async fn ask(&mut self, last: bool) -> Result<Answer, Fault> {
-        let mut budget = self.settings.context_tokens;
+        let mut budget = self.model.budget(self.settings);
         let (mut compacted, mut images) = (false, true);
         loop {
             if self.size() > budget {
@@ -144,6 +284,11 @@ impl Turn<'_> {
                 Ok(answer) => {
                     if let Some(counted) = answer.prompt_tokens {
                         self.model.learn(estimate, counted);
+                        // Pictures are counted in many ways.
+                        let sent = estimate - compact::pictures(&self.session.entries);
+                        if self.model.was_cut(sent, counted) {
+                            self.cut = Some((counted, sent));
+                        }
                     }
                     return Ok(answer);
                 }
@@ -151,13 +296,26 @@ impl Turn<'_> {
             };
             match fault.remedy {
                 Remedy::NoImages | Remedy::Smaller if images && self.has_images() => images = false,
+                Remedy::NoTools if self.model.takes_tools() && !tools.is_empty() => self.model.go_without_tools(),
                 Remedy::Compact | Remedy::Smaller if !compacted => {
                     compacted = true;
                     budget = self.size() / 2;
                 }
-                _ => return Err(fault),
+                _ => return Err(self.archived(fault)),
             }
         }
+    }
+
+    /// A conversation that the host is about to forget goes into the archive first.
+    fn archived(&self, fault: Fault) -> Fault {
+        let before = &self.session.entries[..self.session.open_turn.unwrap_or(0).min(self.session.entries.len())];
+        if fault.kind == ErrorKind::SessionRefused
+            && !before.is_empty()
+            && let Err(error) = compact::archive(&self.room.folders.group, &self.room.session, before, Utc::now())
+        {
+            eprintln!("the conversation cannot be archived: {error}");
+        }
+        fault
     }
 
     /// About how many tokens a request has, by what the vendor counted before.

@@ -122,6 +122,16 @@ impl Vendor {
         }
     }
 
+    /// Whether a list of models says more of one than its name: the vendors' own servers are known.
+    pub fn lists_models(&self) -> bool {
+        self.list_url().is_some() && (self.model.is_none() || self.kind == AdapterKind::OpenAI)
+    }
+
+    /// Whether its server is Ollama, by its own protocol.
+    pub fn is_ollama(&self) -> bool {
+        self.kind == AdapterKind::Ollama
+    }
+
     /// The bearer or key for [`Self::list_url`].
     pub fn list_key(&self) -> &str {
         self.key.as_deref().unwrap_or("none")

@@ -7,6 +7,7 @@ mod models;
 mod settings;
 
 mod bounds;
+mod vendors;
 
 use std::fs;
 use std::process::Command;
@@ -36,8 +37,12 @@ fn home() -> Home {
 }
 
 fn start(home: &Home, mut input: Value) -> Agent {
-    if input["secrets"]["OPENAI_API_KEY"].is_string() {
-        input["model"] = json!("openai::test");
+    for (name, model) in
+        [("OPENAI_API_KEY", "openai::test"), ("GEMINI_API_KEY", "gemini::test"), ("OLLAMA_HOST", "ollama::test")]
+    {
+        if input["secrets"][name].is_string() {
+            input["model"] = json!(model);
+        }
     }
     let (own, agent) = (home.path("home"), home.path("agent"));
     let places = [("HOME", own.to_str().unwrap()), ("PARLOR_AGENT_DIR", agent.to_str().unwrap())];
@@ -193,7 +198,7 @@ fn every_kind_of_error_is_told_apart() {
         (Reply::refused(400, "invalid_request_error", "Your credit balance is too low"), ErrorKind::Quota, false),
         (Reply::later(429, 120, "rate_limit_error"), ErrorKind::RateLimit, true),
         (Reply::later(529, 60, "overloaded_error"), ErrorKind::Overloaded, true),
-        (Reply::refused(404, "not_found_error", "model: x"), ErrorKind::Other, false),
+        (Reply::refused(404, "not_found_error", "model: x"), ErrorKind::Refused, false),
     ];
     for (reply, kind, later) in cases {
         for protocol in BOTH {

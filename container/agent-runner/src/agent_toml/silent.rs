@@ -1,0 +1,109 @@
+//! MCP servers that did not start, remembered for a while: a run must not wait again for one that is dead.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Server;
+use crate::files::write_atomically;
+
+/// Where they are noted, in the folder of the agent's home that is kept.
+const FILE: &str = "parlor-mcp-silent.json";
+/// After this one is tried again.
+const MEMORY: Duration = Duration::hours(1);
+/// The most that is read.
+const LIMIT: u64 = 64 << 10;
+
+/// Servers that did not start in the last hour.
+#[derive(Debug, Default)]
+pub struct Silent {
+    file: PathBuf,
+    known: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    /// Its settings: with others it is another server.
+    server: String,
+    since: DateTime<Utc>,
+}
+
+impl Silent {
+    /// Those that are noted in `kept`.
+    pub fn read(kept: &Path, now: DateTime<Utc>) -> Self {
+        let file = kept.join(FILE);
+        let small = fs::metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() <= LIMIT);
+        let known = if small { fs::read(&file).unwrap_or_default() } else { Vec::new() };
+        let mut known: BTreeMap<String, Entry> = serde_json::from_slice(&known).unwrap_or_default();
+        known.retain(|_, entry| (now - entry.since).abs() < MEMORY);
+        Self { file, known }
+    }
+
+    /// Why a server is not to be started now; none where nothing is known against it.
+    pub fn why(&self, name: &str, server: &Server) -> Option<String> {
+        let entry = self.known.get(name).filter(|entry| entry.server == mark(server))?;
+        let left = MEMORY - (Utc::now() - entry.since);
+        Some(format!(
+            "it did not start a while ago, and is tried again in {} minutes, or when its settings are changed",
+            left.num_minutes().max(1)
+        ))
+    }
+
+    /// Notes how the starts went: true of those that answered.
+    pub fn note<'a>(&mut self, started: impl IntoIterator<Item = (&'a str, &'a Server, bool)>, now: DateTime<Utc>) {
+        let before = self.known.clone();
+        for (name, server, answered) in started {
+            if answered {
+                self.known.remove(name);
+            } else {
+                self.known.insert(name.to_owned(), Entry { server: mark(server), since: now });
+            }
+        }
+        if self.known != before
+            && let Some(dir) = self.file.parent()
+            && let Err(error) = serde_json::to_vec(&self.known)
+                .map_err(std::io::Error::other)
+                .and_then(|json| fs::create_dir_all(dir).and_then(|()| write_atomically(dir, FILE, &json)))
+        {
+            eprintln!("servers that did not start cannot be noted: {error}");
+        }
+    }
+}
+
+/// The server's settings in a short form that tells nothing of them.
+fn mark(server: &Server) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    format!("{server:?}").hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent_toml::Way;
+
+    fn server(url: &str) -> Server {
+        let way = Way::Address { url: url.into(), headers: BTreeMap::new() };
+        Server { way, start: std::time::Duration::from_secs(60) }
+    }
+
+    #[test]
+    fn a_dead_server_is_remembered_until_it_changes_answers_or_an_hour_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other, now) = (server("http://a"), server("http://b"), Utc::now());
+        let read = |now| Silent::read(dir.path(), now);
+        assert_eq!(read(now).why("x", &one), None);
+        read(now).note([("x", &one, false), ("y", &one, true)], now);
+        assert!(read(now).why("x", &one).is_some_and(|why| why.contains("tried again in")));
+        assert_eq!((read(now).why("x", &other), read(now).why("y", &one)), (None, None));
+        assert_eq!(read(now + Duration::hours(2)).why("x", &one), None);
+        read(now).note([("x", &one, true)], now);
+        assert_eq!(read(now).why("x", &one), None);
+        fs::write(dir.path().join(FILE), "{").unwrap();
+        assert_eq!(read(now).why("x", &one), None);
+    }
+}

@@ -1,0 +1,301 @@
+//! What a vendor's refusal means, and what follows from it: one table for every provider.
+//!
+//! The status decides first. Words only tell apart what one status stands for, so that no vendor's choice of words turns
+//! a refusal for good into a passing one. Of all refusals with a status of 4xx, only 408 and 429 pass by themselves.
+
+use crate::protocol::ErrorKind;
+
+/// What a vendor said when it did not answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Refusal<'a> {
+    /// The status of HTTP; 0 where there was none, because an answer that had begun failed.
+    pub status: u16,
+    /// Words for the kind of error, the vendor's or its program's: `rate_limit_error`, `RESOURCE_EXHAUSTED`, …
+    pub code: &'a str,
+    /// The message for people.
+    pub said: &'a str,
+    /// Whether the vendor says when to come again.
+    pub waits: bool,
+}
+
+/// What it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// The key is missing, wrong, or not allowed this.
+    Auth,
+    /// The account has nothing left.
+    Quota,
+    /// Too much at once; it passes.
+    RateLimit,
+    /// The vendor has no time, or trouble of its own; it passes.
+    Busy,
+    /// The conversation has more tokens than the model takes.
+    TooLong,
+    /// The request has more bytes than the server takes.
+    TooLarge,
+    /// The model cannot call tools.
+    NoTools,
+    /// The model sees no pictures, or not these.
+    NoPictures,
+    /// There is no such model here.
+    NoModel,
+    /// The server has too little memory for the model.
+    NoMemory,
+    /// A content filter holds back what was said.
+    Filtered,
+    /// Something in the request is wrong that a new conversation may not have.
+    Conversation,
+    /// The same request would be refused again.
+    ForGood,
+    /// Nothing is known: it may pass.
+    Unknown,
+}
+
+impl Meaning {
+    /// What the host is told, once nothing the provider itself can do has helped.
+    pub fn kind(self) -> ErrorKind {
+        match self {
+            Self::Auth => ErrorKind::Auth,
+            Self::Quota => ErrorKind::Quota,
+            Self::RateLimit => ErrorKind::RateLimit,
+            Self::Busy => ErrorKind::Overloaded,
+            // These lie in what was said before, and so not in a new conversation.
+            Self::TooLong | Self::TooLarge | Self::NoPictures | Self::Filtered | Self::Conversation => {
+                ErrorKind::SessionRefused
+            }
+            Self::NoTools | Self::NoModel | Self::NoMemory | Self::ForGood => ErrorKind::Refused,
+            Self::Unknown => ErrorKind::Other,
+        }
+    }
+
+    /// What people can do about it, as sentences after a space; empty where the host says it or nothing is known.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::NoModel => {
+                " Is the model's name right? It is set with `parlor groups update FOLDER --model NAME`, with model in agent.toml, \
+                 or for provider llm with PARLOR_MODEL."
+            }
+            Self::NoTools => " Choose a model that can call tools: `parlor groups update FOLDER --model NAME`.",
+            Self::NoPictures => " Choose a model that sees pictures, or write without one.",
+            Self::NoMemory => {
+                " Choose a smaller model, or for provider llm a smaller context_tokens in agent.toml, or give the server more \
+                 memory."
+            }
+            Self::TooLong | Self::TooLarge => " `/new` begins a new conversation.",
+            Self::Filtered => " A content filter holds this back: say it in other words, or begin anew with `/new`.",
+            Self::Auth
+            | Self::Quota
+            | Self::RateLimit
+            | Self::Busy
+            | Self::Conversation
+            | Self::ForGood
+            | Self::Unknown => "",
+        }
+    }
+}
+
+/// Which statuses a row is for.
+#[derive(Debug, Clone, Copy)]
+enum Status {
+    /// This one.
+    Is(u16),
+    /// From the first to the second.
+    From(u16, u16),
+    /// All, and none.
+    Any,
+}
+
+/// A row of the table: it holds when the status fits and, where it has signs, one of them is there.
+struct Row {
+    status: Status,
+    /// Parts of codes, in small letters and digits alone.
+    codes: &'static [&'static str],
+    /// Parts of messages, in small letters.
+    words: &'static [&'static str],
+    means: Meaning,
+}
+
+const fn all(status: Status, means: Meaning) -> Row {
+    Row { status, codes: &[], words: &[], means }
+}
+
+const fn some(status: Status, (codes, words): Signs, means: Meaning) -> Row {
+    Row { status, codes, words, means }
+}
+
+type Signs = (&'static [&'static str], &'static [&'static str]);
+
+const KEY: Signs = (
+    &["authentication", "permission", "unauthorized", "invalidapikey", "apikeyinvalid", "oauthorgnotallowed"],
+    &[
+        "api key not valid",
+        "api key expired",
+        "api key is missing",
+        "invalid api key",
+        "incorrect api key",
+        "invalid x-api-key",
+        "authentication required",
+        "please run /login",
+    ],
+);
+const CREDIT: Signs = (
+    &["insufficientquota", "billing", "usagelimit", "spendinglimit", "quotaexceeded"],
+    &[
+        "credit balance",
+        "billing",
+        "exceeded your current quota",
+        "insufficient credits",
+        "insufficient balance",
+        "spending limit",
+        "daily quota",
+        "limit: 0",
+    ],
+);
+/// A day's limit stays one, whenever the vendor wants to be asked again.
+const DAY: Signs = (&["insufficientquota"], &["daily quota", "limit: 0"]);
+const LONG: Signs = (
+    &["contextlengthexceeded", "contextwindowexceeded", "exceedcontextsize"],
+    &[
+        "prompt is too long",
+        "maximum context length",
+        "context window",
+        "context length",
+        "context size",
+        "input token count",
+        "too many tokens",
+        "input is too long",
+        "maximum number of tokens allowed",
+    ],
+);
+const TOOLS: Signs = (
+    &[],
+    &[
+        "not support tool",
+        "not support function",
+        "support tool use",
+        "tools are not supported",
+        "tool use is not supported",
+        "tool calling is not",
+        "function calling is not",
+        "tool choice requires",
+        "unsupported parameter: 'tools'",
+        "unrecognized request argument supplied: tools",
+    ],
+);
+const PICTURES: Signs = (&[], &["image", "vision", "multimodal", "mmproj", "base64"]);
+const MODEL: Signs = (
+    &["modelnotfound", "modelnotsupported", "unknownmodel", "invalidmodel"],
+    &[
+        "model not found",
+        "try pulling it first",
+        "is not found for api version",
+        "not supported for generatecontent",
+        "not a valid model",
+        "invalid model",
+        "unknown model",
+        "no such model",
+        "does not have access to model",
+        "the requested model",
+    ],
+);
+const MEMORY: Signs = (&[], &["more system memory", "out of memory", "not enough memory", "insufficient memory"]);
+const FILTER: Signs = (
+    &["contentfilter", "contentpolicy", "policyviolation", "cyberpolicy", "safety", "prohibitedcontent"],
+    &[
+        "content management policy",
+        "content filtering",
+        "content policy",
+        "usage polic",
+        "safety system",
+        "safety polic",
+    ],
+);
+const BUSY: Signs = (
+    &[
+        "overloaded",
+        "unavailable",
+        "servererror",
+        "apierror",
+        "internalerror",
+        "internalservererror",
+        "capacity",
+        "timeout",
+    ],
+    &["overloaded", "temporarily unavailable"],
+);
+const RATE: Signs = (&["ratelimit", "resourceexhausted", "toomanyrequests"], &["rate limit"]);
+const REQUEST: Signs = (&["invalidrequest", "badrequest", "invalidargument", "invalidprompt"], &[]);
+
+/// The first row that holds decides.
+const TABLE: &[Row] = &[
+    all(Status::Is(401), Meaning::Auth),
+    all(Status::Is(407), Meaning::Auth),
+    all(Status::Is(402), Meaning::Quota),
+    some(Status::Is(403), CREDIT, Meaning::Quota),
+    some(Status::Is(403), MODEL, Meaning::NoModel),
+    some(Status::Is(403), FILTER, Meaning::Filtered),
+    all(Status::Is(403), Meaning::Auth),
+    some(Status::Is(404), TOOLS, Meaning::NoTools),
+    some(Status::Is(404), (&[], &["image input", "support image"]), Meaning::NoPictures),
+    all(Status::Is(404), Meaning::NoModel),
+    some(Status::Is(413), LONG, Meaning::TooLong),
+    all(Status::Is(413), Meaning::TooLarge),
+    // 429 with a word of credit is the only one that does not pass; where the vendor names a time it does.
+    some(Status::Is(429), DAY, Meaning::Quota),
+    some(Status::Is(429), CREDIT, Meaning::Quota),
+    all(Status::Is(429), Meaning::RateLimit),
+    all(Status::Is(408), Meaning::Busy),
+    all(Status::Is(501), Meaning::ForGood),
+    all(Status::Is(505), Meaning::ForGood),
+    // Servers of one's own say with 500 what others say with 400.
+    some(Status::From(500, 599), TOOLS, Meaning::NoTools),
+    some(Status::From(500, 599), MEMORY, Meaning::NoMemory),
+    some(Status::From(500, 599), LONG, Meaning::TooLong),
+    some(
+        Status::From(500, 599),
+        (&[], &["image input is not", "mmproj", "missing data required for image"]),
+        Meaning::NoPictures,
+    ),
+    all(Status::From(500, 599), Meaning::Busy),
+    // From here on: the other refusals with 4xx, and those without a status.
+    some(Status::Any, KEY, Meaning::Auth),
+    some(Status::Any, CREDIT, Meaning::Quota),
+    some(Status::Any, LONG, Meaning::TooLong),
+    some(Status::Any, TOOLS, Meaning::NoTools),
+    some(Status::Any, MODEL, Meaning::NoModel),
+    some(Status::Any, FILTER, Meaning::Filtered),
+    some(Status::From(400, 498), PICTURES, Meaning::NoPictures),
+    all(Status::Is(400), Meaning::Conversation),
+    all(Status::Is(422), Meaning::Conversation),
+    all(Status::From(400, 498), Meaning::ForGood),
+    some(Status::Any, RATE, Meaning::RateLimit),
+    some(Status::Any, BUSY, Meaning::Busy),
+    some(Status::Any, REQUEST, Meaning::Conversation),
+    all(Status::Any, Meaning::Unknown),
+];
+
+/// What a refusal means.
+pub fn meaning(refusal: Refusal<'_>) -> Meaning {
+    let said = refusal.said.to_lowercase();
+    let code: String = refusal.code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let holds = |row: &&Row| {
+        let status = match row.status {
+            Status::Is(one) => refusal.status == one,
+            Status::From(first, last) => (first..=last).contains(&refusal.status),
+            Status::Any => true,
+        };
+        // A minute's limit is called a quota, too: then the vendor says how long it lasts.
+        let passes = row.means == Meaning::Quota && refusal.waits && refusal.status == 429 && !is_of(DAY, &code, &said);
+        let bare = row.codes.is_empty() && row.words.is_empty();
+        status && !passes && (bare || is_of((row.codes, row.words), &code, &said))
+    };
+    TABLE.iter().find(holds).map_or(Meaning::Unknown, |row| row.means)
+}
+
+fn is_of((codes, words): Signs, code: &str, said: &str) -> bool {
+    codes.iter().any(|part| code.contains(part)) || words.iter().any(|part| said.contains(part))
+}
+
+#[cfg(test)]
+#[path = "refusal_tests.rs"]
+mod tests;
