@@ -5,14 +5,16 @@
 mod greeting;
 mod place;
 mod recovery;
+mod workers;
 
 use std::fs;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::FutureExt;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiDeps, Listeners};
 use crate::channel::attach::Attachments;
@@ -33,6 +35,7 @@ use crate::policy::senders::SenderRules;
 use crate::safe_dir::Owner;
 use crate::scheduler::Scheduler;
 use crate::store::{Store, Wake, runs};
+use workers::Workers;
 
 /// Events of typing that a slow listener may lag behind.
 const TYPING_BACKLOG: usize = 256;
@@ -43,7 +46,8 @@ pub struct Host {
     pub shutdown: Shutdown,
     settings: Arc<Settings>,
     dispatch: DispatchHandle,
-    workers: TaskTracker,
+    /// Watches the workers; its result is the first failure among them.
+    watch: JoinHandle<anyhow::Result<()>>,
     services: tokio_util::sync::CancellationToken,
     store: Store,
     _lock: fs::File,
@@ -56,7 +60,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     let shutdown = Shutdown::default();
     // Workers end after the runs: what these still say has to be stored and delivered.
     let services = tokio_util::sync::CancellationToken::new();
-    let workers = TaskTracker::new();
+    let mut workers = Workers::default();
     place::prepare_folders(&settings.home)?;
     let lock = place::lock(&settings.home).await?;
     let metrics = metrics();
@@ -112,11 +116,12 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
         shutdown: shutdown.clone(),
     });
     let listeners = Listeners::bind(&settings).await?;
-    workers.spawn(ipc_service.run(services.clone()));
+    workers.spawn("the service for agents' files", ipc_service.run(services.clone()));
     // Before anything wakes a chat: a retry is told what was said already, by file as well.
     ipc.recovered().await;
     let tcp = listeners.tcp_address();
-    workers.spawn(greeting::run(settings.clone(), store.clone(), engine.clone(), rooms.clone(), tcp));
+    let greeting = greeting::run(settings.clone(), store.clone(), engine.clone(), rooms.clone(), tcp);
+    workers.spawn_once("the greeting", greeting);
     let (groups, max) = (settings.home.groups(), settings.max_attachment_bytes as u64);
     let files = Attachments::new(&store, clock.clone(), groups, owner, max);
     files.sweep(&store).await.context("files of messages that never came to be")?;
@@ -125,36 +130,45 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     let (outbox_bell, schedule_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
 
     workers.spawn(
+        "the scheduler",
         Scheduler::new(store.clone(), clock.clone(), settings.timezone)
             .run(schedule_bell.clone(), shutdown.soft.clone()),
     );
     workers.spawn(
+        "the delivery of messages",
         Outbound::new(store.clone(), clock.clone(), channels.clone()).run(outbox_bell.clone(), services.clone()),
     );
-    workers.spawn(typing::run(dispatch.typing(), channels.clone(), services.clone()));
+    workers.spawn("typing", typing::run(dispatch.typing(), channels.clone(), services.clone()));
     let keep = retention::Keep {
         history: settings.keep_days.map(|days| chrono::TimeDelta::days(days.into())),
         run_logs: settings.home.all_runs(),
     };
-    workers.spawn(retention::run(store.clone(), clock.clone(), keep, services.clone()));
-    workers.spawn(api::serve(
-        ApiDeps {
-            store: store.clone(),
-            clock: clock.clone(),
-            settings: settings.clone(),
-            ingest: Ingest::new(store.clone(), clock.clone(), &settings.assistant_name, senders, files),
-            dispatch: Arc::new(dispatch.clone()),
-            ready,
-            engine: Some(engine.clone()),
-            metrics,
-            limits: api::Limits::default(),
-            owner,
-        },
-        listeners,
-        services.clone(),
-    ));
+    workers.spawn("the removal of what is over", retention::run(store.clone(), clock.clone(), keep, services.clone()));
+    workers.spawn(
+        "the API",
+        api::serve(
+            ApiDeps {
+                store: store.clone(),
+                clock: clock.clone(),
+                settings: settings.clone(),
+                ingest: Ingest::new(store.clone(), clock.clone(), &settings.assistant_name, senders, files),
+                dispatch: Arc::new(dispatch.clone()),
+                ready,
+                engine: Some(engine.clone()),
+                metrics,
+                limits: api::Limits::default(),
+                owner,
+            },
+            listeners,
+            services.clone(),
+        ),
+    );
     let bells = Bells { outbox: outbox_bell, schedule: schedule_bell, ipc: ipc.clone() };
-    tokio::spawn(route_wakes(wake_queue, dispatch.clone(), bells));
+    let routing = route_wakes(wake_queue, dispatch.clone(), bells);
+    workers.spawn("the routing of wake-ups", services.clone().run_until_cancelled_owned(routing).map(drop));
+    let stopped = store.clone();
+    let stopped = async move { stopped.stopped().await };
+    workers.spawn("the store's writer", services.clone().run_until_cancelled_owned(stopped).map(drop));
     // What takes long on a large installation, or when an image is missing, does not hold up the start.
     let settling = recovery::settle_in(recovery::Parts {
         settings: settings.clone(),
@@ -166,24 +180,27 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
         instance,
         services: services.clone(),
     });
-    workers.spawn(services.clone().run_until_cancelled_owned(settling));
+    let settling = services.clone().run_until_cancelled_owned(settling).map(drop);
+    workers.spawn_once("what follows the start", settling);
     for jid in work {
         dispatch.wake(&jid);
     }
     // Nobody follows it when the API is gone.
     let _ = ready_tx.send(true);
-    workers.spawn({
+    workers.spawn("readiness", {
         let services = services.clone();
         async move {
             services.cancelled().await;
             let _ = ready_tx.send(false);
         }
     });
-    Ok(Host { shutdown, settings, dispatch, workers, services, store, _lock: lock })
+    let watch = tokio::spawn(workers.watch(shutdown.clone(), settings.shutdown_grace));
+    Ok(Host { shutdown, settings, dispatch, watch, services, store, _lock: lock })
 }
 
 impl Host {
-    /// Ends when the shutdown was begun by a signal or a call, and everything is gone.
+    /// Ends when the shutdown was begun by a signal, a call or the failure of a worker, and everything is gone; such a
+    /// failure is the error.
     pub async fn wait(self) -> anyhow::Result<()> {
         self.shutdown.soft.cancelled().await;
         self.end().await
@@ -204,11 +221,10 @@ impl Host {
         self.dispatch.finished().await;
         self.shutdown.hard.cancel();
         self.services.cancel();
-        self.workers.close();
-        self.workers.wait().await;
+        let failed = self.watch.await;
         self.store.close().await;
         tracing::info!("Parlor has shut down");
-        Ok(())
+        failed.context("the watch over Parlor's workers")?
     }
 }
 

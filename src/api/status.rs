@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json as Out;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -13,19 +14,20 @@ use serde_json::{Value, json};
 use super::problem::Problem;
 use super::router::Api;
 use crate::container::engine::ContainerEngine;
+use crate::dispatch::Doing;
 use crate::domain::group::Group;
 use crate::store::{TxResult, groups};
 
 /// How long the store may take to show that it lives.
 const ALIVE: Duration = Duration::from_secs(5);
+/// Groups that are asked at a time what they do.
+const AT_ONCE: usize = 64;
 
 pub(super) async fn status(State(api): State<Api>) -> Result<Out<Value>, Problem> {
     let deps = &api.deps;
     let (all, counts) = deps.store.read(|db| Ok((groups::all(db)?, Counts::read(db)?))).await?;
-    let mut rows = Vec::with_capacity(all.len());
-    for group in all {
-        rows.push(row(&api, group, &counts).await);
-    }
+    // Asked at once, answered in order.
+    let rows: Vec<Value> = stream::iter(all).map(|group| row(&api, group, &counts)).buffered(AT_ONCE).collect().await;
     Ok(Out(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": *deps.ready.borrow(),
@@ -50,7 +52,10 @@ async fn row(api: &Api, group: Group, counts: &Counts) -> Value {
     let runs: Vec<Value> = activity
         .runs
         .iter()
-        .map(|(id, lane, turn_open)| json!({ "id": id, "lane": lane, "turnOpen": turn_open }))
+        .map(|run| {
+            let open = run.doing != Doing::Idle;
+            json!({ "id": run.run, "lane": run.lane, "turnOpen": open, "doing": run.doing })
+        })
         .collect();
     json!({
         "messages": counts.messages.get(group.jid.as_str()),

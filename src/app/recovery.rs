@@ -89,7 +89,7 @@ pub(super) async fn settle_in(parts: Parts) {
     let Parts { settings, store, ipc, engine, rooms, owner, instance, services } = parts;
     clear_unknown(&store, &*engine, &instance).await;
     clear_inputs(&settings, &store).await;
-    rooms.image_in_advance(&*engine, provider::GUIDE).await;
+    rooms.image_in_advance(&engine, provider::GUIDE).await;
     let home = settings.home.clone();
     if let Some(owner) = owner {
         // What it could not repair it has said.
@@ -102,7 +102,7 @@ pub(super) async fn settle_in(parts: Parts) {
         }
         tokio::select! {
             () = services.cancelled() => {}
-            () = rooms.image_in_advance(&*engine, provider::CLAUDE) => {}
+            () = rooms.image_in_advance(&engine, provider::CLAUDE) => {}
         }
     };
     tokio::join!(full, latecomers(&settings, &store, &ipc, &*engine, &instance, &services));

@@ -4,7 +4,6 @@ use chrono::NaiveDate;
 
 use super::group_actor::GroupActor;
 use super::hold::Now;
-use super::lane::LaneState;
 use super::look::Look;
 use super::steps::Step;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
@@ -45,11 +44,10 @@ impl GroupActor {
         let now = Now::of(&*self.deps.clock);
         let next = next_day(now.wall, self.deps.settings.timezone);
         for lane in [&mut self.chat, &mut self.task] {
-            match &mut lane.state {
-                LaneState::Live(live) if !live.talk.open => live.close(),
-                LaneState::Live(_) => {}
-                // Gives a slot back that it was about to get.
-                state => *state = LaneState::Free,
+            // Gives a slot back that it was about to get.
+            lane.stop_waiting();
+            if let Some(live) = lane.live_mut().filter(|live| !live.talk.open) {
+                live.close();
             }
             if !std::mem::replace(&mut lane.over_budget, true) {
                 lane.hold_until(next, now, used_up.why.clone());

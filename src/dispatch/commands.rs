@@ -33,7 +33,7 @@ impl GroupActor {
 
     /// Takes back what came before `seq` and ends both lanes. With a message, it is answered and done.
     pub(super) async fn stop_all(&mut self, seq: i64, message: Option<&Inbound>) -> bool {
-        let ran = self.chat.live().is_some_and(|l| l.talk.open) || self.task.live().is_some();
+        let ran = self.chat.work().is_some_and(|(_, talk)| talk.open) || self.task.work().is_some();
         let (jid, now) = (self.jid.clone(), self.deps.clock.now());
         let cancelled = self
             .deps
@@ -77,8 +77,8 @@ impl GroupActor {
     /// Ends what lives in a lane now, and takes back what it was to answer. An idle room just closes.
     /// `told` says that the chat's followers know of the end of its turn.
     pub(super) async fn cancel_lane(&mut self, lane: LaneKind, told: bool) {
-        let Some(live) = self.lane(lane).live_mut() else { return };
-        let seqs: Vec<i64> = live.talk.take_unsettled().iter().map(|g| g.seq).collect();
+        let Some(talk) = self.lane(lane).talk_mut() else { return self.lane(lane).end(EndReason::Stopped) };
+        let seqs: Vec<i64> = talk.take_unsettled().iter().map(|g| g.seq).collect();
         // First, so that what comes meanwhile is the next run's.
         self.lane(lane).end(EndReason::Stopped);
         let Some(through_seq) = seqs.iter().copied().max() else { return };
@@ -91,10 +91,10 @@ impl GroupActor {
     }
 
     async fn new_session(&mut self, group: &Group, message: &Inbound) {
-        if let Some(live) = self.chat.live_mut() {
+        if let Some(talk) = self.chat.talk_mut() {
             // What the live run still says is answered, but its session is not kept.
-            live.talk.forget_session();
-            live.close();
+            talk.forget_session();
+            self.chat.close();
         }
         let forget = Step::ForgetSession(group.folder.clone());
         self.answer(message, "A new conversation begins.".into(), vec![forget]).await;
@@ -108,14 +108,18 @@ impl GroupActor {
     async fn status_text(&self, group: &Group) -> String {
         let mut lines = Vec::new();
         for lane in [&self.chat, &self.task] {
-            if let Some(live) = lane.live() {
-                let doing = if live.talk.open { "works" } else { "is open and idle" };
-                let what = match live.row.lane {
+            if let Some((row, talk)) = lane.work() {
+                let doing = match lane.live() {
+                    None => "is being opened",
+                    Some(_) if talk.open => "works",
+                    Some(_) => "is open and idle",
+                };
+                let what = match row.lane {
                     LaneKind::Chat => "The room",
                     LaneKind::Task => "A task's room",
                 };
-                let minutes = (self.deps.clock.now() - live.row.started_at).num_minutes();
-                lines.push(format!("{what} {doing} (run {}, since {minutes} min).", live.talk.run));
+                let minutes = (self.deps.clock.now() - row.started_at).num_minutes();
+                lines.push(format!("{what} {doing} (run {}, since {minutes} min).", row.id));
             } else if let Some(why) = lane.why_waiting(Now::of(&*self.deps.clock)) {
                 lines.push(format!("Something {why}."));
             }

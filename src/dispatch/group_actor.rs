@@ -14,7 +14,7 @@ use super::lane::{Lane, LaneState, News};
 use super::live::Work;
 use super::look::Look;
 use super::slots::{Slot, Ticket};
-use super::{Deps, GroupActivity};
+use super::{Deps, Doing, GroupActivity, RunActivity};
 use crate::container::run::{EndReason, Outcome, RunEvent};
 use crate::domain::group::Group;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
@@ -136,6 +136,10 @@ impl GroupActor {
             Happened::Verb(verb) => self.verb(verb).await,
             Happened::Evicted(ticket) => self.evicted(ticket),
             Happened::Lane(lane, News::Slot(slot)) => self.slot(lane, slot).await,
+            Happened::Lane(lane, News::Opened(result)) => {
+                self.opened(lane, result).await;
+                self.advance().await;
+            }
             Happened::Lane(lane, News::Run(event)) => self.run_event(lane, event).await,
             Happened::Soft => {
                 self.closing = true;
@@ -170,8 +174,17 @@ impl GroupActor {
     pub(super) fn activity(&self) -> GroupActivity {
         let lanes = [&self.chat, &self.task];
         let now = Now::of(&*self.deps.clock);
+        let activity = |lane: &&Lane| {
+            let (row, talk) = lane.work()?;
+            let doing = match (lane.live().is_some(), talk.open) {
+                (false, _) => Doing::Opening,
+                (true, true) => Doing::Working,
+                (true, false) => Doing::Idle,
+            };
+            Some(RunActivity { run: row.id, lane: row.lane, doing })
+        };
         GroupActivity {
-            runs: lanes.iter().filter_map(|l| l.live()).map(|l| (l.talk.run, l.row.lane, l.talk.open)).collect(),
+            runs: lanes.iter().filter_map(activity).collect(),
             waiting: lanes.iter().find_map(|lane| lane.why_waiting(now)),
         }
     }
@@ -179,12 +192,7 @@ impl GroupActor {
     /// A waiting group needs the room: an idle run closes at once.
     fn evicted(&mut self, ticket: Ticket) {
         for lane in [&mut self.chat, &mut self.task] {
-            if let LaneState::Live(live) = &mut lane.state
-                && live.slot.ticket() == ticket
-                && !live.talk.open
-            {
-                live.close();
-            }
+            lane.evict(ticket);
         }
     }
 
@@ -221,29 +229,23 @@ impl GroupActor {
     }
 
     async fn advance_chat(&mut self, group: &Group, look: &Look) {
-        match &mut self.chat.state {
-            LaneState::Live(live) => {
-                let is_chat = matches!(live.talk.work, Work::Messages);
-                if look.message_waits && is_chat && !live.closing && look.used_up.is_none() {
-                    if !live.waits_for_company(Instant::now()) {
-                        self.follow_up(group).await;
-                    }
-                } else if !live.talk.open && (look.message_waits && !is_chat || look.chat_fire.is_some()) {
-                    // The lane is wanted for something else, and nothing is owed in it.
-                    live.close();
+        let waiting = matches!(self.chat.state(), LaneState::Waiting(_));
+        if let Some(live) = self.chat.live_mut() {
+            let is_chat = matches!(live.talk.work, Work::Messages);
+            if look.message_waits && is_chat && !live.closing && look.used_up.is_none() {
+                if !live.waits_for_company(Instant::now()) {
+                    self.follow_up(group).await;
                 }
+            } else if !live.talk.open && (look.message_waits && !is_chat || look.chat_fire.is_some()) {
+                // The lane is wanted for something else, and nothing is owed in it.
+                live.close();
             }
-            LaneState::Waiting(_) => {
-                if !look.message_waits && look.chat_fire.is_none() {
-                    self.chat.state = LaneState::Free;
-                }
-            }
-            LaneState::Free => {
-                let wanted = look.message_waits || look.chat_fire.is_some();
-                if wanted && !self.held_back(LaneKind::Chat, group) {
-                    self.chat.wait(self.deps.slots.request(self.evict.clone()));
-                }
-            }
+        }
+        let wanted = look.message_waits || look.chat_fire.is_some();
+        if waiting && !wanted {
+            self.chat.stop_waiting();
+        } else if self.chat.is_free() && wanted && !self.held_back(LaneKind::Chat, group) {
+            self.chat.wait(self.deps.slots.request(self.evict.clone()));
         }
     }
 
@@ -267,25 +269,19 @@ impl GroupActor {
     }
 
     fn advance_task(&mut self, group: &Group, look: &Look) {
-        match &mut self.task.state {
-            LaneState::Live(live) => {
-                if look.task_fire.is_some() && !live.talk.open {
-                    live.close();
-                }
-            }
-            LaneState::Waiting(_) if look.task_fire.is_none() => self.task.state = LaneState::Free,
-            LaneState::Waiting(_) => {}
-            LaneState::Free => {
-                if look.task_fire.is_some() && !self.held_back(LaneKind::Task, group) {
-                    self.task.wait(self.deps.slots.request(self.evict.clone()));
-                }
-            }
+        if look.task_fire.is_none() {
+            return self.task.stop_waiting();
+        }
+        if let Some(live) = self.task.live_mut().filter(|live| !live.talk.open) {
+            live.close();
+        } else if self.task.is_free() && !self.held_back(LaneKind::Task, group) {
+            self.task.wait(self.deps.slots.request(self.evict.clone()));
         }
     }
 
     /// A slot is there: what to start is looked up now, because it may have changed while waiting.
     async fn slot(&mut self, lane: LaneKind, slot: Option<Slot>) {
-        self.lane(lane).state = LaneState::Free;
+        self.lane(lane).stop_waiting();
         let Some(slot) = slot.filter(|_| !self.closing) else { return };
         let Ok(look) = self.look().await else {
             self.look_at = Some(Instant::now() + LOOK_AGAIN);
@@ -323,10 +319,20 @@ impl GroupActor {
                 self.advance().await;
             }
             None => {
-                tracing::error!("{}: a run ended without an outcome", self.jid);
+                tracing::error!("a run of {} ended without an outcome: a defect of Parlor", self.jid);
+                self.end_container(lane).await;
                 self.ended(lane, Outcome::unknown()).await;
                 self.advance().await;
             }
+        }
+    }
+
+    /// Ends the container of a run whose own task cannot any more.
+    async fn end_container(&mut self, lane: LaneKind) {
+        let Some((row, _)) = self.lane(lane).work() else { return };
+        let name = row.container.clone();
+        if let Err(error) = self.deps.engine.remove(std::slice::from_ref(&name)).await {
+            tracing::error!("cannot end container {name}: {error}; `parlor doctor` says what to do");
         }
     }
 
@@ -337,31 +343,39 @@ impl GroupActor {
         }
     }
 
+    fn lane_ref(&self, lane: LaneKind) -> &Lane {
+        match lane {
+            LaneKind::Chat => &self.chat,
+            LaneKind::Task => &self.task,
+        }
+    }
+
     /// Nothing may run for a group that is gone, also when another one has its chat now.
     fn stop_strays(&mut self, group: Option<&Group>) {
         for lane in [&mut self.chat, &mut self.task] {
-            let stray = match (group, lane.live()) {
-                (Some(group), Some(live)) => live.talk.folder != group.folder,
+            let stray = match (group, lane.work()) {
+                (Some(group), Some((_, talk))) => talk.folder != group.folder,
                 (Some(_), None) => false,
                 (None, _) => true,
             };
             if stray {
                 lane.release();
                 lane.end(EndReason::Stopped);
-            } else if let (Some(group), Some(live)) = (group, lane.live_mut())
-                && (live.talk.is_main != group.is_main
-                    || !live.talk.config.opens_the_same_room(&group.container_config))
+            } else if let (Some(group), Some((_, talk))) = (group, lane.work())
+                && (talk.is_main != group.is_main || !talk.config.opens_the_same_room(&group.container_config))
             {
                 // Its mounts and limits are those of what the group was: the next run has the right ones.
-                live.close();
+                lane.close();
             }
         }
     }
 
     async fn stop_run(&mut self, run: RunId) -> bool {
-        let lanes = [&self.chat, &self.task];
-        let Some(live) = lanes.iter().filter_map(|l| l.live()).find(|l| l.talk.run == run) else { return false };
-        let lane = live.row.lane;
+        let lane = [LaneKind::Chat, LaneKind::Task].into_iter().find(|lane| {
+            let work = self.lane_ref(*lane).work();
+            work.is_some_and(|(row, _)| row.id == run)
+        });
+        let Some(lane) = lane else { return false };
         self.cancel_lane(lane, false).await;
         self.show_typing();
         true

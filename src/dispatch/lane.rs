@@ -1,21 +1,33 @@
-//! A lane of a group: free, waiting for a slot, or with a live run.
+//! A lane of a group, as a state machine. Every state can be asked to end, and hears of it at once:
+//!
+//! ```text
+//!        asks for a slot            gets it and takes work           room open
+//!  Free ─────────────────▶ Waiting       ┌─────────────▶ Starting ─────────────▶ Live
+//!   ▲ ◀── slot, or none needed ──┘       │                   │                     │
+//!   ├────────────────────────────────────┘                   │                     │
+//!   └──────────────────────────── failed, or cancelled ──────┴─────── ended ───────┘
+//! ```
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::hold::{Hold, Now};
 use super::live::Conversation;
-use super::slots::Slot;
+use super::slots::{Slot, Ticket};
+use super::start::{NotOpened, Started};
 use crate::container::run::{EndReason, RunEvent, RunHandle};
+use crate::domain::run::RunState;
 use crate::store::runs::Run;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) state: LaneState,
+    state: LaneState,
     /// Nothing starts while it lasts.
     hold: Option<Hold>,
     /// Engine or vendor failures in a row.
@@ -30,7 +42,59 @@ pub(super) struct Lane {
 pub(super) enum LaneState {
     Free,
     Waiting(oneshot::Receiver<Slot>),
+    Starting(Box<Opening>),
     Live(Box<Live>),
+}
+
+impl LaneState {
+    fn may_become(&self, next: &Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Free, Self::Waiting(_) | Self::Starting(_))
+                | (Self::Waiting(_) | Self::Live(_), Self::Free)
+                | (Self::Starting(_), Self::Live(_) | Self::Free)
+        )
+    }
+}
+
+/// A room on its way.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) row: Run,
+    pub(super) talk: Conversation,
+    pub(super) slot: Slot,
+    /// The task that opens it.
+    pub(super) opened: JoinHandle<Result<Started, NotOpened>>,
+    /// Heard by that task wherever it may have to wait long.
+    pub(super) cancel: CancellationToken,
+    /// With its group's actor gone nobody wants the room.
+    #[expect(dead_code, reason = "what counts is its end")]
+    wanted: DropGuard,
+    /// It is not wanted any more. A room that opens all the same is ended for this reason.
+    pub(super) ended: Option<EndReason>,
+    /// The room is asked to close after what it starts with.
+    pub(super) closing: bool,
+}
+
+impl Opening {
+    /// A room that a task opens; `cancel` is what the task hears.
+    pub(super) fn new(
+        row: Run,
+        talk: Conversation,
+        slot: Slot,
+        opened: JoinHandle<Result<Started, NotOpened>>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let wanted = cancel.clone().drop_guard();
+        Self { row, talk, slot, opened, cancel, wanted, ended: None, closing: false }
+    }
+
+    fn end(&mut self, reason: EndReason) {
+        if self.ended.is_none() {
+            self.ended = Some(reason);
+            self.cancel.cancel();
+        }
+    }
 }
 
 /// A live run.
@@ -73,6 +137,15 @@ impl Live {
             self.handle.close();
         }
     }
+
+    /// Ends it now. What comes from now on is the next run's.
+    pub(super) fn end(&mut self, reason: EndReason) {
+        if !self.ending {
+            self.ending = true;
+            self.closing = true;
+            self.handle.end(reason);
+        }
+    }
 }
 
 impl Lane {
@@ -94,13 +167,98 @@ impl Lane {
         }
     }
 
+    pub(super) fn state(&self) -> &LaneState {
+        &self.state
+    }
+
+    /// Goes on to the next state; what it leaves is dropped.
+    pub(super) fn enter(&mut self, next: LaneState) {
+        assert!(self.state.may_become(&next), "a lane goes from {:?} to {next:?}", self.state);
+        self.state = next;
+    }
+
+    pub(super) fn opening_mut(&mut self) -> Option<&mut Opening> {
+        match &mut self.state {
+            LaneState::Starting(opening) => Some(opening),
+            _ => None,
+        }
+    }
+
+    /// The room is open.
+    pub(super) fn open(&mut self, started: Started, now: DateTime<Utc>) {
+        let Some(opening) = self.opening_mut() else { return };
+        opening.row.started_at = now;
+        opening.row.state = RunState::Running;
+        let (row, ended, closing) = (opening.row.clone(), opening.ended, opening.closing);
+        let LaneState::Starting(opening) = std::mem::replace(&mut self.state, LaneState::Free) else { return };
+        let Opening { talk, slot, .. } = *opening;
+        let Started { handle, events, ids } = started;
+        let mut live = Live {
+            row,
+            talk,
+            handle,
+            events,
+            slot,
+            ids,
+            last_follow_up: None,
+            follow_up_at: None,
+            closing: false,
+            ending: false,
+            unreadable: 0,
+        };
+        if closing {
+            live.close();
+        }
+        if let Some(reason) = ended {
+            live.end(reason);
+        }
+        self.state = LaneState::Live(Box::new(live));
+    }
+
+    /// What runs or is about to: its row, and whom it works for.
+    pub(super) fn work(&self) -> Option<(&Run, &Conversation)> {
+        match &self.state {
+            LaneState::Starting(opening) => Some((&opening.row, &opening.talk)),
+            LaneState::Live(live) => Some((&live.row, &live.talk)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn talk_mut(&mut self) -> Option<&mut Conversation> {
+        match &mut self.state {
+            LaneState::Starting(opening) => Some(&mut opening.talk),
+            LaneState::Live(live) => Some(&mut live.talk),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_free(&self) -> bool {
         matches!(self.state, LaneState::Free)
     }
 
     /// Whether nothing is left to end.
     pub(super) fn ending(&self) -> bool {
-        self.live().is_none_or(|live| live.ending)
+        match &self.state {
+            LaneState::Free | LaneState::Waiting(_) => true,
+            LaneState::Starting(opening) => opening.ended.is_some(),
+            LaneState::Live(live) => live.ending,
+        }
+    }
+
+    /// Leaves the queue for a slot.
+    pub(super) fn stop_waiting(&mut self) {
+        if matches!(self.state, LaneState::Waiting(_)) {
+            self.enter(LaneState::Free);
+        }
+    }
+
+    /// Has the room close once nothing is owed in it.
+    pub(super) fn close(&mut self) {
+        match &mut self.state {
+            LaneState::Starting(opening) => opening.closing = true,
+            LaneState::Live(live) => live.close(),
+            LaneState::Free | LaneState::Waiting(_) => {}
+        }
     }
 
     /// Whether a back-off holds it; one that is over is forgotten.
@@ -140,12 +298,13 @@ impl Lane {
     }
 
     pub(super) fn wait(&mut self, slot: oneshot::Receiver<Slot>) {
-        self.state = LaneState::Waiting(slot);
+        self.enter(LaneState::Waiting(slot));
     }
 
     pub(super) fn why_waiting(&self, now: Now) -> Option<String> {
         match (&self.state, &self.hold) {
             (LaneState::Waiting(_), _) => Some("waits for a free container".into()),
+            (LaneState::Starting(_), _) => Some("waits for its room, which is being opened".into()),
             (LaneState::Free, Some(hold)) => Some(hold.told(now)),
             _ => None,
         }
@@ -154,23 +313,31 @@ impl Lane {
     /// The host shuts down: nothing starts any more, and what lives is asked to exit.
     pub(super) fn shut(&mut self) {
         self.release();
+        self.stop_waiting();
         match &mut self.state {
+            LaneState::Starting(opening) => opening.end(EndReason::Shutdown),
             LaneState::Live(live) => live.close(),
-            state => *state = LaneState::Free,
+            LaneState::Free | LaneState::Waiting(_) => {}
         }
     }
 
-    /// Ends what lives now.
+    /// Ends what lives, or is about to, now.
     pub(super) fn end(&mut self, reason: EndReason) {
+        self.stop_waiting();
         match &mut self.state {
-            LaneState::Live(live) if !live.ending => {
-                live.ending = true;
-                // What comes from now on is the next run's.
-                live.closing = true;
-                live.handle.end(reason);
-            }
-            LaneState::Live(_) => {}
-            state => *state = LaneState::Free,
+            LaneState::Starting(opening) => opening.end(reason),
+            LaneState::Live(live) => live.end(reason),
+            LaneState::Free | LaneState::Waiting(_) => {}
+        }
+    }
+
+    /// An idle run with this slot closes at once.
+    pub(super) fn evict(&mut self, ticket: Ticket) {
+        if let LaneState::Live(live) = &mut self.state
+            && live.slot.ticket() == ticket
+            && !live.talk.open
+        {
+            live.close();
         }
     }
 
@@ -178,6 +345,7 @@ impl Lane {
     pub(super) async fn news(&mut self) -> News {
         match &mut self.state {
             LaneState::Live(live) => News::Run(live.events.recv().await),
+            LaneState::Starting(opening) => News::Opened((&mut opening.opened).await),
             LaneState::Waiting(slot) => News::Slot(slot.await.ok()),
             LaneState::Free => std::future::pending().await,
         }
@@ -188,6 +356,8 @@ impl Lane {
 pub(super) enum News {
     /// The slot it waits for.
     Slot(Option<Slot>),
+    /// Its room is open, or cannot be.
+    Opened(Result<Result<Started, NotOpened>, JoinError>),
     /// Its live run speaks, or is gone without a word.
     Run(Option<RunEvent>),
 }

@@ -2,15 +2,12 @@
 
 use tokio::time::Instant;
 
-use super::backoff;
 use super::group_actor::{GroupActor, LOOK_AGAIN};
-use super::lane::{LaneState, Live};
 use super::live::{Conversation, Work};
 use super::prompt;
 use super::slots::Slot;
-use super::start::{self, StartRequest, Started};
+use super::start::{self, StartRequest};
 use super::steps::Step;
-use crate::domain::delivery::DeliveryKind;
 use crate::domain::event::{Event, TurnState};
 use crate::domain::group::Group;
 use crate::domain::ids::RunId;
@@ -91,7 +88,7 @@ impl GroupActor {
             task: false,
         };
         self.chat.last_was_messages = true;
-        self.start(LaneKind::Chat, talk, request, slot).await;
+        self.open(LaneKind::Chat, talk, request, slot);
     }
 
     async fn take_first_batch(
@@ -181,10 +178,10 @@ impl GroupActor {
             task: true,
         };
         self.lane(lane).last_was_messages = false;
-        self.start(lane, talk, request, slot).await;
+        self.open(lane, talk, request, slot);
     }
 
-    fn row(&self, group: &Group, run: RunId, lane: LaneKind) -> Run {
+    pub(super) fn row(&self, group: &Group, run: RunId, lane: LaneKind) -> Run {
         Run {
             id: run,
             folder: group.folder.clone(),
@@ -203,75 +200,6 @@ impl GroupActor {
             cost_usd: None,
             tokens: 0,
         }
-    }
-
-    async fn start(&mut self, lane: LaneKind, mut talk: Conversation, request: StartRequest, slot: Slot) {
-        let group = request.group.clone();
-        let mut row =
-            Run { jid: talk.jid.clone(), session_id: request.session.clone(), ..self.row(&group, talk.run, lane) };
-        if let Work::Task { task, due } = &talk.work {
-            (row.task_id, row.due) = (Some(task.clone()), Some(*due));
-        }
-        match start::start(&self.deps, request).await {
-            Ok(Started { handle, events, ids }) => {
-                row.started_at = self.deps.clock.now();
-                row.state = RunState::Running;
-                let step = Step::Run(Box::new(row.clone()));
-                let now = row.started_at;
-                self.deps.store.write_soon(move |tx| step.apply(tx, now));
-                let live = Live {
-                    row,
-                    talk,
-                    handle,
-                    events,
-                    slot,
-                    ids,
-                    last_follow_up: None,
-                    follow_up_at: None,
-                    closing: false,
-                    ending: false,
-                    unreadable: 0,
-                };
-                self.lane(lane).state = LaneState::Live(Box::new(live));
-                self.show_typing();
-            }
-            Err(error) => {
-                tracing::warn!("{}: {error}", group.folder);
-                let probes = self.lane(lane).probes;
-                let mut steps = self.not_started(&mut talk, &error.to_string(), probes);
-                row.state = RunState::EngineFailed;
-                row.ended_at = Some(self.deps.clock.now());
-                row.error = Some(error.to_string());
-                steps.push(Step::Run(Box::new(row)));
-                self.commit(steps).await;
-                self.hold_for_engine(lane, error.to_string());
-                start::clean_up(&self.deps, &group.folder, talk.run).await;
-            }
-        }
-    }
-
-    /// The engine is at fault: what was to run waits again, no try is used up, and the chat hears of it once.
-    pub(super) fn not_started(&self, talk: &mut Conversation, error: &str, probes: u32) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let seqs: Vec<i64> = talk.take_unsettled().iter().map(|g| g.seq).collect();
-        steps.push(Step::PutBack { seqs, counts: false });
-        if let Work::Task { task, due } = &talk.work {
-            steps.push(Step::Unstart { task: task.clone(), due: *due });
-        }
-        if probes == 0 {
-            let text = format!("The room cannot be opened: {error}. Nothing is lost; I go on trying.");
-            steps.push(talk.say(text, DeliveryKind::Notice, false, &self.deps.clock));
-        }
-        steps
-    }
-
-    pub(super) fn hold_for_engine(&mut self, lane: LaneKind, why: String) {
-        // It may have lost the image.
-        self.deps.rooms.doubt_image();
-        let lane = self.lane(lane);
-        lane.probes += 1;
-        let wait = backoff::probe(lane.probes);
-        lane.hold(Instant::now() + wait, why);
     }
 
     /// The end of a task's firing.

@@ -10,17 +10,21 @@ mod lane;
 mod live;
 mod look;
 mod messages;
+mod opening;
 mod outputs;
 mod prompt;
 mod slots;
 mod start;
 mod steps;
+mod supervise;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -39,9 +43,6 @@ pub use prompt::format as format_prompt;
 pub use slots::Slots;
 pub use start::Rooms;
 
-/// How long an actor may take to say what it does: one that opens a room may have to wait for its engine.
-const ACTIVITY: Duration = Duration::from_millis(500);
-
 /// Whether an agent works for a chat at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Typing {
@@ -54,10 +55,33 @@ pub struct Typing {
 /// What a group does at the moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupActivity {
-    /// Live runs: id, lane, and whether a turn is open.
-    pub runs: Vec<(RunId, Lane, bool)>,
+    /// Runs that live or are about to.
+    pub runs: Vec<RunActivity>,
     /// Why something waits: a slot, a back-off, a pause.
     pub waiting: Option<String>,
+}
+
+/// A run and what it does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunActivity {
+    /// The run.
+    pub run: RunId,
+    /// Its lane.
+    pub lane: Lane,
+    /// What it does.
+    pub doing: Doing,
+}
+
+/// What a run does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doing {
+    /// Its room is being opened.
+    Opening,
+    /// A turn is open.
+    Working,
+    /// Its room is open, and nothing is owed.
+    Idle,
 }
 
 /// What actors need.
@@ -145,10 +169,7 @@ impl DispatchHandle {
             verbs.send(Verb::Activity(tx)).await.ok()?;
             rx.await.ok()
         };
-        match tokio::time::timeout(ACTIVITY, answer).await {
-            Ok(activity) => activity.unwrap_or_default(),
-            Err(_) => GroupActivity { runs: Vec::new(), waiting: Some("waits for the container engine".into()) },
-        }
+        answer.await.unwrap_or_default()
     }
 
     /// How many groups wait for a container, and how many containers are in use.
@@ -195,7 +216,15 @@ impl DispatchHandle {
         let actor = GroupActor::new(self.shared.deps.clone(), jid.clone(), notify.clone(), queue);
         let (registry, jid, bell) = (self.clone(), jid.clone(), notify.clone());
         self.shared.tracker.spawn(async move {
-            actor.run(|verbs| registry.leave(&jid, &bell, verbs)).await;
+            let deps = registry.shared.deps.clone();
+            let ended_well = {
+                let actor = actor.run(|verbs| registry.leave(&jid, &bell, verbs));
+                supervise::supervise(&deps, &jid, actor).await
+            };
+            if !ended_well {
+                registry.with_actors(|actors| actors.remove(&jid));
+                registry.wake(&jid);
+            }
         });
         ActorRef { notify, verbs }
     }

@@ -182,7 +182,7 @@ impl GroupActor {
             Hold::Engine(why) => self.hold_for_engine(lane, why),
         }
         // Frees the slot.
-        self.lane(lane).state = LaneState::Free;
+        self.lane(lane).enter(LaneState::Free);
         self.show_typing();
     }
 
@@ -247,15 +247,9 @@ impl GroupActor {
         let never_ran = outcome.outputs == 0 && matches!(outcome.exit_code, Some(125..=127));
         if outcome.state == RunState::EngineFailed && never_ran {
             let error = outcome.error.clone().unwrap_or_default();
-            let mut talk = match std::mem::replace(&mut self.lane(lane).state, LaneState::Free) {
-                LaneState::Live(live) => live,
-                other => {
-                    self.lane(lane).state = other;
-                    return Hold::Not;
-                }
-            };
-            effects.steps.extend(self.not_started(&mut talk.talk, &error, probes));
-            self.lane(lane).state = LaneState::Live(talk);
+            if let Some(talk) = self.lane(lane).talk_mut() {
+                effects.steps.extend(Self::not_started(talk, &error, probes, &clock));
+            }
             return Hold::Engine(error);
         }
         let Some(live) = self.lane(lane).live_mut() else { return Hold::Not };

@@ -1,12 +1,16 @@
 //! Opening a room: everything between "this is to run" and the engine's start.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared as SharedFuture, WeakShared};
 use parlor_agent_runner::protocol::{ImageAttachment, RunInput};
 use secrecy::ExposeSecret;
+use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::steps::Step;
 use super::{Deps, prompt};
@@ -47,6 +51,8 @@ struct Shared {
     full: FullImage,
     /// References of the images that the engine is known to have, by whether it is the full one.
     ready: Mutex<[Option<String>; 2]>,
+    /// Images that are being made: everyone who needs one waits for the same build, which ends with the last who does.
+    making: Mutex<[Option<WeakShared<Making>>; 2]>,
     mount_rules: Watched<MountRules>,
     /// What searches for secrets have seen, and folders that were said to be hidden from main.
     hidden: Mutex<(Known, BTreeSet<String>)>,
@@ -55,6 +61,9 @@ struct Shared {
     /// Groups that heard that they wait for the image.
     waiting: Mutex<BTreeSet<GroupFolder>>,
 }
+
+/// An image on its way.
+type Making = BoxFuture<'static, Result<String, Arc<anyhow::Error>>>;
 
 impl Rooms {
     /// Rooms whose agents are `user`, and whose files belong to `owner` where that is not the host's own user.
@@ -69,6 +78,7 @@ impl Rooms {
             lite,
             full,
             ready: Mutex::default(),
+            making: Mutex::default(),
             mount_rules,
             hidden: Mutex::default(),
             refused: Mutex::default(),
@@ -77,25 +87,46 @@ impl Rooms {
     }
 
     /// Makes a provider's image before it is needed; a failure is told again when a room opens.
-    pub async fn image_in_advance(&self, engine: &dyn ContainerEngine, provider: &str) {
+    pub async fn image_in_advance(&self, engine: &Arc<dyn ContainerEngine>, provider: &str) {
         if let Err(error) = self.image(engine, provider::needs_full_image(provider)).await {
             tracing::warn!("the agent image: {error:#}");
         }
     }
 
     /// One of Parlor's own images, the full one or the small one, made where the engine does not have it.
-    async fn image(&self, engine: &dyn ContainerEngine, full: bool) -> anyhow::Result<String> {
-        let ready = || self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = ready()[usize::from(full)].clone() {
+    async fn image(&self, engine: &Arc<dyn ContainerEngine>, full: bool) -> anyhow::Result<String> {
+        if let Some(image) = self.ready()[usize::from(full)].clone() {
             return Ok(image);
         }
+        let made = self.making(engine, full).await;
+        made.map_err(|error| anyhow::anyhow!("{error:#}"))
+    }
+
+    fn ready(&self) -> MutexGuard<'_, [Option<String>; 2]> {
+        self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The build that is under way, or a new one.
+    fn making(&self, engine: &Arc<dyn ContainerEngine>, full: bool) -> SharedFuture<Making> {
+        let mut making = self.0.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut making[usize::from(full)];
+        if let Some(under_way) = kept.as_ref().and_then(WeakShared::upgrade).filter(|made| made.peek().is_none()) {
+            return under_way;
+        }
+        let (rooms, engine) = (self.clone(), engine.clone());
+        let new = async move { rooms.make(&*engine, full).await.map_err(Arc::new) }.boxed().shared();
+        *kept = new.downgrade();
+        new
+    }
+
+    async fn make(&self, engine: &dyn ContainerEngine, full: bool) -> anyhow::Result<String> {
         let image = if full {
             let (title, size) = (self.0.full.title(), self.0.full.size());
             self.0.full.ensure(engine, &|step: &BuildStep| log_step(&title, &size, step)).await?
         } else {
             self.0.lite.ensure(engine, &image::silent).await?
         };
-        ready()[usize::from(full)] = Some(image.clone());
+        self.ready()[usize::from(full)] = Some(image.clone());
         if full {
             self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
@@ -104,7 +135,7 @@ impl Rooms {
 
     /// What a chat should hear before the full image is made, which takes minutes: once, however often that fails.
     async fn long_build(&self, engine: &dyn ContainerEngine, full: bool, folder: &GroupFolder) -> Option<String> {
-        let known = self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)[1].is_some();
+        let known = self.ready()[1].is_some();
         if known || !full || self.0.full.status(engine).await.ok()?.present {
             return None;
         }
@@ -147,7 +178,7 @@ impl Rooms {
 
     /// An engine that could not start a room may have lost the image.
     pub(super) fn doubt_image(&self) {
-        *self.0.ready.lock().unwrap_or_else(PoisonError::into_inner) = [None, None];
+        *self.ready() = [None, None];
     }
 }
 
@@ -174,6 +205,7 @@ pub(super) struct StartRequest {
 }
 
 /// A run that lives.
+#[derive(Debug)]
 pub(super) struct Started {
     pub(super) handle: RunHandle,
     pub(super) events: mpsc::Receiver<RunEvent>,
@@ -186,8 +218,25 @@ pub(super) fn container_name(folder: &GroupFolder, run: RunId) -> String {
     format!("parlor-{folder}-{}", run.to_string().to_lowercase())
 }
 
-/// Opens the room and starts its container.
-pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Result<Started> {
+/// Why there is no room.
+#[derive(Debug, Error)]
+pub(super) enum NotOpened {
+    /// It was not wanted any more.
+    #[error("the room is not needed any more")]
+    Cancelled,
+    /// It could not be opened.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Opens the room and starts its container. `cancel` is heard wherever this may take long: while an image is made, which
+/// ends when nobody else waits for it, while the engine is asked, and while folders are searched.
+pub(super) async fn start(
+    deps: Arc<Deps>,
+    request: StartRequest,
+    cancel: CancellationToken,
+) -> Result<Started, NotOpened> {
+    let deps = &deps;
     // The search goes on beside the rest.
     let masks = request.group.is_main.then(|| {
         let (rooms, settings) = (deps.rooms.clone(), deps.settings.clone());
@@ -195,7 +244,7 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
     });
     let (settings, owner, group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
     let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
-    let agent = prepared.await?.context("the agent's folders")?;
+    let agent = prepared.await.map_err(anyhow::Error::from)?.context("the agent's folders")?;
     deps.rooms.log_refused(&request.group.folder, &agent.may.notes);
     let ids = provider::knows_ids(agent.provider);
     let config = &request.group.container_config;
@@ -205,26 +254,36 @@ pub(super) async fn start(deps: &Arc<Deps>, request: StartRequest) -> anyhow::Re
         image
     } else {
         let full = parlors.map_or_else(|| provider::needs_full_image(agent.provider), |one| one == ParlorsImage::Full);
-        if let Some(news) = deps.rooms.long_build(&*deps.engine, full, &request.group.folder).await {
-            tell(deps, &request.group, news).await;
-        }
-        tokio::select! {
-            image = deps.rooms.image(&*deps.engine, full) => image.context("the agent image cannot be made")?,
-            () = deps.shutdown.hard.cancelled() => anyhow::bail!("Parlor is shutting down"),
-        }
+        unless(&cancel, image_for(deps, &request.group, full)).await??
     };
     let redactor = Redactor::of(&agent.secrets);
     let opened = deps.ipc.open_room(&request.group, request.run, request.lane, &redactor).await;
     opened.context("the room's IPC folder cannot be made")?;
     let masks = match masks {
-        Some(search) => search.await??,
+        Some(search) => unless(&cancel, search).await?.map_err(anyhow::Error::from)??,
         None => Masks::default(),
     };
     let (settings, rooms) = (deps.settings.clone(), deps.rooms.clone());
     let plan = move || plan(&settings, &rooms, image, request, &agent, &masks, redactor);
-    let plan = tokio::task::spawn_blocking(plan).await??;
-    let (handle, events) = run::start(deps.engine.clone(), &deps.clock, plan).await?;
+    let plan = tokio::task::spawn_blocking(plan).await.map_err(anyhow::Error::from)??;
+    if cancel.is_cancelled() {
+        return Err(NotOpened::Cancelled);
+    }
+    let (handle, events) = run::start(deps.engine.clone(), &deps.clock, plan).await.map_err(anyhow::Error::from)?;
     Ok(Started { handle, events, ids })
+}
+
+/// The work's result, unless it is cancelled first.
+async fn unless<T>(cancel: &CancellationToken, work: impl Future<Output = T>) -> Result<T, NotOpened> {
+    cancel.run_until_cancelled(work).await.ok_or(NotOpened::Cancelled)
+}
+
+/// One of Parlor's own images. The group's chat hears of a build that takes long.
+async fn image_for(deps: &Deps, group: &Group, full: bool) -> anyhow::Result<String> {
+    if let Some(news) = deps.rooms.long_build(&*deps.engine, full, &group.folder).await {
+        tell(deps, group, news).await;
+    }
+    deps.rooms.image(&deps.engine, full).await.context("the agent image cannot be made")
 }
 
 /// Puts a notice into the group's chat. Nothing waits for it: what it tells of is in the log, too.

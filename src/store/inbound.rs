@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Ms, Tx, TxResult, Wake, groups};
+use super::{Ms, Tx, TxResult, Wake, events, groups};
 use crate::domain::attachment::{self, Attachment};
+use crate::domain::event::{Event, TurnState};
 use crate::domain::ids::{ChatJid, RunId};
 use crate::domain::message::{Batch, Inbound, InboundState, NewMessage, Role};
 
@@ -212,6 +213,27 @@ pub fn put_back(tx: &Tx<'_>, seqs: &[i64], counts: bool) -> TxResult<()> {
 /// After a crash: what runs had taken waits again; run ids stay, so that a retry knows what was already said.
 pub fn reclaim_all(tx: &Tx<'_>) -> TxResult<usize> {
     Ok(tx.execute("UPDATE inbound SET state = 'pending' WHERE state = 'in_flight'", [])?)
+}
+
+/// After a group's actor panicked: what its runs had taken waits again, and the try counts. What was tried too often has
+/// failed; returns whether there is any.
+pub fn reclaim(tx: &mut Tx<'_>, jid: &ChatJid, most: u32, now: DateTime<Utc>) -> TxResult<bool> {
+    let given_up: Option<i64> = tx.query_row(
+        "SELECT max(seq) FROM inbound WHERE jid = ?1 AND state = 'in_flight' AND tries >= ?2",
+        (jid, most),
+        |row| row.get(0),
+    )?;
+    tx.execute(
+        "UPDATE inbound SET state = CASE WHEN tries >= ?2 THEN 'failed' ELSE 'pending' END, tries = tries + 1
+         WHERE jid = ?1 AND state = 'in_flight'",
+        (jid, most),
+    )?;
+    if let Some(through_seq) = given_up {
+        let reason = Some("a defect of Parlor".to_owned());
+        let event = Event::Turn { chat_jid: jid.clone(), state: TurnState::Failed, through_seq, reason };
+        events::append(tx, &event, now)?;
+    }
+    Ok(given_up.is_some())
 }
 
 /// Chats with a message that starts a turn or commands something.
