@@ -80,9 +80,9 @@ fn what_is_not_as_the_protocol_says_costs_a_notice_and_nothing_else() {
     raw.extend_from_slice(frame(&spread).as_bytes());
     raw.extend_from_slice(b"\0\xff\xfe\0 binary\n");
     raw.extend_from_slice(START.as_bytes());
-    raw.extend_from_slice(b"\n{\"status\":\"success\",\"result\":\"\xff\xfe\"}\n");
+    raw.extend_from_slice(b"\n{\"status\":\"success\",\"turn\":\"open\",\"result\":\"half \xf0\x9f\"}\n");
     raw.extend_from_slice(format!("{END}\n").as_bytes());
-    raw.extend_from_slice(frame("{\"status\":\"maybe\"}").as_bytes());
+    raw.extend_from_slice(frame("{\"status\":\"maybe\",\"turn\":\"open\"}").as_bytes());
     raw.extend_from_slice(frame(&"[".repeat(2000)).as_bytes());
     raw.extend_from_slice(frame(&open(&"y".repeat(70_000))).as_bytes());
     raw.extend_from_slice(frame(&open("the last")).as_bytes());
@@ -91,7 +91,7 @@ fn what_is_not_as_the_protocol_says_costs_a_notice_and_nothing_else() {
     let said = host.ask("web:o", &format!("{}\n!say fine", pieces.join("\n")));
     let (notices, replies): (Vec<&String>, Vec<&String>) =
         said.iter().partition(|text| text.starts_with("Something the agent put out could not be read"));
-    assert_eq!(replies, ["kept", "carriage returns", "lines", "the last", "fine"], "{said:?}");
+    assert_eq!(replies, ["kept", "carriage returns", "lines", "half \u{fffd}", "the last", "fine"], "{said:?}");
     // The chat hears of the first three, the log of all.
     assert_eq!(notices.len(), 3, "{said:?}");
     let log = host.log();
@@ -100,6 +100,28 @@ fn what_is_not_as_the_protocol_says_costs_a_notice_and_nothing_else() {
     }
     assert_eq!(host.ask("web:o", "!say the same room"), ["the same room"]);
     assert_eq!(host.api.get("/v1/runs?folder=o").json()["runs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_last_output_that_cannot_be_read_ends_the_turn_at_once_and_half_a_character_costs_itself_alone() {
+    let host = Host::builder().env("PARLOR_MAX_RESULT_SIZE", 65_536).start();
+    host.register("web:o", "o");
+    let raw = |json: &[u8]| {
+        format!("!raw {}", base64(&[START.as_bytes(), b"\n", json, b"\n", END.as_bytes(), b"\n"].concat()))
+    };
+    // After it the agent waits for its next input, as agents do that have answered.
+    assert_eq!(host.ask("web:o", &raw(br#"{"status":"success","result":"cut \ud83d"}"#)), ["cut \u{fffd}"]);
+    let long = serde_json::json!({ "status": "success", "result": "y".repeat(70_000), "turn": "done" }).to_string();
+    for (json, why) in
+        [(&br#"{"status":"success","result":5}"#[..], "not valid"), (long.as_bytes(), "longer than 65536 bytes")]
+    {
+        let mut events = host.events();
+        let seq = host.send("web:o", &raw(json));
+        events.wait("the turn has failed", SOON, |e| e.is_turn("web:o", "failed", seq));
+        let texts = events.texts("web:o");
+        assert!(texts.len() == 1 && texts[0].contains("could not be read") && texts[0].contains(why), "{texts:?}");
+    }
+    assert_eq!(host.ask("web:o", "!say goes on"), ["goes on"]);
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request};
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use parlor_agent_runner::json;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -21,6 +22,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        is_json(request.headers())?;
         parse(&collect(request, api).await?).map(Self)
     }
 }
@@ -29,19 +31,64 @@ impl<T: DeserializeOwned> OptionalFromRequest<Api> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Option<Self>, Problem> {
+        let is_json = is_json(request.headers());
         let bytes = collect(request, api).await?;
-        if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(|value| Some(Self(value))) }
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        is_json?;
+        parse(&bytes).map(|value| Some(Self(value)))
     }
 }
 
+/// Refuses a body that does not call itself JSON: a page of another origin can send any other kind without asking first.
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let kind = given.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = kind.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts.filter_map(|part| part.split_once('=')).all(|(name, value)| {
+        let value = value.trim().trim_matches('"');
+        !name.trim().eq_ignore_ascii_case("charset")
+            || ["utf-8", "utf8", "us-ascii"].iter().any(|known| known.eq_ignore_ascii_case(value))
+    });
+    if json && utf8 && given.next().is_none() {
+        return Ok(());
+    }
+    let kind: String = kind.chars().take(80).collect();
+    let detail = format!(
+        "the content type {kind:?} is not taken here: send JSON in UTF-8 with `Content-Type: application/json`"
+    );
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
+}
+
+/// Reads a body. What a strict reader refuses although its meaning is clear is read as it is meant; an error names the field.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let detail = match error.classify() {
-            serde_json::error::Category::Data => format!("the body does not fit: {error}"),
+    let (path, error) = match strict(bytes) {
+        Ok(value) => return Ok(value),
+        Err(failed) if failed.1.is_syntax() => match strict(&json::mend(bytes)) {
+            Ok(value) => return Ok(value),
+            Err(failed) => failed,
+        },
+        Err(failed) => failed,
+    };
+    Err(Problem::bad(
+        "invalid_body",
+        match (error.classify(), path.as_str()) {
+            (serde_json::error::Category::Data, ".") => format!("the body does not fit: {error}"),
+            (serde_json::error::Category::Data, path) => format!("{path} does not fit: {error}"),
             _ => format!("the body is not JSON: {error}"),
-        };
-        Problem::bad("invalid_body", detail)
-    })
+        },
+    ))
+}
+
+/// The value, or where and why not.
+fn strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, (String, serde_json::Error)> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| (error.path().to_string(), error.into_inner()))?;
+    reader.end().map_err(|error| (String::new(), error))?;
+    Ok(value)
 }
 
 async fn collect(request: Request, api: &Api) -> Result<Bytes, Problem> {
@@ -111,6 +158,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             .map_err(|error: QueryRejection| Problem::bad("invalid_query", error.body_text()))?;
         Ok(Self(value))
     }
+}
+
+/// Rows of a list when the client does not say how many, and at the most.
+const LIMIT: u32 = 100;
+const MAX_LIMIT: u32 = 10_000;
+
+/// How many rows a list is to have.
+pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    within("limit", asked.unwrap_or(LIMIT), MAX_LIMIT)
+}
+
+/// A number from 1 to a largest one.
+pub(super) fn within(name: &str, number: u32, max: u32) -> Result<u32, Problem> {
+    if (1..=max).contains(&number) {
+        return Ok(number);
+    }
+    Err(Problem::bad("invalid_query", format!("{name} {number} is not allowed: use a whole number from 1 to {max}")))
 }
 
 /// A field that tells "absent" from `null`: absent leaves a value, null clears it.

@@ -5,15 +5,11 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Params;
+use super::body::{Params, limit};
 use super::problem::Problem;
 use super::router::Api;
 use crate::domain::clock::rfc3339;
 use crate::store::{groups, ipc_files};
-
-/// Rows of a list when the client does not say how many, and at the most.
-pub(super) const LIMIT: u32 = 100;
-pub(super) const MAX_LIMIT: u32 = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +34,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Out<Value>, Problem> 
 }
 
 pub(super) async fn refusals(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
+    let limit = limit(query.limit)?;
     let refusals = api.deps.store.read(move |db| ipc_files::refusals(db, limit)).await?;
     let refusals: Vec<Value> = refusals
         .into_iter()

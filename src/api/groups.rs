@@ -2,8 +2,6 @@
 
 mod view;
 
-use std::path::Path;
-
 use axum::Json as Out;
 use axum::extract::State;
 use http::StatusCode;
@@ -13,11 +11,10 @@ use serde_json::{Value, json};
 use super::body::{Change, Id, Json};
 use super::problem::Problem;
 use super::router::Api;
-use crate::config::{bounds, provider, values};
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::GroupFolder;
+use crate::ops::container::check;
 use crate::ops::groups::{GroupFields, NewGroup, register as register_group};
-use crate::policy::mounts::engine_safe;
 use crate::store::{Connection, Tx, TxError, groups};
 
 #[derive(Deserialize)]
@@ -62,7 +59,7 @@ pub(super) async fn register(
     Json(new): Json<New>,
 ) -> Result<(StatusCode, Out<Value>), Problem> {
     let config = new.container_config.unwrap_or_default();
-    check(&config)?;
+    check(&config).map_err(|e| Problem::bad("invalid_field", e.0))?;
     let fields = GroupFields {
         jid: &new.jid,
         name: &new.name,
@@ -126,7 +123,7 @@ fn apply(group: Group, patch: &Patch) -> Result<Group, Problem> {
         None => group.container_config.clone(),
         Some(change) => merged(&group.container_config, change)?,
     };
-    check(&config)?;
+    check(&config).map_err(|e| Problem::bad("invalid_field", e.0))?;
     let fields = GroupFields {
         jid: group.jid.as_str(),
         name: patch.name.as_deref().unwrap_or(&group.name),
@@ -172,53 +169,4 @@ fn merge(target: &mut Value, change: &Value) {
             },
         }
     }
-}
-
-/// Refuses values that an engine would refuse only at the next run, when nobody looks.
-fn check(config: &ContainerConfig) -> Result<(), Problem> {
-    let bad = |detail: String| Err(Problem::bad("invalid_field", format!("containerConfig: {detail}")));
-    if config.version != 1 {
-        return bad(format!("version {} is not known: use 1, or leave it out", config.version));
-    }
-    if config.timeout.is_some_and(|ms| !(1_000..=86_400_000).contains(&ms)) {
-        return bad("timeout must be whole milliseconds from 1000 to 86400000 (a day)".into());
-    }
-    let limits = [
-        ("memory", config.memory.as_deref().map(|text| values::memory(text).map(drop))),
-        ("cpus", config.cpus.as_deref().map(|text| values::cpus(text).map(drop))),
-        ("pids", config.pids.map(|number| values::pids(number.into()).map(drop))),
-        ("network", config.network.as_deref().map(|text| values::network(text).map(drop))),
-        ("image", config.image.as_deref().map(|text| values::image(text).map(drop))),
-    ];
-    for (key, result) in limits {
-        if let Some(Err(allowed)) = result {
-            return bad(format!("{key} must be {allowed}; null clears it"));
-        }
-    }
-    if let Some(name) = &config.provider {
-        provider::parse(name).or_else(|why| bad(format!("provider: {why}")).map(|()| ""))?;
-    }
-    let word = |t: &str| !t.is_empty() && t.len() <= 256 && !t.chars().any(|c| c.is_control() || c.is_whitespace());
-    if config.model.as_deref().is_some_and(|model| !word(model)) {
-        return bad("model must be one word; null clears it".into());
-    }
-    if config.agent_may.as_deref().is_some_and(|kinds| !bounds::check_kinds(kinds)) {
-        return bad(format!("agentMay must be a list out of {}; null clears it", bounds::KINDS.join(", ")));
-    }
-    if config.budget.usd.is_some_and(|usd| !values::is_budget_usd(usd)) {
-        return bad(format!("budget.usd must be {}; null clears it", values::BUDGET_USD));
-    }
-    if config.budget.tokens.is_some_and(|tokens| !(1..=values::MAX_BUDGET_TOKENS).contains(&tokens)) {
-        return bad(format!("budget.tokens must be {}; null clears it", values::BUDGET_TOKENS));
-    }
-    for mount in &config.additional_mounts {
-        let path = Path::new(&mount.host_path);
-        engine_safe(path).or_else(|why| bad(format!("hostPath: {why}")))?;
-    }
-    for (key, value) in &config.env {
-        if !values::env_name(key) || value.contains('\0') {
-            return bad(format!("env {key:?} is not allowed: use letters, digits and `_`, starting with no digit"));
-        }
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
@@ -26,8 +26,16 @@ impl Guard {
     }
 
     /// Refuses what must not reach a handler.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let host = self.host(headers)?;
+        // A target with a host of its own goes before the header.
+        if uri.authority().is_some_and(|target| !target.as_str().eq_ignore_ascii_case(host)) {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "host_not_allowed",
+                "the request's target names another host than the Host header: use a path alone",
+            ));
+        }
         origin(headers, host)?;
         self.bearer(headers)
     }
@@ -110,7 +118,9 @@ mod tests {
         for (name, value) in headers {
             map.append(http::HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
         }
-        guard.check(&map).map_or_else(|problem| problem.into_response().status().as_u16(), |()| 200)
+        guard
+            .check(&Uri::from_static("/v1/status"), &map)
+            .map_or_else(|problem| problem.into_response().status().as_u16(), |()| 200)
     }
 
     const TOKEN: (&str, &str) = ("authorization", "Bearer correct horse");
@@ -132,7 +142,27 @@ mod tests {
         let mut map = HeaderMap::new();
         map.insert(header::HOST, HeaderValue::from_static("localhost"));
         map.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer "));
-        assert!(guard.check(&map).is_err());
+        assert!(guard.check(&Uri::from_static("/"), &map).is_err());
+    }
+
+    #[test]
+    fn a_target_with_a_host_names_this_one() {
+        let guard = Guard::new("correct horse".into(), true);
+        let mut map = HeaderMap::new();
+        map.insert(header::HOST, HeaderValue::from_static("localhost:7777"));
+        map.insert(header::AUTHORIZATION, HeaderValue::from_static(TOKEN.1));
+        for (target, fine) in [
+            ("/v1/status", true),
+            ("http://localhost:7777/v1/status", true),
+            ("http://LOCALHOST:7777/v1/status", true),
+            ("http://evil.example/v1/status", false),
+            ("http://user@localhost:7777/v1/status", false),
+            ("http://localhost:7778/v1/status", false),
+            ("http://evil.example:7777/", false),
+            ("evil.example:443", false),
+        ] {
+            assert_eq!(guard.check(&target.parse().unwrap(), &map).is_ok(), fine, "{target}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::body::{Id, Json};
 use super::problem::Problem;
 use super::router::Api;
-use super::upload;
+use super::{loose, upload};
 use crate::channel::ingest::Accepted;
 use crate::domain::ids::ChatJid;
 use crate::domain::message::NewMessage;
@@ -18,10 +18,13 @@ use crate::domain::message::NewMessage;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Body {
+    #[serde(deserialize_with = "loose::word")]
     sender: String,
     sender_name: Option<String>,
     text: String,
+    #[serde(default, deserialize_with = "loose::optional_word")]
     id: Option<String>,
+    #[serde(default, deserialize_with = "loose::time")]
     timestamp: Option<DateTime<Utc>>,
 }
 

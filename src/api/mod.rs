@@ -12,6 +12,7 @@ mod events;
 mod groups;
 mod guard;
 mod listen;
+mod loose;
 mod messages;
 mod offline;
 mod outbox;

@@ -11,8 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::body::{Id, Json, Params, Short};
-use super::chats::{LIMIT, MAX_LIMIT};
+use super::body::{Id, Json, Params, Short, limit};
 use super::problem::Problem;
 use super::router::Api;
 use crate::domain::clock::rfc3339;
@@ -40,7 +39,7 @@ pub(super) struct Retry {
 }
 
 pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
+    let limit = limit(query.limit)?;
     let rows = api
         .deps
         .store

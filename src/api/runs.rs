@@ -11,8 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Id, Json, Params, Short};
-use super::chats::{LIMIT, MAX_LIMIT};
+use super::body::{Id, Json, Params, Short, limit};
 use super::problem::Problem;
 use super::router::Api;
 use crate::container::run_log;
@@ -38,7 +37,7 @@ pub(super) struct Retry {
 }
 
 pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
+    let limit = limit(query.limit)?;
     let list = move |db: &Connection| {
         let rows = runs::list(db, query.folder.as_ref(), limit)?;
         groups::expect_known(db, query.folder.as_ref(), rows.is_empty())?;

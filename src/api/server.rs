@@ -130,7 +130,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 ) {
     let router = &server.router;
     let service = service_fn(move |request: Request<Incoming>| {
-        let refused = guard.as_ref().and_then(|guard| guard.check(request.headers()).err());
+        let refused = guard.as_ref().and_then(|guard| guard.check(request.uri(), request.headers()).err());
         let router = router.clone();
         async move {
             Ok::<Response<Body>, Infallible>(match refused {

@@ -46,10 +46,12 @@ pub(super) async fn set(
     Id(folder): Id<GroupFolder>,
     Json(body): Json<Body>,
 ) -> Result<Out<Value>, Problem> {
-    if body.session_id.is_empty() || body.session_id.len() > 256 || body.session_id.chars().any(char::is_control) {
+    let id = &body.session_id;
+    if id.is_empty() || id.len() > 256 || id.starts_with('-') || id.chars().any(|c| c.is_control() || c.is_whitespace())
+    {
         return Err(Problem::bad(
             "invalid_field",
-            "sessionId must have 1 to 256 characters, none of them control characters",
+            "sessionId must be one word of 1 to 256 bytes that does not begin with `-`",
         ));
     }
     let now = api.deps.clock.now();

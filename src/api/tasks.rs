@@ -6,8 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{Id, Json, Params, Short};
-use super::chats::{LIMIT, MAX_LIMIT};
+use super::body::{Id, Json, Params, Short, limit};
 use super::problem::Problem;
 use super::router::Api;
 use crate::domain::clock::rfc3339;
@@ -121,7 +120,7 @@ pub(super) async fn history(
     Id(Short(id)): Id<Short>,
     Params(query): Params<HistoryQuery>,
 ) -> Result<Out<Value>, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT).min(MAX_LIMIT);
+    let limit = limit(query.limit)?;
     let fires = api
         .deps
         .store

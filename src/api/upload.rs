@@ -35,7 +35,8 @@ const MESSAGE: &str = "message";
 /// The boundary of a form; none when the body is something else.
 pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind.trim_start().get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")) {
+    let form = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("multipart/form-data"));
+    if !form {
         return Ok(None);
     }
     let wrong = |error| Problem::bad("invalid_body", format!("the content type {kind:?} is no form's: {error}"));

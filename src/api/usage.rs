@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Params;
+use super::body::{Params, within};
 use super::problem::Problem;
 use super::router::Api;
 use crate::domain::ids::GroupFolder;
@@ -26,7 +26,7 @@ pub(super) struct Query {
 }
 
 pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
-    let days = query.days.unwrap_or(DAYS).clamp(1, MAX_DAYS);
+    let days = within("days", query.days.unwrap_or(DAYS), MAX_DAYS)?;
     let today = day(api.deps.clock.now(), api.deps.settings.timezone);
     let from = today - TimeDelta::days(i64::from(days) - 1);
     let since = move |db: &Connection| {

@@ -248,9 +248,8 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             runtime(v).map(Some)
         }),
         provider,
-        model: layers.take("PARLOR_MODEL", None, "the name of a model, one word", |v| {
-            let v = v.trim();
-            (!v.contains(char::is_whitespace)).then(|| Some(v.to_owned()))
+        model: layers.take("PARLOR_MODEL", None, "the name of a model, one word that does not begin with `-`", |v| {
+            values::model(v).ok().map(Some)
         }),
         bounds: agent_bounds(layers),
         listen,

@@ -64,6 +64,15 @@ pub fn image(text: &str) -> Result<String, &'static str> {
     if fine { Ok(text.to_owned()) } else { Err("an image reference, for example registry.example/agent:1") }
 }
 
+/// The name of a model: a word that no program takes for an option.
+pub fn model(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let fine = (1..=256).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if fine { Ok(text.to_owned()) } else { Err("the name of a model, one word that does not begin with `-`") }
+}
+
 /// A version of a package: digits and dots, and perhaps a word after a hyphen.
 pub fn version(text: &str) -> Option<String> {
     let text = text.trim();

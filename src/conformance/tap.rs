@@ -207,7 +207,7 @@ fn hear(frame: &Frame<'_>, heard: &mut Heard) {
         Frame::Output(json) => {
             heard.frames += 1;
             heard.early |= !heard.stdin_taken;
-            match output::parse(json) {
+            match output::strict(json) {
                 Ok(output) => {
                     heard.heartbeats += usize::from(output.heartbeat);
                     if output.status == Status::Error {
@@ -222,6 +222,7 @@ fn hear(frame: &Frame<'_>, heard: &mut Heard) {
         // A run that is ended may be cut off anywhere.
         Frame::Warning(Warning::Unfinished) => return,
         Frame::Warning(warning) => warning.to_string(),
+        Frame::TooLong { limit, .. } => format!("an output is longer than {limit} bytes"),
     };
     if heard.bad.len() < KEEP {
         heard.bad.push(complaint);

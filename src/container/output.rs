@@ -3,6 +3,7 @@
 //! A marker counts only as a whole line, so a marker's text inside a JSON string is data (JSON strings hold no raw
 //! newline). The work is linear in the bytes whatever the chunks, and memory is bounded by one output's limit.
 
+use parlor_agent_runner::json;
 use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START, Output};
 use thiserror::Error;
 
@@ -11,12 +12,21 @@ const MARKER_LINE: usize =
     if OUTPUT_START.len() > OUTPUT_END.len() { OUTPUT_START.len() } else { OUTPUT_END.len() } + 1;
 /// A buffer that grew beyond this is given back after its output.
 const KEEP_CAPACITY: usize = 1 << 20;
+/// Bytes that are kept of the beginning and the end of an output over the limit.
+const EDGE: usize = 512;
 
 /// What the decoder found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// The bytes between two marker lines.
     Output(&'a [u8]),
+    /// An output over the limit, which is dropped but for its edges.
+    TooLong {
+        /// The limit in bytes.
+        limit: usize,
+        /// How it began, and how it ended.
+        edges: &'a [u8],
+    },
     /// Something that is not as the protocol says; the run goes on.
     Warning(Warning),
 }
@@ -30,9 +40,6 @@ pub enum Warning {
     /// An end without a start.
     #[error("an output ended that had not begun")]
     StrayEnd,
-    /// More than the limit.
-    #[error("an output is longer than {0} bytes and is dropped")]
-    TooLong(usize),
     /// The stream ended inside an output.
     #[error("the stream ended inside an output")]
     Unfinished,
@@ -53,6 +60,10 @@ pub struct Decoder {
     state: State,
     /// The open output.
     open: Vec<u8>,
+    /// Beginning and end of the output that is dropped.
+    edges: Vec<u8>,
+    /// How much of that is the beginning.
+    begun: usize,
     /// Where the current line begins in `open`.
     line_start: usize,
     /// The current line as far as it may still be a marker.
@@ -69,6 +80,8 @@ impl Decoder {
             limit,
             state: State::Outside,
             open: Vec::new(),
+            edges: Vec::new(),
+            begun: 0,
             line_start: 0,
             head: [0; MARKER_LINE],
             head_len: 0,
@@ -79,11 +92,11 @@ impl Decoder {
     /// Takes the next bytes; calls `found` for each frame they complete.
     pub fn push(&mut self, mut bytes: &[u8], found: &mut impl FnMut(Frame<'_>)) {
         while let Some(at) = memchr::memchr(b'\n', bytes) {
-            self.take(&bytes[..at], true, found);
+            self.take(&bytes[..at], true);
             self.end_line(found);
             bytes = &bytes[at + 1..];
         }
-        self.take(bytes, false, found);
+        self.take(bytes, false);
     }
 
     /// The stream ended.
@@ -91,14 +104,16 @@ impl Decoder {
         if self.head_len > 0 || self.long_line {
             self.end_line(found);
         }
-        if self.state == State::Inside {
-            found(Frame::Warning(Warning::Unfinished));
+        match self.state {
+            State::Inside => found(Frame::Warning(Warning::Unfinished)),
+            State::Skipping => self.too_long(found),
+            State::Outside => {}
         }
         self.open = Vec::new();
         self.state = State::Outside;
     }
 
-    fn take(&mut self, bytes: &[u8], whole_line: bool, found: &mut impl FnMut(Frame<'_>)) {
+    fn take(&mut self, bytes: &[u8], whole_line: bool) {
         if !self.long_line {
             if self.head_len + bytes.len() <= MARKER_LINE {
                 self.head[self.head_len..self.head_len + bytes.len()].copy_from_slice(bytes);
@@ -115,10 +130,29 @@ impl Decoder {
             // A marker line at the very limit still has to fit.
             if self.open.len() > self.limit + MARKER_LINE + 1 {
                 self.state = State::Skipping;
-                self.open = Vec::new();
-                found(Frame::Warning(Warning::TooLong(self.limit)));
+                let open = std::mem::take(&mut self.open);
+                self.begun = EDGE.min(self.limit);
+                self.edges = open[..self.begun].to_vec();
+                self.skip(&open[self.begun..]);
+            }
+        } else if self.state == State::Skipping {
+            self.skip(bytes);
+            if whole_line {
+                self.skip(b"\n");
             }
         }
+    }
+
+    /// Keeps the last of what is dropped.
+    fn skip(&mut self, bytes: &[u8]) {
+        self.edges.extend_from_slice(&bytes[bytes.len().saturating_sub(EDGE)..]);
+        let surplus = self.edges.len().saturating_sub(self.begun + EDGE);
+        self.edges.drain(self.begun..self.begun + surplus);
+    }
+
+    fn too_long(&mut self, found: &mut impl FnMut(Frame<'_>)) {
+        found(Frame::TooLong { limit: self.limit, edges: &self.edges });
+        self.edges = Vec::new();
     }
 
     fn end_line(&mut self, found: &mut impl FnMut(Frame<'_>)) {
@@ -126,8 +160,10 @@ impl Decoder {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (start, end) = (line == OUTPUT_START.as_bytes(), line == OUTPUT_END.as_bytes());
         if !self.long_line && start {
-            if self.state == State::Inside {
-                found(Frame::Warning(Warning::NestedStart));
+            match self.state {
+                State::Inside => found(Frame::Warning(Warning::NestedStart)),
+                State::Skipping => self.too_long(found),
+                State::Outside => {}
             }
             self.state = State::Inside;
             self.open.clear();
@@ -136,13 +172,13 @@ impl Decoder {
                 State::Inside => {
                     self.open.truncate(self.line_start);
                     if self.open.len() > self.limit {
-                        found(Frame::Warning(Warning::TooLong(self.limit)));
+                        found(Frame::TooLong { limit: self.limit, edges: &self.open });
                     } else {
                         found(Frame::Output(&self.open));
                     }
                 }
                 State::Outside => found(Frame::Warning(Warning::StrayEnd)),
-                State::Skipping => {}
+                State::Skipping => self.too_long(found),
             }
             self.state = State::Outside;
             if self.open.capacity() > KEEP_CAPACITY { self.open = Vec::new() } else { self.open.clear() }
@@ -163,9 +199,26 @@ pub struct BadOutput {
     pub reason: String,
 }
 
-/// Reads the JSON of one output.
+/// Reads the JSON of one output, also where a strict reader refuses it.
 pub fn parse(json: &[u8]) -> Result<Output, BadOutput> {
+    json::from_slice(json).map_err(|e| BadOutput { bytes: json.len(), reason: e.to_string() })
+}
+
+/// The same without mending anything.
+pub fn strict(json: &[u8]) -> Result<Output, BadOutput> {
     serde_json::from_slice(json).map_err(|e| BadOutput { bytes: json.len(), reason: e.to_string() })
+}
+
+/// Whether what could not be read was the last output of a turn, as far as it shows: it has a status, and says neither that
+/// the turn goes on nor that it is only a sign of life. A turn whose end is lost would otherwise wait for the timeout.
+pub fn ends_turn(json: &[u8]) -> bool {
+    let says = |key: &[u8], value: &[u8]| {
+        memchr::memmem::find_iter(json, key).any(|at| {
+            let rest = json[at + key.len()..].trim_ascii_start();
+            rest.strip_prefix(b":").is_some_and(|rest| rest.trim_ascii_start().starts_with(value))
+        })
+    };
+    says(b"\"status\"", b"") && !says(b"\"turn\"", b"\"open\"") && !says(b"\"heartbeat\"", b"true")
 }
 
 /// The single output of a run that nobody followed as it came: the first marker pair, else the last line that is not
@@ -195,6 +248,7 @@ mod tests {
     #[derive(Debug, Clone, PartialEq, Eq)]
     enum Owned {
         Output(Vec<u8>),
+        TooLong(Vec<u8>),
         Warning(Warning),
     }
 
@@ -204,6 +258,7 @@ mod tests {
         let mut keep = |frame: Frame<'_>| {
             all.push(match frame {
                 Frame::Output(bytes) => Owned::Output(bytes.to_vec()),
+                Frame::TooLong { edges, .. } => Owned::TooLong(edges.to_vec()),
                 Frame::Warning(w) => Owned::Warning(w),
             });
         };
@@ -252,11 +307,50 @@ mod tests {
     #[test]
     fn an_output_over_the_limit_is_dropped_and_the_next_one_is_not() {
         let text = frame(&"x".repeat(5000)) + &frame("{}");
-        assert_eq!(decode([text.as_bytes()], 100), [Owned::Warning(Warning::TooLong(100)), out("{}")]);
+        let found = decode([text.as_bytes()], 100);
+        assert!(matches!(&found[0], Owned::TooLong(edges) if edges.len() == 2 * EDGE), "{found:?}");
+        assert_eq!(found[1..], [out("{}")]);
         let exact = frame(&"x".repeat(99));
         assert_eq!(decode([exact.as_bytes()], 100), [out(&"x".repeat(99))]);
         let above = frame(&"x".repeat(100));
-        assert_eq!(decode([above.as_bytes()], 100), [Owned::Warning(Warning::TooLong(100))]);
+        assert_eq!(decode([above.as_bytes()], 100), [Owned::TooLong(format!("{}\n", "x".repeat(100)).into_bytes())]);
+        let whole = format!("{}{}{}", "a".repeat(EDGE), "b".repeat(9000), "c".repeat(EDGE));
+        for (cut, limit) in [(1, 1000), (7, 1000), (100, 10), (5000, 4000)] {
+            let text = frame(&whole);
+            let found = decode(text.as_bytes().chunks(cut), limit);
+            let [Owned::TooLong(kept)] = &found[..] else { panic!("{found:?}") };
+            let kept = String::from_utf8_lossy(kept);
+            assert!(kept.starts_with("aaaa") && kept.ends_with(&format!("cccc{OUTPUT_END}")), "{cut}, {limit}: {kept}");
+            assert!(kept.len() <= 2 * EDGE, "{cut}, {limit}");
+        }
+        let endless = format!("{OUTPUT_START}\n{}", "x".repeat(5000));
+        assert_eq!(decode([endless.as_bytes()], 1000), [Owned::TooLong(vec![b'x'; 2 * EDGE])]);
+        let nested = format!("{endless}\n{}", frame("{}"));
+        assert_eq!(decode([nested.as_bytes()], 100).last(), Some(&out("{}")));
+        assert_eq!(decode([nested.as_bytes()], 100).len(), 2);
+    }
+
+    #[test]
+    fn the_end_of_a_turn_shows_in_what_cannot_be_read() {
+        for (json, ends) in [
+            (r#"{"status":"success","result":"x"#, true),
+            (r#"{"status": "maybe"}"#, true),
+            (r#"{"status":"success","result":"\"turn\":\"open\"","turn":"done""#, true),
+            (r#"{"status":"success","result":5,"turn" : "open"}"#, false),
+            (r#"{"status":"success","result":5,"heartbeat":true}"#, false),
+            ("null", false),
+            ("", false),
+            (r#"{"result":"\"status\":"}"#, false),
+        ] {
+            assert_eq!(ends_turn(json.as_bytes()), ends, "{json}");
+        }
+    }
+
+    #[test]
+    fn half_a_character_costs_that_character_alone() {
+        let read = |json: &[u8]| parse(json).unwrap().result.unwrap();
+        assert_eq!(read(br#"{"status":"success","result":"cut \ud83d"}"#), "cut \u{fffd}");
+        assert_eq!(read(b"{\"status\":\"success\",\"result\":\"cut \xf0\x9f\"}"), "cut \u{fffd}");
     }
 
     #[test]

@@ -237,6 +237,16 @@ impl Conversation {
         }
     }
 
+    /// The last output of a turn, which cannot be read: its answer is lost, and another try would do the turn's work twice.
+    pub fn unreadable(&mut self, why: &str, settled: &Settled, open: bool, clock: &SharedClock, to: &mut Effects) {
+        self.open = open;
+        let text = format!("The answer could not be read: {why}. Ask again if you need it.");
+        to.steps.push(self.say(text, DeliveryKind::Notice, false, clock));
+        self.last_error.get_or_insert_with(|| why.to_owned());
+        let given = self.take(settled);
+        self.settle(&given, InboundState::Failed, TurnState::Failed, Some(why.to_owned()), to);
+    }
+
     /// A session id that the open turn told is not kept: the turn failed.
     pub fn drop_session(&mut self) {
         self.session = None;

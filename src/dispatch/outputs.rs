@@ -37,9 +37,11 @@ impl GroupActor {
         for item in items {
             let Some(live) = self.lane(lane).live_mut() else { return };
             match item {
-                Item::Unreadable(why) => {
+                Item::Unreadable { why, settled, open } => {
                     live.unreadable += 1;
-                    if live.unreadable <= UNREADABLE_TOLD {
+                    if let Some(settled) = settled {
+                        live.talk.unreadable(&why, &settled, open, &clock, &mut effects);
+                    } else if live.unreadable <= UNREADABLE_TOLD {
                         let text = format!("Something the agent put out could not be read: {why}.");
                         let step = live.talk.say(text, DeliveryKind::Notice, false, &clock);
                         effects.steps.push(step);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use parlor_agent_runner::json;
 use parlor_agent_runner::protocol::{MessageFile, TaskFile};
 use serde_json::Value;
 
@@ -61,9 +62,9 @@ pub(super) struct Unreadable {
 
 /// Reads a file's bytes; nothing that comes of them holds a secret.
 pub(super) fn parse(kind: Kind, bytes: &[u8], redactor: &Redactor) -> Result<Parsed, Unreadable> {
-    let bad = |why: String| Unreadable { id: None, why };
+    let bad = |why: String| Unreadable { id: readable_id(bytes), why };
     precheck::check(bytes).map_err(bad)?;
-    let mut value: Value = serde_json::from_slice(bytes).map_err(|e| bad(format!("it is not JSON: {e}")))?;
+    let mut value: Value = json::from_slice(bytes).map_err(|e| bad(format!("it is not JSON: {e}")))?;
     if !redactor.is_empty() {
         clean(&mut value, redactor);
     }
@@ -106,6 +107,18 @@ fn clean(value: &mut Value, redactor: &Redactor) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The id in what is no whole JSON, as far as it can be read: whoever waits for the result is to hear of it. It may only
+/// name a file in the group's own `results/`.
+fn readable_id(bytes: &[u8]) -> Option<String> {
+    const KEY: &[u8] = b"\"id\"";
+    memchr::memmem::find_iter(bytes, KEY).find_map(|at| {
+        let rest = bytes[at + KEY.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let rest = rest.strip_prefix(b"\"")?;
+        let id = std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()?;
+        is_result_id(id).then(|| id.to_owned())
+    })
 }
 
 fn is_result_id(id: &str) -> bool {
@@ -190,6 +203,7 @@ mod tests {
             (Kind::Message, b"{"),
             (Kind::Message, b"[1]"),
             (Kind::Message, b"\xff\xfe"),
+            (Kind::Message, b"null"),
             (Kind::Message, br#"{"type":"nonsense"}"#),
             (Kind::Message, br#"{"type":"refresh_groups"}"#),
             (Kind::Message, br#"{"type":"message","chatJid":5,"text":"x"}"#),
@@ -198,8 +212,34 @@ mod tests {
         ] {
             assert!(!plain(kind, bytes).unwrap_err().why.is_empty());
         }
-        let named = plain(Kind::Task, br#"{"type":"nonsense","id":"r-1"}"#).unwrap_err();
-        assert_eq!(named.id.as_deref(), Some("r-1"), "the agent still gets its answer");
+        let deep = format!("{{\"id\":\"r-1\",\"x\":{}", "[".repeat(100));
+        let long = format!("{{\"id\":\"r-1\",\"type\":\"message\",\"text\":\"{}\"}}", "x".repeat(300_000));
+        for named in [
+            r#"{"type":"nonsense","id":"r-1"}"#,
+            r#"{"type":"message","id": "r-1", "text":"cut in the midd"#,
+            r#"{"id":"r-1","text":"a "quote" that is none"}"#,
+            r#"{'id': 1, "id" : "r-1",}"#,
+            &deep,
+            &long,
+        ] {
+            let unreadable = plain(Kind::Task, named.as_bytes()).unwrap_err();
+            assert_eq!(unreadable.id.as_deref(), Some("r-1"), "the agent still gets its answer: {named:.80}");
+        }
+        assert_eq!(plain(Kind::Task, br#"{"id":"../x","#).unwrap_err().id, None);
+    }
+
+    #[test]
+    fn half_a_character_costs_that_character_alone() {
+        for (text, meant) in
+            [(&br"cut \ud83d"[..], "cut \u{fffd}"), (b"cut \xf0\x9f", "cut \u{fffd}"), (b"two\nlines", "two\nlines")]
+        {
+            let file = [br#"{"type":"message","chatJid":"a:b","text":""#, text, br#""}"#].concat();
+            let Command::Message(MessageFile::Message { text, .. }) = plain(Kind::Message, &file).unwrap().command
+            else {
+                panic!("a message");
+            };
+            assert_eq!(text, meant);
+        }
     }
 
     #[test]

@@ -153,6 +153,10 @@ pub(super) async fn settle(
 }
 
 impl Job {
+    fn file_name(&self) -> String {
+        format!("{}/{}", self.claimed.kind.folder(), self.claimed.name)
+    }
+
     fn is_task(&self) -> bool {
         matches!(&self.parsed, Ok(Parsed { command: Command::Task(_), .. }))
     }
@@ -174,8 +178,7 @@ impl Job {
 
 /// Commits every file of a batch, in order; goes on until the store took them or the host shuts down.
 async fn commit_all(shared: &Arc<Shared>, jobs: &[Arc<Job>], batch: &mut Batch<'_>) -> Vec<End> {
-    let mut ends: Vec<Option<End>> =
-        jobs.iter().map(|job| job.parsed.as_ref().err().map(|unreadable| End::Bad(unreadable.why.clone()))).collect();
+    let mut ends: Vec<Option<End>> = jobs.iter().map(|_| None).collect();
     let mut wait = Duration::from_millis(50);
     let mut tries = 0;
     let mut forget = std::mem::take(batch.gone);
@@ -190,7 +193,10 @@ async fn commit_all(shared: &Arc<Shared>, jobs: &[Arc<Job>], batch: &mut Batch<'
         let mut trouble = None;
         for (i, result) in open.iter().zip(results) {
             match result {
-                Ok(outcome) => ends[*i] = Some(End::Done(outcome)),
+                Ok(outcome) => {
+                    let unreadable = jobs[*i].parsed.as_ref().err();
+                    ends[*i] = Some(unreadable.map_or(End::Done(outcome), |file| End::Bad(file.why.clone())));
+                }
                 Err(StoreError::Closed) => ends[*i] = Some(End::Left),
                 Err(error) => trouble = Some((*i, error)),
             }
@@ -248,15 +254,18 @@ fn act(tx: &mut Tx<'_>, job: &Job, cx: &Context) -> TxResult<Outcome> {
     if let Some(result) = ipc_files::result(tx, &claim)? {
         return Ok(Outcome { result, refused: None });
     }
-    let Ok(parsed) = &job.parsed else {
-        return Err(TxError::Conflict("unreadable files are not for the store".into()));
+    let refused = match &job.parsed {
+        Ok(parsed) => match attempt(tx, job, parsed, cx) {
+            Ok(details) => Ok(details),
+            Err(Denied::Store(TxError::Sqlite(error))) => return Err(error.into()),
+            Err(denied) => Err((parsed.command.describe(), denied.to_string())),
+        },
+        Err(unreadable) => Err((job.file_name(), unreadable.why.clone())),
     };
-    let (result, refused) = match attempt(tx, job, parsed, cx) {
+    let (result, refused) = match refused {
         Ok(details) => (CommandResult { ok: true, error: None, details }, None),
-        Err(Denied::Store(TxError::Sqlite(error))) => return Err(error.into()),
-        Err(denied) => {
-            let why = denied.to_string();
-            refuse(tx, job, parsed, &why, cx.now)?;
+        Err((what, why)) => {
+            refuse(tx, job, &what, &why, cx.now)?;
             (CommandResult { ok: false, error: Some(why.clone()), details: Details::new() }, Some(why))
         }
     };
@@ -289,9 +298,9 @@ fn attempt(tx: &mut Tx<'_>, job: &Job, parsed: &Parsed, cx: &Context) -> Result<
     }
 }
 
-fn refuse(tx: &Tx<'_>, job: &Job, parsed: &Parsed, why: &str, now: DateTime<Utc>) -> TxResult<()> {
+fn refuse(tx: &Tx<'_>, job: &Job, what: &str, why: &str, now: DateTime<Utc>) -> TxResult<()> {
     let folder = &job.claimed.folder;
-    ipc_files::refuse(tx, folder, &parsed.command.describe(), why, now)?;
+    ipc_files::refuse(tx, folder, what, why, now)?;
     // Not for each: the look takes time.
     if tx.last_insert_rowid() % 64 == 0 {
         ipc_files::trim_refusals(tx, folder, KEEP_REFUSALS)?;
@@ -353,9 +362,7 @@ fn log(job: &Job, end: &End, gate: &mut Gate) {
     metrics::counter!("parlor_ipc_files_total", "outcome" => outcome).increment(1);
     let (what, why, end) = match (end, &job.parsed) {
         (End::Done(Outcome { refused: Some(why), .. }), Ok(parsed)) => (parsed.command.describe(), why, "refused"),
-        (End::Bad(why), _) => {
-            (format!("{}/{}", job.claimed.kind.folder(), job.claimed.name), why, "put into quarantine")
-        }
+        (End::Bad(why), _) => (job.file_name(), why, "put into quarantine"),
         _ => return,
     };
     if let Some(held_back) = gate.pass(tokio::time::Instant::now()) {

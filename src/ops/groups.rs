@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Invalid, shorten};
+use super::{Invalid, container, shorten};
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::store::{Tx, TxResult, groups};
@@ -11,8 +11,6 @@ use crate::store::{Tx, TxResult, groups};
 const MAX_NAME: usize = 256;
 /// Characters a trigger may have.
 const MAX_TRIGGER: usize = 64;
-/// Mounts a group may ask for.
-const MAX_MOUNTS: usize = 32;
 
 /// A group as someone asks for it: fields as they were written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,16 +98,14 @@ pub fn agent_config(asked: Option<&serde_json::Value>) -> Result<ContainerConfig
                 "additionalMounts is not understood ({why}): use [{{hostPath, containerPath?, readonly?}}]"
             ))
         })?;
-        if config.additional_mounts.len() > MAX_MOUNTS {
-            return Err(Invalid(format!("additionalMounts has more than {MAX_MOUNTS} entries")));
-        }
     }
     if let Some(timeout) = asked.get("timeout").filter(|value| !value.is_null()) {
-        let ms = timeout.as_u64().filter(|ms| (1_000..=86_400_000).contains(ms));
+        let ms = timeout.as_u64().filter(|ms| container::TIMEOUTS.contains(ms));
         config.timeout = Some(ms.ok_or_else(|| {
             Invalid("timeout is not allowed: use whole milliseconds from 1000 to 86400000 (a day)".into())
         })?);
     }
+    container::check(&config)?;
     Ok(config)
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Lies between the store and the services: uses `store` and `domain` only.
 
+pub mod container;
 pub mod groups;
 pub mod tasks;
 

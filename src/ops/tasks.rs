@@ -82,6 +82,9 @@ fn prompt(text: &str) -> Result<String, Invalid> {
     if text.len() > MAX_PROMPT {
         return Err(Invalid(format!("the prompt has {} bytes: at most {MAX_PROMPT} are allowed", text.len())));
     }
+    if text.contains('\0') {
+        return Err(Invalid("the prompt holds a NUL character, which no program can be given: leave it out".into()));
+    }
     Ok(text.to_owned())
 }
 

@@ -11,6 +11,9 @@ use crate::domain::group::AdditionalMount;
 /// Where extra mounts appear in a container.
 const TARGET: &str = "/workspace/extra/";
 
+/// Bytes that a path may have.
+const MAX_PATH: usize = 4096;
+
 /// Never mounted, whatever the file says: a part of a path that contains one of these, in any case.
 const BLOCKED: [&str; 17] = [
     ".ssh",
@@ -193,12 +196,33 @@ pub fn engine_safe(path: &Path) -> Result<(), String> {
     }
 }
 
+/// Refuses what no allowlist could allow. The error names the field.
+pub fn check(mount: &AdditionalMount) -> Result<(), String> {
+    let of_host = |why| format!("hostPath: {why}");
+    if mount.host_path.len() > MAX_PATH {
+        return Err(of_host(format!("it has {} bytes, at most {MAX_PATH} are allowed", mount.host_path.len())));
+    }
+    // Whose home it is does not matter yet.
+    let host = expand(&mount.host_path, Some(Path::new("/home"))).map_err(of_host)?;
+    engine_safe(&host).map_err(of_host)?;
+    match &mount.container_path {
+        Some(name) => target_of(name).map(drop).map_err(|why| format!("containerPath: {why}")),
+        None if host.file_name().is_none() => {
+            Err(of_host("it has no name to be called by: give a containerPath".into()))
+        }
+        None => Ok(()),
+    }
+}
+
 fn target(mount: &AdditionalMount, host: &Path) -> Result<String, String> {
-    let name = match &mount.container_path {
-        Some(name) => name.clone(),
-        None => host.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-    };
-    let path = Path::new(&name);
+    match &mount.container_path {
+        Some(name) => target_of(name),
+        None => target_of(&host.file_name().map(|n| n.to_string_lossy()).unwrap_or_default()),
+    }
+}
+
+fn target_of(name: &str) -> Result<String, String> {
+    let path = Path::new(name);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     if name.is_empty() || !plain || name.len() > 255 {
         return Err(format!("container path {name:?} must be relative, without `..`, at most 255 bytes"));

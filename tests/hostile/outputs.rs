@@ -40,11 +40,12 @@ fn what_is_valid_among_disorder_is_delivered_in_order() {
     put(format!("{START}\n{{\"status\":\"success\",\"result\":\"lost\"\n{}", says("after a nested start")).as_bytes());
     put(b"\0\0\xff\xfe\x80 bytes between\n");
     put(says("after bytes").as_bytes());
-    put(&[START.as_bytes(), b"\n{\"status\":\"success\",\"result\":\"\xff\xfe\"}\n", END.as_bytes(), b"\n"].concat());
+    put(&[START.as_bytes(), b"\n{\"status\":\"success\",\"result\":{},\"turn\":\"open\"}\n", END.as_bytes(), b"\n"]
+        .concat());
     put(says(&format!("text with\n{START}\nand\n{END}\nas data")).as_bytes());
     put(frame("null").as_bytes());
     put(frame("[]").as_bytes());
-    put(frame(r#"{"status":"maybe","result":"no"}"#).as_bytes());
+    put(frame(r#"{"status":"maybe","result":"no","turn":"open"}"#).as_bytes());
     put(frame("").as_bytes());
     put(format!(
         "{START}\r\n{}\r\n{END}\r\n",

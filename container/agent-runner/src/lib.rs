@@ -10,6 +10,7 @@ pub mod deep;
 pub mod files;
 #[cfg(feature = "io")]
 pub mod inputs;
+pub mod json;
 pub mod prompt;
 pub mod protocol;
 #[cfg(feature = "io")]

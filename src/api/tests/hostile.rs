@@ -100,7 +100,7 @@ async fn bodies_that_are_too_large_or_too_deep_are_refused() {
     // Without a length, too.
     let mut stream = UnixStream::connect(api.socket()).await.unwrap();
     stream
-        .write_all(b"POST /v1/chats/web:lab/messages HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        .write_all(b"POST /v1/chats/web:lab/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
         .await
         .unwrap();
     let chunk = format!("{:x}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20));
@@ -118,7 +118,7 @@ async fn bodies_that_are_too_large_or_too_deep_are_refused() {
         stream,
         "PATCH",
         "/v1/groups/lab",
-        &[("host", "x")],
+        &[("host", "x"), ("content-type", "application/json")],
         format!("{{\"containerConfig\":{deep}}}").into(),
     );
     answer.await.problem(400, "invalid_body");
@@ -143,7 +143,7 @@ async fn slow_heads_and_bodies_are_cut_off() {
     }
     assert!(closed && begun.elapsed() < Duration::from_secs(4), "closed while it trickled");
     let mut slow = UnixStream::connect(api.socket()).await.unwrap();
-    slow.write_all(b"POST /v1/chats/web:lab/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+    slow.write_all(b"POST /v1/chats/web:lab/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
         .await
         .unwrap();
     let mut answer = Vec::new();
@@ -166,6 +166,58 @@ async fn a_client_that_leaves_its_answer_unread_is_cut_off() {
         ended = frame.is_err();
     }
     assert!(ended, "the stream was cut in the middle");
+    api.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_a_page_of_another_origin_can_send_is_not_taken() {
+    let api = start_with(tcp, Limits::default()).await;
+    api.group("web:lab", "lab").await;
+    let body = json!({"sender": "u", "text": "hi"}).to_string();
+    let send = async |path: &str, method: &str, kind: &[&str], body: &str| {
+        let mut headers = vec![("host", "x")];
+        headers.extend(kind.iter().map(|kind| ("content-type", *kind)));
+        let stream = UnixStream::connect(api.socket()).await.unwrap();
+        super::request(stream, method, path, &headers, body.to_owned().into()).await
+    };
+    let path = "/v1/chats/web:lab/messages";
+    for kind in [
+        &["text/plain"][..],
+        &["application/x-www-form-urlencoded"],
+        &["text/plain; application/json"],
+        &["application/jsonp"],
+        &["application/json; charset=utf-16"],
+        &["application/json", "text/plain"],
+        &["multipart/mixed; boundary=xx"],
+        &[""],
+        &[],
+    ] {
+        send(path, "POST", kind, &body).await.problem(415, "unsupported_media_type");
+    }
+    for (method, path, body) in [
+        ("POST", "/v1/groups", json!({"jid": "web:b", "folder": "b"})),
+        ("PATCH", "/v1/groups/lab", json!({"name": "b"})),
+        ("POST", "/v1/tasks", json!({"folder": "lab"})),
+        ("PATCH", "/v1/tasks/t", json!({"prompt": "b"})),
+        ("PATCH", "/v1/sessions/lab", json!({"sessionId": "b"})),
+        ("POST", "/v1/runs/retry", json!({"folder": "lab"})),
+        ("POST", "/v1/outbox/retry", json!({"id": "b"})),
+    ] {
+        let answer = send(path, method, &["text/plain"], &body.to_string()).await;
+        answer.problem(415, "unsupported_media_type");
+        let form = send(path, method, &["multipart/form-data; boundary=xx"], &body.to_string()).await;
+        form.problem(415, "unsupported_media_type");
+    }
+    for kind in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+        assert_eq!(send(path, "POST", &[kind], &body).await.status, 202, "{kind}");
+    }
+    assert_eq!(send("/v1/outbox/retry", "POST", &[], "").await.status, 200, "nothing needs no kind");
+    // A target with another host than the header's.
+    let token = format!("Bearer {TOKEN}");
+    let own = format!("localhost:{}", api.tcp.unwrap().port());
+    let headers = [("host", own.as_str()), ("authorization", token.as_str())];
+    api.call_tcp("http://evil.example/v1/status", &headers).await.problem(403, "host_not_allowed");
+    assert_eq!(api.call_tcp(&format!("http://{own}/v1/status"), &headers).await.status, 200);
     api.end().await;
 }
 

@@ -76,6 +76,39 @@ async fn what_is_wrong_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_clear_is_taken_however_it_is_written() {
+    let api = start().await;
+    api.group("web:lab", "lab").await;
+    let send = async |body: &[u8]| {
+        let stream = tokio::net::UnixStream::connect(api.socket()).await.unwrap();
+        let headers = [("host", "x"), ("content-type", "application/json")];
+        super::request(stream, "POST", "/v1/chats/web:lab/messages", &headers, body.to_vec().into()).await
+    };
+    for body in [
+        &b"\xef\xbb\xbf{\"sender\":\"u\",\"text\":\"with a mark\"}"[..],
+        br#"{"sender":4217,"text":"from a number","id":7,"timestamp":1767319445}"#,
+        br#"{"sender":"u","text":"half a face \ud83d"}"#,
+        b"{\"sender\":\"u\",\"text\":\"two\nlines and no \xff\"}",
+    ] {
+        assert_eq!(send(body).await.status, 202, "{}", String::from_utf8_lossy(body));
+    }
+    let stored: Vec<Row> = api
+        .store
+        .read(|db| {
+            let mut s = db.prepare("SELECT text, sender, sent_at FROM inbound ORDER BY seq")?;
+            Ok(s.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?)
+        })
+        .await
+        .unwrap();
+    let texts: Vec<&str> = stored.iter().map(|row| row.0.as_str()).collect();
+    assert_eq!(texts, ["with a mark", "from a number", "half a face \u{fffd}", "two\nlines and no \u{fffd}"]);
+    assert_eq!((stored[1].1.as_str(), stored[1].2), ("4217", 1_767_319_445_000));
+    let wrong = send(br#"{"sender":"u","text":"x","timestamp":-5}"#).await.problem(400, "invalid_body");
+    assert!(wrong.starts_with("timestamp does not fit"), "{wrong}");
+    api.end().await;
+}
+
+#[tokio::test]
 async fn a_full_store_says_so_and_when_to_come_back() {
     let api = start().await;
     api.group("web:lab", "lab").await;

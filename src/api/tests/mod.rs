@@ -132,8 +132,8 @@ impl Served {
 
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
-        let body = body.map(|b| b.to_string()).unwrap_or_default();
-        request(stream, method, path, &[("host", "local")], body.into()).await
+        let body: String = body.map(|b| b.to_string()).unwrap_or_default();
+        request(stream, method, path, &[("host", "local"), ("content-type", "application/json")], body.into()).await
     }
 
     async fn call_tcp(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

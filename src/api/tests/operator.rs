@@ -58,6 +58,8 @@ async fn container_settings_that_no_engine_would_take_are_refused() {
         json!({"version": 2}),
         json!({"privileged": true}),
         json!({"additionalMounts": [{"hostPath": "/a:/b"}]}),
+        json!({"additionalMounts": [{"hostPath": "/a", "containerPath": "../../etc"}]}),
+        json!({"model": "--x"}),
         json!([]),
     ] {
         let answer = api.call("PATCH", "/v1/groups/lab", Some(json!({"containerConfig": bad}))).await;

@@ -110,7 +110,14 @@ pub enum Item {
         share: OwnedSemaphorePermit,
     },
     /// Something that was not an output, for a notice in the chat.
-    Unreadable(String),
+    Unreadable {
+        /// What is wrong with it.
+        why: String,
+        /// What is settled with it, where it was the end of a turn: nobody will hear a better one.
+        settled: Option<Settled>,
+        /// Whether a turn is open after it.
+        open: bool,
+    },
 }
 
 /// Starts a run. Events come on the receiver until [`RunEvent::Ended`].

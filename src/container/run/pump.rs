@@ -16,8 +16,16 @@ const READ: usize = 64 << 10;
 
 /// An output, or why there is none.
 pub(super) enum Pumped {
-    Output { output: Box<Output>, share: OwnedSemaphorePermit },
-    Unreadable(String),
+    Output {
+        output: Box<Output>,
+        share: OwnedSemaphorePermit,
+    },
+    Unreadable {
+        /// What is wrong.
+        why: String,
+        /// Whether it looks like the end of a turn.
+        ends: bool,
+    },
 }
 
 /// stdout as the log keeps it.
@@ -46,7 +54,7 @@ pub(super) async fn stdout(
 ) {
     let mut decoder = Decoder::new(limit);
     let mut buffer = vec![0; READ];
-    let mut ready: Vec<(Result<Output, String>, usize)> = Vec::new();
+    let mut ready: Vec<Read> = Vec::new();
     loop {
         let n = match pipe.read(&mut buffer).await {
             Ok(0) => break,
@@ -66,27 +74,32 @@ pub(super) async fn stdout(
     forward(&mut ready, &budget, &found).await;
 }
 
-fn collect(frame: &Frame<'_>, ready: &mut Vec<(Result<Output, String>, usize)>) {
+/// What was read between two markers with its length, or why there is nothing and whether it ends a turn.
+type Read = Result<(Output, usize), (String, bool)>;
+
+fn collect(frame: &Frame<'_>, ready: &mut Vec<Read>) {
     ready.push(match frame {
-        Frame::Output(json) => (output::parse(json).map_err(|e| e.to_string()), json.len()),
-        Frame::Warning(warning) => (Err(warning.to_string()), 0),
+        Frame::Output(json) => match output::parse(json) {
+            Ok(output) => Ok((output, json.len())),
+            Err(error) => Err((error.to_string(), output::ends_turn(json))),
+        },
+        Frame::TooLong { limit, edges } => {
+            Err((format!("an output is longer than {limit} bytes and is dropped"), output::ends_turn(edges)))
+        }
+        Frame::Warning(warning) => Err((warning.to_string(), false)),
     });
 }
 
-async fn forward(
-    ready: &mut Vec<(Result<Output, String>, usize)>,
-    budget: &Arc<Semaphore>,
-    found: &mpsc::Sender<Pumped>,
-) -> bool {
-    for (result, bytes) in ready.drain(..) {
+async fn forward(ready: &mut Vec<Read>, budget: &Arc<Semaphore>, found: &mpsc::Sender<Pumped>) -> bool {
+    for result in ready.drain(..) {
         let pumped = match result {
-            Ok(output) => {
+            Ok((output, bytes)) => {
                 // An output larger than all of the budget takes all of it.
                 let share = u32::try_from(bytes.clamp(1, IN_TRANSIT)).unwrap_or(1);
                 let Ok(share) = budget.clone().acquire_many_owned(share).await else { return false };
                 Pumped::Output { output: Box::new(output), share }
             }
-            Err(why) => Pumped::Unreadable(why),
+            Err((why, ends)) => Pumped::Unreadable { why, ends },
         };
         if found.send(pumped).await.is_err() {
             return false;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use parlor_agent_runner::protocol::Status;
+use parlor_agent_runner::protocol::{Output, Status};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -212,14 +212,21 @@ impl RunTask {
     fn found(&mut self, pumped: Pumped) {
         let now = Instant::now();
         match pumped {
-            Pumped::Unreadable(why) => {
+            Pumped::Unreadable { why, ends } => {
                 // It may quote what the agent printed.
                 let why = (self.plan.redact)(&why).unwrap_or(why);
                 self.unreadable += 1;
                 if self.unreadable <= UNREADABLE_LOGGED {
                     tracing::warn!("{}: {why}", self.plan.spec.name);
                 }
-                self.waiting.push_back(Item::Unreadable(why));
+                let mut settled = None;
+                if ends {
+                    let inputs = &self.plan.inputs;
+                    settled = self.turns.output(&Output::default(), |name| inputs.gone(name));
+                    self.timers.output(now, self.turns.open(), true, true);
+                    self.turns.closed();
+                }
+                self.waiting.push_back(Item::Unreadable { why, settled, open: self.turns.open() });
             }
             Pumped::Output { output, .. } if output.heartbeat => {
                 let open = self.turns.open();

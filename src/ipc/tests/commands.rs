@@ -276,3 +276,28 @@ async fn secrets_of_every_run_go_from_what_a_room_says() {
     assert!(stored.iter().all(|record| !record.contains("key-")), "{stored:?}");
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_character_is_delivered_and_what_cannot_be_read_gets_its_answer_and_its_line() {
+    let host = host().await;
+    let served = host.serve();
+    served.open(&group("a"), run()).await.unwrap();
+    let cut = br#"{"id":"r-1","type":"message","chatJid":"web:a","text":"cut \ud83d"}"#;
+    host.put_bytes("a", "messages", "1.json", cut);
+    assert_eq!(host.answer("a", "r-1").await["ok"], true);
+    assert_eq!(host.texts().await, ["cut \u{fffd}"]);
+    host.put_bytes("a", "messages", "2.json", br#"{"id":"r-2","type":"message","chatJid":"web:a","text":"brok"#);
+    let answer = host.answer("a", "r-2").await;
+    assert_eq!(answer["ok"], false);
+    let why = answer["error"].as_str().unwrap();
+    let refusals = host.refusals().await;
+    assert_eq!(refusals.len(), 1);
+    assert_eq!((refusals[0].what.as_str(), refusals[0].why.as_str()), ("messages/\"2.json\"", why));
+    host.until_no_claims().await;
+    let kept: Vec<String> = names(&host.data("quarantine/a"));
+    assert_eq!(kept.len(), 2, "the file and its reason: {kept:?}");
+    let records: i64 =
+        host.store.read(|db| Ok(db.query_row("SELECT count(*) FROM ipc_files", [], |r| r.get(0))?)).await.unwrap();
+    assert!(records <= 2);
+    served.stop().await;
+}

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::json;
+
 /// Something the CLI tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -93,7 +95,7 @@ struct LimitInfo {
 
 /// Reads a line.
 pub fn parse(line: &str) -> Event {
-    let Ok(head) = serde_json::from_str::<Line>(line) else {
+    let Ok(head) = json::from_str::<Line>(line) else {
         // Most of what does not fit is an event whose fields changed their form.
         return if line.trim_start().starts_with('{') { Event::Other } else { Event::Text(line.trim().to_owned()) };
     };
@@ -112,7 +114,7 @@ pub fn parse(line: &str) -> Event {
             _ => Event::Other,
         },
         // A result must not be lost for a field that changed its form: whoever waits for it would wait for ever.
-        ("result", _) => Event::Result(Box::new(serde_json::from_str(line).unwrap_or_else(|error| TurnResult {
+        ("result", _) => Event::Result(Box::new(json::from_str(line).unwrap_or_else(|error| TurnResult {
             is_error: true,
             errors: vec![format!("Claude Code's result cannot be read: {error}")],
             ..TurnResult::default()

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::json;
+
 /// A line: what it tells, and of which thread. Sub-agents have threads of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
@@ -133,7 +135,7 @@ struct Message {
 
 /// Reads a line.
 pub fn parse(line: &str) -> Line {
-    let Ok(message) = serde_json::from_str::<Message>(line) else {
+    let Ok(message) = json::from_str::<Message>(line) else {
         let text = line.trim();
         let event = if text.starts_with('{') { Event::Other } else { Event::Text(text.to_owned()) };
         return Line { thread: None, event };

@@ -4,6 +4,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::json;
+
 /// How the CLI announces a changed mode, in the place of an answer.
 const MODE_UPDATE: &str = "[MODE_UPDATE]";
 
@@ -66,7 +68,7 @@ struct Line {
 
 /// Reads a line.
 pub fn parse(line: &str) -> Event {
-    let Ok(head) = serde_json::from_str::<Line>(line) else {
+    let Ok(head) = json::from_str::<Line>(line) else {
         return if line.trim_start().starts_with('{') { Event::Other } else { Event::Text(line.trim().to_owned()) };
     };
     match (head.method, head.id.as_u64()) {

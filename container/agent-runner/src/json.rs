@@ -1,0 +1,192 @@
+//! JSON that strict readers refuse although its meaning is clear: half a surrogate pair (what JavaScript and Python write
+//! of a text that was cut in the middle of an emoji), bytes that are no UTF-8, control characters as they are, a byte
+//! order mark, and numbers that are none.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads JSON; what a strict reader refuses is read once more as [`mend`] makes it.
+///
+/// # Errors
+/// When it is no JSON even so, or does not fit the type.
+pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    match serde_json::from_slice(json) {
+        Err(error) if error.is_syntax() => match mend(json) {
+            Cow::Owned(mended) => serde_json::from_slice(&mended),
+            Cow::Borrowed(same) if same.len() < json.len() => serde_json::from_slice(same),
+            Cow::Borrowed(_) => Err(error),
+        },
+        read => read,
+    }
+}
+
+/// The same for a text.
+///
+/// # Errors
+/// Like [`from_slice`].
+pub fn from_str<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
+    from_slice(json.as_bytes())
+}
+
+/// Replaces what a strict reader refuses: half a surrogate pair and bytes that are no UTF-8 by U+FFFD, a control character
+/// in a string by its escape, `NaN` and infinities by `null`; a byte order mark is left out. Strict JSON stays as it is.
+/// One pass.
+pub fn mend(json: &[u8]) -> Cow<'_, [u8]> {
+    let json = json.strip_prefix(MARK).unwrap_or(json);
+    let text = String::from_utf8_lossy(json);
+    let mut mender = Mender { text: text.as_bytes(), at: 0, kept: 0, out: Vec::new() };
+    mender.run();
+    let Mender { kept, mut out, .. } = mender;
+    if kept > 0 {
+        out.extend_from_slice(&text.as_bytes()[kept..]);
+        return Cow::Owned(out);
+    }
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+struct Mender<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// How much of the text is in `out`, or replaced there.
+    kept: usize,
+    out: Vec<u8>,
+}
+
+impl Mender<'_> {
+    fn run(&mut self) {
+        let mut inside = false;
+        while let Some(&byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => {
+                    inside = !inside;
+                    self.at += 1;
+                }
+                b'\\' if inside => self.escape(),
+                0..=0x1f if inside => self.replace(1, format!("\\u{byte:04x}").as_bytes()),
+                b'N' | b'I' | b'-' if !inside => self.number(),
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// Puts other bytes in the place of the next ones.
+    fn replace(&mut self, length: usize, with: &[u8]) {
+        self.out.extend_from_slice(&self.text[self.kept..self.at]);
+        self.out.extend_from_slice(with);
+        self.at += length;
+        self.kept = self.at;
+    }
+
+    fn escape(&mut self) {
+        match self.unit(self.at) {
+            Some(0xd800..=0xdbff) if matches!(self.unit(self.at + 6), Some(0xdc00..=0xdfff)) => self.at += 12,
+            Some(0xd800..=0xdfff) => self.replace(6, b"\\ufffd"),
+            _ => self.at += 2,
+        }
+    }
+
+    /// The UTF-16 unit whose escape stands here.
+    fn unit(&self, at: usize) -> Option<u16> {
+        let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u16::from_str_radix(digits, 16).ok()
+    }
+
+    fn number(&mut self) {
+        let rest = &self.text[self.at..];
+        match [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|word| rest.starts_with(word)) {
+            Some(word) => self.replace(word.len(), b"null"),
+            None => self.at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn read(json: &[u8]) -> Option<Value> {
+        from_slice(json).ok()
+    }
+
+    #[test]
+    fn what_is_meant_is_read() {
+        for (json, text) in [
+            (&br#""a\ud83d""#[..], "a\u{fffd}"),
+            (br#""\ud83d\ude00""#, "\u{1f600}"),
+            (br#""\uDE00b""#, "\u{fffd}b"),
+            (br#""\ud83d\ud83d\ude00""#, "\u{fffd}\u{1f600}"),
+            (br#""\ud83d\u0041""#, "\u{fffd}A"),
+            (br#""\ud83d\\u00""#, "\u{fffd}\\u00"),
+            (br#""\\ud83d\ud83d""#, "\\ud83d\u{fffd}"),
+            (b"\"a\xf0\x9f\x98\"", "a\u{fffd}"),
+            (b"\"a\xffb\"", "a\u{fffd}b"),
+            (b"\"a\nb\t\x01\"", "a\nb\t\u{1}"),
+            (b"\xef\xbb\xbf\"x\"", "x"),
+            (br#""NaN -Infinity""#, "NaN -Infinity"),
+        ] {
+            assert_eq!(read(json), Some(text.into()), "{}", String::from_utf8_lossy(json));
+        }
+        let numbers = read(br#"{"a": NaN, "b": [-Infinity, Infinity, -1], "c": "\ud83d"}"#);
+        assert_eq!(numbers, Some(serde_json::json!({"a": null, "b": [null, null, -1], "c": "\u{fffd}"})));
+    }
+
+    #[test]
+    fn what_is_broken_stays_broken() {
+        for json in [&b"{"[..], b"\"", b"\"\\u12\"", b"\"\\ud83d", b"\"\\", b"{'a': 1}", b"", b"N", b"nan"] {
+            assert_eq!(read(json), None, "{}", String::from_utf8_lossy(json));
+        }
+    }
+
+    /// Pieces of a string as careless writers put them down, and what is meant.
+    fn piece() -> impl Strategy<Value = (Vec<u8>, String)> {
+        prop_oneof![
+            "[a-zé😀 /]{0,6}".prop_map(|text| (text.clone().into_bytes(), text)),
+            (0xd800_u16..0xe000).prop_map(|unit| (format!("\\u{unit:04x}.").into_bytes(), "\u{fffd}.".into())),
+            any::<char>().prop_map(|c| {
+                let mut units = [0; 2];
+                let escaped = c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}"));
+                (escaped.collect::<String>().into_bytes(), c.into())
+            }),
+            (0x80_u8..0xc0).prop_map(|byte| (vec![byte, b'x'], "\u{fffd}x".into())),
+            (0_u8..0x20).prop_map(|byte| (vec![byte], char::from(byte).into())),
+            Just((br#"\\\"\/"#.to_vec(), "\\\"/".to_owned())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_careless_string_is_read_as_it_is_meant(pieces in proptest::collection::vec(piece(), 0..20)) {
+            // A piece that ends in half a pair never stands before one that could complete it: each has a letter after it.
+            let mut json = b"{\"text\":\"".to_vec();
+            let mut meant = String::new();
+            for (bytes, text) in &pieces {
+                json.extend_from_slice(bytes);
+                meant.push_str(text);
+            }
+            json.extend_from_slice(b"\"}");
+            prop_assert_eq!(read(&json), Some(serde_json::json!({ "text": meant })));
+        }
+
+        #[test]
+        fn strict_json_stays_as_it_is(value in "\\PC{0,40}", key in "\\PC{0,10}", number in any::<f64>()) {
+            let json = serde_json::json!({ key: [value, number, null] }).to_string();
+            prop_assert!(matches!(mend(json.as_bytes()), Cow::Borrowed(same) if same == json.as_bytes()));
+        }
+
+        #[test]
+        fn any_bytes_are_mended_without_a_panic_and_once(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let once = mend(&bytes).into_owned();
+            prop_assert_eq!(mend(&once).into_owned(), once.clone());
+        }
+    }
+}
