@@ -9,6 +9,8 @@ use rustix::fs::OFlags;
 
 /// The file that holds the memory.
 pub const FILE: &str = "CLAUDE.md";
+/// A memory that is changed line by line is not larger.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Adds a line; one that is there already stays the only one, so that a turn that is tried again adds nothing twice.
 ///
@@ -28,6 +30,31 @@ pub fn append(folder: &Path, fact: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     file.write_all(format!("{gap}{line}\n").as_bytes())?;
     file.sync_all()
+}
+
+/// The facts in it: lines that begin with a dash, without it.
+pub fn facts(folder: &Path) -> Vec<String> {
+    let text = read(&folder.join(FILE), MAX_BYTES).map_or_else(String::new, |(text, _)| text);
+    text.lines().filter_map(|line| line.strip_prefix("- ")).map(|fact| fact.trim_end().to_owned()).collect()
+}
+
+/// Takes the line of a fact out. The file is replaced as a whole.
+///
+/// # Errors
+/// When the file cannot be read or written, or is larger than a memory.
+pub fn remove(folder: &Path, fact: &str) -> io::Result<()> {
+    let path = folder.join(FILE);
+    let (text, left) = read(&path, MAX_BYTES).unwrap_or_default();
+    if left > 0 {
+        return Err(io::Error::other("it is too large to be changed"));
+    }
+    let line = format!("- {fact}");
+    let kept: String = text.split_inclusive('\n').filter(|one| one.trim_end() != line).collect();
+    let fresh = folder.join(format!(".{FILE}.{}.tmp", std::process::id()));
+    let mut file = fs::File::create(&fresh)?;
+    file.write_all(kept.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&fresh, &path)
 }
 
 /// The start of a memory file as text, and how many bytes of it are left out. None where there is no plain file, or nothing

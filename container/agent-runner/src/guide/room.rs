@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::Voice;
+use super::lang::Lang;
+use super::state::Undo;
+use super::words::by_lang;
 use crate::memory::{self, FILE as MEMORY};
 use crate::process::{self, Plan};
 use crate::run::Room;
@@ -21,14 +25,14 @@ const OUTPUT: usize = 24 * 1024;
 const RUN_LIMIT: Duration = Duration::from_secs(300);
 
 /// The entries of a folder below the group's.
-pub fn list(root: &Path, wanted: &str) -> String {
-    let dir = match inside(root, wanted) {
+pub fn list(root: &Path, lang: Lang, wanted: &str) -> String {
+    let dir = match inside(root, lang, wanted) {
         Ok(dir) => dir,
         Err(reason) => return reason,
     };
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries.filter_map(Result::ok),
-        Err(error) => return format!("The folder {} cannot be listed: {error}.", named(wanted)),
+        Err(error) => return format!("The folder {} cannot be listed: {error}.", named(lang, wanted)),
     };
     let mut lines: Vec<String> = entries
         .map(|entry| {
@@ -44,16 +48,18 @@ pub fn list(root: &Path, wanted: &str) -> String {
     lines.sort();
     let count = lines.len();
     if count == 0 {
-        return format!("{} is empty.", named(wanted));
+        let empty = by_lang!(lang, "is empty", "ist leer", "está vacía", "est vide");
+        return format!("{} {empty}.", named(lang, wanted));
     }
     lines.truncate(LISTED);
     let more = if count > LISTED { format!("\n… and {} more", count - LISTED) } else { String::new() };
-    format!("{} holds:\n{}{more}", named(wanted), lines.join("\n"))
+    let holds = by_lang!(lang, "holds:", "enthält:", "contiene:", "contient :");
+    format!("{} {holds}\n{}{more}", named(lang, wanted), lines.join("\n"))
 }
 
 /// The text of a file below the group's folder.
-pub fn show(root: &Path, wanted: &str) -> String {
-    match inside(root, wanted).and_then(|path| text(&path).map_err(|reason| format!("{wanted} {reason}"))) {
+pub fn show(root: &Path, lang: Lang, wanted: &str) -> String {
+    match inside(root, lang, wanted).and_then(|path| text(&path).map_err(|reason| format!("{wanted} {reason}"))) {
         Ok(text) if text.trim().is_empty() => format!("{wanted} is empty."),
         Ok(text) => format!("{wanted}:\n{}", fenced(&text)),
         Err(reason) => reason,
@@ -61,25 +67,88 @@ pub fn show(root: &Path, wanted: &str) -> String {
 }
 
 /// Adds a line to the group's memory.
-pub fn remember(root: &Path, fact: &str) -> String {
+pub fn remember(root: &Path, guide: &Voice, fact: &str) -> String {
     match memory::append(root, fact) {
-        Ok(()) => format!("I will remember it: it is in {MEMORY} now."),
+        Ok(()) => {
+            guide.place.change(|state| state.undo = Some(Undo::Forget(fact.to_owned())));
+            by_lang!(
+                guide.lang,
+                format!("I will remember it: it is in {MEMORY} now."),
+                format!("Das merke ich mir: Es steht jetzt in {MEMORY}."),
+                format!("Lo recordaré: está en {MEMORY}."),
+                format!("Je m'en souviendrai : c'est dans {MEMORY}.")
+            )
+        }
         Err(error) => format!("I could not write it to {MEMORY}: {error}."),
     }
 }
 
+/// Takes a line out of the group's memory: the one that says it, or the only one that holds the words.
+pub fn forget(root: &Path, guide: &Voice, fact: &str) -> String {
+    let lang = guide.lang;
+    let lines = memory::facts(root);
+    let same: Vec<&String> = lines.iter().filter(|line| line.eq_ignore_ascii_case(fact)).collect();
+    let holding: Vec<&String> =
+        lines.iter().filter(|line| line.to_lowercase().contains(&fact.to_lowercase())).collect();
+    let line = match (&same[..], &holding[..]) {
+        ([line, ..], _) | ([], [line]) => (*line).clone(),
+        ([], []) => {
+            return by_lang!(
+                lang,
+                format!("I remember nothing like “{fact}”. “what do you remember” shows all."),
+                format!("So etwas wie „{fact}“ weiß ich nicht. „was weißt du“ zeigt alles."),
+                format!("No recuerdo nada como «{fact}». «qué recuerdas» lo muestra todo."),
+                format!("Je ne sais rien de « {fact} ». « que sais-tu » montre tout.")
+            );
+        }
+        ([], many) => {
+            let many = many.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n");
+            return by_lang!(
+                lang,
+                format!("Which of these shall I forget? Write the whole line.\n{many}"),
+                format!("Was davon soll ich vergessen? Schreib die ganze Zeile.\n{many}"),
+                format!("¿Cuál de estas olvido? Escribe la línea entera.\n{many}"),
+                format!("Laquelle dois-je oublier ? Écris la ligne entière.\n{many}")
+            );
+        }
+    };
+    match memory::remove(root, &line) {
+        Ok(()) => {
+            guide.place.change(|state| state.undo = Some(Undo::Remember(line.clone())));
+            by_lang!(
+                lang,
+                format!("Forgotten: {line}"),
+                format!("Vergessen: {line}"),
+                format!("Olvidado: {line}"),
+                format!("Oublié : {line}")
+            )
+        }
+        Err(error) => format!("I could not change {MEMORY}: {error}."),
+    }
+}
+
 /// The group's memory.
-pub fn recall(root: &Path) -> String {
+pub fn recall(root: &Path, lang: Lang) -> String {
     match text(&root.join(MEMORY)) {
-        Ok(text) if !text.trim().is_empty() => format!("This is in {MEMORY}:\n\n{}", text.trim()),
-        Ok(_) => nothing_remembered(),
-        Err(_) if !root.join(MEMORY).exists() => nothing_remembered(),
+        Ok(text) if !text.trim().is_empty() => {
+            let lead = by_lang!(lang, "This is in", "Das steht in", "Esto está en", "Ceci est dans");
+            format!("{lead} {MEMORY}:\n\n{}", text.trim())
+        }
+        Ok(_) => nothing_remembered(lang),
+        Err(_) if !root.join(MEMORY).exists() => nothing_remembered(lang),
         Err(reason) => format!("{MEMORY} {reason}"),
     }
 }
 
-fn nothing_remembered() -> String {
-    "I remember nothing yet. Try “remember that Ann likes tea”.".to_owned()
+fn nothing_remembered(lang: Lang) -> String {
+    by_lang!(
+        lang,
+        "I remember nothing yet. Try “remember that Ann likes tea”.",
+        "Ich weiß noch nichts. Versuch „merke dir, dass Anna Tee mag“.",
+        "Aún no recuerdo nada. Prueba «recuerda que a Ana le gusta el té».",
+        "Je ne sais encore rien. Essaie « retiens que Anne aime le thé »."
+    )
+    .to_owned()
 }
 
 /// Runs a shell command in the group's folder.
@@ -117,9 +186,15 @@ pub fn run(room: &Room, line: &str) -> String {
 }
 
 /// A path below the group's folder, links resolved; everything else is refused.
-fn inside(root: &Path, wanted: &str) -> Result<PathBuf, String> {
+fn inside(root: &Path, lang: Lang, wanted: &str) -> Result<PathBuf, String> {
     let gone = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => format!("There is no {wanted} in my folder. “list files” shows what there is."),
+        io::ErrorKind::NotFound => by_lang!(
+            lang,
+            format!("There is no {wanted} in my folder. “list files” shows what there is."),
+            format!("In meinem Ordner gibt es kein {wanted}. „Dateien“ zeigt, was da ist."),
+            format!("No hay {wanted} en mi carpeta. «archivos» muestra lo que hay."),
+            format!("Il n'y a pas de {wanted} dans mon dossier. « fichiers » montre ce qu'il y a.")
+        ),
         _ => format!("{wanted} cannot be opened: {error}."),
     };
     let root = root.canonicalize().map_err(|error| format!("My folder cannot be opened: {error}."))?;
@@ -163,8 +238,17 @@ fn fenced(text: &str) -> String {
     format!("{fence}\n{}\n{fence}", text.trim_end_matches('\n'))
 }
 
-fn named(wanted: &str) -> String {
-    if wanted.is_empty() || wanted == "." { "My folder".to_owned() } else { format!("My folder's {wanted}") }
+fn named(lang: Lang, wanted: &str) -> String {
+    if wanted.is_empty() || wanted == "." {
+        return by_lang!(lang, "My folder", "Mein Ordner", "Mi carpeta", "Mon dossier").to_owned();
+    }
+    by_lang!(
+        lang,
+        format!("My folder's {wanted}"),
+        format!("{wanted} in meinem Ordner"),
+        format!("{wanted} en mi carpeta"),
+        format!("{wanted} dans mon dossier")
+    )
 }
 
 fn size(bytes: u64) -> String {
@@ -189,30 +273,41 @@ mod tests {
         fs::write(root.join("b.bin"), [0, 159, 146, 150]).unwrap();
         fs::write(root.join("long"), "ä".repeat(40_000)).unwrap();
         std::os::unix::fs::symlink("../secret", root.join("link")).unwrap();
-        assert_eq!(show(&root, "a.txt"), "a.txt:\n````\n```\nhi\n````");
+        assert_eq!(show(&root, Lang::En, "a.txt"), "a.txt:\n````\n```\nhi\n````");
         for outside in ["../secret", "link", "/etc/passwd", "sub/../../secret"] {
-            assert!(show(&root, outside).contains("outside my folder"), "{outside}: {}", show(&root, outside));
+            assert!(
+                show(&root, Lang::En, outside).contains("outside my folder"),
+                "{outside}: {}",
+                show(&root, Lang::En, outside)
+            );
         }
-        assert!(show(&root, "b.bin").contains("is no text (4 bytes)"));
-        assert!(show(&root, "sub").contains("is a folder"));
-        assert!(show(&root, "none").contains("There is no none"));
-        let long = show(&root, "long");
+        assert!(show(&root, Lang::En, "b.bin").contains("is no text (4 bytes)"));
+        assert!(show(&root, Lang::En, "sub").contains("is a folder"));
+        assert!(show(&root, Lang::En, "none").contains("There is no none"));
+        let long = show(&root, Lang::En, "long");
         assert!(long.contains("… the first 32 KiB of 78 KiB") && long.len() < 34_000);
         assert_eq!(
-            list(&root, ""),
+            list(&root, Lang::En, ""),
             "My folder holds:\n- a.txt (7 bytes)\n- b.bin (4 bytes)\n- link (link)\n- long (78 KiB)\n- sub/"
         );
-        assert_eq!(list(&root, "sub"), "My folder's sub is empty.");
-        assert!(list(&root, "..").contains("outside"));
+        assert_eq!(list(&root, Lang::En, "sub"), "My folder's sub is empty.");
+        assert!(list(&root, Lang::En, "..").contains("outside"));
     }
 
     #[test]
     fn memory_is_kept_line_by_line() {
         let home = tempfile::tempdir().unwrap();
-        assert!(recall(home.path()).contains("nothing yet"));
+        let guide = Voice { place: super::super::state::Place::at(home.path()), lang: Lang::En };
+        assert!(recall(home.path(), Lang::En).contains("nothing yet"));
         fs::write(home.path().join(MEMORY), "# Notes").unwrap();
-        assert!(remember(home.path(), "Ann\nlikes  tea").contains("I will remember"));
-        assert!(remember(home.path(), "Bob too").contains("I will remember"));
-        assert!(recall(home.path()).ends_with("# Notes\n- Ann likes tea\n- Bob too"));
+        assert!(remember(home.path(), &guide, "Ann\nlikes  tea").contains("I will remember"));
+        assert!(remember(home.path(), &guide, "Bob too").contains("I will remember"));
+        assert!(recall(home.path(), Lang::En).ends_with("# Notes\n- Ann likes tea\n- Bob too"));
+        remember(home.path(), &guide, "Bob has a boat");
+        assert!(forget(home.path(), &guide, "bob").contains("Which of these"), "two lines name Bob");
+        assert_eq!(forget(home.path(), &guide, "TEA"), "Forgotten: Ann likes tea");
+        assert_eq!(forget(home.path(), &guide, "bob too"), "Forgotten: Bob too");
+        assert!(forget(home.path(), &guide, "Notes").contains("nothing like"), "only lines of facts go");
+        assert!(recall(home.path(), Lang::En).ends_with("# Notes\n- Bob has a boat"));
     }
 }

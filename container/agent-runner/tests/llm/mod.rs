@@ -31,7 +31,7 @@ fn input(server: &Server, prompt: &str) -> Value {
 fn home() -> Home {
     let home = Home::new();
     for name in ["home", "agent"] {
-        fs::create_dir(home.path(name)).unwrap();
+        fs::create_dir_all(home.path(name)).unwrap();
     }
     home
 }

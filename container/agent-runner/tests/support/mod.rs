@@ -25,7 +25,7 @@ pub struct Home {
 impl Home {
     pub fn new() -> Self {
         let home = Self { dir: tempfile::tempdir().unwrap() };
-        for name in ["ipc/input", "ipc/messages", "ipc/tasks", "ipc/results", "group"] {
+        for name in ["ipc/input", "ipc/messages", "ipc/tasks", "ipc/results", "group", "home/.claude"] {
             fs::create_dir_all(home.path(name)).unwrap();
         }
         home
@@ -40,6 +40,7 @@ impl Home {
             .env("PARLOR_IPC_DIR", self.path("ipc"))
             .env("PARLOR_INPUT_DIR", self.path("ipc/input"))
             .env("PARLOR_GROUP_DIR", self.path("group"))
+            .env("HOME", self.path("home"))
             .env("TZ", "Europe/Berlin");
     }
 
@@ -108,19 +109,20 @@ impl Agent {
 
     pub fn start_with(home: &Home, stdin: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(RUNNER);
+        home.environment(&mut command);
         command.envs(environment.iter().copied());
-        Self::spawn(home, command, stdin)
+        Self::spawn(command, stdin)
     }
 
     /// A shell script in the runner's place.
     pub fn start_program(home: &Home, script: &Path, input: &Value) -> Self {
         let mut command = Command::new("sh");
         command.arg(script);
-        Self::spawn(home, command, &input.to_string())
+        home.environment(&mut command);
+        Self::spawn(command, &input.to_string())
     }
 
-    fn spawn(home: &Home, mut command: Command, stdin: &str) -> Self {
-        home.environment(&mut command);
+    fn spawn(mut command: Command, stdin: &str) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
