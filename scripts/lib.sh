@@ -32,11 +32,15 @@ as_caller() {
     fi
 }
 
-# The same with the group that docker's socket belongs to.
+# The same with the group that docker's socket belongs to: who may use sudo may use docker, also before a login that knows
+# of a new group.
 as_caller_with_docker() {
-    groups=$(id -G "$caller" | tr ' ' ','),$(stat -c %g /var/run/docker.sock)
-    setpriv --reuid "$SUDO_UID" --regid "$(id -g "$caller")" --groups "$groups" \
-        env HOME="$(caller_home)" USER="$caller" PATH="$PATH" "$@"
+    user=${caller:-$(id -un)}
+    home=${HOME:-/}
+    [ -z "$caller" ] || home=$(caller_home)
+    groups=$(id -G "$user" | tr ' ' ','),$(stat -c %g /var/run/docker.sock)
+    as_root setpriv --reuid "$(id -u "$user")" --regid "$(id -g "$user")" --groups "$groups" \
+        env HOME="$home" USER="$user" TERM="${TERM:-dumb}" PATH="$PATH" "$@"
 }
 
 as_root() {
@@ -80,31 +84,52 @@ runs() { runs_as 0 "$1"; }
 apt_updated=
 known_package() { apt-cache show "$1" >/dev/null 2>&1; }
 
-# Installs packages with apt; elsewhere says what is needed.
+# Where apt's last words are kept while it works, and after it failed.
+apt_log=
+
+# Runs apt for everybody to see, and keeps what it says. A pipe has the status of its end, so a file tells of success.
+run_apt() {
+    apt_log=$(mktemp)
+    { as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@" 2>&1 && echo >"$apt_log.done"; } | tee "$apt_log" >&2
+    [ -e "$apt_log.done" ] || return 1
+    rm -f "$apt_log" "$apt_log.done"
+    apt_log=
+}
+
+# Installs packages with apt; elsewhere says what is needed. One that ends with a question mark is left out where the
+# system has no such package. Returns 1 when something could not be installed.
 install_packages() {
     [ $# -gt 0 ] || return 0
+    names=$(printf '%s ' "$@" | sed 's/[^ ]*? *//g; s/ $//')
     if ! have apt-get; then
-        die "these are missing (Debian's package names): $*. Install them with your system's package manager and try again."
+        say "error: these are missing (Debian's package names): $names. Install them with your system's package manager and try again."
+        return 1
     fi
     if ! is_root && ! have sudo; then
-        die "these packages are missing: $*. There is no sudo: as root, run: apt-get update && apt-get install -y --no-install-recommends $*"
+        say "error: these packages are missing: $names. There is no sudo: as root, run: apt-get update && apt-get install -y --no-install-recommends $names"
+        return 1
     fi
-    ask "These packages are needed and will be installed with apt: $*"
+    ask "These packages are needed and will be installed with apt: $names"
     if [ -z "$apt_updated" ]; then
-        as_root apt-get update -q >&2 || say "apt-get update failed; trying with what it knows."
+        run_apt update -q || say "apt-get update failed; trying with what it knows."
         apt_updated=1
     fi
     wanted=
     for package in "$@"; do
-        if known_package "$package"; then
-            wanted="$wanted $package"
-        else
-            say "$package is not known to this system's apt; going on without it."
-        fi
+        case $package in
+            *\?) ! known_package "${package%?}" || wanted="$wanted ${package%?}" ;;
+            *)
+                if known_package "$package"; then
+                    wanted="$wanted $package"
+                else
+                    say "$package is not known to this system's apt; going on without it."
+                fi
+                ;;
+        esac
     done
+    [ -n "$wanted" ] || { say "error: this system's apt knows none of: $names"; return 1; }
     # shellcheck disable=SC2086
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $wanted >&2 ||
-        die "apt could not install:$wanted"
+    run_apt install -y -q --no-install-recommends $wanted || { say "error: apt could not install:$wanted"; return 1; }
 }
 
 check_rust() {
@@ -120,10 +145,11 @@ check_rust() {
     fi
 }
 
+# Prints the path of a busybox that runs in an empty container.
 static_busybox() {
     for file in /bin/busybox /usr/bin/busybox; do
         if [ -x "$file" ]; then
-            ldd "$file" 2>&1 | grep -q -e 'not a dynamic' -e 'statically linked' && return 0
+            ldd "$file" 2>&1 | grep -q -e 'not a dynamic' -e 'statically linked' && echo "$file" && return 0
         fi
     done
     return 1
@@ -133,18 +159,12 @@ static_busybox() {
 missing_base() {
     have cc || printf 'gcc '
     ls /usr/lib/libc.a /usr/lib/*/libc.a /usr/lib64/libc.a 2>/dev/null | grep -q . || printf 'libc6-dev '
-    static_busybox || printf 'busybox-static '
+    static_busybox >/dev/null || printf 'busybox-static '
     [ -e /usr/share/zoneinfo/Etc/UTC ] || printf 'tzdata '
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || printf 'ca-certificates '
 }
 
 docker_answers() { have docker && timeout 20 docker version >/dev/null 2>&1; }
-# The caller's own rootless docker, where Parlor looks for it.
-own_docker_answers() {
-    ! is_root && [ -z "${DOCKER_HOST:-}${DOCKER_CONTEXT:-}" ] || return 1
-    socket=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock
-    [ -S "$socket" ] && have docker && timeout 20 docker --host "unix://$socket" version >/dev/null 2>&1
-}
 
 # The user without rights for tests of rootless engines.
 test_user=parlor-test
@@ -170,46 +190,6 @@ rootless_docker_script() {
 have_init() { [ -x /usr/libexec/podman/catatonit ] || [ -x /usr/lib/podman/catatonit ] || have catatonit; }
 podman_answers() { have podman && timeout 30 podman info >/dev/null 2>&1; }
 
-wait_for_docker() {
-    for try in $(seq 120); do
-        if as_root timeout 20 docker version >/dev/null 2>&1; then return 0; fi
-        # One that gave up will not answer any more; a new one needs a moment to show up.
-        if [ "$try" -gt 6 ] && ! runs dockerd; then return 1; fi
-        sleep 0.5
-    done
-    return 1
-}
-
-# Starts docker's daemon unless one runs: a second one would break the first one's networks.
-start_docker() {
-    ! docker_answers || return 0
-    if runs dockerd; then
-        say "dockerd runs; waiting until it answers."
-        wait_for_docker && return 0
-        ! runs dockerd || die "dockerd runs but does not answer. Look into its log, or restart it."
-    fi
-    if [ -d /run/systemd/system ]; then
-        ask "Docker's daemon is not running and will be started with systemctl"
-        as_root systemctl start docker || die "docker does not start: see journalctl -u docker"
-        wait_for_docker || die "docker was started but does not answer: see journalctl -u docker"
-        return 0
-    fi
-    ask "Docker's daemon is not running and will be started in the background (there is no systemd)"
-    # The default first; then for machines where the choice of storage fails.
-    for options in "" "--storage-driver=overlay2" "--storage-driver=vfs"; do
-        say "Starting dockerd $options"
-        as_root sh -c "setsid dockerd $options >>/var/log/dockerd.log 2>&1 </dev/null &"
-        wait_for_docker && return 0
-        ! runs dockerd || die "dockerd does not answer: see /var/log/dockerd.log"
-    done
-    die "dockerd does not start: see /var/log/dockerd.log"
-}
-
-docker_packages() {
-    printf 'docker.io iptables '
-    # In newer releases the client is a package of its own.
-    ! known_package docker-cli || printf 'docker-cli '
-}
 # Starts a docker of the test user's own. It shares nothing with root's: neither daemon, socket, network nor folders.
 start_rootless_docker() {
     ! rootless_docker_answers || return 0
@@ -235,4 +215,3 @@ start_rootless_docker() {
     tail -n 5 "$log" >&2 || true
 }
 
-podman_packages() { printf 'podman runc uidmap slirp4netns fuse-overlayfs netavark aardvark-dns catatonit '; }

@@ -1,9 +1,11 @@
 #!/bin/sh
-# From a fresh checkout to a conversation: sets up, builds, makes the agent image, and talks to the main group.
+# From a fresh checkout to a conversation: sets up, builds, makes the agent image, and talks to the main group. The
+# installation is where Parlor puts it by itself, outside this checkout.
 set -eu
 cd "$(dirname "$0")/.."
-scripts/setup.sh run
+engine=$(scripts/setup.sh run)
 . scripts/lib.sh
+. scripts/engine.sh
 
 say "Building parlor (the first time takes a few minutes)"
 as_caller cargo build --release --locked
@@ -11,14 +13,24 @@ parlor=$PWD/target/release/parlor
 
 # Under sudo the host runs as the calling user wherever that works, so that its files are theirs.
 run=
-if [ -n "$caller" ]; then
-    if as_caller docker version >/dev/null 2>&1 || as_caller podman info >/dev/null 2>&1; then
-        run=as_caller
-    elif docker_answers && [ -S /var/run/docker.sock ]; then
-        # Whoever may use sudo may use docker, also before a login that knows of a new group.
+case $engine in
+    use-docker)
+        if [ -n "$caller" ]; then
+            run=as_caller
+            as_caller docker version >/dev/null 2>&1 || run=as_caller_with_docker
+            [ -S /var/run/docker.sock ] || run=
+        fi
+        ;;
+    use-docker-by-sudo)
         run=as_caller_with_docker
-    fi
-fi
+        say "Docker does not let $(id -un) in, so Parlor is given docker's group through sudo. For good: sudo usermod -aG docker $(id -un), and log in again."
+        ;;
+    use-own) export DOCKER_HOST="unix://$(own_socket)" ;;
+    use-podman)
+        export CONTAINER_RUNTIME="${CONTAINER_RUNTIME:-podman}"
+        if [ -n "$caller" ] && as_caller podman info >/dev/null 2>&1; then run=as_caller; fi
+        ;;
+esac
 $run "$parlor" image build
 if [ -t 0 ]; then
     $run "$parlor" chat

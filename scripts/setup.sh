@@ -1,32 +1,10 @@
 #!/bin/sh
 # Installs and starts what is missing: `setup.sh run` for a host, `setup.sh test` for the tests. Does nothing, and needs
-# no network, when nothing is missing.
+# no network, when nothing is missing. `run` prints the engine to use, as scripts/plan.sh names it.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
-
-engine_for_run() {
-    if docker_answers || own_docker_answers; then return 0; fi
-    if podman_answers; then
-        have_init || install_packages catatonit
-        return 0
-    fi
-    if have docker; then
-        start_docker
-        docker_answers && return 0
-        die "docker runs, but $(id -un) may not use it. Either: sudo usermod -aG docker $(id -un), and log in again. Or: sudo make run"
-    fi
-    if is_root; then
-        # shellcheck disable=SC2046
-        install_packages $(docker_packages)
-        start_docker
-    else
-        # Without root podman is the better one: no daemon, and no group that amounts to root.
-        # shellcheck disable=SC2046
-        install_packages $(podman_packages)
-        podman_answers || die "podman is installed but does not answer: see podman info"
-    fi
-}
+. scripts/engine.sh
 
 # The user for tests of rootless engines.
 rootless_user() {
@@ -69,7 +47,12 @@ engines_for_tests() {
     fi
     # shellcheck disable=SC2086
     install_packages $packages
-    start_docker
+    look_at_machine
+    start_docker || {
+        tried=start-docker base_missing=
+        look_at_engines
+        engine_stop stop-broken
+    }
     if is_root; then
         rootless_user
         start_rootless_docker
@@ -79,9 +62,18 @@ engines_for_tests() {
 check_rust
 case ${1:-run} in
     run)
-        # shellcheck disable=SC2046
-        install_packages $(missing_base)
-        engine_for_run
+        base_missing=$(missing_base)
+        look_at_machine
+        if [ "$rights" != none ]; then
+            # shellcheck disable=SC2086
+            install_packages $base_missing
+            base_missing=
+        fi
+        engine=$(find_engine)
+        # Only root can add them; all that is missing was to be said at once.
+        # shellcheck disable=SC2086
+        [ -z "$base_missing" ] || install_packages $base_missing
+        printf '%s\n' "$engine"
         ;;
     test)
         # shellcheck disable=SC2046
