@@ -1,11 +1,12 @@
 # Parlor. `make run` is all a newcomer needs; YES=1 answers every question with yes.
 PREFIX ?= $(shell if [ "$$(id -u)" = 0 ]; then echo /usr/local; else echo $(HOME)/.local; fi)
 
-.PHONY: help run test build check bench test-agent install
+.PHONY: help run test test-scripts build check bench test-agent install
 
 help:
 	@echo 'make run       set up what is missing, build, and talk to the main group'
 	@echo 'make test      set up what tests need, then formatting, lints and all tests'
+	@echo 'make test-scripts  try make run on machines that are thrown away (docker, root; a few minutes)'
 	@echo 'make build     build target/release/parlor'
 	@echo 'make check     formatting and lints only'
 	@echo 'make bench     measure every figure, and write docs/BENCHMARKS.md'
@@ -16,6 +17,11 @@ run:
 
 test:
 	@scripts/test.sh
+
+test-scripts:
+	@scripts/build-test-machine.sh
+	cargo clippy --locked --test machines -- -D warnings
+	cargo test --locked --test machines
 
 build:
 	cargo build --release --locked

@@ -209,7 +209,7 @@ engine_account() {
         client) say "docker: there is a client ($(command -v docker)), and no daemon on this machine." ;;
         stopped) say "docker: its daemon is installed, and does not run." ;;
         silent) say "docker: its daemon runs, and does not answer." ;;
-        forbidden) say "docker: its daemon runs, and does not let $(id -un) in." ;;
+        forbidden) say "docker: its daemon runs, and does not let $(me) in." ;;
         elsewhere) say "docker: it is looked for at ${DOCKER_HOST:-context $context}, and does not answer there." ;;
         leftover) say "docker: its client is set to the context $context, which nobody serves (\`docker context use default\` leaves it)." ;;
         lame) say "docker: its daemon answers, and cannot start containers." ;;
@@ -261,12 +261,12 @@ engine_stop() {
         stop-elsewhere)
             die "start docker at ${DOCKER_HOST:-the context $context}, or leave it: unset DOCKER_HOST DOCKER_CONTEXT; docker context use default. Then make run again." ;;
         stop-forbidden)
-            die "there is no sudo for $(id -un). As root, run: usermod -aG docker $(id -un). Then log in again, and make run again. (Who may use docker is as good as root; podman needs no such right: $as_root_install)" ;;
+            die "there is no sudo for $(me). As root, run: usermod -aG docker $(me). Then log in again, and make run again. (Who may use docker is as good as root; podman needs no such right: $as_root_install)" ;;
         stop-rights)
             if [ "$docker" = stopped ] && [ -z "$base_missing" ]; then
-                die "this needs root, and there is no sudo for $(id -un). As root, start docker, or run: $as_root_install. Then make run again."
+                die "this needs root, and there is no sudo for $(me). As root, start docker, or run: $as_root_install. Then make run again."
             fi
-            die "this needs root, and there is no sudo for $(id -un). As root, run: $as_root_install. Then make run again." ;;
+            die "this needs root, and there is no sudo for $(me). As root, run: $as_root_install. Then make run again." ;;
         stop-packages)
             die "install docker or podman (with catatonit) with this system's package manager, such as: dnf install podman catatonit; pacman -S podman catatonit; zypper install podman catatonit. Then make run again." ;;
         stop-blind)

@@ -4,6 +4,7 @@ say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 is_root() { [ "$(id -u)" = 0 ]; }
+me() { id -un 2>/dev/null || id -u; }
 
 # The user behind sudo, when there is one: what is built belongs to that user.
 caller=
@@ -35,7 +36,7 @@ as_caller() {
 # The same with the group that docker's socket belongs to: who may use sudo may use docker, also before a login that knows
 # of a new group.
 as_caller_with_docker() {
-    user=${caller:-$(id -un)}
+    user=${caller:-$(me)}
     home=${HOME:-/}
     [ -z "$caller" ] || home=$(caller_home)
     groups=$(id -G "$user" | tr ' ' ','),$(stat -c %g /var/run/docker.sock)

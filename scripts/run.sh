@@ -23,7 +23,7 @@ case $engine in
         ;;
     use-docker-by-sudo)
         run=as_caller_with_docker
-        say "Docker does not let $(id -un) in, so Parlor is given docker's group through sudo. For good: sudo usermod -aG docker $(id -un), and log in again."
+        say "Docker does not let $(me) in, so Parlor is given docker's group through sudo. For good: sudo usermod -aG docker $(me), and log in again."
         ;;
     use-own) export DOCKER_HOST="unix://$(own_socket)" ;;
     use-podman)

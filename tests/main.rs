@@ -41,6 +41,7 @@ mod resumed;
 mod retries;
 mod room;
 mod schedule;
+mod scripts;
 mod secrets;
 mod service;
 mod shell_agent;
