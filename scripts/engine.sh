@@ -155,10 +155,15 @@ find_engine() {
     done
 }
 
+# Waits until docker answers; a minute and a half at the most.
 wait_for_docker() {
-    for try in $(seq 120); do
-        if as_root timeout 20 docker version >/dev/null 2>&1; then return 0; fi
+    root=
+    [ "$rights" = none ] || root=as_root
+    end=$(($(date +%s) + 90)) try=0
+    while [ "$(date +%s)" -lt "$end" ]; do
+        if $root timeout 20 docker version >/dev/null 2>&1; then return 0; fi
         # One that gave up will not answer any more; a new one needs a moment to show up.
+        try=$((try + 1))
         if [ "$try" -gt 6 ] && ! runs dockerd; then return 1; fi
         sleep 0.5
     done

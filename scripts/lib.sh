@@ -41,7 +41,7 @@ as_caller_with_docker() {
     [ -z "$caller" ] || home=$(caller_home)
     groups=$(id -G "$user" | tr ' ' ','),$(stat -c %g /var/run/docker.sock)
     as_root setpriv --reuid "$(id -u "$user")" --regid "$(id -g "$user")" --groups "$groups" \
-        env HOME="$home" USER="$user" TERM="${TERM:-dumb}" PATH="$PATH" "$@"
+        env HOME="$home" USER="$user" TERM="${TERM:-dumb}" PATH="$PATH" ${PARLOR_HOME:+"PARLOR_HOME=$PARLOR_HOME"} "$@"
 }
 
 as_root() {

@@ -28,7 +28,9 @@ case $engine in
     use-own) export DOCKER_HOST="unix://$(own_socket)" ;;
     use-podman)
         export CONTAINER_RUNTIME="${CONTAINER_RUNTIME:-podman}"
-        if [ -n "$caller" ] && as_caller podman info >/dev/null 2>&1; then run=as_caller; fi
+        if [ -n "$caller" ] && as_caller podman info >/dev/null 2>&1; then
+            run="as_caller env CONTAINER_RUNTIME=$CONTAINER_RUNTIME"
+        fi
         ;;
 esac
 $run "$parlor" image build

@@ -102,7 +102,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
         room_owner: owner,
     })?;
     let (typing_tx, _) = broadcast::channel(TYPING_BACKLOG);
-    let rooms = Rooms::new(&settings, user, owner, instance.clone());
+    let rooms = Rooms::new(&settings, engine.name(), user, owner, instance.clone());
     let dispatch = DispatchHandle::new(Deps {
         store: store.clone(),
         clock: clock.clone(),

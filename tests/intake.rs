@@ -73,6 +73,15 @@ fn who_is_not_listed_is_dropped_and_a_broken_list_leaves_only_the_owner() {
         (role(host.send("web:a", "@Andy !silent")) == "denied").then_some(())
     });
     assert_eq!(host.ask("web:own", "hello"), ["echo: hello"]);
+    // Whoever is not heard learns that nobody wants it so.
+    let answer = host.api.post("/v1/chats/web:a/messages", &eve).expect(202).json();
+    let why = answer["why"].as_str().unwrap();
+    assert!(why.starts_with("sender-allowlist.json cannot be used: it is not JSON: line 1"), "{why}");
+    assert!(why.contains(r#"It should look like this: {"default""#), "{why}");
+    let said = host.command().args(["chat", "room", "-m", "@Andy hello"]).output().unwrap();
+    let told = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(1), "{told}");
+    assert!(told.contains("until that file is mended only the owner's group may trigger"), "{told}");
 }
 
 #[test]

@@ -63,8 +63,8 @@ fn nothing_installed_and_root() {
     let said = machine(
         ABLE,
         "root apt-get purge -y -q gcc libc6-dev busybox-static tzdata >/dev/null 2>&1; root apt-get autoremove -y -q >/dev/null 2>&1
-        setup root; docker version >/dev/null || root docker run --help >/dev/null && echo a client is here
-        pid=$(cat /var/run/docker.pid); root kill $pid; while [ -e /proc/$pid ]; do sleep 0.2; done
+        setup root; root docker version >/dev/null && echo a client is here
+        pid=$(cat /var/run/docker.pid); root sh -c \"kill $pid\"; while [ -e /proc/$pid ]; do sleep 0.2; done
         echo stopped; setup root
         echo again; setup root",
     );
@@ -81,7 +81,10 @@ fn a_client_without_its_daemon_and_then_a_daemon_that_is_not_ours() {
         "client; echo plain-first; setup plain; echo root-next; setup root
         echo admin-then; setup; echo plain-then; setup plain",
     );
-    says(&said, &["plain-first\nrc 1", "there is a client (/usr/local/bin/docker), and no daemon", "As root, run: apt-get"]);
+    says(
+        &said,
+        &["plain-first\nrc 1", "there is a client (/usr/local/bin/docker), and no daemon", "As root, run: apt-get"],
+    );
     says(&said, &["root-next\nuse-docker\nrc 0", "docker.io", "Starting dockerd"]);
     says(&said, &["admin-then\nuse-docker-by-sudo\nrc 0"]);
     says(&said, &["plain-then\nrc 1", "does not let plain in", "ermission denied", "usermod -aG docker plain"]);
@@ -123,7 +126,15 @@ fn an_ordinary_user_without_sudo_is_told_everything_at_once() {
 fn engines_that_cannot_work_here_are_told_with_what_they_say() {
     // A container without rights: neither daemon nor rooms can be started.
     let said = machine(&[], "setup root");
-    says(&said, &["rc 1", "docker: its daemon is installed, and does not run.", "The end of /var/log/dockerd.log:", "failed to"]);
+    says(
+        &said,
+        &[
+            "rc 1",
+            "docker: its daemon is installed, and does not run.",
+            "The end of /var/log/dockerd.log:",
+            "failed to",
+        ],
+    );
     says(&said, &["podman:", "Tried: install-docker, then start-daemon, then install-podman.", "error: mend"]);
 }
 
@@ -131,7 +142,10 @@ fn engines_that_cannot_work_here_are_told_with_what_they_say() {
 fn an_engine_that_does_not_see_the_home_is_not_used() {
     // The machine's own docker, from inside one of its containers.
     let socket = ["--privileged", "-v", "/var/lib/containers", "-v", "/var/run/docker.sock:/var/run/docker.sock"];
-    let said = machine(&socket, "client; setup root; root apt-get purge -y -q podman >/dev/null 2>&1; root mv /usr/bin/apt-get /usr/bin/apt-got; echo alone; setup root");
+    let said = machine(
+        &socket,
+        "client; setup root; root apt-get purge -y -q podman >/dev/null 2>&1; root mv /usr/bin/apt-get /usr/bin/apt-got; echo alone; setup root",
+    );
     says(&said, &["use-podman\nrc 0", "will be installed with apt: podman"]);
     says(&said, &["alone\nrc 1", "docker: its containers do not see /root/.local/share/parlor.", "set PARLOR_HOME"]);
 }

@@ -19,6 +19,7 @@ mod engines;
 mod exits;
 mod extra_mounts;
 mod follow_ups;
+mod fresh;
 mod gemini;
 mod guide;
 mod harness;

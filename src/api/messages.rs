@@ -13,7 +13,7 @@ use super::router::Api;
 use super::{loose, upload};
 use crate::channel::ingest::Accepted;
 use crate::domain::ids::ChatJid;
-use crate::domain::message::NewMessage;
+use crate::domain::message::{NewMessage, Role};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -44,6 +44,12 @@ pub(super) async fn accept(
     let mut answer = json!({ "seq": seq, "role": role });
     if !attachments.is_empty() {
         answer["attachments"] = json!(attachments);
+    }
+    // Whoever is not heard is to know whether the operator wants it so.
+    if role == Role::Denied
+        && let Some(why) = api.deps.ingest.senders_problem()
+    {
+        answer["why"] = json!(format!("sender-allowlist.json cannot be used: {why}"));
     }
     Ok((StatusCode::ACCEPTED, Out(answer)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::settings::Settings;
 use crate::config::{provider, secrets};
-use crate::container::engine::ContainerEngine;
+use crate::container::engine::{Capabilities, ContainerEngine};
 use crate::dispatch::Rooms;
 use crate::domain::group::{ContainerConfig, Group};
 use crate::store::{Store, groups};
@@ -29,8 +29,9 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Op
     tracing::info!("Parlor {}, home {}", env!("CARGO_PKG_VERSION"), home.root().display());
     let can = engine.capabilities();
     tracing::info!("engine: {} {}{}", engine.name(), can.version, if can.rootless { ", rootless" } else { "" });
-    for limit in &can.unsupported {
-        tracing::warn!("{} cannot enforce the limit on {} here: {}", engine.name(), limit.what, limit.why);
+    // Not a warning: nothing can be done about it in each of the short lives that `parlor chat` gives a host.
+    if let Some(gaps) = gaps(&can) {
+        tracing::info!("{} {gaps}", engine.name());
     }
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
@@ -54,6 +55,16 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Op
     }
 }
 
+/// Which limits an engine cannot enforce here, in one sentence.
+fn gaps(can: &Capabilities) -> Option<String> {
+    let mut reasons: Vec<&str> = can.unsupported.iter().map(|limit| limit.why.as_str()).collect();
+    reasons.dedup();
+    let names: Vec<&str> = can.unsupported.iter().map(|limit| limit.what).collect();
+    let (last, rest) = names.split_last()?;
+    let names = if rest.is_empty() { (*last).to_owned() } else { format!("{} and {last}", rest.join(", ")) };
+    Some(format!("cannot limit {names} here, so rooms run without that: {}", reasons.join("; ")))
+}
+
 /// The provider of groups without their own, and why it is that one.
 fn say_provider(settings: &Settings) {
     let keys = match secrets::read(&settings.home, &settings.secret_keys) {
@@ -74,5 +85,29 @@ fn say_provider(settings: &Settings) {
             tracing::info!("provider: {} ({why})", choice.provider);
         }
         Err(why) => tracing::warn!("provider: none, runs will fail: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::engine::Unsupported;
+
+    #[test]
+    fn limits_that_do_not_hold_are_one_sentence() {
+        let can = |limits: &[(&'static str, &str)]| Capabilities {
+            version: "1".into(),
+            rootless: true,
+            keep_id: false,
+            unsupported: limits.iter().map(|&(what, why)| Unsupported { what, why: why.into() }).collect(),
+        };
+        assert_eq!(gaps(&can(&[])), None);
+        let all = gaps(&can(&[("memory", "no cgroups"), ("cpus", "no cgroups"), ("pids", "no cgroups")]));
+        assert_eq!(all.unwrap(), "cannot limit memory, cpus and pids here, so rooms run without that: no cgroups");
+        assert_eq!(
+            gaps(&can(&[("cpus", "off"), ("pids", "old")])).unwrap(),
+            "cannot limit cpus and pids here, so rooms run without that: off; old"
+        );
+        assert_eq!(gaps(&can(&[("pids", "x")])).unwrap(), "cannot limit pids here, so rooms run without that: x");
     }
 }

@@ -98,6 +98,11 @@ impl Ingest {
         Self { store, clock, assistant_name: assistant_name.into(), senders, files }
     }
 
+    /// Why the list of senders cannot be used, if it cannot.
+    pub fn senders_problem(&self) -> Option<String> {
+        self.senders.get().problem().map(str::to_owned)
+    }
+
     /// Bytes that a file of a message may have.
     pub fn max_file(&self) -> u64 {
         self.files.max()

@@ -1,5 +1,6 @@
 //! A client of the local API over its Unix socket.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use tokio::net::UnixStream;
 use ulid::Ulid;
 
 use crate::api::{Offline, short_path};
+use crate::config::settings::Settings;
 
 /// Talks to the host of an installation. Each call has a connection of its own.
 #[derive(Debug, Clone)]
@@ -25,6 +27,28 @@ pub struct Client {
     socket: PathBuf,
     /// Answers in the place of a host that does not run, where reading is all that is asked.
     offline: Option<Offline>,
+    otherwise: Option<PathBuf>,
+}
+
+/// An installation, for people: its folder, and why it is that one where nobody named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    home: PathBuf,
+    otherwise: Option<PathBuf>,
+}
+
+impl fmt::Display for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.home.display())?;
+        match &self.otherwise {
+            Some(otherwise) => write!(
+                f,
+                ", the current folder, because it has a groups/ (in other folders the home is {}; --home names one)",
+                otherwise.display()
+            ),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A connection to whoever answers.
@@ -36,8 +60,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody answers on the socket.
-    #[error("no host is running for {home}: start it with `parlor up`", home = home_of(.0).display())]
-    NoHost(PathBuf),
+    #[error("no host is running for {0}: start it with `parlor up`")]
+    NoHost(Installation),
     /// The socket is there, but not for us.
     #[error("cannot reach the host at {path}: {error}; run this as the user who runs the host", path = .0.display(), error = .1)]
     Socket(PathBuf, io::Error),
@@ -114,12 +138,17 @@ impl From<hyper::Error> for ClientError {
 impl Client {
     /// A client of the host behind a socket.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket, offline: None }
+        Self { socket, otherwise: None, offline: None }
     }
 
-    /// A client that reads the installation itself.
-    pub(super) fn offline(socket: PathBuf, offline: Offline) -> Self {
-        Self { socket, offline: Some(offline) }
+    /// A client of the host of an installation.
+    pub fn of(settings: &Settings) -> Self {
+        Self { socket: settings.home.socket(), otherwise: settings.home_otherwise.clone(), offline: None }
+    }
+
+    /// The same, but it reads the installation itself.
+    pub(super) fn offline(self, offline: Offline) -> Self {
+        Self { offline: Some(offline), ..self }
     }
 
     /// The process of the host; an error where none answers.
@@ -220,8 +249,13 @@ impl Client {
         match &self.offline {
             None => Ok(Box::new(self.dial().await?)),
             Some(offline) if *method == Method::GET => Ok(Box::new(offline.connect())),
-            Some(_) => Err(ClientError::NoHost(self.socket.clone())),
+            Some(_) => Err(self.no_host()),
         }
+    }
+
+    fn no_host(&self) -> ClientError {
+        let home = home_of(&self.socket).to_owned();
+        ClientError::NoHost(Installation { home, otherwise: self.otherwise.clone() })
     }
 
     async fn dial(&self) -> Result<UnixStream, ClientError> {
@@ -230,7 +264,7 @@ impl Client {
             UnixStream::connect(short).await
         };
         connect.await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoHost(self.socket.clone()),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => self.no_host(),
             _ => ClientError::Socket(self.socket.clone(), error),
         })
     }

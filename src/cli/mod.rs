@@ -220,7 +220,7 @@ impl Cli {
 
 /// Whoever answers: the host, or for a command that only reads and where none runs the database itself.
 async fn client(command: &Command, settings: &Settings) -> Result<Client, Failure> {
-    let client = Client::new(settings.home.socket());
+    let client = Client::of(settings);
     if !command.reads() || !settings.home.database().exists() {
         return Ok(client);
     }
@@ -228,7 +228,7 @@ async fn client(command: &Command, settings: &Settings) -> Result<Client, Failur
         Err(ClientError::NoHost(_)) => {
             let offline = Offline::open(settings)?;
             eprintln!("(no host is running)");
-            Ok(Client::offline(settings.home.socket(), offline))
+            Ok(client.offline(offline))
         }
         _ => Ok(client),
     }

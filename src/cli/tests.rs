@@ -229,7 +229,7 @@ async fn a_sender_who_may_not_trigger_is_told_and_waits_for_nothing() {
     let folder = &served.settings.config_dir;
     std::fs::create_dir_all(folder).unwrap();
     for mode in ["trigger", "drop"] {
-        let rules = format!(r#"{{"default": {{"allow": ["no one"], "mode": "{mode}"}}, "note": "{mode}"}}"#);
+        let rules = format!(r#"{{"default": {{"allow": ["no one"], "mode": "{mode}"}}}}"#);
         std::fs::write(folder.join("sender-allowlist.json"), rules).unwrap();
         let (shown, result) = say(&client, Some("lab"), "@Andy hi").await;
         let Err(Failure::Failed(why)) = result else { panic!("{mode}: {result:?}") };

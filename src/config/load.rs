@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use super::bounds::{self, Bounds};
 use super::home::Home;
 use super::layers::{ConfigError, KEYS, Layers, Problem};
+use super::proxies::{self, Proxies};
 use super::settings::{Limits, LogFormat, LogLevel, Settings};
 use super::{extras, provider, secrets, values};
 use crate::domain::usage::Budget;
@@ -19,6 +20,8 @@ const MAX_MS: u64 = 7 * 24 * 3600 * 1000;
 /// The largest an output or a kept log may be.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// Where an installation is, below the user's home, unless something else says where.
+const DEFAULT_HOME: &str = ".local/share/parlor";
 /// What the image `full` is made on.
 const DEFAULT_BASE: &str = "docker.io/library/debian:12-slim";
 /// The version of Claude Code that Parlor was tested with.
@@ -67,7 +70,12 @@ pub fn examine(overrides: &Overrides) -> Examined {
 
 /// What of the environment can be a setting. What is not UTF-8 is shown as such and then refused by its check.
 fn environment() -> BTreeMap<String, String> {
-    let ours = |name: &str| name.starts_with("PARLOR_") || name == "HOME" || KEYS.iter().any(|key| key.env == name);
+    let ours = |name: &str| {
+        name.starts_with("PARLOR_")
+            || name == "HOME"
+            || proxies::NAMES.contains(&name)
+            || KEYS.iter().any(|key| key.env == name)
+    };
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os()
         .map(|(name, value)| (text(name), value))
@@ -119,10 +127,15 @@ pub fn examine_from(overrides: &Overrides, environment: &BTreeMap<String, String
     layers.add_toml(&home.settings_file());
     let mut settings = check(&mut layers, home, user_home.as_deref());
     settings.warnings = std::mem::take(&mut layers.warnings);
+    let named = overrides.home.is_some() || environment.get("PARLOR_HOME").is_some_and(|home| !home.is_empty());
+    if !named {
+        settings.home_otherwise = home_otherwise(&settings.home, here, user_home.as_deref());
+    }
+    settings.proxies = Proxies::of(environment);
     Examined { settings, origins: layers.origins(), problems: layers.problems }
 }
 
-/// The installation's folder: as told, else the current folder when it has a `groups/`, else below the user's home.
+/// The installation's folder: as told, else the current folder when it is one, else below the user's home.
 fn home(
     layers: &mut Layers,
     overrides: &Overrides,
@@ -135,8 +148,8 @@ fn home(
     });
     let (path, source) = match (told, user_home) {
         (Some(told), _) => told,
-        (None, _) if here.join("groups").is_dir() => (here.to_owned(), "current folder"),
-        (None, Some(user_home)) => (user_home.join(".local/share/parlor"), "default"),
+        (None, _) if is_installation(here) => (here.to_owned(), "current folder"),
+        (None, Some(user_home)) => (user_home.join(DEFAULT_HOME), "default"),
         (None, None) => {
             layers.file_problem(
                 "PARLOR_HOME",
@@ -151,6 +164,19 @@ fn home(
         layers.file_problem("PARLOR_HOME", source, format!("{why}: choose another folder for the installation"));
     }
     Home::new(path)
+}
+
+/// Whether a folder that nobody named is an installation: it has a `groups/`. Parlor's own sources have one, too, and are
+/// none unless a host has run there.
+fn is_installation(folder: &Path) -> bool {
+    let is_source = || folder.join("Cargo.toml").is_file() && folder.join("container/agent-runner").is_dir();
+    folder.join("groups").is_dir() && (!is_source() || folder.join("data/parlor.db").exists())
+}
+
+/// Where the installation would be in any other folder; none where it is, or was named.
+fn home_otherwise(home: &Home, here: &Path, user_home: Option<&Path>) -> Option<PathBuf> {
+    let default = user_home?.join(DEFAULT_HOME);
+    (home.root() == absolute(here, here) && home.root() != absolute(here, &default)).then_some(default)
 }
 
 /// Absolute, without links where it exists.
@@ -197,6 +223,8 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
     let (listen, token) = listen(layers);
     let provider = provider_name(layers);
     Settings {
+        home_otherwise: None,
+        proxies: Proxies::default(),
         config_dir,
         user_home: user_home.map(Path::to_owned),
         assistant_name: assistant_name(layers),

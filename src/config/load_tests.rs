@@ -322,3 +322,35 @@ fn a_vendor_s_program_gets_the_keys_of_its_vendor_alone() {
         assert_eq!((choice.provider, choice.note.is_some(), means.any()), ("guide", counts, counts), "{key}");
     }
 }
+
+#[test]
+fn a_checkout_of_the_sources_is_no_installation_until_a_host_ran_there() {
+    let place = Place::new();
+    let here = place.dir.path().canonicalize().unwrap().join("home");
+    let found = |overrides: &Overrides| {
+        let settings = load_from(overrides, &place.environment(&[]), &here).unwrap();
+        (settings.home.root().to_owned(), settings.home_otherwise)
+    };
+    let by_itself = || found(&Overrides::default());
+    let default = place.dir.path().join("user/.local/share/parlor");
+    assert_eq!(by_itself(), (default.clone(), None));
+    fs::create_dir(here.join("groups")).unwrap();
+    assert_eq!(by_itself(), (here.clone(), Some(default.clone())));
+    fs::create_dir_all(here.join("container/agent-runner")).unwrap();
+    assert_eq!(by_itself().0, here, "a folder of that name alone makes no checkout");
+    fs::write(here.join("Cargo.toml"), "").unwrap();
+    assert_eq!(by_itself(), (default.clone(), None));
+    fs::create_dir(here.join("data")).unwrap();
+    fs::write(here.join("data/parlor.db"), "").unwrap();
+    assert_eq!(by_itself(), (here.clone(), Some(default)), "what is there is not lost sight of");
+    // Named, it is what was meant.
+    assert_eq!(found(&Overrides { home: Some(here.clone()), ..Overrides::default() }), (here.clone(), None));
+}
+
+#[test]
+fn proxies_are_the_environments() {
+    let place = Place::new();
+    assert_eq!(place.load(&[]).unwrap().proxies.names().count(), 0);
+    let set = place.load(&[("https_proxy", "http://p:1"), ("NO_PROXY", "lan"), ("HTTP_PROXY", "")]).unwrap();
+    assert_eq!(set.proxies.names().collect::<Vec<_>>(), ["NO_PROXY", "https_proxy"]);
+}

@@ -9,6 +9,7 @@ pub mod home;
 mod layers;
 mod load;
 pub mod provider;
+pub mod proxies;
 pub mod secrets;
 pub mod settings;
 pub mod show;

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use super::bounds::Bounds;
 use super::extras::Extra;
 use super::home::Home;
+use super::proxies::Proxies;
 use crate::domain::usage::Budget;
 
 /// Everything the operator can set, checked.
@@ -17,6 +18,10 @@ use crate::domain::usage::Budget;
 pub struct Settings {
     /// Where the installation lies.
     pub home: Home,
+    /// Where the installation would be in another folder, when it is here because the current folder is one.
+    pub home_otherwise: Option<PathBuf>,
+    /// How this machine reaches the rest of the world, as the environment says.
+    pub proxies: Proxies,
     /// Where the allowlists lie (`~/.config/parlor`); never mounted.
     pub config_dir: PathBuf,
     /// The home of the user who runs the host, for `~` in the mount allowlist; none when it is not known.

@@ -20,6 +20,7 @@ use super::tap::{Ears, Tap};
 use crate::agent;
 use crate::config::home::Home;
 use crate::config::provider;
+use crate::config::proxies;
 use crate::config::secrets::{self, Redactor};
 use crate::config::settings::Settings;
 use crate::container::engine::ContainerEngine;
@@ -170,6 +171,7 @@ impl House {
             agent: AgentNeeds { network: self.options.secrets, runner_src: agent.runner_src, home_folder: None },
             rules: &rules,
             masks: &Masks::default(),
+            gateway: proxies::gateway(self.engine.name()),
         })?;
         spec.labels.insert("parlor.kind".into(), "conformance".into());
         let redactor = Redactor::of(&self.secrets);

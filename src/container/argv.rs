@@ -115,6 +115,9 @@ pub fn run(dialect: &Dialect, spec: &RunSpec) -> Result<Vec<OsString>, ArgvError
         Network::Default => {}
         Network::Named(name) => args.pair("--network", name),
     }
+    if let Some(name) = spec.gateway.as_ref().filter(|_| !dialect.podman) {
+        args.pair("--add-host", &format!("{name}:host-gateway"));
+    }
     for (key, value) in &spec.env {
         if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
             return Err(ArgvError::Env { key: key.clone() });

@@ -21,6 +21,7 @@ fn spec() -> RunSpec {
         ],
         user: User { uid: 1000, gid: 1000, keep_id: false },
         network: Network::None,
+        gateway: None,
         memory: Some("2g".into()),
         cpus: Some("2".into()),
         pids: Some(512),
@@ -186,4 +187,13 @@ fn what_would_be_read_as_an_option_is_refused() {
         let spec = RunSpec { env: [(key.to_owned(), String::new())].into(), ..spec() };
         assert_eq!(run(&Dialect::default(), &spec), Err(ArgvError::Env { key: key.into() }));
     }
+}
+
+#[test]
+fn a_name_for_this_machine_is_dockers_to_give_and_podmans_own() {
+    let spec = RunSpec { gateway: Some("host.docker.internal".into()), network: Network::Default, ..spec() };
+    let line = shown(&Dialect::default(), &spec);
+    assert!(line.contains("--add-host host.docker.internal:host-gateway"), "{line}");
+    let line = shown(&Dialect { podman: true, ..Dialect::default() }, &spec);
+    assert!(!line.contains("--add-host"), "{line}");
 }

@@ -14,6 +14,7 @@ use super::argv::{self, Dialect};
 use super::build;
 use super::cli::{Cli, GroupGuard, Output};
 use super::engine::{Attached, Build, Capabilities, Client, ContainerEngine, EngineError, Exit, Lines};
+use super::rootfs::LOCALE;
 use super::spec::RunSpec;
 use super::{docker, podman};
 
@@ -244,8 +245,9 @@ impl ContainerEngine for CliEngine {
             .map_err(|e| self.cli.failed("import", format!("{} cannot be read: {e}", tar.display())))?;
         let entrypoint = format!("ENTRYPOINT {}", serde_json::json!(entrypoint));
         let workdir = format!("WORKDIR {workdir}");
+        let locale = format!("ENV {LOCALE}");
         // Through stdin, so that an engine of another user needs no access to the file.
-        let args = ["import", "--change", &entrypoint, "--change", &workdir, "-", image];
+        let args = ["import", "--change", &entrypoint, "--change", &workdir, "--change", &locale, "-", image];
         let output = self.cli.call_with(&args, Stdio::from(file), IMPORT).await?;
         if output.ok() { Ok(()) } else { Err(self.cli.call_error("import", &output)) }
     }
@@ -254,6 +256,13 @@ impl ContainerEngine for CliEngine {
         let mut args: Vec<OsString> = ["build", "-t", build.image].map(OsString::from).to_vec();
         for (name, value) in build.args {
             args.extend(["--build-arg".into(), format!("{name}={value}").into()]);
+        }
+        for name in build.inherit {
+            // Without a value: the client takes it from its environment, where no other user can read it.
+            args.extend(["--build-arg".into(), name.into()]);
+        }
+        if build.host_network {
+            args.push("--network=host".into());
         }
         args.push(build.folder.into());
         let output = self.cli.call_with_lines(&args, BUILD, line).await?;

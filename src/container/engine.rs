@@ -63,6 +63,10 @@ pub struct Build<'a> {
     pub image: &'a str,
     /// Names and values of the Dockerfile's arguments.
     pub args: &'a [(&'a str, &'a str)],
+    /// Names of further arguments, whose values the environment has: proxies, which may hold a login.
+    pub inherit: &'a [&'a str],
+    /// Whether the build uses this machine's own network.
+    pub host_network: bool,
 }
 
 /// What an engine can do here.

@@ -16,6 +16,7 @@ use super::engine::{Build, ContainerEngine, EngineError};
 use super::image::{self, ImageError, Inputs, Status};
 use super::runner::Runner;
 use crate::config::extras::Extra;
+use crate::config::proxies::Proxies;
 use crate::config::settings::Settings;
 
 /// How the image is made.
@@ -39,6 +40,8 @@ pub struct FullImage {
     claude: String,
     /// What it has besides, with the versions of what has one.
     extras: Vec<(Extra, String)>,
+    /// How a build reaches the world.
+    proxies: Proxies,
     certificates: PathBuf,
     data: PathBuf,
     /// What is kept of it between starts; its presence says that the operator wants it.
@@ -58,6 +61,7 @@ impl FullImage {
             base: settings.image_base.clone(),
             claude: settings.claude_version.clone(),
             extras: settings.image_with.iter().map(|extra| (*extra, version(settings, *extra))).collect(),
+            proxies: settings.proxies.clone(),
             certificates: Inputs::system().ca_certificates,
             data: settings.home.data(),
             known: settings.home.full_image(),
@@ -73,7 +77,7 @@ impl FullImage {
             return Ok(name);
         }
         let _building = self.building.lock().await;
-        fs::create_dir_all(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
+        image::make_data(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
         let lock = self.data.join("image-full.lock");
         // Held until the end of this function, by whatever process builds first.
         let _lock = image::blocking(move || image::lock(&lock)).await?;
@@ -146,7 +150,9 @@ impl FullImage {
         let mut args =
             vec![("BASE", &*self.base), ("CLAUDE_CODE_VERSION", &*self.claude), ("NODE_VERSION", NODE_VERSION)];
         args.extend(self.extras.iter().map(|(extra, version)| (argument(*extra), version.as_str())));
-        let build = Build { folder: &folder.0, image: name, args: &args };
+        let proxies: Vec<&str> = self.proxies.names().collect();
+        let local = self.proxies.are_local();
+        let build = Build { folder: &folder.0, image: name, args: &args, inherit: &proxies, host_network: local };
         let heard = |line: &str| {
             tracing::debug!("{line}");
             if let Some(step) = build::step(line) {
@@ -171,7 +177,7 @@ impl FullImage {
         }
         let fresh = self.known.with_extension("json.tmp");
         let write = || -> io::Result<()> {
-            fs::create_dir_all(&self.data)?;
+            image::make_data(&self.data)?;
             fs::write(&fresh, serde_json::to_vec(&Known { image: name.to_owned() })?)?;
             fs::rename(&fresh, &self.known)
         };

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::rootfs;
 use super::runner::Runner;
 
 /// Changes with the layout of the tree.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// The image's name before its content's hash.
 pub const NAME: &str = "parlor-agent:lite-";
 
@@ -56,6 +56,15 @@ impl ImageError {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
     }
+}
+
+/// Makes an installation's data folder where there is none, closed to other users as a host wants it: whoever makes an image
+/// first may be the first to need it.
+pub fn make_data(data: &Path) -> io::Result<()> {
+    if let Some(root) = data.parent() {
+        fs::create_dir_all(root)?;
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data)
 }
 
 /// What the image is made of.
@@ -200,7 +209,7 @@ impl Image {
             return Ok(image);
         }
         let _building = self.building.lock().await;
-        fs::create_dir_all(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
+        make_data(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
         let data = self.data.clone();
         // Held until the end of this function, by whatever process builds first.
         let _lock = blocking(move || lock(&data.join("image.lock"))).await?;

@@ -11,6 +11,7 @@ pub mod full;
 mod host;
 pub mod image;
 pub mod inputs;
+pub mod look;
 pub mod masks;
 pub mod mounts;
 pub mod orphans;

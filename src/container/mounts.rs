@@ -76,6 +76,8 @@ pub struct Room<'a> {
     pub rules: &'a MountRules,
     /// What main must not see; for main alone.
     pub masks: &'a Masks,
+    /// The name that rooms of this engine know this machine by.
+    pub gateway: &'a str,
 }
 
 /// A run's mounts.
@@ -241,6 +243,17 @@ pub fn run_spec(room: &Room<'_>) -> Result<RunSpec, MountError> {
         }
         env.insert(key.clone(), value.clone());
     }
+    let mut gateway = None;
+    if network != "none" {
+        let given = settings.proxies.for_rooms(room.gateway);
+        gateway = (!given.rewritten.is_empty()).then(|| room.gateway.to_owned());
+        for (key, value) in given.env {
+            // The group's own go first, in whatever case.
+            if !config.env.keys().any(|own| own.eq_ignore_ascii_case(&key)) {
+                env.insert(key, value);
+            }
+        }
+    }
     env.insert("TZ".to_owned(), settings.timezone.name().to_owned());
     env.insert("HOME".to_owned(), AGENT_HOME.to_owned());
     let labels = [
@@ -261,6 +274,7 @@ pub fn run_spec(room: &Room<'_>) -> Result<RunSpec, MountError> {
             "default" => Network::Default,
             name => Network::Named(name.to_owned()),
         },
+        gateway,
         memory: Some(check("memory", memory, values::memory)?),
         cpus: Some(check("cpus", cpus, values::cpus)?),
         pids: Some(values::pids(pids.into()).map_err(|allowed| refuse("pids", &pids.to_string(), allowed))?),

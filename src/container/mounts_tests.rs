@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use ulid::Ulid;
 
 use super::*;
+use crate::config::proxies::Proxies;
 use crate::config::{Overrides, load_from};
 use crate::container::masks::Known;
 use crate::domain::clock::from_ms;
@@ -90,6 +91,7 @@ impl Place {
             agent,
             rules,
             masks: NONE.get_or_init(Masks::default),
+            gateway: "host.docker.internal",
         }
     }
     fn spec(&self, config: ContainerConfig, network: bool) -> Result<RunSpec, MountError> {
@@ -256,4 +258,29 @@ fn a_groups_own_settings_win_and_are_checked() {
         let error = p.spec(bad, false).unwrap_err().to_string();
         assert!(error.contains(&format!("setting {key} of group a")), "{error}");
     }
+}
+
+#[test]
+fn rooms_with_a_network_get_the_machines_proxies_and_the_others_do_not() {
+    let mut p = place();
+    let set = |pairs: &[(&str, &str)]| {
+        Proxies::of(&pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect())
+    };
+    p.settings.proxies = set(&[("HTTPS_PROXY", "http://proxy.lan:3128"), ("NO_PROXY", ".lan")]);
+    let without = p.spec(ContainerConfig::default(), false).unwrap();
+    assert!(!without.env.contains_key("HTTPS_PROXY") && !without.env.contains_key("NO_PROXY"));
+    let with = p.spec(ContainerConfig::default(), true).unwrap();
+    assert_eq!(with.env["HTTPS_PROXY"], "http://proxy.lan:3128");
+    assert!(with.env["NO_PROXY"].starts_with(".lan,"), "{:?}", with.env);
+    assert_eq!(with.gateway, None);
+    // What a group says itself counts, in whatever case it says it.
+    let own =
+        ContainerConfig { env: [("https_proxy".to_owned(), "http://own:1".to_owned())].into(), ..Default::default() };
+    let env = p.spec(own, true).unwrap().env;
+    assert!(env["https_proxy"] == "http://own:1" && !env.contains_key("HTTPS_PROXY"), "{env:?}");
+    // One on this machine is reached by the name that the room has for it.
+    p.settings.proxies = set(&[("https_proxy", "http://127.0.0.1:8080")]);
+    let local = p.spec(ContainerConfig::default(), true).unwrap();
+    assert_eq!(local.env["https_proxy"], "http://host.docker.internal:8080");
+    assert_eq!(local.gateway.as_deref(), Some("host.docker.internal"));
 }

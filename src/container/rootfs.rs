@@ -15,6 +15,8 @@ use super::runner::Runner;
 
 /// The agent's program in the image.
 pub const ENTRYPOINT: &str = "/app/agent-runner";
+/// A variable of the image: text is UTF-8 in rooms, whatever program reads it.
+pub const LOCALE: &str = "LANG=C.UTF-8";
 /// Where it starts.
 pub const WORKDIR: &str = "/workspace/group";
 
@@ -80,6 +82,8 @@ pub fn write_tar(inputs: &Inputs, out: impl Write) -> Result<String, ImageError>
     done.hash.update(ENTRYPOINT);
     done.hash.update([0]);
     done.hash.update(WORKDIR);
+    done.hash.update([0]);
+    done.hash.update(LOCALE);
     let digest = done.hash.finalize();
     Ok(digest.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}")))
 }
@@ -90,8 +94,10 @@ fn tree(inputs: &Inputs) -> Result<BTreeMap<PathBuf, Node<'_>>, ImageError> {
     let mut file = |path: &str, mode, source| nodes.insert(PathBuf::from(path), Node::File(mode, source));
     file("app/agent-runner", 0o755, Source::Runner(&inputs.runner));
     file("bin/busybox", 0o755, Source::Path(inputs.busybox.clone()));
-    file("etc/passwd", 0o644, Source::Bytes(PASSWD.as_bytes()));
-    file("etc/group", 0o644, Source::Bytes(GROUP.as_bytes()));
+    // Open to all, so that the runner can add whoever runs: the user's number is the host's to choose. Nothing in a room
+    // trusts these files with anything.
+    file("etc/passwd", 0o666, Source::Bytes(PASSWD.as_bytes()));
+    file("etc/group", 0o666, Source::Bytes(GROUP.as_bytes()));
     file("etc/ssl/certs/ca-certificates.crt", 0o644, Source::Path(inputs.ca_certificates.clone()));
     nodes.insert("usr/bin/parlor-tool".into(), Node::Link("/app/agent-runner".into()));
     for applet in applets(&inputs.busybox)? {

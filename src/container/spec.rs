@@ -20,6 +20,8 @@ pub struct RunSpec {
     pub user: User,
     /// Network.
     pub network: Network,
+    /// A name by which the room is to reach this machine, unless its engine gives it one anyway.
+    pub gateway: Option<String>,
     /// Memory limit, for example `2g`; none leaves it out.
     pub memory: Option<String>,
     /// CPU limit, for example `2`.

@@ -18,6 +18,7 @@ use crate::agent::{self, AgentPlan};
 use crate::config::allowlists::{self, Watched};
 use crate::config::home::Home;
 use crate::config::provider;
+use crate::config::proxies;
 use crate::config::secrets::Redactor;
 use crate::config::settings::{LogLevel, Settings};
 use crate::container::build::BuildStep;
@@ -47,6 +48,8 @@ struct Shared {
     user: User,
     owner: Option<Owner>,
     instance: String,
+    /// The name that rooms know this machine by.
+    gateway: &'static str,
     lite: Image,
     full: FullImage,
     /// References of the images that the engine is known to have, by whether it is the full one.
@@ -66,8 +69,8 @@ struct Shared {
 type Making = BoxFuture<'static, Result<String, Arc<anyhow::Error>>>;
 
 impl Rooms {
-    /// Rooms whose agents are `user`, and whose files belong to `owner` where that is not the host's own user.
-    pub fn new(settings: &Settings, user: User, owner: Option<Owner>, instance: String) -> Self {
+    /// Rooms of an engine of this name, whose agents are `user`, and whose files belong to `owner` where that is not the host's own user.
+    pub fn new(settings: &Settings, engine: &str, user: User, owner: Option<Owner>, instance: String) -> Self {
         let lite = Image::new(image::Inputs::system(), settings.home.data());
         let full = FullImage::new(settings);
         let mount_rules = Watched::new(settings.config_dir.join(allowlists::MOUNTS), MountRules::from_file);
@@ -75,6 +78,7 @@ impl Rooms {
             user,
             owner,
             instance,
+            gateway: proxies::gateway(engine),
             lite,
             full,
             ready: Mutex::default(),
@@ -333,6 +337,7 @@ fn plan(
         agent: agent.mounts(),
         rules: &shared.mount_rules.get(),
         masks,
+        gateway: shared.gateway,
     })?;
     let limits = Limits::new(
         group.container_config.timeout.map_or(settings.container_timeout, std::time::Duration::from_millis),

@@ -187,7 +187,7 @@ impl House {
             clock: clock.clone(),
             engine: engine.clone(),
             registry,
-            rooms: Rooms::new(&settings, user, None, "instance".into()),
+            rooms: Rooms::new(&settings, "docker", user, None, "instance".into()),
             slots: Slots::new(settings.max_containers),
             settings: Arc::new(settings),
             ipc,

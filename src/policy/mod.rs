@@ -2,6 +2,7 @@
 //! are read by their owner and handed in as text.
 
 pub mod mounts;
+mod rules_text;
 pub mod senders;
 pub mod trigger;
 

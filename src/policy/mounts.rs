@@ -4,9 +4,14 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::RuleFile;
+use super::rules_text::{complaint, flag, is_texts, object};
 use crate::domain::group::AdditionalMount;
+
+/// A file that is understood, with everything it can say.
+pub const EXAMPLE: &str = r#"{"allowedRoots": [{"path": "~/photos", "allowReadWrite": false, "description": "holidays"}], "blockedPatterns": ["private"], "nonMainReadOnly": true}"#;
 
 /// Where extra mounts appear in a container.
 const TARGET: &str = "/workspace/extra/";
@@ -94,7 +99,8 @@ impl MountRules {
     pub fn from_file(file: RuleFile) -> Self {
         let list = match file {
             Ok(None) => Err("there is no mount-allowlist.json".to_owned()),
-            Ok(Some(text)) => serde_json::from_str::<List>(&text).map_err(|e| {
+            Ok(Some(text)) => serde_json::from_str::<List>(&text).map_err(|error| {
+                let e = complaint(&text, &error, look, EXAMPLE);
                 tracing::error!("mount-allowlist.json cannot be used ({e}): no extra mounts until it is mended");
                 format!("mount-allowlist.json cannot be used ({e})")
             }),
@@ -144,6 +150,26 @@ impl MountRules {
         };
         Ok(AllowedMount { host, target, writable: asked && note.is_none(), note: note.map(str::to_owned) })
     }
+}
+
+/// The first thing that is wrong with a file that is JSON.
+fn look(value: &Value) -> Result<(), String> {
+    let file = object(value, "the file", &["allowedRoots", "blockedPatterns", "nonMainReadOnly"])?;
+    let roots = file.get("allowedRoots").and_then(Value::as_array);
+    for root in roots.ok_or("\"allowedRoots\" must be a list of folders")? {
+        let root = object(root, "each of \"allowedRoots\"", &["path", "allowReadWrite", "description"])?;
+        if !root.get("path").is_some_and(Value::is_string) {
+            return Err("each of \"allowedRoots\" needs a \"path\"".to_owned());
+        }
+        flag(root, "allowReadWrite")?;
+        if !root.get("description").is_none_or(|text| text.is_string() || text.is_null()) {
+            return Err("a \"description\" must be a text".to_owned());
+        }
+    }
+    if !file.get("blockedPatterns").is_none_or(is_texts) {
+        return Err("\"blockedPatterns\" must be a list of texts".to_owned());
+    }
+    flag(file, "nonMainReadOnly")
 }
 
 impl List {

@@ -124,3 +124,27 @@ fn missing_and_broken_files_allow_nothing() {
         assert!(rules.validate(&mount, true, &view).is_err(), "{file:?}");
     }
 }
+
+#[test]
+fn complaints_about_the_file_are_in_peoples_words_and_show_the_example() {
+    assert_eq!(MountRules::from_file(Ok(Some(EXAMPLE.into()))).problem(), None);
+    for (text, words) in [
+        ("", "it is empty"),
+        ("[", "it is not JSON: line 1, column 1"),
+        (r#"["/srv/photos"]"#, r#"the file must be in braces, with "allowedRoots""#),
+        ("{}", r#""allowedRoots" must be a list of folders"#),
+        (r#"{"allowedRoots":["/srv/photos"]}"#, r#"each of "allowedRoots" must be in braces, with "path""#),
+        (r#"{"allowedRoots":[{}]}"#, r#"each of "allowedRoots" needs a "path""#),
+        (r#"{"allowedRoots":[{"path":"/a","allowReadWrite":"no"}]}"#, r#""allowReadWrite" must be true or false"#),
+        (r#"{"allowedRoots":[{"path":"/a","description":1}]}"#, r#"a "description" must be a text"#),
+        (r#"{"allowedRoots":[],"blockedPatterns":"x"}"#, r#""blockedPatterns" must be a list of texts"#),
+        (r#"{"allowedRoots":[],"nonMainReadOnly":0}"#, r#""nonMainReadOnly" must be true or false"#),
+        (r#"{"allowedRoots":[],"roots":[]}"#, r#"the file has "roots", but knows only"#),
+    ] {
+        let rules = MountRules::from_file(Ok(Some(text.into())));
+        let problem = rules.problem().unwrap();
+        assert!(problem.contains(words), "{text}: {problem}");
+        assert!(problem.contains(EXAMPLE), "{problem}");
+        assert!(!problem.contains("expected") && !problem.contains("struct"), "{problem}");
+    }
+}

@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use serde_json::Value;
 
 use super::RuleFile;
+use super::rules_text::{complaint, flag, is_texts, object};
 use crate::domain::ids::ChatJid;
+
+/// A file that is understood, with everything it can say.
+pub const EXAMPLE: &str = r#"{"default": {"allow": "*"}, "chats": {"web:family": {"allow": ["owner", "ann"], "mode": "drop"}}, "logDenied": true}"#;
 
 /// What a sender's message may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +102,10 @@ impl SenderRules {
     pub fn from_file(file: RuleFile) -> Self {
         let kind = match file {
             Ok(None) => Kind::Everyone,
-            Ok(Some(text)) => serde_json::from_str(&text).map_or_else(|e| Kind::Broken(e.to_string()), Kind::Listed),
+            Ok(Some(text)) => match serde_json::from_str(&text) {
+                Ok(list) => Kind::Listed(list),
+                Err(error) => Kind::Broken(complaint(&text, &error, look, EXAMPLE)),
+            },
             Err(why) => Kind::Broken(why),
         };
         if let Kind::Broken(why) = &kind {
@@ -135,6 +143,38 @@ impl SenderRules {
             Allow::These(ids) if ids.contains(sender) => Decision::Allow,
             Allow::These(_) => Decision::Deny { drop: entry.mode == Mode::Drop, log: list.log_denied },
         }
+    }
+}
+
+/// The first thing that is wrong with a file that is JSON.
+fn look(value: &Value) -> Result<(), String> {
+    let file = object(value, "the file", &["default", "chats", "logDenied"])?;
+    let default = file.get("default").ok_or("\"default\" is missing: who may trigger in chats that are not named")?;
+    look_at_entry(default, "\"default\"")?;
+    match file.get("chats") {
+        None => {}
+        Some(Value::Object(chats)) => {
+            for (jid, entry) in chats {
+                look_at_entry(entry, &format!("the chat {jid:?}"))?;
+            }
+        }
+        Some(_) => return Err("\"chats\" must be in braces, a chat's name before each entry".to_owned()),
+    }
+    flag(file, "logDenied")
+}
+
+fn look_at_entry(value: &Value, place: &str) -> Result<(), String> {
+    let entry = object(value, place, &["allow", "mode"])?;
+    match entry.get("allow") {
+        Some(Value::String(word)) if word == "*" => {}
+        Some(list) if is_texts(list) => {}
+        _ => return Err(format!("{place} needs \"allow\": \"*\" for everyone, or a list of senders' ids")),
+    }
+    match entry.get("mode").map(Value::as_str) {
+        None | Some(Some("trigger" | "drop")) => Ok(()),
+        _ => Err(format!(
+            "{place}: \"mode\" must be \"trigger\" (others' words stay as context) or \"drop\" (they are left out)"
+        )),
     }
 }
 
@@ -178,6 +218,39 @@ mod tests {
         assert_eq!(rules.decide(&chat("tty:main"), "me", true), Decision::Allow);
         assert_eq!(rules.decide(&chat("tty:b"), "me", true), KEPT);
         assert_eq!(rules.decide(&chat("web:x"), "me", false), KEPT);
+    }
+
+    #[test]
+    fn the_example_is_understood() {
+        let rules = rules(EXAMPLE);
+        assert_eq!(rules.problem(), None);
+        assert_eq!(rules.decide(&chat("web:family"), "owner", false), Decision::Allow);
+        assert_eq!(rules.decide(&chat("web:family"), "bob", false), Decision::Deny { drop: true, log: true });
+    }
+
+    #[test]
+    fn complaints_are_in_peoples_words_and_show_the_example() {
+        for (text, words) in [
+            (" ", "it is empty"),
+            ("{\n\"default\": }", "it is not JSON: line 2, column"),
+            (r#"["ann"]"#, r#"the file must be in braces, with "default", "chats", "logDenied""#),
+            (r#"{"chats":{}}"#, r#""default" is missing"#),
+            (r#"{"default":["ann"]}"#, r#""default" must be in braces, with "allow", "mode""#),
+            (r#"{"default":{"allow":"all"}}"#, r#""default" needs "allow": "*" for everyone"#),
+            (r#"{"default":{"allow":[1]}}"#, r#""default" needs "allow""#),
+            (r#"{"default":{"allow":"*","mode":"keep"}}"#, r#""default": "mode" must be "trigger""#),
+            (r#"{"default":{"allow":"*"},"chat":{}}"#, r#"the file has "chat", but knows only"#),
+            (r#"{"default":{"allow":"*"},"chats":["web:a"]}"#, r#""chats" must be in braces"#),
+            (r#"{"default":{"allow":"*"},"chats":{"web:a":"*"}}"#, r#"the chat "web:a" must be in braces"#),
+            (r#"{"default":{"allow":"*"},"logDenied":1}"#, r#""logDenied" must be true or false"#),
+            (r#"{"default":{"allow":"*"},"default":{"allow":[]}}"#, "a name is in it twice"),
+        ] {
+            let rules = rules(text);
+            let problem = rules.problem().unwrap();
+            assert!(problem.contains(words), "{text}: {problem}");
+            assert!(problem.ends_with(EXAMPLE), "{problem}");
+            assert!(!problem.contains("expected") && !problem.contains("struct"), "{problem}");
+        }
     }
 
     #[test]

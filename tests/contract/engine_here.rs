@@ -172,6 +172,7 @@ impl Bench {
             mounts: Vec::new(),
             user: self.user,
             network: Network::None,
+            gateway: None,
             memory: None,
             cpus: None,
             pids: None,

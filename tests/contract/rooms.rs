@@ -127,6 +127,7 @@ fn spec(b: &Bench, house: &House, name: &str) -> RunSpec {
         agent: agent.mounts(),
         rules: &house.rules,
         masks: &Masks::find(&house.settings.home, &mut Known::default()).unwrap(),
+        gateway: "host.docker.internal",
     })
     .unwrap();
     // This machine may not be able to enforce limits; they have a test of their own.

@@ -110,14 +110,32 @@ fn no_state_of_a_machine_is_forgotten() {
         let facts: Vec<&str> = facts.split_whitespace().collect();
         let [rights, packages, docker, own, podman] = facts[..] else { panic!("{facts:?}") };
         let known = [
-            "start-own", "start-service", "start-daemon", "wait", "install-docker", "install-podman", "install-init",
-            "use-docker", "use-own", "use-podman", "use-docker-by-sudo", "stop-elsewhere", "stop-rights",
-            "stop-packages", "stop-forbidden", "stop-blind", "stop-broken",
+            "start-own",
+            "start-service",
+            "start-daemon",
+            "wait",
+            "install-docker",
+            "install-podman",
+            "install-init",
+            "use-docker",
+            "use-own",
+            "use-podman",
+            "use-docker-by-sudo",
+            "stop-elsewhere",
+            "stop-rights",
+            "stop-packages",
+            "stop-forbidden",
+            "stop-blind",
+            "stop-broken",
         ];
         assert!(known.contains(step), "{step}: {facts:?}");
         assert!(!step.starts_with("install-") || rights != "none" && packages == "apt", "{step}: {facts:?}");
         assert!(!["start-service", "start-daemon"].contains(step) || rights != "none", "{step}: {facts:?}");
-        assert_eq!([docker, own, podman].contains(&"answers"), step.starts_with("use-") && *step != "use-docker-by-sudo", "{step}: {facts:?}");
+        assert_eq!(
+            [docker, own, podman].contains(&"answers"),
+            step.starts_with("use-") && *step != "use-docker-by-sudo",
+            "{step}: {facts:?}"
+        );
         count += 1;
     }
     assert_eq!(count, 3 * 2 * 2 * 10 * 5 * 6);
@@ -145,7 +163,8 @@ fn who_can_install_nothing_is_told_everything_at_once() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "rc 1\n", "{told}");
     assert!(told.contains("docker: not installed.\npodman: not installed.\n"), "{told}");
-    let command = "As root, run: apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev busybox-static";
+    let command =
+        "As root, run: apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev busybox-static";
     assert!(told.contains(command), "{told}");
     assert!(told.contains(" podman runc uidmap "), "{told}");
 }

@@ -41,6 +41,8 @@ pub mod mcp;
 #[cfg(feature = "runner")]
 pub mod memory;
 #[cfg(feature = "runner")]
+mod passwd;
+#[cfg(feature = "runner")]
 pub mod process;
 #[cfg(feature = "runner")]
 pub mod refusal;

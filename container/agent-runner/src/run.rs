@@ -16,6 +16,7 @@ use crate::gemini;
 use crate::guide::Guide;
 use crate::inputs::{Input, Inputs, Next};
 use crate::llm::Llm;
+use crate::passwd;
 use crate::process::Working;
 use crate::protocol::{ErrorKind, ImageAttachment, Output, RunInput, Status, Turn};
 use crate::tools::context;
@@ -92,6 +93,7 @@ impl Mail<'_> {
 
 /// Runs an agent from stdin to its end.
 pub fn main() -> ExitCode {
+    passwd::ensure();
     // Watched before stdin is read: no follow-up can come earlier than that.
     let folders = Folders::from_env();
     let mut inputs = Inputs::open(&folders.input);

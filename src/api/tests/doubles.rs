@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 
 use crate::api::Work;
 use crate::config::home::Home;
+use crate::config::proxies::Proxies;
 use crate::config::settings::{Limits, LogLevel, Settings};
 use crate::container::engine::{Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, Unsupported};
 use crate::container::spec::RunSpec;
@@ -94,6 +95,8 @@ impl ContainerEngine for FakeEngine {
 /// Settings of an installation in a folder, without TCP.
 pub(crate) fn settings(root: &Path) -> Settings {
     Settings {
+        home_otherwise: None,
+        proxies: Proxies::default(),
         log_format: crate::config::settings::LogFormat::Text,
         warnings: Vec::new(),
         home: Home::new(root.to_owned()),

@@ -14,7 +14,7 @@ use super::super::client::{Client, ClientError, EventStream, ServerEvent};
 use super::super::output::{colours, harmless, say};
 use super::super::{Done, Failure};
 use super::prompt::Prompt;
-use super::{DENIED, Room, Sent, attach, render};
+use super::{Room, Sent, attach, render};
 use crate::domain::message::Role;
 
 const PROMPT: &str = "› ";
@@ -127,7 +127,7 @@ async fn one_line(client: &Client, room: &Room, text: &str, screen: &mut Screen)
             room.name,
             room.trigger().word()
         )),
-        Ok(Sent { role: Role::Denied, .. }) => screen.aside(&format!("Not answered: {DENIED}.")),
+        Ok(sent @ Sent { role: Role::Denied, .. }) => screen.aside(&format!("Not answered: {}.", sent.denial())),
     }
 }
 

@@ -29,7 +29,9 @@ use crate::policy::trigger::Trigger;
 const READY: Duration = Duration::from_secs(120);
 /// How long the end of a chat may be held up by what it says last.
 const HINT: Duration = Duration::from_secs(2);
-/// What is said to senders whose words start nothing.
+/// The sender of what is said here: only the host's own user reaches its socket.
+const OWNER: &str = "owner";
+/// What is said to senders who are on no list.
 const DENIED: &str = "you may not trigger here (sender-allowlist.json)";
 
 #[derive(Debug, Args)]
@@ -60,6 +62,18 @@ struct Sent {
     role: Role,
     /// Files that were not, each with the reason.
     refused: Vec<String>,
+    /// Why its sender is not heard, where nobody wants it so.
+    why: Option<String>,
+}
+
+impl Sent {
+    /// What is said to senders whose words start nothing.
+    fn denial(&self) -> String {
+        match &self.why {
+            Some(why) => format!("until that file is mended only the owner's group may trigger: {why}"),
+            None => DENIED.to_owned(),
+        }
+    }
 }
 
 impl Room {
@@ -69,9 +83,9 @@ impl Room {
 
     /// Sends a text and files; gives its sequence number and what it means to the group.
     async fn send(&self, client: &Client, text: &str, files: Vec<Local>) -> Result<Sent, ClientError> {
-        let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "owner".into());
+        let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| OWNER.into());
         let path = format!("/v1/chats/{}/messages", super::client::segment(&self.jid));
-        let body = json!({ "sender": user, "text": text });
+        let body = json!({ "sender": OWNER, "senderName": user, "text": text });
         let answer = if files.is_empty() {
             client.call(Method::POST, &path, Some(&body)).await?
         } else {
@@ -84,7 +98,8 @@ impl Room {
         let refused = answer["attachments"].as_array().into_iter().flatten().filter(|file| file["path"].is_null());
         let text = |value: &Value| harmless(value.as_str().unwrap_or_default()).into_owned();
         let refused = refused.map(|file| format!("{}: {}", text(&file["name"]), text(&file["why"]))).collect();
-        Ok(Sent { seq, role, refused })
+        let why = answer["why"].as_str().map(|why| harmless(why).into_owned());
+        Ok(Sent { seq, role, refused, why })
     }
 }
 
@@ -105,7 +120,7 @@ impl Chat {
         if files.is_empty() && message.as_deref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Failure::Usage("the message is empty: give a text with -m, or pipe one in".into()));
         }
-        let client = Client::new(settings.home.socket());
+        let client = Client::of(&settings);
         let host = match client.get("/readyz").await {
             Err(ClientError::NoHost(_)) => Some(program.start(settings).await.map_err(|e| failed(&e))?),
             _ => None,
@@ -118,7 +133,7 @@ impl Chat {
 
 /// `parlor up --console`: a host, and a chat with its main group, until the chat ends.
 pub(super) async fn console<P: Program>(settings: Settings, program: &P) -> Done {
-    let client = Client::new(settings.home.socket());
+    let client = Client::of(&settings);
     let host = program.start(settings).await.map_err(|e| failed(&e))?;
     converse(&client, Some(host), talk(&client, None, None)).await
 }

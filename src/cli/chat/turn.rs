@@ -9,7 +9,7 @@ use super::super::client::{Client, EventStream, ServerEvent};
 use super::super::output::{colours, harmless, say};
 use super::super::{Done, Failure};
 use super::attach::Local;
-use super::{DENIED, Room, Sent, render};
+use super::{Room, Sent, render};
 use crate::domain::message::Role;
 
 pub(super) async fn run(client: &Client, room: &Room, text: &str, files: Vec<Local>) -> Done {
@@ -32,7 +32,8 @@ pub(in crate::cli) async fn answer(
 ) -> Done {
     // Before the message: nothing it brings can be missed.
     let mut events = client.events(None, Some(&room.jid)).await?;
-    let Sent { seq, role, refused } = room.send(client, text, files).await?;
+    let sent = room.send(client, text, files).await?;
+    let Sent { seq, role, ref refused, .. } = sent;
     for file in refused {
         eprintln!("Not taken: {file}");
     }
@@ -47,7 +48,7 @@ pub(in crate::cli) async fn answer(
             return Ok(());
         }
         // No turn ever comes of it.
-        Role::Denied => return Err(Failure::Failed(DENIED.into())),
+        Role::Denied => return Err(Failure::Failed(sent.denial())),
     }
     let spinner = Spinner::new(&room.assistant);
     let result = follow(&mut events, seq, &spinner, show).await;

@@ -14,8 +14,8 @@ use super::super::client::{Client, ClientError};
 use super::Finding;
 use crate::config::allowlists::{MOUNTS, SENDERS, Watched};
 use crate::config::settings::Settings;
-use crate::policy::mounts::MountRules;
-use crate::policy::senders::SenderRules;
+use crate::policy::mounts::{self, MountRules};
+use crate::policy::senders::{self, SenderRules};
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ const WATCHES: u64 = 8_192;
 const INSTANCES: u64 = 64;
 
 pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
-    let client = Client::new(settings.home.socket());
+    let client = Client::of(settings);
     let live = match tokio::time::timeout(PATIENCE, client.get("/v1/status")).await {
         Ok(answer) => answer,
         Err(_) => Err(ClientError::Broken(format!("nothing came within {} s", PATIENCE.as_secs()))),
@@ -164,11 +164,12 @@ fn env_file(settings: &Settings) -> Option<Finding> {
 
 fn allowlists(settings: &Settings) -> Vec<Finding> {
     let folder = &settings.config_dir;
-    let senders = folder.join(SENDERS);
-    let mounts = folder.join(MOUNTS);
+    let (sender_file, mount_file) = (folder.join(SENDERS), folder.join(MOUNTS));
     let told = |what: &'static str, path: &Path, problem: Option<String>, missing: &str, broken: &str| {
+        let example = if what == "senders" { senders::EXAMPLE } else { mounts::EXAMPLE };
         if !path.exists() {
-            return Finding::good(what, format!("no {}: {missing}", path.display()));
+            let found = format!("no {}: {missing}", path.display());
+            return Finding { todo: format!("an example of it: {example}"), ..Finding::good(what, found) };
         }
         match problem {
             None => Finding::good(what, format!("{} is understood", path.display())),
@@ -177,11 +178,11 @@ fn allowlists(settings: &Settings) -> Vec<Finding> {
             }
         }
     };
-    let sender_problem = Watched::new(senders.clone(), SenderRules::from_file).get().problem().map(str::to_owned);
-    let mount_problem = Watched::new(mounts.clone(), MountRules::from_file).get().problem().map(str::to_owned);
+    let sender_problem = Watched::new(sender_file.clone(), SenderRules::from_file).get().problem().map(str::to_owned);
+    let mount_problem = Watched::new(mount_file.clone(), MountRules::from_file).get().problem().map(str::to_owned);
     vec![
-        told("senders", &senders, sender_problem, "everyone may trigger", "only the owner's group may trigger"),
-        told("mounts", &mounts, mount_problem, "no group gets extra mounts", "no group gets extra mounts"),
+        told("senders", &sender_file, sender_problem, "everyone may trigger", "only the owner's group may trigger"),
+        told("mounts", &mount_file, mount_problem, "no group gets extra mounts", "no group gets extra mounts"),
     ]
 }
 

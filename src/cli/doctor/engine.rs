@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Finding;
+use super::{Finding, rooms};
 use crate::config::settings::Settings;
 use crate::config::{provider, secrets};
 use crate::container::cli_engine::CliOptions;
@@ -43,6 +43,9 @@ pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding::warn("init", "podman has no catatonit, without which it cannot start rooms", todo));
     }
     findings.push(image(settings, &*engine).await);
+    findings.extend(rooms::folders(settings, &*engine).await);
+    findings.extend(rooms::addresses(settings, engine.name()));
+    findings.extend(rooms::proxies(settings, engine.name()));
     findings.extend(program(settings, &*engine).await);
     findings
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod engine;
+mod rooms;
 
 use std::io::IsTerminal;
 

@@ -8,7 +8,6 @@ mod keys;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
@@ -20,6 +19,7 @@ use crate::config::provider::{self, Means};
 use crate::config::settings::Settings;
 use crate::config::{self, Overrides, env_edit, secrets};
 use crate::container::full::FullImage;
+use crate::container::image;
 use crate::domain::group::ContainerConfig;
 use ask::{Asker, tell};
 use check::{Checked, check};
@@ -318,7 +318,7 @@ impl Dialog {
     fn remember(&self) {
         let marker = self.settings.home.setup_marker();
         let folder = self.settings.home.data();
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        let made = image::make_data(&folder);
         if let Err(error) = made.and_then(|()| fs::write(&marker, "")) {
             tracing::warn!("{} cannot be written: {error}", marker.display());
         }

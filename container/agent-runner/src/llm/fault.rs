@@ -97,7 +97,11 @@ impl Fault {
 
     /// A server that there is no way to.
     pub fn unreachable(server: &str, why: &str) -> Self {
-        let text = format!("{server} cannot be reached: {}.", shorten(why));
+        let mut text = format!("{server} cannot be reached: {}.", shorten(why));
+        if is_here(server) {
+            text += " In a room that address is the room itself: write this machine's address in its network into .env, \
+                     such as http://192.168.1.5:11434, and let the server listen there.";
+        }
         Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Other, text) }
     }
 
@@ -157,6 +161,21 @@ fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     })
 }
 
+/// Whether a server's name for people ends in an address of the machine that it is asked from.
+fn is_here(server: &str) -> bool {
+    let Some((_, rest)) = server.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) => ip.is_loopback() || ip.is_unspecified(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
 /// What is shown of other programs' words.
 fn shorten(text: &str) -> String {
     let text = without_logins(text);
@@ -173,6 +192,21 @@ mod tests {
 
     fn read(status: u16, body: &str, after: Option<u64>) -> Fault {
         Fault::read(status, body, after.map(Duration::from_secs), "the server")
+    }
+
+    #[test]
+    fn an_address_of_the_room_itself_is_named_as_such() {
+        for (server, here) in [
+            ("the model server at http://localhost:11434/v1", true),
+            ("the model server at http://127.0.0.1:1", true),
+            ("the model server at http://[::1]:1/", true),
+            ("the model server at http://localhost.lan:1", false),
+            ("the model server at http://192.168.1.5:11434", false),
+            ("Anthropic's server", false),
+        ] {
+            let fault = Fault::unreachable(server, "connection refused");
+            assert_eq!(fault.text.contains("is the room itself"), here, "{}", fault.text);
+        }
     }
 
     #[test]

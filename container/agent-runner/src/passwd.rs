@@ -1,0 +1,68 @@
+//! A name for whoever runs: the host chooses the number of the agent's user, and programs such as `ssh` and `whoami` want a
+//! name for it.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+
+/// The name of a user or group that the image does not know.
+const NAME: &str = "agent";
+
+/// Adds this process's user and group to the image's lists where they are missing. An image whose lists are closed keeps
+/// them as they are, and its programs see the number alone.
+pub fn ensure() {
+    let Ok(own) = fs::metadata("/proc/self") else { return };
+    let home = std::env::var("HOME").unwrap_or_default();
+    for (path, id, rest) in [
+        ("/etc/passwd", own.uid(), format!("{}::{}:/bin/sh", own.gid(), plain(&home))),
+        ("/etc/group", own.gid(), String::new()),
+    ] {
+        // Only where the image says that anybody may: that is no machine's own list.
+        if !fs::metadata(path).is_ok_and(|list| list.mode() & 0o002 != 0) {
+            continue;
+        }
+        let Ok(list) = fs::read_to_string(path) else { continue };
+        if let Some(line) = missing(&list, id, &rest) {
+            let _ = OpenOptions::new().append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()));
+        }
+    }
+}
+
+/// A folder as such a list can hold it.
+fn plain(home: &str) -> &str {
+    if home.starts_with('/') && !home.contains([':', '\n']) { home } else { "/" }
+}
+
+/// The line to add to a list for a number; none when the list has the number.
+fn missing(list: &str, id: u32, rest: &str) -> Option<String> {
+    let mut names = Vec::new();
+    for line in list.lines() {
+        let mut fields = line.split(':');
+        names.push(fields.next().unwrap_or_default());
+        if fields.nth(1) == Some(&id.to_string()) {
+            return None;
+        }
+    }
+    let name = if names.contains(&NAME) { format!("{NAME}{id}") } else { NAME.to_owned() };
+    let start = if list.is_empty() || list.ends_with('\n') { "" } else { "\n" };
+    Some(format!("{start}{name}:x:{id}:{rest}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_missing_gets_a_line() {
+        let list = "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n";
+        assert_eq!(missing(list, 1000, ""), None);
+        assert_eq!(missing(list, 0, ""), None);
+        let line = missing(list, 4242, "100::/home/node:/bin/sh").unwrap();
+        assert_eq!(line, "agent:x:4242:100::/home/node:/bin/sh\n");
+        assert_eq!(missing("agent:x:7:", 8, "").unwrap(), "\nagent8:x:8:\n");
+        assert_eq!(missing("", 8, "").unwrap(), "agent:x:8:\n");
+        // Another field with the same number is another thing.
+        assert!(missing("a:x:1:4242:::\n", 4242, "").is_some());
+        assert_eq!((plain("/home/node"), plain("x"), plain("/a:b")), ("/home/node", "/", "/"));
+    }
+}

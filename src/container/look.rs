@@ -1,0 +1,184 @@
+//! A look at an installation through a throw-away room: whether the engine's containers see this machine's folders, write
+//! there, and as whom. An engine of another machine, from a snap, or outside the container that Parlor runs in answers every
+//! question well, and its rooms are empty all the same.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use parlor_agent_runner::protocol::{CLOSE_SENTINEL, RunInput};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::engine::{ContainerEngine, EngineError, Exit};
+use super::spec::{Mount, MountSource, Network, RunSpec, User};
+
+/// How long the room may take: engines on slow disks need seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The most of the room's complaints that is shown, in bytes.
+const SHOWN: u64 = 2_000;
+/// Reads the token, and writes it back where the host can see it.
+const AGENT: &str = "#!/bin/sh\ncat token >back\n";
+
+/// What is wrong with the rooms of an engine.
+#[derive(Debug, Error)]
+pub enum LookError {
+    /// The host itself could not write there.
+    #[error("{path} cannot be used: {source}", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The engine did not start the room.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The room took too long.
+    #[error("a room was not done within {} s", PATIENCE.as_secs())]
+    Slow,
+    /// The room did not find what the host wrote.
+    #[error("rooms do not see {folder}: what was written there did not come back{said}", folder = folder.display())]
+    Blind {
+        /// The folder.
+        folder: PathBuf,
+        /// What the room complained of.
+        said: String,
+    },
+    /// What the room wrote belongs to somebody else.
+    #[error("what a room writes into {folder} belongs to user {found}, not to {wanted}", folder = folder.display())]
+    Owner {
+        /// The folder.
+        folder: PathBuf,
+        /// Whom it belongs to.
+        found: u32,
+        /// Whom it should belong to.
+        wanted: u32,
+    },
+}
+
+/// Opens a room of this image in a folder below `data`, whose agent is `user`; all of it is gone afterwards.
+pub async fn look(
+    engine: &dyn ContainerEngine,
+    image: &str,
+    data: &Path,
+    user: User,
+    token: &str,
+) -> Result<(), LookError> {
+    let place = Place(data.join(format!("look-{}", token.to_lowercase())));
+    place.make(user, token).map_err(|source| LookError::Folder { path: place.0.clone(), source })?;
+    let name = format!("parlor-look-{}", token.to_lowercase());
+    let said = tokio::time::timeout(PATIENCE, run(engine, &place.spec(&name, image, user))).await;
+    // Whatever became of it, it does not stay.
+    let gone = engine.kill(&name).await;
+    let said = said.map_err(|_| LookError::Slow)??;
+    gone?;
+    place.check(user, token, &said)
+}
+
+/// Runs the room to its end; returns what it complained of.
+async fn run(engine: &dyn ContainerEngine, spec: &RunSpec) -> Result<String, EngineError> {
+    let mut room = engine.start(spec).await?;
+    let input = RunInput {
+        prompt: "look".to_owned(),
+        group_folder: "look".to_owned(),
+        chat_jid: "web:look".to_owned(),
+        provider: Some("exec".to_owned()),
+        ..RunInput::default()
+    };
+    // A room that is not there any more is seen by its end.
+    let _ = room.stdin.write_all(&serde_json::to_vec(&input).unwrap_or_default()).await;
+    drop(room.stdin);
+    let (mut out, mut complaints) = (tokio::io::sink(), Vec::new());
+    let (_, (), ended) = tokio::join!(
+        tokio::io::copy(&mut room.stdout, &mut out),
+        drain(&mut room.stderr, &mut complaints),
+        room.client.wait()
+    );
+    let said = String::from_utf8_lossy(&complaints).trim().to_owned();
+    match ended {
+        Ok(Exit::Code(code @ 125..=127)) => Err(engine.refusal(code, &said)),
+        _ => Ok(said),
+    }
+}
+
+/// Keeps the beginning of a stream, and reads it to its end.
+async fn drain(stream: &mut (dyn tokio::io::AsyncRead + Send + Unpin), kept: &mut Vec<u8>) {
+    let mut first = stream.take(SHOWN);
+    let _ = first.read_to_end(kept).await;
+    let _ = tokio::io::copy(first.into_inner(), &mut tokio::io::sink()).await;
+}
+
+/// The room's folders on the host; removed at the end, however that comes.
+struct Place(PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Place {
+    fn make(&self, user: User, token: &str) -> io::Result<()> {
+        let group = self.0.join("group");
+        for folder in [&self.0, &group, &self.0.join("ipc"), &self.0.join("ipc/input")] {
+            fs::DirBuilder::new().mode(0o700).create(folder)?;
+            own(folder, user)?;
+        }
+        for (path, text, mode) in [
+            (group.join("token"), token, 0o600),
+            (group.join("agent"), AGENT, 0o700),
+            // Nothing follows: the room is to end by itself.
+            (self.0.join("ipc/input").join(CLOSE_SENTINEL), "", 0o600),
+        ] {
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+            own(&path, user)?;
+        }
+        Ok(())
+    }
+
+    fn spec(&self, name: &str, image: &str, user: User) -> RunSpec {
+        let mounts = [("group", "/workspace/group"), ("ipc", "/workspace/ipc")].map(|(folder, target)| Mount {
+            source: MountSource::Host(self.0.join(folder)),
+            target: target.to_owned(),
+            writable: true,
+        });
+        RunSpec {
+            name: name.to_owned(),
+            image: image.to_owned(),
+            labels: BTreeMap::from([("parlor.kind".to_owned(), "look".to_owned())]),
+            env: BTreeMap::from([("HOME".to_owned(), "/home/node".to_owned())]),
+            mounts: mounts.into(),
+            user,
+            network: Network::None,
+            gateway: None,
+            memory: None,
+            cpus: None,
+            pids: None,
+        }
+    }
+
+    fn check(&self, user: User, token: &str, said: &str) -> Result<(), LookError> {
+        let folder = self.0.parent().unwrap_or(&self.0).to_owned();
+        let back = self.0.join("group/back");
+        let written = fs::symlink_metadata(&back).ok().filter(fs::Metadata::is_file);
+        let Some(written) = written.filter(|_| fs::read(&back).is_ok_and(|found| found == token.as_bytes())) else {
+            let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+            return Err(LookError::Blind { folder, said });
+        };
+        let wanted = if rustix::process::geteuid().is_root() { user.uid } else { rustix::process::geteuid().as_raw() };
+        match written.uid() {
+            found if found == wanted => Ok(()),
+            found => Err(LookError::Owner { folder, found, wanted }),
+        }
+    }
+}
+
+/// What a host that is root makes for its rooms belongs to their user.
+fn own(path: &Path, user: User) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() { chown(path, Some(user.uid), Some(user.gid)) } else { Ok(()) }
+}

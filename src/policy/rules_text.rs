@@ -1,0 +1,48 @@
+//! What is wrong with a rule file, in the words of whoever writes one: never those of the program that reads it.
+
+use serde_json::{Map, Value};
+
+/// Why the text of a rule file cannot be used, and how one looks that can. `look` names the first thing that is wrong with
+/// what JSON it is.
+pub(super) fn complaint(
+    text: &str,
+    error: &serde_json::Error,
+    look: fn(&Value) -> Result<(), String>,
+    example: &str,
+) -> String {
+    let what = match serde_json::from_str::<Value>(text) {
+        Err(_) if text.trim().is_empty() => "it is empty".to_owned(),
+        Err(_) => format!("it is not JSON: line {}, column {} is where that shows", error.line(), error.column()),
+        // What a look at the values does not find is a name that stands there twice.
+        Ok(value) => look(&value).err().unwrap_or_else(|| format!("a name is in it twice, at line {}", error.line())),
+    };
+    format!("{what}. It should look like this: {example}")
+}
+
+/// An object whose names are among those that are known.
+pub(super) fn object<'a>(value: &'a Value, place: &str, known: &[&str]) -> Result<&'a Map<String, Value>, String> {
+    let Value::Object(map) = value else {
+        return Err(format!("{place} must be in braces, with {}", listed(known)));
+    };
+    match map.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(format!("{place} has {name:?}, but knows only {}", listed(known))),
+        None => Ok(map),
+    }
+}
+
+/// A value that may be missing, and otherwise is true or false.
+pub(super) fn flag(map: &Map<String, Value>, name: &str) -> Result<(), String> {
+    match map.get(name) {
+        None | Some(Value::Bool(_)) => Ok(()),
+        Some(_) => Err(format!("{name:?} must be true or false")),
+    }
+}
+
+/// Whether a value is a list of texts.
+pub(super) fn is_texts(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
