@@ -42,6 +42,24 @@ const ALL: [Choice; 9] = [
     Choice::Skip,
 ];
 
+/// The line of the menu that an answer means: its number, a name, or the only label that holds the words.
+pub(super) fn meant(offered: &[Choice], answer: &str) -> Result<Choice, String> {
+    let answer = answer.trim().to_lowercase();
+    if let Ok(number) = answer.parse::<usize>() {
+        let choice = number.checked_sub(1).and_then(|index| offered.get(index));
+        return choice.copied().ok_or_else(|| format!("Please type a number from 1 to {}, or a name.", offered.len()));
+    }
+    if let Some(choice) = offered.iter().find(|choice| choice.names().contains(&answer.as_str())) {
+        return Ok(*choice);
+    }
+    let mut holding = offered.iter().filter(|choice| choice.label().to_lowercase().contains(&answer));
+    match (holding.next(), holding.next()) {
+        (Some(choice), None) => Ok(*choice),
+        (Some(_), Some(_)) => Err(format!("More than one line has “{answer}” in it: please type its number.")),
+        _ => Err(format!("No line has “{answer}” in it: please type a number from 1 to {}.", offered.len())),
+    }
+}
+
 /// Keys in the order in which they decide who answers, where nothing else does.
 const ORDER: [&str; 7] = [
     "CLAUDE_CODE_OAUTH_TOKEN",
@@ -101,6 +119,21 @@ impl Choice {
             Self::GeminiCli => "Google's agent Gemini CLI, with an API key",
             Self::Server => "a model server of your own: Ollama, or OpenAI-compatible",
             Self::Skip => "nothing now: do not ask again",
+        }
+    }
+
+    /// What people type for it.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Guide => &["guide"],
+            Self::Claude => &["claude", "anthropic"],
+            Self::ClaudeToken => &["claude code", "subscription"],
+            Self::OpenAi => &["openai", "gpt"],
+            Self::Gemini => &["gemini", "google"],
+            Self::Codex => &["codex"],
+            Self::GeminiCli => &["gemini cli"],
+            Self::Server => &["ollama", "server", "local"],
+            Self::Skip => &["nothing", "none", "skip", "no"],
         }
     }
 
@@ -355,6 +388,26 @@ mod tests {
         assert_eq!(place("http://box/v1"), "http://box/v1");
         assert_eq!(place("https://ann:p@ss/w@box/v1"), "https://…@box/v1");
         assert_eq!(place("ann:pw@box"), "…@box");
+    }
+
+    #[test]
+    fn an_answer_may_be_a_number_or_a_name() {
+        let offered = Choice::offered();
+        for (answer, choice) in [
+            ("1", Choice::Guide),
+            ("guide", Choice::Guide),
+            ("Claude", Choice::Claude),
+            (" ollama ", Choice::Server),
+            ("codex", Choice::Codex),
+            ("nothing", Choice::Skip),
+            ("subscr", Choice::ClaudeToken),
+        ] {
+            assert_eq!(meant(&offered, answer).as_ref(), Ok(&choice), "{answer}");
+        }
+        for answer in ["0", "99", "key", "oracle", "-1"] {
+            let why = meant(&offered, answer).unwrap_err();
+            assert!(why.contains("number"), "{answer}: {why}");
+        }
     }
 
     #[test]

@@ -137,14 +137,13 @@ impl Dialog {
         tell(&menu)?;
         tell("")?;
         loop {
-            let answer = self.asker.line("A number; Enter takes 1: ").await?;
+            let answer = self.asker.line("A number or a name; Enter takes 1: ").await?;
             if answer.is_empty() {
                 return Ok(Choice::Guide);
             }
-            let index = answer.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-            match index.and_then(|index| offered.get(index)) {
-                Some(choice) => return Ok(*choice),
-                None => tell(&format!("Please type a number from 1 to {}.", offered.len()))?,
+            match choice::meant(&offered, &answer) {
+                Ok(choice) => return Ok(choice),
+                Err(why) => tell(&why)?,
             }
         }
     }
