@@ -24,7 +24,8 @@ impl Faulty {
             "#!/bin/sh\n\
              echo \"$1 $2\" >> {here}/calls\n\
              if [ -e {here}/fail-$1 ]; then echo 'the engine has a bad day' >&2; exit 125; fi\n\
-             if [ -e {here}/hang-$1 ]; then exec sleep 300; fi\n\
+             if [ -e {here}/lost-$1 ] && [ \"$2\" = inspect ]; then echo 'no such image' >&2; exit 1; fi\n\
+             if [ -e {here}/hang-$1 ]; then echo $$ > {here}/pid-$1; exec sleep 300; fi\n\
              exec {engine} \"$@\"\n"
         );
         std::fs::write(faulty.program(), script).unwrap();
@@ -165,4 +166,57 @@ fn a_room_that_could_not_open_looks_for_its_image_again() {
         engine.calls().into_iter().filter(|call| call.starts_with("run ") || call == "image inspect").collect();
     let end = &calls[calls.len() - 3..];
     assert!(end[0].starts_with("run ") && end[1] == "image inspect" && end[2].starts_with("run "), "{calls:?}");
+}
+
+#[test]
+fn a_room_that_waits_for_its_image_hears_stop_and_the_engines_work_ends_with_it() {
+    let engine = Faulty::new();
+    // As on a machine that has no image yet, and an engine that takes long to take it in.
+    engine.set("lost-image");
+    engine.set("hang-import");
+    let host = engine.host().env("CONTAINER_IMAGE", "").start();
+    host.register("web:a", "room");
+    let mut events = host.events();
+    let seq = host.send("web:a", "help");
+    let opening = || {
+        let status = host.api.get("/v1/status").expect(200).json();
+        (status["groups"][0]["runs"][0]["doing"] == "opening").then_some(())
+    };
+    eventually("its room is being opened", SOON, opening);
+    let asked = Instant::now();
+    host.send("web:a", "/stop");
+    events.wait("cancelled turn", SOON, |e| e.is_turn("web:a", "cancelled", seq));
+    events.message("web:a", SOON, |text| text == "Stopped.");
+    eventually("the run is over", SOON, || (runs(&host, "room")[0]["state"] == "stopped").then_some(()));
+    // A second is the promise on a quiet machine; others test here at the same time.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    // The host itself makes the image in advance, and ends that work when it ends; no room ever opened.
+    let pid = std::fs::read_to_string(engine.dir.path().join("pid-import")).unwrap();
+    let pid: u32 = pid.trim().parse().unwrap();
+    let mut host = host;
+    let seq = host.send("web:a", "help");
+    eventually("it waits again", SOON, || {
+        let status = host.api.get("/v1/status").expect(200).json();
+        (status["groups"][0]["runs"][0]["doing"] == "opening").then_some(())
+    });
+    let asked = Instant::now();
+    assert!(host.terminate().success(), "{}", host.log());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    eventually("the engine's work has ended", SOON, || {
+        process::command_line(pid).is_none_or(|line| line.is_empty()).then_some(())
+    });
+    assert!(!engine.calls().iter().any(|call| call.starts_with("run ")), "{:?}", engine.calls());
+    let left: Vec<_> =
+        std::fs::read_dir(host.root().join("data")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".tar")), "{left:?}");
+    engine.clear("lost-image");
+    engine.clear("hang-import");
+    host.start();
+    eventually("the message is answered", SOON, || {
+        let state = "SELECT state = 'done' FROM inbound WHERE seq = ?1";
+        crate::harness::rows::database(&host)
+            .query_row(state, [seq], |row| row.get::<_, bool>(0))
+            .unwrap()
+            .then_some(())
+    });
 }

@@ -69,7 +69,7 @@ fn a_shell_script_is_a_bot_with_the_hosts_tools() {
         events.texts(jid).join("\n")
     };
     let missing = told("web:other");
-    assert!(missing.contains("There is no agent program at /workspace/group/agent"), "{missing}");
+    assert!(missing.contains("There is no agent program at groups/other/agent"), "{missing}");
     program(&host, "other", AGENT, 0o644);
     let plain = told("web:other");
     assert!(plain.contains("chmod +x"), "{plain}");

@@ -145,3 +145,55 @@ fn a_host_without_an_engine_says_what_to_do() {
     let other = up(neither.to_str().unwrap(), ("A", "b"));
     assert!(other.contains("neither docker nor podman"), "{other}");
 }
+
+#[test]
+fn what_no_other_try_mends_is_told_once_with_what_to_do() {
+    let host = Host::builder().start();
+    // A shell takes the prompt for its script.
+    host.register_with(
+        "web:shell",
+        "shell",
+        &json!({ "image": image::script("no-agent", "#!/bin/sh\nexec /bin/sh\n") }),
+    );
+    let mut events = host.events();
+    let seq = host.send("web:shell", "hello");
+    let end = events.wait("the turn has ended", SOON, |e| e.is_turn("web:shell", "failed", seq));
+    let reason = end.data["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("has no agent that speaks Parlor's protocol") && reason.contains("`parlor conformance "),
+        "{reason}"
+    );
+    assert!(!reason.contains("could not start the container"), "{reason}");
+    assert_eq!(events.texts("web:shell").len(), 1, "{:?}", events.texts("web:shell"));
+    let run = host.api.get("/v1/runs?folder=shell").json()["runs"][0].clone();
+    assert_eq!((&run["state"], &run["exitCode"]), (&json!("failed"), &json!(127)));
+}
+
+#[test]
+fn a_room_that_meets_its_memory_limit_says_so_and_which_setting_helps() {
+    let host = Host::builder().env("CONTAINER_IMAGE", "").env("PARLOR_PROVIDER", "exec").start();
+    host.register_with("web:m", "m", &json!({ "memory": "32m" }));
+    let can = host.api.get("/v1/status").expect(200).json()["engine"]["unsupported"].to_string();
+    let program = host.root().join("groups/m/agent");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    fs::write(&program, "#!/bin/sh\ndd if=/dev/zero of=/dev/null bs=200M count=1\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut events = host.events();
+    let seq = host.send("web:m", "hello");
+    if can.contains("memory") {
+        // Nothing is enforced here: the program does as it likes.
+        events.turn_done("web:m", seq, SOON);
+        return;
+    }
+    let end = events.wait("the turn has ended", SOON, |e| e.is_turn("web:m", "failed", seq));
+    let reason = end.data["reason"].as_str().unwrap();
+    assert!(reason.contains("memory limit") && reason.contains("`parlor groups update m --memory"), "{reason}");
+    assert_eq!(events.texts("web:m").len(), 1, "{:?}", events.texts("web:m"));
+    assert_eq!(tries(&host), 0);
+    host.ask("web:m", "/new");
+    let run = eventually("its run is over", SOON, || {
+        let run = host.api.get("/v1/runs?folder=m").json()["runs"][0].clone();
+        (!run["endedAt"].is_null()).then_some(run)
+    });
+    assert_eq!((&run["state"], run["error"].as_str()), (&json!("failed"), Some(reason)));
+}

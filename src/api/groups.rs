@@ -110,6 +110,7 @@ pub(super) async fn update(
             groups::by_folder(tx, &folder)?.ok_or_else(|| groups::missing(&folder))
         })
         .await?;
+    tracing::info!("group {} was changed", group.folder);
     Ok(Out(view::changed(&api, group).await))
 }
 
@@ -138,6 +139,7 @@ fn apply(group: Group, patch: &Patch) -> Result<Group, Problem> {
 pub(super) async fn remove(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<StatusCode, Problem> {
     let (stopped, now) = (folder.clone(), api.deps.clock.now());
     api.deps.store.write(move |tx| groups::remove(tx, &folder, now)).await?;
+    tracing::info!("group {stopped} was removed");
     // Its container must not outlive it.
     api.deps.dispatch.stop(&stopped).await;
     Ok(StatusCode::NO_CONTENT)

@@ -128,6 +128,8 @@ pub trait Work: Send + Sync {
     async fn stop(&self, folder: &GroupFolder) -> bool;
     /// Ends one run of a chat now; false when it does not live.
     async fn stop_run(&self, jid: &ChatJid, run: RunId) -> bool;
+    /// Tries again now what failed in a chat and waits for its next try.
+    async fn go_on(&self, jid: &ChatJid);
     /// What a group does at the moment.
     async fn activity(&self, folder: &GroupFolder) -> GroupActivity;
     /// Follows typing.
@@ -141,6 +143,9 @@ impl Work for DispatchHandle {
     }
     async fn stop_run(&self, jid: &ChatJid, run: RunId) -> bool {
         Self::stop_run(self, jid, run).await
+    }
+    async fn go_on(&self, jid: &ChatJid) {
+        Self::go_on(self, jid).await;
     }
     async fn activity(&self, folder: &GroupFolder) -> GroupActivity {
         Self::activity(self, folder).await

@@ -77,6 +77,7 @@ impl Work for Nobody {
     async fn stop_run(&self, _: &ChatJid, _: RunId) -> bool {
         false
     }
+    async fn go_on(&self, _: &ChatJid) {}
     async fn activity(&self, _: &GroupFolder) -> GroupActivity {
         GroupActivity::default()
     }

@@ -1,5 +1,6 @@
 //! Runs and their logs; ending one, and giving failed messages another try.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -44,11 +45,31 @@ pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -
         Ok(rows)
     };
     let rows = api.deps.store.read(list).await?;
-    Ok(Out(json!({ "runs": rows })))
+    Ok(Out(json!({ "runs": with_doing(&api, rows).await })))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Run>, Problem> {
-    find(&api, id).await.map(Out)
+pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+    let run = find(&api, id).await?;
+    Ok(Out(with_doing(&api, vec![run]).await.pop().unwrap_or_default()))
+}
+
+/// Runs as they are shown: one that lives with what it does at the moment.
+async fn with_doing(api: &Api, rows: Vec<Run>) -> Vec<Value> {
+    let live = |run: &&Run| matches!(run.state, RunState::Starting | RunState::Running);
+    let folders: BTreeSet<GroupFolder> = rows.iter().filter(live).map(|run| run.folder.clone()).collect();
+    let mut doing = HashMap::new();
+    for folder in folders {
+        let activity = api.deps.dispatch.activity(&folder).await;
+        doing.extend(activity.runs.into_iter().map(|run| (run.run, run.doing)));
+    }
+    let shown = |run: Run| {
+        let mut row = json!(run);
+        if let Some(doing) = doing.get(&run.id) {
+            row["doing"] = json!(doing);
+        }
+        row
+    };
+    rows.into_iter().map(shown).collect()
 }
 
 /// A run by its id, or the beginning of it.
@@ -68,16 +89,19 @@ pub(super) async fn stop(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Re
 }
 
 pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Result<Out<Value>, Problem> {
-    let retried = api
+    let (retried, jid) = api
         .deps
         .store
         .write(move |tx| {
             let Some(group) = groups::by_folder(tx, &body.folder)? else {
                 return Err(groups::missing(&body.folder));
             };
-            inbound::retry_failed(tx, &group.jid)
+            groups::set_pause(tx, &group.folder, None)?;
+            Ok((inbound::retry_failed(tx, &group.jid)?, group.jid))
         })
         .await?;
+    // Also what has not failed for good, and waits for its next try.
+    api.deps.dispatch.go_on(&jid).await;
     Ok(Out(json!({ "retried": retried })))
 }
 

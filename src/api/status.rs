@@ -80,9 +80,10 @@ struct Counts {
 impl Counts {
     fn read(db: &Connection) -> TxResult<Self> {
         let mut messages: HashMap<String, HashMap<String, i64>> = HashMap::new();
-        // Each part of the union has a partial index of its own.
+        // Context that is kept waits for no turn. Each part of the union has a partial index of its own.
         let mut s = db.prepare_cached(
-            "SELECT jid, state, count(*) FROM inbound WHERE state IN ('pending', 'in_flight') GROUP BY jid, state
+            "SELECT jid, state, count(*) FROM inbound
+               WHERE state IN ('pending', 'in_flight') AND (role IN ('trigger', 'command') OR state = 'in_flight') GROUP BY jid, state
              UNION ALL SELECT jid, state, count(*) FROM inbound WHERE state = 'failed' GROUP BY jid",
         )?;
         let mut rows = s.query([])?;

@@ -101,5 +101,6 @@ fn path(id: &str) -> String {
 }
 
 fn row(run: &Value) -> Vec<String> {
-    ["id", "folder", "lane", "state", "startedAt", "endedAt", "error"].iter().map(|key| text(&run[*key])).collect()
+    let state = if run["doing"] == "idle" { "doing" } else { "state" };
+    ["id", "folder", "lane", state, "startedAt", "endedAt", "error"].iter().map(|key| text(&run[*key])).collect()
 }

@@ -74,11 +74,15 @@ fn now(group: &Value) -> Vec<String> {
     let mut now: Vec<String> = runs
         .iter()
         .map(|run| {
-            let doing = if run["turnOpen"] == true { "works" } else { "idle" };
+            let doing = match run["doing"].as_str() {
+                Some("opening") => "opens",
+                Some("idle") => "idle",
+                _ => "works",
+            };
             format!("{} {doing} ({})", text(&run["lane"]), text(&run["id"]))
         })
         .collect();
-    if let Some(reason) = group["paused"]["reason"].as_str() {
+    if let Some(reason) = group["paused"]["reason"].as_str().filter(|_| group["waiting"].is_null()) {
         now.push(format!("paused until {}: {reason}", times::at(&group["paused"]["until"])));
     }
     now.extend(group["waiting"].as_str().map(str::to_owned));

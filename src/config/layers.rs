@@ -65,7 +65,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 39] = [
+pub(super) const KEYS: [Key; 40] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -102,6 +102,7 @@ pub(super) const KEYS: [Key; 39] = [
     key("PARLOR_MAX_ATTACHMENT_BYTES", "max_attachment_bytes"),
     key("PARLOR_TURN_LIMIT", "turn_limit"),
     key("PARLOR_SHUTDOWN_GRACE", "shutdown_grace"),
+    key("PARLOR_SETTLE", "settle"),
     key("PARLOR_BUDGET_USD", "budget_usd"),
     key("PARLOR_BUDGET_TOKENS", "budget_tokens"),
     key("PARLOR_KEEP_DAYS", "keep_days"),

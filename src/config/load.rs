@@ -300,6 +300,9 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             (days == 0 || days >= 7).then(|| u32::try_from(days).ok().filter(|days| *days > 0))
         }),
         shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
+        settle: layers.take("PARLOR_SETTLE", Duration::ZERO, "whole milliseconds from 0 to 60000", |v| {
+            values::number(v, 0, values::MAX_SETTLE_MS).map(Duration::from_millis)
+        }),
         warnings: Vec::new(),
         home,
     }

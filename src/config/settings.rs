@@ -90,6 +90,8 @@ pub struct Settings {
     pub keep_days: Option<u32>,
     /// How long a graceful shutdown may take.
     pub shutdown_grace: Duration,
+    /// How long a chat must be quiet before its messages begin a turn; zero for at once.
+    pub settle: Duration,
     /// Settings that are taken and probably not meant, a sentence each; without values.
     pub warnings: Vec<String>,
 }

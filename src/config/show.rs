@@ -63,6 +63,7 @@ fn value(s: &Settings, env: &str) -> Option<String> {
         "PARLOR_MAX_ATTACHMENT_BYTES" => s.max_attachment_bytes.to_string(),
         "PARLOR_TURN_LIMIT" => milliseconds(s.turn_limit),
         "PARLOR_SHUTDOWN_GRACE" => milliseconds(s.shutdown_grace),
+        "PARLOR_SETTLE" => milliseconds(s.settle),
         "PARLOR_BUDGET_USD" => return s.budget.usd.map(|usd| usd.to_string()),
         "PARLOR_BUDGET_TOKENS" => return s.budget.tokens.map(|tokens| tokens.to_string()),
         "PARLOR_KEEP_DAYS" => s.keep_days.unwrap_or(0).to_string(),

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 /// The least memory an engine gives a container: 6 MiB.
 const MIN_MEMORY: u64 = 6 << 20;
 
+/// The longest time, in milliseconds, that a chat must be quiet before its messages begin a turn.
+pub const MAX_SETTLE_MS: u64 = 60_000;
+
 /// A memory limit such as `512m` or `2g`.
 pub fn memory(text: &str) -> Result<String, &'static str> {
     const ALLOWED: &str = "a number with `b`, `k`, `m` or `g`, from 6m to 1024g, for example 2g";

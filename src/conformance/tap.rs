@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START, Status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use zeroize::Zeroizing;
@@ -84,8 +85,11 @@ impl ContainerEngine for Tap {
     fn describe(&self, spec: &RunSpec) -> Vec<String> {
         self.engine.describe(spec)
     }
-    fn refusal(&self, code: i32, stderr: &str) -> EngineError {
+    fn refusal(&self, code: i32, stderr: &str) -> Option<EngineError> {
         self.engine.refusal(code, stderr)
+    }
+    async fn ran_out_of_memory(&self, name: &str, since: DateTime<Utc>) -> bool {
+        self.engine.ran_out_of_memory(name, since).await
     }
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         self.engine.stop(name, grace).await

@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::process::Child;
 
 use super::argv::{self, Dialect};
@@ -161,9 +162,23 @@ impl ContainerEngine for CliEngine {
         self.cli.program.iter().chain(&args).map(shown).collect()
     }
 
-    fn refusal(&self, code: i32, stderr: &str) -> EngineError {
+    fn refusal(&self, code: i32, stderr: &str) -> Option<EngineError> {
+        if code != 125 && !complains(self.flavor, stderr) {
+            return None;
+        }
         let output = Output { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() };
-        self.cli.call_error("run", &output)
+        Some(self.cli.call_error("run", &output))
+    }
+
+    async fn ran_out_of_memory(&self, name: &str, since: DateTime<Utc>) -> bool {
+        if self.flavor != Flavor::Docker {
+            return false;
+        }
+        let (container, since) = (format!("container={name}"), since.timestamp().to_string());
+        // An end that lies in the past has it answer instead of following.
+        let until = (Utc::now().timestamp() + 1).to_string();
+        let args = ["events", "--since", &since, "--until", &until, "--filter", "event=oom", "--filter", &container];
+        self.cli.call(&args, CALL).await.is_ok_and(|output| output.ok() && !output.stdout.is_empty())
     }
 
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
@@ -280,6 +295,17 @@ fn names(stdout: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether the engine itself says that it could not start a container's program: what the program says is not meant.
+fn complains(flavor: Flavor, stderr: &str) -> bool {
+    stderr.lines().any(|line| match flavor {
+        Flavor::Docker => line.starts_with("docker: "),
+        Flavor::Podman => {
+            let runtime = ["OCI runtime", "crun", "runc", "executable file"];
+            line.starts_with("Error: ") && runtime.iter().any(|word| line.contains(word))
+        }
+    })
+}
+
 /// Whether every complaint says that a container is not there, or already on its way out.
 fn only_absent(stderr: &str) -> bool {
     let phrases = ["no such container", "no container with", "is already in progress", "is not running"];
@@ -321,6 +347,17 @@ mod tests {
         assert!(only_absent("Error response from daemon: removal of container a is already in progress"));
         assert!(!only_absent("Error response from daemon: No such container: a\nError: device busy"));
         assert!(!only_absent(""));
+    }
+
+    #[test]
+    fn an_engine_that_refuses_is_told_from_a_program_that_fails() {
+        let docker = "docker: Error response from daemon: OCI runtime create failed: exec: \"/x\": no such file.";
+        let podman =
+            "Error: crun: executable file `/x` not found in $PATH: No such file or directory: OCI runtime error";
+        assert!(complains(Flavor::Docker, docker) && complains(Flavor::Podman, &format!("warning\n{podman}")));
+        for said in ["bash: line 1: prompt: command not found", "Error: cannot find module", "", "no docker: here"] {
+            assert!(!complains(Flavor::Docker, said) && !complains(Flavor::Podman, said), "{said}");
+        }
     }
 
     #[test]

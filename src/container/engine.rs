@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -25,7 +26,13 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
     /// How a run of this spec looks on the command line, for run logs; empty where there is none.
     fn describe(&self, spec: &RunSpec) -> Vec<String>;
     /// What it means that a run's client ended with a code of the engine's own (125, 126, 127), and what to do about it.
-    fn refusal(&self, code: i32, stderr: &str) -> EngineError;
+    /// Returns None if the container ran, and the code is its program's.
+    fn refusal(&self, code: i32, stderr: &str) -> Option<EngineError>;
+    /// Whether the kernel ended something in a container for its memory limit since then; false where nobody knows. Asked
+    /// when the container is gone.
+    async fn ran_out_of_memory(&self, _name: &str, _since: DateTime<Utc>) -> bool {
+        false
+    }
     /// Asks a container to end, and ends it after the grace. A container that is not there is success.
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError>;
     /// Ends a container at once. A container that is not there is success; one that is just being made may show up

@@ -24,6 +24,17 @@ pub enum EndReason {
     Shutdown,
 }
 
+/// Why a run failed, as far as it decides about another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its memory limit.
+    Memory,
+    /// Its image has no agent.
+    NoAgent,
+    /// Anything else, which may heal.
+    Other,
+}
+
 /// How a run ended, and what it left unanswered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -31,6 +42,8 @@ pub struct Outcome {
     pub state: RunState,
     /// For people; none on success.
     pub error: Option<String>,
+    /// Whether another try could go better.
+    pub cause: Cause,
     /// The container's exit code, where there was one.
     pub exit_code: Option<i32>,
     /// What no turn answered.
@@ -51,6 +64,7 @@ impl Outcome {
         Self {
             state: RunState::Failed,
             error: Some("the run ended without a word: see the log of the host".into()),
+            cause: Cause::Other,
             exit_code: None,
             unsettled: Settled::default(),
             taken: Vec::new(),
@@ -76,14 +90,58 @@ pub struct Facts<'a> {
     pub timeout: Duration,
     /// The end of stderr.
     pub stderr: &'a str,
+    /// Whether the kernel ended something in it for its memory limit.
+    pub out_of_memory: bool,
+    /// The image, and the memory limit, for people.
+    pub image: &'a str,
+    /// See [`image`](Self::image).
+    pub memory: &'a str,
+    /// Outputs parsed.
+    pub outputs: u64,
     /// The engine's name, for its own failures.
     pub engine: &'a str,
-    /// What an exit code of the engine's own means, and what to do.
+    /// What an exit code of the engine's own means, and what to do; none where the code is the program's.
     pub refusal: Option<&'a str>,
 }
 
 /// Classifies the end of a run: its state, and the error for people.
-pub fn classify(facts: &Facts<'_>) -> (RunState, Option<String>) {
+pub fn classify(facts: &Facts<'_>) -> (RunState, Option<String>, Cause) {
+    let (state, error) = state(facts);
+    let code = match facts.exit {
+        Some(Exit::Code(code)) if facts.ended_for.is_none() => code,
+        _ => return (state, error, Cause::Other),
+    };
+    if code == 137 && facts.out_of_memory {
+        let error = format!("The container was ended because it reached its memory limit of {}", facts.memory);
+        return (RunState::Failed, Some(error), Cause::Memory);
+    }
+    // Where the engine could not start what the image names, or what it names is no agent.
+    let silent = facts.open && facts.outputs == 0 && matches!(code, 126 | 127);
+    if silent && facts.refusal.is_none_or(names_program) {
+        let said = facts.refusal.unwrap_or_else(|| tail(facts.stderr, STDERR_TAIL));
+        let error = format!(
+            "The image {} has no agent that speaks Parlor's protocol, such as /app/agent-runner{} (code {code}). Choose another image; `parlor conformance {}` \
+             checks one",
+            facts.image,
+            after_colon(said),
+            facts.image
+        );
+        return (RunState::Failed, Some(error), Cause::NoAgent);
+    }
+    (state, error, Cause::Other)
+}
+
+/// Whether an engine complains of the program that it was to start, and not of the room around it.
+fn names_program(refusal: &str) -> bool {
+    ["exec: \"", "executable file", "exec format error"].iter().any(|words| refusal.contains(words))
+}
+
+/// A reason after what it explains; nothing where there is none.
+fn after_colon(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+fn state(facts: &Facts<'_>) -> (RunState, Option<String>) {
     let idle = facts.replied || !facts.open;
     match facts.ended_for {
         Some(EndReason::Stopped) => (RunState::Stopped, None),
@@ -104,12 +162,16 @@ fn classify_exit(facts: &Facts<'_>) -> (RunState, Option<String>) {
     let tail = tail(facts.stderr, STDERR_TAIL);
     match facts.exit {
         Some(Exit::Code(0)) => (RunState::Succeeded, None),
-        Some(Exit::Code(code @ (125..=127))) if facts.open && !facts.replied => {
-            let why = facts.refusal.unwrap_or(tail);
+        Some(Exit::Code(code @ (125..=127))) if facts.open && !facts.replied && facts.refusal.is_some() => {
+            let why = facts.refusal.unwrap_or_default();
             let error = format!("{} could not start the container (code {code}): {why}", facts.engine);
             (RunState::EngineFailed, Some(error))
         }
-        Some(Exit::Code(code)) => (RunState::Failed, Some(format!("Container exited with code {code}: {tail}"))),
+        Some(Exit::Code(code)) => {
+            let killed = if code == 137 { " (killed from outside, or for its memory limit)" } else { "" };
+            let error = format!("Container exited with code {code}{killed}{}", after_colon(tail));
+            (RunState::Failed, Some(error))
+        }
         Some(Exit::Signal(signal)) => {
             (RunState::EngineFailed, Some(format!("the client of {} was killed by signal {signal}", facts.engine)))
         }
@@ -134,9 +196,58 @@ mod tests {
         open: bool,
         replied: bool,
     ) -> (RunState, Option<String>) {
-        let timeout = Duration::from_secs(1800);
-        let (stderr, engine, refusal) = ("boom", "docker", None);
-        classify(&Facts { exit, ended_for, open, replied, timeout, stderr, engine, refusal })
+        let (state, error, cause) = classify(&Facts { exit, ended_for, open, replied, ..FACTS });
+        assert_eq!(cause, Cause::Other);
+        (state, error)
+    }
+
+    const FACTS: Facts<'_> = Facts {
+        exit: None,
+        ended_for: None,
+        open: true,
+        replied: false,
+        timeout: Duration::from_secs(1800),
+        stderr: "boom",
+        out_of_memory: false,
+        image: "an-image",
+        memory: "2g",
+        outputs: 0,
+        engine: "docker",
+        refusal: None,
+    };
+
+    #[test]
+    fn what_no_other_try_heals_is_named() {
+        let of = |code, facts: Facts<'_>| classify(&Facts { exit: Some(Exit::Code(code)), ..facts });
+        let (state, error, cause) = of(137, Facts { out_of_memory: true, ..FACTS });
+        assert_eq!((state, cause), (RunState::Failed, Cause::Memory));
+        assert!(error.unwrap().ends_with("its memory limit of 2g"));
+        // Killed by somebody: that may not happen again.
+        assert_eq!(of(137, FACTS).2, Cause::Other);
+        // A shell got the prompt, or the engine did not find the program.
+        let refusal = Some("docker: Error response from daemon: exec: \"/x\": no such file");
+        for facts in [FACTS, Facts { refusal, ..FACTS }] {
+            let (state, error, cause) = of(127, facts);
+            let error = error.unwrap();
+            assert_eq!((state, cause), (RunState::Failed, Cause::NoAgent), "{error}");
+            assert!(error.contains("an-image") && error.contains("`parlor conformance an-image`"), "{error}");
+            assert!(!error.contains("could not start the container"), "{error}");
+        }
+        // A folder that is to be mounted may come back; an agent that has spoken is one.
+        let refusal = Some("docker: error mounting \"/x\": no such file");
+        assert_eq!(of(127, Facts { refusal, ..FACTS }).2, Cause::Other);
+        assert_eq!(of(127, Facts { refusal, ..FACTS }).0, RunState::EngineFailed);
+        let (state, error, cause) = of(127, Facts { outputs: 1, ..FACTS });
+        assert_eq!(
+            (state, error.as_deref(), cause),
+            (RunState::Failed, Some("Container exited with code 127: boom"), Cause::Other)
+        );
+    }
+
+    #[test]
+    fn an_error_without_words_has_no_colon() {
+        let (_, error, _) = classify(&Facts { exit: Some(Exit::Code(3)), stderr: " \n", ..FACTS });
+        assert_eq!(error.unwrap(), "Container exited with code 3");
     }
 
     #[test]
@@ -153,7 +264,8 @@ mod tests {
         assert_eq!(facts(Some(Exit::Code(0)), None, false, false), (RunState::Succeeded, None));
         let (state, error) = facts(Some(Exit::Code(3)), None, true, false);
         assert_eq!((state, error.unwrap().as_str()), (RunState::Failed, "Container exited with code 3: boom"));
-        assert_eq!(facts(Some(Exit::Code(125)), None, true, false).0, RunState::EngineFailed);
+        let refused = Facts { exit: Some(Exit::Code(125)), refusal: Some("no daemon"), ..FACTS };
+        assert_eq!(classify(&refused).0, RunState::EngineFailed);
         assert_eq!(facts(Some(Exit::Signal(9)), None, true, false).0, RunState::EngineFailed);
     }
 

@@ -1,7 +1,7 @@
 //! `/stop`, `/new` and `/status`.
 
 use super::group_actor::GroupActor;
-use super::hold::Now;
+use super::hold::{self, Now};
 use super::look::Look;
 use super::steps::Step;
 use crate::container::run::EndReason;
@@ -96,8 +96,11 @@ impl GroupActor {
             talk.forget_session();
             self.chat.close();
         }
+        // What made earlier tries fail may have been in the old one.
+        self.go_on();
         let forget = Step::ForgetSession(group.folder.clone());
-        self.answer(message, "A new conversation begins.".into(), vec![forget]).await;
+        let resume = Step::Pause { folder: group.folder.clone(), pause: None };
+        self.answer(message, "A new conversation begins.".into(), vec![forget, resume]).await;
     }
 
     async fn status(&mut self, group: &Group, message: &Inbound) {
@@ -106,7 +109,7 @@ impl GroupActor {
     }
 
     async fn status_text(&self, group: &Group) -> String {
-        let mut lines = Vec::new();
+        let (mut lines, zone) = (Vec::new(), self.deps.settings.timezone);
         for lane in [&self.chat, &self.task] {
             if let Some((row, talk)) = lane.work() {
                 let doing = match lane.live() {
@@ -120,14 +123,14 @@ impl GroupActor {
                 };
                 let minutes = (self.deps.clock.now() - row.started_at).num_minutes();
                 lines.push(format!("{what} {doing} (run {}, since {minutes} min).", row.id));
-            } else if let Some(why) = lane.why_waiting(Now::of(&*self.deps.clock)) {
+            } else if let Some(why) = lane.why_waiting(Now::of(&*self.deps.clock), zone) {
                 lines.push(format!("Something {why}."));
             }
         }
         if lines.is_empty() {
             lines.push("Nothing is running.".into());
         }
-        let (jid, folder) = (self.jid.clone(), Self::folder_of(group));
+        let (jid, folder) = (self.jid.clone(), group.folder.clone());
         let counts = self
             .deps
             .store
@@ -142,7 +145,8 @@ impl GroupActor {
         if let Some(pause) = &group.paused
             && pause.until > self.deps.clock.now()
         {
-            lines.push(format!("Paused until {}: {}", pause.until.format("%H:%M:%S UTC"), pause.reason));
+            let until = hold::until(pause.until, self.deps.clock.now(), zone);
+            lines.push(format!("Paused {until}: {}", pause.reason));
         }
         lines.join("\n")
     }

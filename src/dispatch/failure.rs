@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use parlor_agent_runner::protocol::ErrorKind;
 
-use super::backoff;
+use super::{backoff, hold};
 use crate::domain::ids::GroupFolder;
 
 /// How a turn failed.
@@ -34,6 +35,8 @@ pub struct Facts<'a> {
     pub probes: u32,
     /// Now.
     pub now: DateTime<Utc>,
+    /// The zone in which times are told.
+    pub zone: Tz,
 }
 
 /// What happens next.
@@ -102,15 +105,17 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
                 facts.folder
             ),
         },
-        ErrorKind::Quota => Verdict::GiveUp {
-            notice: match retry_at {
-                Some(at) => format!("The agent's quota is used up until {}: {error}", at.format("%Y-%m-%d %H:%M UTC")),
-                None => format!("The agent's quota is used up: {error}"),
-            },
-        },
-        ErrorKind::RateLimit | ErrorKind::Overloaded => limited(*kind, error, *retry_at, facts),
+        ErrorKind::Quota if retry_at.is_none_or(|at| at <= facts.now) => {
+            Verdict::GiveUp { notice: format!("The agent's quota is used up: {error}") }
+        }
+        ErrorKind::Quota | ErrorKind::RateLimit | ErrorKind::Overloaded => limited(*kind, error, *retry_at, facts),
         ErrorKind::SessionMissing | ErrorKind::Other => match backoff::retry(facts.tries + 1) {
-            Some(after) => Verdict::Retry { after, counts: true, pause: None, forget_session: false, notice: None },
+            Some(after) => {
+                // One failure often heals by itself; of the second one the chat hears.
+                let notice = (facts.tries == 1)
+                    .then(|| format!("This failed twice: {told} I try again in {} s, and go on.", after.as_secs()));
+                Verdict::Retry { after, counts: true, pause: None, forget_session: false, notice }
+            }
             None => Verdict::GiveUp {
                 notice: format!(
                     "This could not be answered after {} tries: {told} It is kept: `parlor runs retry {}` tries again.",
@@ -122,23 +127,29 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
     }
 }
 
+/// The longest that a vendor's own time is followed: it may be wrong, and a person can write again.
+const LIMIT_MOST: TimeDelta = TimeDelta::days(1);
+const QUOTA_MOST: TimeDelta = TimeDelta::days(7);
+
 fn limited(kind: ErrorKind, error: &str, retry_at: Option<DateTime<Utc>>, facts: Facts<'_>) -> Verdict {
-    let told = retry_at.and_then(|at| (at - facts.now).to_std().ok());
-    let after = told.unwrap_or_else(|| backoff::probe(facts.probes + 1));
-    let what = if kind == ErrorKind::RateLimit {
-        "The agent's rate limit is reached"
-    } else {
-        "The agent's vendor is overloaded"
+    let (what, most) = match kind {
+        ErrorKind::Quota => ("The agent's quota is used up", QUOTA_MOST),
+        ErrorKind::RateLimit => ("The agent's rate limit is reached", LIMIT_MOST),
+        _ => ("The agent's vendor is overloaded", LIMIT_MOST),
     };
-    let when = retry_at.filter(|_| told.is_some()).map(|at| format!(" until {}", at.format("%H:%M:%S UTC")));
-    let reason = format!("{what}{}: {error}", when.unwrap_or_default());
-    let notice = format!("{} I go on by myself.", sentence(&reason));
+    let named = retry_at.and_then(|at| (at - facts.now).min(most).to_std().ok());
+    let after = named.unwrap_or_else(|| backoff::probe(facts.probes + 1));
+    let when = match named {
+        Some(wait) => format!(" {}", hold::until(hold::after(facts.now, wait), facts.now, facts.zone)),
+        None => String::new(),
+    };
+    let notice = format!("{} I go on by myself.", sentence(&format!("{what}{when}: {error}")));
     Verdict::Retry {
         after,
         counts: false,
         forget_session: false,
         notice: (facts.probes == 0).then_some(notice),
-        pause: Some(reason),
+        pause: Some(format!("{what}: {error}")),
     }
 }
 
@@ -157,7 +168,15 @@ mod tests {
 
     fn facts() -> Facts<'static> {
         static LAB: LazyLock<GroupFolder> = LazyLock::new(|| "lab".parse().unwrap());
-        Facts { folder: &LAB, said: false, tries: 0, had_session: true, probes: 0, now: from_ms(1_000_000) }
+        Facts {
+            folder: &LAB,
+            said: false,
+            tries: 0,
+            had_session: true,
+            probes: 0,
+            now: from_ms(1_000_000),
+            zone: chrono_tz::UTC,
+        }
     }
 
     fn failure(kind: ErrorKind) -> Failure {
@@ -234,6 +253,38 @@ mod tests {
         assert_eq!((after.as_secs(), counts, notice.is_some(), pause.is_some()), (90, false, true, true));
         let again = decide(&failure(ErrorKind::Overloaded), Facts { probes: 2, ..facts() });
         assert!(matches!(again, Verdict::Retry { after, notice: None, .. } if after.as_secs() == 20));
+    }
+
+    #[test]
+    fn no_time_that_a_vendor_names_holds_a_group_for_ever() {
+        let far = DateTime::parse_from_rfc3339("9999-12-31T23:59:59Z").unwrap().to_utc();
+        for (kind, most) in [(ErrorKind::RateLimit, 1), (ErrorKind::Overloaded, 1), (ErrorKind::Quota, 7)] {
+            for retry_at in [far, DateTime::<Utc>::MAX_UTC] {
+                let failure = Failure { retry_at: Some(retry_at), ..failure(kind) };
+                let Verdict::Retry { after, counts: false, pause: Some(_), notice: Some(notice), .. } =
+                    decide(&failure, facts())
+                else {
+                    panic!("{kind:?}")
+                };
+                assert_eq!(after, Duration::from_secs(most * 86_400));
+                assert!(notice.contains(" until 1970-01-0") && !notice.contains("9999"), "{notice}");
+            }
+        }
+        let past = Failure { retry_at: Some(from_ms(1)), ..failure(ErrorKind::Quota) };
+        assert!(matches!(decide(&past, facts()), Verdict::GiveUp { .. }));
+    }
+
+    #[test]
+    fn a_chat_hears_at_the_second_failure_that_it_is_tried_again() {
+        let told: Vec<bool> = (0..5)
+            .map(|tries| match decide(&failure(ErrorKind::Other), Facts { tries, ..facts() }) {
+                Verdict::Retry { notice, .. } => {
+                    notice.is_some_and(|text| text.contains("This failed twice: boom. I try again in 10 s"))
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told, [false, true, false, false, false]);
     }
 
     #[test]

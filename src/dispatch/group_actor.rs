@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -13,15 +14,19 @@ use super::hold::{self, Now};
 use super::lane::{Lane, LaneState, News};
 use super::live::Work;
 use super::look::Look;
+use super::outputs::HeldBack;
 use super::slots::{Slot, Ticket};
 use super::{Deps, Doing, GroupActivity, RunActivity};
 use crate::container::run::{EndReason, Outcome, RunEvent};
-use crate::domain::group::Group;
-use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::group::{ContainerConfig, Group};
+use crate::domain::ids::{ChatJid, RunId};
 use crate::domain::run::Lane as LaneKind;
 
 /// Between two looks at a store that is out of order.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The longest pause of a group.
+const PAUSE_MOST: TimeDelta = TimeDelta::days(7);
 
 /// What others ask an actor.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(super) enum Verb {
     Stop(oneshot::Sender<bool>),
     /// End one run.
     StopRun(RunId, oneshot::Sender<bool>),
+    /// Try again now what failed.
+    GoOn,
     /// What it does at the moment.
     Activity(oneshot::Sender<GroupActivity>),
 }
@@ -45,8 +52,12 @@ pub(super) struct GroupActor {
     evict: mpsc::UnboundedSender<Ticket>,
     /// When to look again, after a look failed.
     pub(super) look_at: Option<Instant>,
+    /// When messages that wait for more have waited enough.
+    settled_at: Option<Instant>,
     closing: bool,
     pub(super) typing: bool,
+    /// The group's settings at the last look.
+    config: Option<ContainerConfig>,
 }
 
 enum Happened {
@@ -72,8 +83,10 @@ impl GroupActor {
             evictions,
             evict,
             look_at: None,
+            settled_at: None,
             closing: false,
             typing: false,
+            config: None,
         }
     }
 
@@ -111,7 +124,7 @@ impl GroupActor {
             return None;
         }
         let follow_up_at = self.chat.live().and_then(|live| live.follow_up_at);
-        [self.chat.timer(), self.task.timer(), self.look_at, follow_up_at].into_iter().flatten().min()
+        [self.chat.timer(), self.task.timer(), self.look_at, self.settled_at, follow_up_at].into_iter().flatten().min()
     }
 
     /// Holds that are over are forgotten, so that each rings once.
@@ -121,6 +134,7 @@ impl GroupActor {
         self.task.held_back(both);
         let now = both.monotonic;
         self.look_at = self.look_at.filter(|at| *at > now);
+        self.settled_at = self.settled_at.filter(|at| *at > now);
         if let Some(live) = self.chat.live_mut() {
             live.follow_up_at = live.follow_up_at.filter(|at| *at > now);
         }
@@ -165,6 +179,10 @@ impl GroupActor {
                 let ran = self.stop_run(run).await;
                 let _ = answer.send(ran);
             }
+            Verb::GoOn => {
+                self.go_on();
+                self.advance().await;
+            }
             Verb::Activity(answer) => {
                 let _ = answer.send(self.activity());
             }
@@ -185,7 +203,7 @@ impl GroupActor {
         };
         GroupActivity {
             runs: lanes.iter().filter_map(activity).collect(),
-            waiting: lanes.iter().find_map(|lane| lane.why_waiting(now)),
+            waiting: lanes.iter().find_map(|lane| lane.why_waiting(now, self.deps.settings.timezone)),
         }
     }
 
@@ -223,6 +241,9 @@ impl GroupActor {
         if self.closing {
             return;
         }
+        let quiet = look.settles_at.and_then(|at| (at - self.deps.clock.now()).to_std().ok());
+        self.settled_at = quiet.map(|wait| Instant::now() + wait);
+        self.heed(group);
         self.keep_to_budget(group, &look).await;
         self.advance_chat(group, &look).await;
         self.advance_task(group, &look);
@@ -257,15 +278,39 @@ impl GroupActor {
             return true;
         }
         if let Some(pause) = &group.paused {
-            lane.hold_until(pause.until, now, "the group is paused".into());
+            lane.pause(pause.until.min(now.wall + PAUSE_MOST), now, pause.reason.clone());
         }
         lane.held_back(now)
     }
 
     /// Holds a lane after a failure.
-    pub(super) fn hold(&mut self, lane: LaneKind, wait: Duration, why: String) {
+    pub(super) fn hold(&mut self, lane: LaneKind, held: HeldBack) {
         let now = Now::of(&*self.deps.clock);
-        self.lane(lane).hold_until(hold::after(now.wall, wait), now, why);
+        let (until, lane) = (hold::after(now.wall, held.wait), self.lane(lane));
+        if held.is_pause {
+            lane.pause(until, now, held.why);
+        } else {
+            lane.hold_until(until, now, held.why);
+        }
+    }
+
+    /// Nothing is held back any more but by the day's budget: what failed is tried again.
+    pub(super) fn go_on(&mut self) {
+        for lane in [&mut self.chat, &mut self.task] {
+            lane.release();
+            lane.probes = 0;
+        }
+    }
+
+    /// Pauses end with what the operator does about them: with the pause in the store, or with other settings.
+    fn heed(&mut self, group: &Group) {
+        if group.paused.is_none() {
+            self.chat.end_pause();
+            self.task.end_pause();
+        }
+        if self.config.replace(group.container_config.clone()).is_some_and(|before| before != group.container_config) {
+            self.go_on();
+        }
     }
 
     fn advance_task(&mut self, group: &Group, look: &Look) {
@@ -379,9 +424,5 @@ impl GroupActor {
         self.cancel_lane(lane, false).await;
         self.show_typing();
         true
-    }
-
-    pub(super) fn folder_of(group: &Group) -> GroupFolder {
-        group.folder.clone()
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use tokio::time::Instant;
 
 use crate::domain::clock::Clock;
@@ -10,6 +11,9 @@ use crate::domain::words;
 
 /// How often the wall clock is looked at: the other one stands still while the machine sleeps.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// The farthest time that is worth to be told.
+const FAR: Duration = Duration::from_secs(366 * 86_400);
 
 /// What both clocks say.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +38,14 @@ pub(super) struct Hold {
     /// When to look at the wall clock.
     look_at: Option<Instant>,
     why: String,
+    /// The group's pause in the store says so, too, and ends with it.
+    pub(super) is_pause: bool,
 }
 
 impl Hold {
     /// For a short while.
     pub(super) fn short(end: Instant, why: String) -> Self {
-        Self { end, until: None, look_at: None, why }
+        Self { end, until: None, look_at: None, why, is_pause: false }
     }
 
     /// Until a time of day.
@@ -47,7 +53,12 @@ impl Hold {
         let left = (until - now.wall).to_std().unwrap_or_default();
         // What no clock reaches is looked at again in a day.
         let end = now.monotonic.checked_add(left).unwrap_or(now.monotonic + Duration::from_secs(86_400));
-        Self { end, until: Some(until), look_at: Some(now.monotonic + LOOK), why }
+        Self { end, until: Some(until), look_at: Some(now.monotonic + LOOK), why, is_pause: false }
+    }
+
+    /// For as long as the group's pause in the store lasts.
+    pub(super) fn pause(until: DateTime<Utc>, now: Now, why: String) -> Self {
+        Self { is_pause: true, ..Self::until(until, now, why) }
     }
 
     /// Whether it is over. When it is not, the next look is a while away.
@@ -71,13 +82,27 @@ impl Hold {
     }
 
     /// For people.
-    pub(super) fn told(&self, now: Now) -> String {
+    pub(super) fn told(&self, now: Now, zone: Tz) -> String {
         let left = match self.until {
             Some(until) => (until - now.wall).to_std().unwrap_or_default(),
             None => self.end.saturating_duration_since(now.monotonic),
         };
-        format!("tries again in {} ({})", words::duration(left), self.why)
+        if left < Duration::from_secs(60) {
+            return format!("tries again in {} ({})", words::duration(left), self.why);
+        }
+        format!("waits {}: {}", until(after(now.wall, left), now.wall, zone), self.why)
     }
+}
+
+/// A time to come, for people: `until 00:00 (19 hours 48 minutes)`, with its day where that is not clear.
+pub(super) fn until(at: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> String {
+    let left = (at - now).to_std().unwrap_or_default().min(FAR);
+    let form = match left.as_secs() {
+        0..60 => "%H:%M:%S",
+        60..86_400 => "%H:%M",
+        _ => "%Y-%m-%d %H:%M",
+    };
+    format!("until {} ({})", after(now, left).with_timezone(&zone).format(form), words::duration(left))
 }
 
 /// A time after now; the last one of the calendar, where it has no such time.
@@ -99,7 +124,7 @@ mod tests {
     fn a_pause_ends_by_the_wall_clock_although_the_machine_slept() {
         let start = Instant::now();
         let mut hold = Hold::until(from_ms(36_000_000), at(start, 0, 0), "midnight".into());
-        assert_eq!(hold.told(at(start, 0, 0)), "tries again in 10 hours (midnight)");
+        assert_eq!(hold.told(at(start, 0, 0), chrono_tz::UTC), "waits until 10:00 (10 hours): midnight");
         // Asked within the minute, all night long.
         for n in 1..10 {
             let ring = hold.timer();
@@ -111,7 +136,11 @@ mod tests {
         // Then it sleeps: hours pass for the wall clock alone.
         let ring = hold.timer();
         let awake = (ring - start).as_secs();
-        assert_eq!(hold.told(at(start, awake, 35_000)), "tries again in 16 minutes 40 seconds (midnight)");
+        assert_eq!(
+            hold.told(at(start, awake, 35_000), chrono_tz::UTC),
+            "waits until 10:00 (16 minutes 40 seconds): midnight"
+        );
+        assert_eq!(hold.told(at(start, awake, 35_990), chrono_tz::UTC), "tries again in 10 seconds (midnight)");
         assert!(!hold.is_over(at(start, awake, 35_999)));
         assert!(hold.is_over(at(start, awake, 36_000)));
     }
@@ -126,6 +155,17 @@ mod tests {
         let mut short = Hold::short(start + Duration::from_secs(1), "x".into());
         assert!(hold.is_longer_than(&short) && short.timer() == start + Duration::from_secs(1));
         assert!(!short.is_over(at(start, 0, 9_000_000)) && short.is_over(at(start, 1, 0)));
+    }
+
+    #[test]
+    fn times_are_told_as_the_chats_clock_shows_them() {
+        let now = from_ms(1_700_000_000_000);
+        let told = |seconds| until(now + TimeDelta::seconds(seconds), now, chrono_tz::Europe::Berlin);
+        assert_eq!(told(42), "until 23:14:02 (42 seconds)");
+        assert_eq!(told(600), "until 23:23 (10 minutes)");
+        assert_eq!(told(19 * 3600 + 48 * 60), "until 19:01 (19 hours 48 minutes)");
+        assert_eq!(told(6 * 86_400), "until 2023-11-20 23:13 (6 days)");
+        assert!(until(DateTime::<Utc>::MAX_UTC, now, chrono_tz::Asia::Tokyo).ends_with("(366 days)"));
     }
 
     #[test]

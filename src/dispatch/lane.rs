@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
@@ -117,6 +118,8 @@ pub(super) struct Live {
     pub(super) ending: bool,
     /// Outputs that could not be read.
     pub(super) unreadable: u64,
+    /// Why a turn of it failed; the room is asked to close with it.
+    pub(super) failed: Option<String>,
 }
 
 /// Follow-ups into an open turn are at least this far apart: what is written in between goes together. A turn that ends
@@ -205,6 +208,7 @@ impl Lane {
             closing: false,
             ending: false,
             unreadable: 0,
+            failed: None,
         };
         if closing {
             live.close();
@@ -279,6 +283,19 @@ impl Lane {
         self.keep_longer(Hold::until(until, now, why));
     }
 
+    /// Holds it back for as long as the group's pause in the store lasts.
+    pub(super) fn pause(&mut self, until: DateTime<Utc>, now: Now, why: String) {
+        self.keep_longer(Hold::pause(until, now, why));
+    }
+
+    /// The group is not paused any more.
+    pub(super) fn end_pause(&mut self) {
+        if self.hold.as_ref().is_some_and(|hold| hold.is_pause) {
+            self.release();
+            self.probes = 0;
+        }
+    }
+
     fn keep_longer(&mut self, new: Hold) {
         if self.hold.as_ref().is_none_or(|hold| new.is_longer_than(hold)) {
             self.hold = Some(new);
@@ -301,11 +318,11 @@ impl Lane {
         self.enter(LaneState::Waiting(slot));
     }
 
-    pub(super) fn why_waiting(&self, now: Now) -> Option<String> {
+    pub(super) fn why_waiting(&self, now: Now, zone: Tz) -> Option<String> {
         match (&self.state, &self.hold) {
             (LaneState::Waiting(_), _) => Some("waits for a free container".into()),
             (LaneState::Starting(_), _) => Some("waits for its room, which is being opened".into()),
-            (LaneState::Free, Some(hold)) => Some(hold.told(now)),
+            (LaneState::Free, Some(hold)) => Some(hold.told(now, zone)),
             _ => None,
         }
     }

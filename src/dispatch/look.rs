@@ -1,7 +1,12 @@
 //! What the store says about a group: looked up at every wake-up, so that what to do never depends on who woke it.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
 use super::budget::{self, UsedUp};
 use super::group_actor::GroupActor;
+use super::hold;
 use crate::domain::group::Group;
 use crate::domain::message::Inbound;
 use crate::domain::task::{ContextMode, Fire, Task};
@@ -13,6 +18,8 @@ pub(super) struct Look {
     pub(super) group: Option<Group>,
     pub(super) commands: Vec<Inbound>,
     pub(super) message_waits: bool,
+    /// Until when messages wait for more.
+    pub(super) settles_at: Option<DateTime<Utc>>,
     pub(super) chat_fire: Option<(Fire, Task)>,
     pub(super) task_fire: Option<(Fire, Task)>,
     pub(super) used_up: Option<UsedUp>,
@@ -23,7 +30,8 @@ impl GroupActor {
     pub(super) async fn look(&self) -> Result<Look, crate::store::StoreError> {
         let jid = self.jid.clone();
         let budget = self.deps.settings.budget;
-        let today = usage::day(self.deps.clock.now(), self.deps.settings.timezone);
+        let now = self.deps.clock.now();
+        let (today, settle) = (usage::day(now, self.deps.settings.timezone), self.deps.settings.settle);
         self.deps
             .store
             .read(move |db| {
@@ -41,9 +49,18 @@ impl GroupActor {
                     Some(group) => budget::used_up(db, group, budget, today)?,
                     None => None,
                 };
+                let own = group.as_ref().and_then(|group| group.container_config.settle);
+                let settle = own.map_or(settle, Duration::from_millis);
+                let settles_at = match inbound::waiting_since(db, &jid)? {
+                    Some((first, last)) if !settle.is_zero() => {
+                        Some(settled(first, last, settle)).filter(|at| *at > now)
+                    }
+                    _ => None,
+                };
                 Ok(Look {
                     commands: inbound::commands(db, &jid)?,
-                    message_waits: inbound::first_trigger(db, &jid)?.is_some(),
+                    message_waits: settles_at.is_none() && inbound::first_trigger(db, &jid)?.is_some(),
+                    settles_at,
                     group,
                     chat_fire,
                     task_fire,
@@ -51,5 +68,27 @@ impl GroupActor {
                 })
             })
             .await
+    }
+}
+
+/// A chat that is never quiet is answered all the same, after so many times the quiet that was asked for.
+const AT_MOST: u32 = 10;
+
+/// When what waits begins a turn: after a time of quiet, counted from the last message.
+fn settled(first: DateTime<Utc>, last: DateTime<Utc>, quiet: Duration) -> DateTime<Utc> {
+    hold::after(last, quiet).min(hold::after(first, quiet * AT_MOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::from_ms;
+
+    #[test]
+    fn messages_wait_for_quiet_but_not_for_ever() {
+        let quiet = Duration::from_millis(300);
+        assert_eq!(settled(from_ms(1000), from_ms(1000), quiet), from_ms(1300));
+        assert_eq!(settled(from_ms(1000), from_ms(2500), quiet), from_ms(2800));
+        assert_eq!(settled(from_ms(1000), from_ms(3990), quiet), from_ms(4000));
     }
 }

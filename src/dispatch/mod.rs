@@ -159,6 +159,15 @@ impl DispatchHandle {
         rx.await.unwrap_or(false)
     }
 
+    /// Tries again now what failed in a group and waits for its next try.
+    pub async fn go_on(&self, jid: &ChatJid) {
+        let verbs = self.with_actors(|actors| actors.get(jid).map(|a| a.verbs.clone()));
+        if let Some(verbs) = verbs {
+            // Without an actor nothing is held back.
+            let _ = verbs.send(Verb::GoOn).await;
+        }
+    }
+
     /// What a group does at the moment.
     pub async fn activity(&self, folder: &GroupFolder) -> GroupActivity {
         let Some(jid) = self.jid_of(folder).await else { return GroupActivity::default() };

@@ -41,7 +41,12 @@ impl GroupActor {
             Ok(Ok(started)) => {
                 let now = self.deps.clock.now();
                 self.lane(lane).open(started, now);
-                if let Some((row, _)) = self.lane(lane).work() {
+                if let Some((row, talk)) = self.lane(lane).work() {
+                    let (folder, run) = (&row.folder, row.id);
+                    match &talk.work {
+                        Work::Messages => tracing::info!("group {folder}: run {run} started"),
+                        Work::Task { task, .. } => tracing::info!("group {folder}: run {run} started for task {task}"),
+                    }
                     let step = Step::Run(Box::new(row.clone()));
                     self.deps.store.write_soon(move |tx| step.apply(tx, now));
                 }

@@ -2,24 +2,27 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use parlor_agent_runner::protocol::ErrorKind;
 use tokio::time::sleep;
 
 use super::failure::{self, Facts, Failure, Verdict};
 use super::group_actor::GroupActor;
+use super::hold;
 use super::lane::{LaneState, Live};
 use super::live::{Effects, Given, Work};
 use super::start;
 use super::steps::Step;
-use crate::container::run::{Item, Outcome};
+use crate::container::run::{Cause, Item, Outcome};
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::event::TurnState;
 use crate::domain::group::Pause;
+use crate::domain::ids::GroupFolder;
 use crate::domain::message::InboundState;
 use crate::domain::run::{Lane as LaneKind, RunState};
 use crate::domain::task::FireState;
 use crate::domain::usage::{self, Usage};
+use crate::store::StoreError;
+use crate::store::runs::Run;
 
 /// Unreadable outputs that the chat hears of; the rest is in the run's log.
 const UNREADABLE_TOLD: u64 = 3;
@@ -63,10 +66,13 @@ impl GroupActor {
                         effects.steps.push(Step::Pause { folder, pause: None });
                     }
                     if let Some((given, failure)) = effects.failed.take() {
-                        if let Some(live) = self.lane(lane).live_mut() {
-                            live.closing = true;
+                        let Some(live) = self.lane(lane).live_mut() else { return };
+                        live.closing = true;
+                        // An agent that reports the same failure again has nothing more to say of it.
+                        let again = given.is_empty() && live.failed.is_some();
+                        if !again {
+                            verdicts.push(self.failed(lane, &given, &failure, &mut effects));
                         }
-                        verdicts.push(self.failed(lane, &given, &failure, &mut effects));
                     }
                 }
             }
@@ -75,23 +81,26 @@ impl GroupActor {
         drop(shares);
         let Some(live) = self.lane(lane).live_mut() else { return };
         live.slot.set_idle(!live.talk.open);
-        for (wait, why) in verdicts.into_iter().flatten() {
-            self.hold(lane, wait, why);
+        for pause in verdicts.into_iter().flatten() {
+            self.hold(lane, pause);
         }
         self.show_typing();
     }
 
-    /// A turn failed: adds what follows to the effects; returns how long the lane is held back, and why.
+    /// A turn failed: adds what follows to the effects; returns how the lane is held back.
     fn failed(
         &mut self,
         lane: LaneKind,
         given: &[Given],
         failure: &Failure,
         effects: &mut Effects,
-    ) -> Option<(Duration, String)> {
+    ) -> Option<HeldBack> {
         let clock = self.deps.clock.clone();
         let probes = self.lane(lane).probes;
+        let zone = self.deps.settings.timezone;
         let live = self.lane(lane).live_mut()?;
+        live.failed.get_or_insert_with(|| failure.error.clone());
+        tracing::info!("group {}: a turn of run {} failed ({:?})", live.talk.folder, live.talk.run, failure.kind);
         live.talk.drop_session();
         if let Work::Task { task, due } = &live.talk.work {
             let nothing_said = !live.talk.said && live.talk.last_text.is_none() && !live.talk.fire_ended;
@@ -114,6 +123,7 @@ impl GroupActor {
             had_session: live.talk.had_session,
             probes,
             now: clock.now(),
+            zone,
         };
         let verdict = failure::decide(failure, facts);
         self.apply_verdict(lane, given, verdict, &failure.error, effects)
@@ -126,7 +136,7 @@ impl GroupActor {
         verdict: Verdict,
         error: &str,
         effects: &mut Effects,
-    ) -> Option<(Duration, String)> {
+    ) -> Option<HeldBack> {
         let clock = self.deps.clock.clone();
         let live = self.lane(lane).live_mut()?;
         let reason = Some(error.to_owned());
@@ -152,11 +162,12 @@ impl GroupActor {
                     effects.steps.push(Step::ForgetSession(folder.clone()));
                 }
                 if let Some(reason) = pause {
-                    let until = clock.now() + TimeDelta::from_std(after).unwrap_or_default();
-                    effects.steps.push(Step::Pause { folder, pause: Some(Pause { until, reason }) });
+                    let until = hold::after(clock.now(), after);
+                    effects.steps.push(Step::Pause { folder, pause: Some(Pause { until, reason: reason.clone() }) });
                     self.lane(lane).probes += 1;
+                    return Some(HeldBack { wait: after, why: reason, is_pause: true });
                 }
-                (after > Duration::ZERO).then(|| (after, error.to_owned()))
+                (after > Duration::ZERO).then(|| HeldBack { wait: after, why: error.to_owned(), is_pause: false })
             }
         }
     }
@@ -170,18 +181,23 @@ impl GroupActor {
         let hold = self.end_effects(lane, &outcome, &mut effects);
         let now = self.deps.clock.now();
         if let Some(live) = self.lane(lane).live_mut() {
-            live.row.state = outcome.state;
+            // A room that closed well after a failed turn is no success.
+            let failed = live.failed.take().filter(|_| outcome.state == RunState::Succeeded);
+            live.row.state = if failed.is_some() { RunState::Failed } else { outcome.state };
             live.row.ended_at = Some(now);
             live.row.exit_code = outcome.exit_code;
-            live.row.error.clone_from(&outcome.error);
+            live.row.error = failed.or_else(|| outcome.error.clone());
             live.row.outputs = outcome.outputs;
             effects.steps.push(Step::Run(Box::new(live.row.clone())));
         }
         self.commit(effects.steps).await;
         match hold {
             Hold::Not => {}
-            Hold::For(wait, why) => self.hold(lane, wait, why),
+            Hold::For(held) => self.hold(lane, held),
             Hold::Engine(why) => self.hold_for_engine(lane, why),
+        }
+        if let Some((row, _)) = self.lane(lane).work() {
+            log_end(row, &outcome);
         }
         // Frees the slot.
         self.lane(lane).enter(LaneState::Free);
@@ -191,7 +207,7 @@ impl GroupActor {
     fn end_effects(&mut self, lane: LaneKind, outcome: &Outcome, effects: &mut Effects) -> Hold {
         let probes = self.lane(lane).probes;
         let Some(live) = self.lane(lane).live_mut() else { return Hold::Not };
-        let error = outcome.error.clone().unwrap_or_default();
+        let error = explained(outcome, &live.talk.folder);
         if matches!(live.talk.work, Work::Task { .. }) {
             return self.task_end_effects(lane, outcome, probes, effects);
         }
@@ -210,7 +226,7 @@ impl GroupActor {
                 effects.steps.push(Step::Settle { seqs, state: InboundState::Cancelled });
                 return Hold::Not;
             }
-            RunState::EngineFailed if !live.talk.said => {
+            RunState::EngineFailed if !live.talk.said && outcome.cause == Cause::Other => {
                 let steps = vec![Step::PutBack { seqs, counts: false }];
                 effects.steps.extend(steps);
                 if probes == 0 {
@@ -237,17 +253,15 @@ impl GroupActor {
             RunState::Succeeded => "the agent ended without an answer".to_owned(),
             _ => error,
         };
-        let failure = Failure { kind: ErrorKind::Other, error: failure, retry_at: None };
-        match self.failed(lane, &rest, &failure, effects) {
-            Some((wait, why)) => Hold::For(wait, why),
-            None => Hold::Not,
-        }
+        let kind = if outcome.cause == Cause::Other { ErrorKind::Other } else { ErrorKind::Refused };
+        let failure = Failure { kind, error: failure, retry_at: None };
+        self.failed(lane, &rest, &failure, effects).map_or(Hold::Not, Hold::For)
     }
 
     fn task_end_effects(&mut self, lane: LaneKind, outcome: &Outcome, probes: u32, effects: &mut Effects) -> Hold {
         let clock = self.deps.clock.clone();
         let never_ran = outcome.outputs == 0 && matches!(outcome.exit_code, Some(125..=127));
-        if outcome.state == RunState::EngineFailed && never_ran {
+        if outcome.state == RunState::EngineFailed && outcome.cause == Cause::Other && never_ran {
             let error = outcome.error.clone().unwrap_or_default();
             if let Some(talk) = self.lane(lane).talk_mut() {
                 effects.steps.extend(Self::not_started(talk, &error, probes, &clock));
@@ -262,7 +276,8 @@ impl GroupActor {
         if live.talk.fire_ended && live.talk.last_error.is_none() {
             return Hold::Not;
         }
-        let error = live.talk.last_error.clone().or_else(|| outcome.error.clone());
+        let why = outcome.error.is_some().then(|| explained(outcome, &live.talk.folder));
+        let error = live.talk.last_error.clone().or(why);
         let silent = outcome.unsettled.prompt && outcome.outputs == 0;
         let answered = !outcome.unsettled.prompt && live.talk.last_error.is_none();
         let (state, error) = match (outcome.state, error) {
@@ -306,6 +321,8 @@ impl GroupActor {
                     }
                     sleep(STORE_RETRY).await;
                 }
+                // With this batch nothing is as it should be: the actor is made anew.
+                Err(StoreError::Panicked { reason }) => std::panic::resume_unwind(Box::new(reason)),
                 Err(error) => {
                     tracing::error!("{}: not stored: {error}", self.jid);
                     return;
@@ -327,6 +344,39 @@ impl GroupActor {
 
 enum Hold {
     Not,
-    For(Duration, String),
+    For(HeldBack),
     Engine(String),
+}
+
+/// How a lane is held back after a failure.
+pub(super) struct HeldBack {
+    pub(super) wait: Duration,
+    pub(super) why: String,
+    /// The store holds the group's pause as well.
+    pub(super) is_pause: bool,
+}
+
+/// The error of a run, with the setting that would have helped.
+fn explained(outcome: &Outcome, folder: &GroupFolder) -> String {
+    let error = outcome.error.clone().unwrap_or_default();
+    match outcome.cause {
+        Cause::Memory => format!(
+            "{error}. The operator can raise it: `parlor groups update {folder} --memory …`, or PARLOR_MEMORY for all groups"
+        ),
+        Cause::NoAgent | Cause::Other => error,
+    }
+}
+
+/// A line for the operator, without anything that was said. The error may quote the agent: its place is the run's log.
+fn log_end(row: &Run, outcome: &Outcome) {
+    let seconds = outcome.duration.as_secs_f64();
+    let state = format!("{:?}", row.state).to_lowercase();
+    let code =
+        outcome.exit_code.filter(|code| *code != 0).map(|code| format!(", exit code {code}")).unwrap_or_default();
+    tracing::info!(
+        "group {}: run {} ended after {seconds:.1} s: {state}, {} outputs{code}",
+        row.folder,
+        row.id,
+        outcome.outputs
+    );
 }

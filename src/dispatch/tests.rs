@@ -28,8 +28,11 @@ const SOON: Duration = Duration::from_secs(20);
 /// Test double: an engine without containers. Its agents read their input and answer once, when they may.
 #[derive(Debug, Default)]
 struct Scripted {
-    /// Agents answer.
+    /// Agents answer, with these frames.
     answers: AtomicBool,
+    frames: Mutex<Vec<String>>,
+    /// Every prompt that an agent was given.
+    prompts: Arc<Mutex<Vec<String>>>,
     /// An image is being taken in, for ever.
     importing: watch::Sender<bool>,
 }
@@ -61,15 +64,22 @@ impl ContainerEngine for Scripted {
     async fn start(&self, _: &RunSpec) -> Result<Attached, EngineError> {
         let ((stdin, input), (output, stdout)) = (duplex(1 << 16), duplex(1 << 16));
         let ended = CancellationToken::new();
-        tokio::spawn(agent(input, output, self.answers.load(Ordering::Relaxed), ended.clone()));
+        let mut frames = self.frames.lock().unwrap().clone();
+        if frames.is_empty() {
+            frames.push(r#"{"status":"success","result":"an answer","turn":"done"}"#.into());
+        }
+        if !self.answers.load(Ordering::Relaxed) {
+            frames.clear();
+        }
+        tokio::spawn(agent(input, output, frames, self.prompts.clone(), ended.clone()));
         let (client, stderr) = (Box::new(Process(ended)), Box::new(tokio::io::empty()));
         Ok(Attached { stdin: Box::new(stdin), stdout: Box::new(stdout), stderr, client })
     }
     fn describe(&self, _: &RunSpec) -> Vec<String> {
         Vec::new()
     }
-    fn refusal(&self, _: i32, stderr: &str) -> EngineError {
-        EngineError::Failed { engine: "scripted".into(), action: "run".into(), reason: stderr.into() }
+    fn refusal(&self, _: i32, _: &str) -> Option<EngineError> {
+        None
     }
     async fn stop(&self, _: &str, _: Duration) -> Result<(), EngineError> {
         Ok(())
@@ -99,12 +109,23 @@ impl ContainerEngine for Scripted {
     }
 }
 
-async fn agent(mut input: DuplexStream, mut output: DuplexStream, answers: bool, ended: CancellationToken) {
-    let mut prompt = Vec::new();
-    input.read_to_end(&mut prompt).await.unwrap();
-    if answers {
-        let answer = "---NANOCLAW_OUTPUT_START---\n{\"status\":\"success\",\"result\":\"an answer\",\"turn\":\"done\"}\n---NANOCLAW_OUTPUT_END---\n";
-        output.write_all(answer.as_bytes()).await.unwrap();
+async fn agent(
+    mut input: DuplexStream,
+    mut output: DuplexStream,
+    frames: Vec<String>,
+    prompts: Arc<Mutex<Vec<String>>>,
+    ended: CancellationToken,
+) {
+    let mut prompt = String::new();
+    input.read_to_string(&mut prompt).await.unwrap();
+    prompts.lock().unwrap().push(prompt);
+    let fails = frames.iter().any(|frame| frame.contains("error"));
+    for frame in frames {
+        let frame = format!("---NANOCLAW_OUTPUT_START---\n{frame}\n---NANOCLAW_OUTPUT_END---\n");
+        output.write_all(frame.as_bytes()).await.unwrap();
+    }
+    if fails {
+        ended.cancel();
     }
     ended.cancelled().await;
 }
@@ -116,7 +137,7 @@ struct Process(CancellationToken);
 impl Client for Process {
     async fn wait(&mut self) -> std::io::Result<Exit> {
         self.0.cancelled().await;
-        Ok(Exit::Code(137))
+        Ok(Exit::Code(0))
     }
     fn abandon(&mut self) {
         self.0.cancel();
@@ -156,10 +177,15 @@ impl Drop for House {
 impl House {
     /// A house with the groups `a` and `b`; rooms are of an image that is there, or of one that has to be made.
     async fn build(image: Option<&str>) -> Self {
+        Self::with(image, |_| {}).await
+    }
+
+    async fn with(image: Option<&str>, change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = crate::api::tests::settings(dir.path());
         settings.image = image.map(str::to_owned);
         settings.provider = "guide".into();
+        change(&mut settings);
         let home = settings.home.clone();
         std::fs::create_dir_all(home.data()).unwrap();
         let (wakes, mut woken) = mpsc::unbounded_channel();
@@ -247,6 +273,27 @@ impl House {
             assert!(Instant::now() < end, "{what} within {SOON:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// What a chat was told.
+    async fn texts(&self, folder: &str) -> Vec<String> {
+        let jid = jid(folder);
+        let rows = self.store.read(move |db| {
+            let mut s = db.prepare("SELECT text FROM outbox WHERE jid = ?1 ORDER BY id")?;
+            let rows = s.query_map([jid], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        });
+        rows.await.unwrap()
+    }
+
+    /// Has the agent put these out from now on.
+    fn script(&self, frames: &[&str]) {
+        *self.engine.frames.lock().unwrap() = frames.iter().map(|frame| (*frame).to_owned()).collect();
+    }
+
+    async fn group(&self, folder: &str) -> Group {
+        let folder = folder.parse().unwrap();
+        self.store.read(move |db| groups::by_folder(db, &folder)).await.unwrap().unwrap()
     }
 
     /// Waits until an image is being taken in, or is not any more.
@@ -361,4 +408,73 @@ async fn an_actor_that_panics_is_made_anew_with_its_messages_and_others_notice_n
     assert_eq!((house.doing("b").await, house.runs("b").await), (vec![Doing::Idle], beside));
     house.say("a", "again").await;
     house.eventually("it goes on", async || (house.messages("a").await.len() == 2).then_some(())).await;
+}
+
+const QUOTA: &str = r#"{"status":"error","error":"no more","errorKind":"quota","turn":"done"}"#;
+
+#[tokio::test]
+async fn one_failed_turn_is_told_once_and_its_run_has_failed() {
+    let house = House::build(Some("an-image")).await;
+    house.script(&[QUOTA, QUOTA]);
+    house.say("a", "hello").await;
+    let run = house
+        .eventually("the run ends", async || house.runs("a").await.into_iter().find(|run| run.ended_at.is_some()))
+        .await;
+    assert_eq!(house.messages("a").await, ["failed 0"]);
+    assert_eq!(house.texts("a").await, ["The agent's quota is used up: no more"]);
+    assert_eq!((run.state, run.error.as_deref()), (RunState::Failed, Some("no more")));
+}
+
+#[tokio::test]
+async fn a_pause_ends_with_what_is_done_about_it() {
+    for by in ["/new", "settings", "retry"] {
+        let house = House::build(Some("an-image")).await;
+        house.script(&[r#"{"status":"error","error":"slow down","errorKind":"quota","retryAt":"9999-01-01T00:00:00Z","turn":"done"}"#]);
+        house.say("a", "hello").await;
+        house.eventually("it is paused", async || house.group("a").await.paused).await;
+        let until = house.group("a").await.paused.unwrap().until;
+        assert!(until - Utc::now() <= chrono::TimeDelta::days(7), "{until}");
+        house.eventually("its room is gone", async || house.doing("a").await.is_empty().then_some(())).await;
+        let waiting = house.dispatch.activity(&"a".parse().unwrap()).await.waiting.unwrap();
+        assert!(waiting.starts_with("waits until ") && waiting.contains("quota is used up: slow down"), "{waiting}");
+        house.script(&[]);
+        match by {
+            "/new" => house.say("a", "/new").await,
+            "settings" => {
+                let mut group = house.group("a").await;
+                group.container_config.memory = Some("1g".into());
+                house.store.write(move |tx| groups::update(tx, &group)).await.unwrap();
+            }
+            _ => {
+                house.store.write(|tx| groups::set_pause(tx, &"a".parse().unwrap(), None)).await.unwrap();
+                house.dispatch.go_on(&jid("a")).await;
+            }
+        }
+        house.eventually(by, async || (house.messages("a").await[0] == "done 0").then_some(())).await;
+        assert!(house.group("a").await.paused.is_none());
+    }
+}
+
+#[tokio::test]
+async fn messages_of_one_thought_are_one_turn_and_commands_do_not_wait() {
+    let house = House::with(Some("an-image"), |settings| settings.settle = Duration::from_secs(2)).await;
+    for text in ["one", "two", "/status", "three"] {
+        house.say("a", text).await;
+    }
+    house
+        .eventually("the command is done", async || {
+            let messages = house.messages("a").await;
+            assert!(messages[2] == "done 0" || messages[0] == "pending 0", "{messages:?}");
+            (messages[2] == "done 0").then_some(())
+        })
+        .await;
+    house
+        .eventually("they are answered", async || {
+            let messages = house.messages("a").await;
+            messages.iter().all(|message| message == "done 0").then_some(())
+        })
+        .await;
+    let prompts = house.engine.prompts.lock().unwrap().clone();
+    assert_eq!(prompts.len(), 1, "{prompts:?}");
+    assert!(["one", "two", "three"].iter().all(|word| prompts[0].contains(&format!(">{word}<"))), "{prompts:?}");
 }

@@ -56,6 +56,9 @@ pub struct ContainerConfig {
     /// Hard timeout in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// How long the chat must be quiet before its messages begin a turn, in milliseconds, instead of the installation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<u64>,
     /// Image instead of the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -109,7 +112,8 @@ impl ContainerConfig {
 
     /// Whether a room that was opened with these settings has what the others ask for. A budget is kept outside of it.
     pub fn opens_the_same_room(&self, other: &Self) -> bool {
-        Self { budget: Budget::default(), ..self.clone() } == Self { budget: Budget::default(), ..other.clone() }
+        let room = |config: &Self| Self { budget: Budget::default(), settle: None, ..config.clone() };
+        room(self) == room(other)
     }
 }
 
@@ -123,6 +127,7 @@ impl Default for ContainerConfig {
             version: 1,
             additional_mounts: Vec::new(),
             timeout: None,
+            settle: None,
             image: None,
             provider: None,
             model: None,

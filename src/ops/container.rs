@@ -26,6 +26,9 @@ pub fn check(config: &ContainerConfig) -> Result<(), Invalid> {
     if config.timeout.is_some_and(|ms| !TIMEOUTS.contains(&ms)) {
         return bad("timeout", "use whole milliseconds from 1000 to 86400000 (a day); null clears it".into());
     }
+    if config.settle.is_some_and(|ms| ms > values::MAX_SETTLE_MS) {
+        return bad("settle", "use whole milliseconds from 0 to 60000 (a minute); null clears it".into());
+    }
     let words = [
         ("memory", config.memory.as_deref().map(|text| values::memory(text).map(drop))),
         ("cpus", config.cpus.as_deref().map(|text| values::cpus(text).map(drop))),

@@ -123,5 +123,6 @@ pub fn register(tx: &mut Tx<'_>, new: NewGroup, now: DateTime<Utc>) -> TxResult<
         paused: None,
     };
     groups::register(tx, &group)?;
+    tracing::info!("group {} is registered for {}", group.folder, group.jid);
     Ok(group)
 }

@@ -18,7 +18,7 @@ use crate::domain::task::{Fire, FireState, Task, TaskStatus};
 use crate::store::tasks::{self, FireEnd};
 use crate::store::{Store, StoreError, Tx, TxResult, events, groups};
 
-pub use plan::{MISSED_AFTER, Plan, plan, replan};
+pub use plan::{MISSED_AFTER, Plan, plan, replan, rezone};
 use timer::{Rang, WallTimer};
 
 /// Due tasks handled in one write, so that a thousand at once do not hold up everyone else's.
@@ -47,8 +47,9 @@ impl Scheduler {
         let timer = WallTimer::new();
         let mut failures = 0;
         let mut clock_set = false;
+        let mut started = false;
         loop {
-            let next = match self.turn(clock_set).await {
+            let next = match self.turn(clock_set, &mut started).await {
                 Ok(next) => {
                     failures = 0;
                     clock_set = false;
@@ -74,9 +75,17 @@ impl Scheduler {
     }
 
     /// Fires everything that is due and says when to look again.
-    async fn turn(&self, clock_set: bool) -> Result<Option<DateTime<Utc>>, StoreError> {
+    async fn turn(&self, clock_set: bool, started: &mut bool) -> Result<Option<DateTime<Utc>>, StoreError> {
+        if !*started {
+            match self.replan_all(rezone).await? {
+                0 => {}
+                moved => tracing::info!("the host's zone is {} now: {moved} tasks are due at other times", self.host),
+            }
+            *started = true;
+        }
         if clock_set {
-            self.replan_all().await?;
+            let moved = self.replan_all(replan).await?;
+            tracing::info!("the clock was set: {moved} tasks are due earlier than planned");
         }
         while self.fire_due().await? == BATCH as usize {}
         self.store.read(tasks::next_due).await
@@ -102,16 +111,19 @@ impl Scheduler {
             .await
     }
 
-    async fn replan_all(&self) -> Result<(), StoreError> {
+    /// Gives every active task the due time that `plan` finds for it; returns how many moved.
+    async fn replan_all(
+        &self,
+        plan: fn(&Task, DateTime<Utc>, Tz) -> Option<DateTime<Utc>>,
+    ) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let host = self.host;
-        let moved = self
-            .store
+        self.store
             .write(move |tx| {
                 let mut moved = 0;
                 for mut task in tasks::list(tx, None, false)? {
                     if task.status == TaskStatus::Active
-                        && let Some(next) = replan(&task, now, host)
+                        && let Some(next) = plan(&task, now, host)
                     {
                         task.next_due = Some(next);
                         tasks::update(tx, &task)?;
@@ -120,9 +132,7 @@ impl Scheduler {
                 }
                 Ok(moved)
             })
-            .await?;
-        tracing::info!("the clock was set: {moved} tasks are due earlier than planned");
-        Ok(())
+            .await
     }
 }
 

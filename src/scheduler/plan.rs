@@ -36,6 +36,14 @@ pub fn replan(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>
     next(task, now, host).filter(|next| *next < stored)
 }
 
+/// At the start, with a zone that may have changed since: the due time by it, where it is another. Times that have passed
+/// are left to the rule for missed ones.
+pub fn rezone(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>> {
+    let stored = task.next_due.filter(|due| *due > now)?;
+    let by_zone = matches!(task.schedule, Schedule::Cron(_)) && task.timezone.is_none();
+    next(task, now, host).filter(|next| by_zone && *next != stored)
+}
+
 fn next(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>> {
     match task.schedule {
         // However it came to fire, once was once.

@@ -89,7 +89,7 @@ async fn fixture(now: &str, tasks: Vec<Task>) -> Fixture {
 impl Fixture {
     async fn turn_at(&self, now: &str) -> Option<DateTime<Utc>> {
         *self.clock.0.lock().unwrap() = at(now);
-        self.scheduler.turn(false).await.unwrap()
+        self.scheduler.turn(false, &mut true).await.unwrap()
     }
     async fn task(&self, id: &str) -> Task {
         let id: TaskId = id.parse().unwrap();
@@ -199,6 +199,26 @@ async fn many_at_once_are_all_fired() {
 }
 
 #[tokio::test]
+async fn a_start_in_another_zone_moves_what_names_none_and_lies_ahead() {
+    // Seven o'clock in Berlin, as the last host planned it.
+    let due = at("2026-01-03T06:00:00Z");
+    let cron = || Schedule::parse("cron", "0 7 * * *").unwrap();
+    let zoned = Task { timezone: Some(Tz::Europe__Berlin), ..task("zoned", "a", cron(), due) };
+    let missed = task("missed", "a", cron(), at("2026-01-02T06:00:00Z"));
+    let every = task("every", "a", Schedule::parse("interval", "3600000").unwrap(), due);
+    let f = fixture("2026-01-02T10:00:00Z", vec![task("t", "a", cron(), due), zoned, missed, every]).await;
+    let moved = Scheduler { store: f.store.clone(), clock: f.clock.clone(), host: Tz::America__New_York };
+    moved.turn(false, &mut false).await.unwrap();
+    assert_eq!(f.task("t").await.next_due, Some(at("2026-01-02T12:00:00Z")));
+    assert_eq!(f.task("zoned").await.next_due, Some(due));
+    assert_eq!(f.task("every").await.next_due, Some(due));
+    assert_eq!(f.fires("missed").await.len(), 1, "what passed while no host ran is made up for");
+    // The same zone again moves nothing.
+    moved.turn(false, &mut false).await.unwrap();
+    assert_eq!(f.task("t").await.next_due, Some(at("2026-01-02T12:00:00Z")));
+}
+
+#[tokio::test]
 async fn a_clock_set_back_fires_nothing_twice() {
     let due = at("2026-01-02T12:00:00Z");
     let daily = Schedule::parse("cron", "0 12 * * *").unwrap();
@@ -206,7 +226,7 @@ async fn a_clock_set_back_fires_nothing_twice() {
     f.turn_at("2026-01-02T15:00:00Z").await;
     f.start("t", due).await;
     *f.clock.0.lock().unwrap() = at("2026-01-02T10:00:00Z");
-    assert_eq!(f.scheduler.turn(true).await.unwrap(), Some(due));
+    assert_eq!(f.scheduler.turn(true, &mut true).await.unwrap(), Some(due));
     assert_eq!(f.turn_at("2026-01-02T12:00:00Z").await, Some(at("2026-01-03T12:00:00Z")));
     assert_eq!(f.fires("t").await, [(due, FireState::Running)]);
 }

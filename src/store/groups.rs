@@ -100,10 +100,12 @@ pub fn register(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
     Ok(())
 }
 
-/// Changes name, trigger and container settings of a group; folder, chat and main stay.
+/// Changes name, trigger and container settings of a group; folder, chat and main stay. A pause ends: what made it may
+/// have been in the settings.
 pub fn update(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
     let changed = tx.execute(
-        "UPDATE groups SET name = :name, trigger_word = :trigger, requires_trigger = :requires, container_config = :config
+        "UPDATE groups SET name = :name, trigger_word = :trigger, requires_trigger = :requires, container_config = :config,
+             paused_until = NULL, pause_reason = NULL
          WHERE folder = :folder",
         named_params! {
             ":folder": group.folder, ":name": group.name, ":trigger": group.trigger,

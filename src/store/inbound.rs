@@ -103,6 +103,16 @@ pub fn first_trigger(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
     Ok(s.query_row([jid], |row| row.get(0)).optional()?)
 }
 
+/// When the first and the last of the messages came that wait to start a turn. None where none waits.
+pub fn waiting_since(db: &Connection, jid: &ChatJid) -> TxResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+    let mut s = db.prepare_cached(
+        "SELECT min(received_at), max(received_at) FROM inbound
+         WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command') AND role = 'trigger'",
+    )?;
+    let (first, last): (Option<Ms>, Option<Ms>) = s.query_row([jid], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(first.zip(last).map(|(first, last)| (first.0, last.0)))
+}
+
 /// How many messages wait to be answered.
 pub fn count_waiting(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
     let mut s = db.prepare_cached(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{self, Plan};
-use crate::protocol::{ImageAttachment, Output, Status};
+use crate::protocol::{ErrorKind, ImageAttachment, Output, Status};
 use crate::run::{Mail, Provider, Room, failure};
 use crate::tool;
 
@@ -24,6 +24,8 @@ const STDERR_TAIL: usize = 1000;
 pub struct Exec {
     room: Room,
     program: PathBuf,
+    /// Where the program is for the people of the chat.
+    shown: String,
     /// What was sent before belongs to the first prompt alone.
     first: bool,
 }
@@ -31,8 +33,14 @@ pub struct Exec {
 impl Exec {
     /// The program is `agent` in the group's folder, or what `PARLOR_EXEC` names.
     pub fn new(room: Room) -> Self {
-        let program = std::env::var_os("PARLOR_EXEC").map_or_else(|| room.folders.group.join(PROGRAM), PathBuf::from);
-        Self { room, program, first: true }
+        let other = std::env::var_os("PARLOR_EXEC").map(PathBuf::from);
+        // The room's path means nothing outside of it.
+        let shown = other.as_ref().map_or_else(
+            || format!("groups/{}/{PROGRAM}", room.input.group_folder),
+            |program| program.display().to_string(),
+        );
+        let program = other.unwrap_or_else(|| room.folders.group.join(PROGRAM));
+        Self { room, program, shown, first: true }
     }
 
     fn command(&mut self, pictures: &[ImageAttachment]) -> Command {
@@ -58,10 +66,8 @@ impl Exec {
 
 impl Provider for Exec {
     fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output {
-        if let Err(reason) = usable(&self.program) {
-            // Told to the chat at once and as a reply: trying again would not make the program appear.
-            self.room.wire.say(&reason);
-            return failure("the group has no agent program that can be run".to_owned());
+        if let Err(reason) = usable(&self.program, &self.shown) {
+            return for_good(reason);
         }
         let prompt = prompts.join("\n");
         let plan = Plan { stdin: &prompt, merge: false, log_stderr: true, keep: REPLY_LIMIT, limit: None };
@@ -78,19 +84,23 @@ impl Provider for Exec {
                 let stderr = ended.stderr.text();
                 let said = tail(stderr.trim(), STDERR_TAIL);
                 let said = if said.is_empty() { "it wrote nothing to stderr" } else { said };
-                failure(format!("The agent program {} ended with {}: {said}", self.program.display(), ended.how()))
+                failure(format!("The agent program {} ended with {}: {said}", self.shown, ended.how()))
             }
-            Err(error) => failure(format!(
+            Err(error) => for_good(format!(
                 "The agent program {} cannot be started: {error}. Is its first line (#!) right, and is the \
                  interpreter in the image?",
-                self.program.display()
+                self.shown
             )),
         }
     }
 }
 
-fn usable(program: &Path) -> Result<(), String> {
-    let shown = program.display();
+/// A failure that trying again would not mend.
+fn for_good(reason: String) -> Output {
+    Output { error_kind: Some(ErrorKind::Refused), ..failure(reason) }
+}
+
+fn usable(program: &Path, shown: &str) -> Result<(), String> {
     let advice = "Put an executable file there (a script with a #! line, or a static binary): it gets the prompt on \
                   stdin, and what it writes to stdout is the reply.";
     match fs::metadata(program) {

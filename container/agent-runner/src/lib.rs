@@ -33,6 +33,8 @@ pub mod guide;
 #[cfg(feature = "runner")]
 pub mod host;
 #[cfg(feature = "runner")]
+pub mod limits;
+#[cfg(feature = "runner")]
 pub mod live;
 #[cfg(feature = "runner")]
 pub mod llm;

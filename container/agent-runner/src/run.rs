@@ -15,6 +15,7 @@ use crate::files::{Folders, fresh_id};
 use crate::gemini;
 use crate::guide::Guide;
 use crate::inputs::{Input, Inputs, Next};
+use crate::limits;
 use crate::llm::Llm;
 use crate::passwd;
 use crate::process::Working;
@@ -110,6 +111,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    limits::of_group(&input.group_folder);
     let session = input.session_id.clone().unwrap_or_else(fresh_id);
     let room = Room { input: Arc::new(input), session, folders, wire, working };
     context::leave(&room.input);

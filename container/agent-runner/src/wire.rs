@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::limits;
 use crate::protocol::{Output, Turn};
 
 /// The agent's stdout. Clones share it.
@@ -52,7 +53,10 @@ impl Wire {
     pub fn end_turn(&self, output: &Output) {
         let mut turn = self.lock();
         *turn = None;
-        write(output);
+        match limits::explain(output) {
+            Some(explained) => write(&explained),
+            None => write(output),
+        }
     }
 
     /// Waits at most `limit` for a frame in the making; true when a turn was open.

@@ -28,6 +28,7 @@ impl Work for FakeWork {
     async fn stop_run(&self, jid: &ChatJid, _: RunId) -> bool {
         jid.as_str() == "web:busy"
     }
+    async fn go_on(&self, _: &ChatJid) {}
     async fn activity(&self, folder: &GroupFolder) -> GroupActivity {
         let waiting = (folder.as_str() == "busy").then(|| "waits for a slot".to_owned());
         GroupActivity { runs: Vec::new(), waiting }
@@ -63,8 +64,8 @@ impl ContainerEngine for FakeEngine {
     fn describe(&self, _: &RunSpec) -> Vec<String> {
         Vec::new()
     }
-    fn refusal(&self, _: i32, _: &str) -> EngineError {
-        EngineError::Failed { engine: "fake".into(), action: "run".into(), reason: "a test double".into() }
+    fn refusal(&self, _: i32, _: &str) -> Option<EngineError> {
+        None
     }
     async fn stop(&self, _: &str, _: Duration) -> Result<(), EngineError> {
         nothing()
@@ -133,5 +134,6 @@ pub(crate) fn settings(root: &Path) -> Settings {
         network: None,
         keep_days: Some(90),
         shutdown_grace: Duration::from_secs(5),
+        settle: Duration::ZERO,
     }
 }

@@ -57,17 +57,20 @@ pub(in crate::cli) async fn answer(
 }
 
 async fn follow(events: &mut EventStream, seq: i64, spinner: &Spinner, show: &mut impl FnMut(&str) -> Done) -> Done {
+    let mut last = String::new();
     // A stream that breaks off is a host that ended without a word.
     while let Ok(Some(event)) = events.next().await {
         match event.name.as_str() {
             "message" => {
                 spinner.hide();
-                show(&render::message(&event.data))?;
+                last = render::message(&event.data);
+                show(&last)?;
             }
             "typing" if event.data["on"] == true => spinner.show(),
             "turn" => {
                 if let Some(result) = ended(&event, seq) {
-                    return result;
+                    let said = event.data["reason"].as_str().is_some_and(|reason| last.contains(reason));
+                    return if said && result.is_err() { Err(Failure::Said) } else { result };
                 }
             }
             "resync" => break,

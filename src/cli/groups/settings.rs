@@ -51,6 +51,9 @@ pub(in crate::cli) struct GroupSettings {
     /// Tokens that it may use a day
     #[arg(long, value_name = "TOKENS")]
     budget_tokens: Option<Number>,
+    /// Quiet time before messages begin a turn, such as 2s; a bare number is milliseconds
+    #[arg(long, value_name = "TIME")]
+    settle: Option<Time>,
     /// Hard timeout, such as 30m; a bare number is milliseconds
     #[arg(long, value_name = "TIME")]
     timeout: Option<Time>,
@@ -158,6 +161,9 @@ impl GroupSettings {
         if let Some(Time(timeout)) = self.timeout {
             config.insert("timeout".into(), json!(timeout));
         }
+        if let Some(Time(settle)) = self.settle {
+            config.insert("settle".into(), json!(settle));
+        }
         let mut budget = Map::new();
         if let Some(Amount(usd)) = self.budget_usd {
             budget.insert("usd".into(), json!(usd));
@@ -209,7 +215,7 @@ fn mount(text: &str) -> Value {
 
 /// The option behind what the host says of a group's settings: people are told what they typed.
 pub(super) fn in_words_of_options(detail: &str) -> String {
-    const NAMES: [(&str, &str); 13] = [
+    const NAMES: [(&str, &str); 14] = [
         ("memory", "--memory"),
         ("cpus", "--cpus"),
         ("pids", "--pids"),
@@ -223,6 +229,7 @@ pub(super) fn in_words_of_options(detail: &str) -> String {
         ("hostPath", "--mount"),
         ("env", "--env"),
         ("timeout", "--timeout"),
+        ("settle", "--settle"),
     ];
     let Some(rest) = detail.strip_prefix("containerConfig: ") else { return detail.to_owned() };
     let rest = rest.replace("; null clears it", "; an empty value clears it");

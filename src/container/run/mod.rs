@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::engine::{ContainerEngine, EngineError};
 use super::inputs::Inputs;
-pub use super::outcome::{EndReason, Outcome};
+pub use super::outcome::{Cause, EndReason, Outcome};
 use super::spec::RunSpec;
 use super::timers::Limits;
 use super::turn::Settled;

@@ -311,16 +311,22 @@ impl RunTask {
         let stderr = self.kept_err.lock().unwrap_or_else(PoisonError::into_inner).1.text();
         let stderr = (self.plan.redact)(&stderr).unwrap_or(stderr);
         let refusal = match self.exit {
-            Some(Exit::Code(code @ 125..=127)) => Some(self.engine.refusal(code, &stderr).to_string()),
+            Some(Exit::Code(code @ 125..=127)) => self.engine.refusal(code, &stderr).map(|error| error.to_string()),
             _ => None,
         };
-        let (state, error) = classify(&Facts {
+        let killed = self.exit == Some(Exit::Code(137)) && self.ended_for.is_none();
+        let out_of_memory = killed && self.engine.ran_out_of_memory(&self.plan.spec.name, self.started).await;
+        let (state, error, cause) = classify(&Facts {
             exit: self.exit,
             ended_for: self.ended_for,
             open: self.turns.open(),
             replied: self.turns.replied(),
             timeout: self.timers.configured(),
             stderr: &stderr,
+            out_of_memory,
+            image: &self.plan.spec.image,
+            memory: self.plan.spec.memory.as_deref().unwrap_or("this machine"),
+            outputs: self.outputs,
             engine: self.engine.name(),
             refusal: refusal.as_deref(),
         });
@@ -329,6 +335,7 @@ impl RunTask {
         let outcome = Outcome {
             state,
             error,
+            cause,
             exit_code: match self.exit {
                 Some(Exit::Code(code)) => Some(code),
                 _ => None,
