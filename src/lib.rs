@@ -9,6 +9,9 @@
 //! safe_dir`; 0 `domain` and the runner's protocol types.
 //! A test holds the `use crate::` lines against this.
 
+// They panic when nobody reads any more; `cli::output` writes what can fail.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod agent;
 pub mod api;
 pub mod app;

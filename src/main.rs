@@ -1,6 +1,7 @@
 //! The program: reads the command line, sets up logging and the runtime, and exits with the command's code.
 
-use std::io::IsTerminal;
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
@@ -24,12 +25,13 @@ fn main() -> ExitCode {
         tracing::warn!("core dumps cannot be switched off: {error}");
     }
     raise_open_files();
+    cli::leave_to_editor();
     let threads = available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(cli::run(cli, &Parlor)),
         Err(error) => {
-            eprintln!("parlor: the threads of the runtime cannot be started: {error}");
+            cli::tell(&format!("parlor: the threads of the runtime cannot be started: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -54,9 +56,10 @@ fn log_to_stderr(cli: &Cli) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let level = if cli.is_host() || level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // Errors of its own it would print, and panic where stderr is gone.
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).log_internal_errors(false);
     match settings.log_format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => log.with_ansi(cli::has_colours(&std::io::stderr())).init(),
         LogFormat::Json => log.json().flatten_event(true).with_ansi(false).init(),
     }
 }

@@ -49,9 +49,15 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Op
     match (groups.len(), main) {
         (0, _) => tracing::info!("no groups yet: `parlor chat` makes the first one and talks to it"),
         (count, None) => tracing::info!("groups: {count}, none of them is main: `parlor groups set-main` chooses one"),
-        (count, Some(main)) => {
-            tracing::info!("groups: {count}, main is {} ({}): `parlor chat` talks to it", main.folder, main.jid);
-        }
+        (count, Some(main)) => tracing::info!("groups: {count}, main is {} ({}){}", main.folder, main.jid, talk(main)),
+    }
+}
+
+/// How main can be talked to.
+fn talk(main: &Group) -> &'static str {
+    match main.jid.channel() {
+        "tty" | "web" => ": `parlor chat` talks to it",
+        _ => ", a chat of another platform: `parlor chat` says how to talk to an agent from here",
     }
 }
 

@@ -1,14 +1,13 @@
 //! `parlor conformance`.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::{colours, harmless, say, say_json};
+use super::output::{colours, harmless, say_json, write};
 use super::{Done, Failure, failed};
 use crate::config::settings::Settings;
 use crate::conformance::checks::{Check, Level, Verdict, holds, judge};
@@ -81,7 +80,7 @@ impl Conformance {
             let all: Vec<_> = checks.iter().map(as_json).collect();
             say_json(&json!({ "v1": v1, "parlor": v1 && holds(&checks, Level::Parlor), "checks": all }))?;
         } else {
-            say(&report(&checks, colours() && std::io::stdout().is_terminal()))?;
+            write(report(&checks, colours()).as_bytes())?;
         }
         if v1 { Ok(()) } else { Err(Failure::Said) }
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::client::{Client, ServerEvent};
-use super::output::{harmless, say};
+use super::output::{harmless, json_line, write};
 use super::{Done, Failure};
 
 /// Follow the host's events, one to a line
@@ -24,7 +24,7 @@ impl Events {
     pub(super) async fn run(self, client: &Client) -> Done {
         let mut events = client.events(self.since.as_deref(), self.chat.as_deref()).await?;
         while let Some(event) = events.next().await? {
-            say(&line(&event, self.json))?;
+            write(line(&event, self.json).as_bytes())?;
         }
         Err(Failure::Failed("the host ended the stream: it is stopping; start it with `parlor up`".into()))
     }
@@ -33,9 +33,8 @@ impl Events {
 fn line(event: &ServerEvent, json: bool) -> String {
     if json {
         let line = serde_json::json!({ "id": event.id, "event": event.name, "data": event.data });
-        return format!("{line}\n");
+        return format!("{}\n", json_line(&line));
     }
     let id = event.id.as_deref().unwrap_or("-");
-    let data = event.data.to_string();
-    format!("{id}  {}  {}\n", event.name, harmless(&data))
+    format!("{id}  {}  {}\n", harmless(&event.name), json_line(&event.data))
 }

@@ -12,6 +12,7 @@ pub(super) const EXAMPLES: &[Examples] = &[
             "parlor chat   with the main group",
             "parlor chat lab -m \"what is on today?\"",
             "parlor chat -m \"read this\" --attach report.pdf",
+            "parlor chat -m - --timeout 5m   with the text on stdin",
         ],
     ),
     ("setup", &["parlor setup"]),

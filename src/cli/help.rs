@@ -61,6 +61,10 @@ pub fn parse() -> Cli {
 
 /// An error of the command line, which for an unknown command names what was meant, or nothing.
 pub(super) fn suggesting(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        // To write the option behind `--` is no help: it means nothing there.
+        error.remove(ContextKind::Suggested);
+    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }

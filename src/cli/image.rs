@@ -1,13 +1,12 @@
 //! `parlor image`.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::output::{say, say_json};
+use super::output::{has_progress, say, say_json};
 use super::{Done, Failure};
 use crate::config::settings::Settings;
 use crate::container::build::BuildStep;
@@ -118,7 +117,7 @@ struct Bar(Option<ProgressBar>);
 
 impl Bar {
     fn new() -> Self {
-        Self(std::io::stderr().is_terminal().then(ProgressBar::new_spinner))
+        Self(has_progress().then(ProgressBar::new_spinner))
     }
 
     fn is_shown(&self) -> bool {

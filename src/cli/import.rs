@@ -1,7 +1,6 @@
 //! `parlor import`.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Done;
-use super::output::{harmless, say, say_json};
+use super::output::{harmless, has_progress, say, say_json};
 use crate::config::settings::Settings;
 use crate::container::user;
 use crate::domain::clock::{SharedClock, SystemClock};
@@ -57,7 +56,7 @@ impl Import {
             }),
         };
         let clock: SharedClock = Arc::new(SystemClock);
-        let bar = std::io::stderr().is_terminal().then(bar);
+        let bar = has_progress().then(bar);
         let progress = |step: Step<'_>| {
             if let Some(bar) = &bar {
                 bar.set_length(step.of);

@@ -12,6 +12,7 @@ mod groups;
 mod help;
 mod image;
 mod import;
+mod markdown;
 mod outbox;
 mod output;
 mod refusals;
@@ -26,6 +27,8 @@ mod tasks;
 mod tests;
 mod times;
 mod usage;
+mod visible;
+mod width;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -38,8 +41,10 @@ use crate::api::Offline;
 use crate::config::settings::Settings;
 use crate::config::{self, Overrides};
 
+pub use chat::leave_to_editor;
 pub use client::{Client, ClientError, EventStream, ServerEvent};
 pub use help::{command, parse};
+pub use output::{has_colours, tell};
 
 /// What the command line needs from the rest of the program.
 pub trait Program {
@@ -165,7 +170,20 @@ enum Failure {
     Failed(String),
     /// Failed, and everything about it was said already.
     Said,
+    /// Ended in a way that scripts can tell from others by an exit code of its own.
+    Code(u8, String),
+    /// Whoever read the output has gone: nothing more is said, as if the signal of a closed pipe had ended the program.
+    Closed,
 }
+
+/// The exit code where a message was taken that nobody answers.
+const NOT_ADDRESSED: u8 = 3;
+/// The exit code where an answer did not come in time; `timeout` has the same.
+const TIMED_OUT: u8 = 124;
+/// What shells add to a signal's number.
+const SIGNALLED: u8 = 128;
+/// The number of the signal of a closed pipe.
+const SIGPIPE: u8 = 13;
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
@@ -182,18 +200,16 @@ type Done = Result<(), Failure>;
 
 /// Does what the command line asks for. What goes wrong is said on stderr.
 pub async fn run<P: Program>(cli: Cli, program: &P) -> ExitCode {
-    match dispatch(cli, program).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(text)) => {
-            eprintln!("parlor: {text}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Failed(text)) => {
-            eprintln!("parlor: {text}");
-            ExitCode::FAILURE
-        }
-        Err(Failure::Said) => ExitCode::FAILURE,
-    }
+    let (code, text) = match dispatch(cli, program).await {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => (2, text),
+        Err(Failure::Failed(text)) => (1, text),
+        Err(Failure::Code(code, text)) => (code, text),
+        Err(Failure::Said) => return ExitCode::FAILURE,
+        Err(Failure::Closed) => return ExitCode::from(SIGNALLED + SIGPIPE),
+    };
+    tell(&format!("parlor: {text}"));
+    ExitCode::from(code)
 }
 
 impl Cli {
@@ -227,7 +243,7 @@ async fn client(command: &Command, settings: &Settings) -> Result<Client, Failur
     match client.host().await {
         Err(ClientError::NoHost(_)) => {
             let offline = Offline::open(settings)?;
-            eprintln!("(no host is running)");
+            tell("(no host is running)");
             Ok(client.offline(offline))
         }
         _ => Ok(client),

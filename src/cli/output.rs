@@ -1,57 +1,94 @@
 //! How answers look: tables for people, JSON for programs, and nothing in a terminal that an agent could use to play
 //! tricks with it.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
-use super::{Done, times};
+use super::visible::escaped;
+pub(super) use super::visible::harmless;
+use super::{Done, Failure, times, width};
 
-/// Writes to stdout; a reader that went away is no error worth a word.
+/// Columns where a terminal does not tell how many it has.
+const COLUMNS: usize = 80;
+
+/// Writes text for people to stdout.
 pub(super) fn say(text: &str) -> Done {
+    write(harmless(text).as_bytes())
+}
+
+/// Writes to stdout what may move a terminal's cursor or colour it: only harmless parts must have gone into it.
+pub(super) fn write(bytes: &[u8]) -> Done {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Closed),
+        Err(error) => Err(Failure::Failed(format!("the output cannot be written: {error}"))),
     }
+}
+
+/// Writes a line to stderr. Nobody is left to hear of it when that fails.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(text));
 }
 
 /// JSON for programs.
 pub(super) fn say_json(value: &Value) -> Done {
-    let mut text = serde_json::to_string_pretty(value)?;
+    let mut text = escaped(serde_json::to_string_pretty(value)?);
     text.push('\n');
-    say(&text)
+    write(text.as_bytes())
+}
+
+/// JSON for programs, in one line.
+pub(super) fn json_line(value: &Value) -> String {
+    escaped(value.to_string())
 }
 
 /// Whether stdout takes colours.
 pub(super) fn colours() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    has_colours(&io::stdout())
 }
 
-/// Text without the control characters that terminals act on.
-pub(super) fn harmless(text: &str) -> Cow<'_, str> {
-    let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.contains(bad) { text.replace(bad, "\u{fffd}").into() } else { text.into() }
+/// Whether a stream goes to a terminal that shows colours, and the user wants them.
+pub fn has_colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !is_dumb()
+}
+
+/// Whether the terminal acts on no sequences, such as a shell inside an editor.
+pub(super) fn is_dumb() -> bool {
+    std::env::var("TERM")
+        .is_ok_and(|term| ["dumb", "emacs", "cons25"].iter().any(|dumb| term.eq_ignore_ascii_case(dumb)))
+}
+
+/// Whether stderr is a terminal that shows how far something is.
+pub(super) fn has_progress() -> bool {
+    io::stderr().is_terminal() && !is_dumb()
+}
+
+/// Columns of the terminal that stdout goes to.
+pub(super) fn columns() -> usize {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => COLUMNS,
+    }
 }
 
 /// A table: a heading, and rows of as many cells. The last column is not padded.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| harmless(&one_line(cell)).into_owned()).collect()).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+    let widest = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| width::of(cell));
         cells.chain([heading[column].len()]).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let widths: Vec<usize> = (0..heading.len()).map(widest).collect();
     let mut out = String::new();
     let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
     for row in std::iter::once(&heading).chain(&rows) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            // Into memory: cannot fail.
-            let _ = write!(line, "{cell:<width$}  ");
+            line.extend([&width::padded(cell, *width), "  "]);
         }
         out += line.trim_end();
         out.push('\n');
@@ -62,11 +99,12 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 /// The first line of a text, cut for a table.
 fn one_line(text: &str) -> String {
     const MAX: usize = 60;
-    let first = text.lines().next().unwrap_or("");
-    if first.chars().count() > MAX || text.lines().nth(1).is_some() {
-        return first.chars().take(MAX - 1).chain(['…']).collect();
+    let mut lines = text.lines();
+    let first = width::cut(lines.next().unwrap_or_default(), MAX);
+    if lines.next().is_none() || first.ends_with('…') {
+        return first;
     }
-    first.to_owned()
+    width::cut(&format!("{first}…"), MAX)
 }
 
 /// Rows of a list, or a sentence when there are none.

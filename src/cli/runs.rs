@@ -1,6 +1,6 @@
 //! `parlor runs`.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use clap::Subcommand;
 use http::Method;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Done;
 use super::client::{Client, segment};
-use super::output::{harmless, list, say, show, text};
+use super::output::{list, say, show, text, write};
 use crate::domain::words::are;
 
 #[derive(Debug, Subcommand)]
@@ -69,16 +69,7 @@ impl Runs {
             Self::Show { id, json } => show(&client.get(&path(&id)).await?, json),
             Self::Log { id } => {
                 let bytes = client.bytes(Method::GET, &format!("{}/log", path(&id)), None).await?;
-                let mut out = std::io::stdout().lock();
-                let bytes = if out.is_terminal() {
-                    harmless(&String::from_utf8_lossy(&bytes)).into_owned().into()
-                } else {
-                    bytes
-                };
-                match out.write_all(&bytes) {
-                    Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-                    _ => Ok(()),
-                }
+                if std::io::stdout().is_terminal() { say(&String::from_utf8_lossy(&bytes)) } else { write(&bytes) }
             }
             Self::Stop { id } => {
                 client.call(Method::DELETE, &path(&id), None).await?;

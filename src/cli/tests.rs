@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chat::{end, room, turn};
 use super::client::{Client, ClientError, segment};
+use super::help::{command, suggesting};
 use super::{Cli, Failure, Program, Running, output};
 use crate::api::Limits;
 use crate::api::tests::{Served, serve_settings, settings, start};
@@ -52,6 +53,21 @@ fn wrong_usage_is_told_apart() {
     assert!(
         Cli::try_parse_from(["parlor", "tasks", "add", "main", "x", "--every", "1h", "--cron", "* * * * *"]).is_err()
     );
+}
+
+#[test]
+fn wrong_options_get_no_advice_that_makes_it_worse() {
+    for (args, wrong) in [
+        (&["parlor", "tasks", "add", "main", "x", "--prompt", "y"][..], "--prompt"),
+        (&["parlor", "chat", "--json"], "--json"),
+        (&["parlor", "groups", "list", "--frobnicate"], "--frobnicate"),
+    ] {
+        let told = suggesting(command().try_get_matches_from(args).unwrap_err()).to_string();
+        assert!(told.contains(wrong) && !told.contains("as a value"), "{told}");
+    }
+    let similar =
+        suggesting(command().try_get_matches_from(["parlor", "chat", "--messag", "x"]).unwrap_err()).to_string();
+    assert!(similar.contains("'--message'"), "{similar}");
 }
 
 #[test]
@@ -177,8 +193,31 @@ async fn groups_are_found_by_folder_chat_and_name_and_wait_for_no_turn_that_neve
     assert!(why.contains("set-main"), "{why}");
     let patch = json!({ "requiresTrigger": true });
     client.call(http::Method::PATCH, "/v1/groups/lab", Some(&patch)).await.unwrap();
-    assert!(say(&client, Some("lab"), "not addressed").await.1.is_ok(), "returns at once");
+    let (_, result) = say(&client, Some("lab"), "not addressed").await;
+    let Err(Failure::Code(super::NOT_ADDRESSED, why)) = result else { panic!("returns at once") };
+    assert!(why.contains("begin with @Andy"), "{why}");
     assert_eq!(say(&client, Some("lab"), "@andy hi").await.0, "echo: @andy hi");
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_main_group_of_another_platform_leads_to_a_chat_of_this_terminal() {
+    let mut served = start().await;
+    served.group("owner@s.whatsapp.net", "main").await;
+    echo(&mut served);
+    let client = Client::new(served.socket());
+    client.call(http::Method::PATCH, "/v1/groups/main", Some(&json!({ "isMain": true }))).await.unwrap();
+    for wanted in [None, Some("main")] {
+        let (_, result) = say(&client, wanted, "hi").await;
+        let Err(Failure::Failed(why)) = result else { panic!("it fails") };
+        assert!(why.contains("another platform") && why.contains("`parlor groups add tty:me me"), "{why}");
+    }
+    // What it advises works, and is then where one talks without saying where.
+    served.group("tty:me", "me").await;
+    assert_eq!(say(&client, Some("me"), "hi").await.0, "echo: hi");
+    assert_eq!(say(&client, None, "hi").await.0, "echo: hi");
+    served.group("web:lab", "lab").await;
+    assert!(say(&client, None, "hi").await.1.is_err(), "which of the two?");
     served.end().await;
 }
 

@@ -1,5 +1,6 @@
 //! `parlor chat -m`: one message, its answer, an exit code.
 
+use std::io::BufRead;
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +26,8 @@ fn a_message_is_answered_alike_with_a_host_inside_and_with_a_running_one() {
     let outside = run(&host, &["chat", "-m", said]).expect(0);
     assert_eq!((outside.out, outside.err), (inside.out, inside.err));
     assert_eq!(pipe(&host, &["chat"], "from a pipe\n").expect(0).out, "echo: from a pipe\n");
+    assert_eq!(pipe(&host, &["chat", "-m", "-"], "from a pipe\n").expect(0).out, "echo: from a pipe\n");
+    assert!(run(&host, &["chat", "-m", "/help"]).expect(0).out.contains("/new     begin"));
     assert_eq!(run(&host, &["chat", "-m", "!silent"]).expect(0).out, "");
 
     let failed = run(&host, &["chat", "-m", "!error auth"]).expect(1);
@@ -34,8 +37,9 @@ fn a_message_is_answered_alike_with_a_host_inside_and_with_a_running_one() {
     assert!(run(&host, &["chat", "nowhere", "-m", "x"]).expect(1).err.contains("there are main"));
 
     run(&host, &["groups", "add", "web:lab", "lab", "--requires-trigger", "true"]).expect(0);
-    let kept = run(&host, &["chat", "lab", "-m", "not addressed"]).expect(0);
+    let kept = run(&host, &["chat", "lab", "-m", "not addressed"]).expect(3);
     assert_eq!(kept.out, "");
+    assert!(kept.err.starts_with("parlor: no answer comes"), "{}", kept.err);
     assert!(kept.err.contains("begin with @Andy"), "{}", kept.err);
     assert_eq!(run(&host, &["chat", "lab", "-m", "@andy hello"]).expect(0).out, "echo: hello\n");
 }
@@ -81,7 +85,7 @@ fn a_host_that_ends_in_the_middle_is_told_and_its_next_life_answers() {
     let chat = talking(&host, "!sleep 300");
     events.wait("started turn", SOON, |e| e.is_turn("tty:main", "started", 2));
     signal(&chat, Signal::INT);
-    let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
+    let told = Ran::of(&chat.wait_with_output().unwrap()).expect(130);
     assert!(told.err.contains("the host still answers"), "{}", told.err);
     events.message("tty:main", SOON, |text| text == "slept 300");
 }
@@ -94,7 +98,7 @@ fn a_second_signal_ends_a_host_inside_at_once() {
     let begin = std::time::Instant::now();
     signal(&chat, Signal::INT);
     signal(&chat, Signal::TERM);
-    let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
+    let told = Ran::of(&chat.wait_with_output().unwrap()).expect(130);
     assert!(told.err.contains("as soon as a host runs again"), "{}", told.err);
     assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
     assert!(host.containers().is_empty());
@@ -103,11 +107,11 @@ fn a_second_signal_ends_a_host_inside_at_once() {
 #[test]
 fn a_signal_ends_a_host_inside_and_its_rooms_and_loses_nothing() {
     let mut host = Host::builder().prepare();
-    for wanted in [Signal::INT, Signal::TERM, Signal::HUP] {
+    for (wanted, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let chat = talking(&host, "!sleep 400");
         crate::harness::eventually("the room", SOON, || (!host.containers().is_empty()).then_some(()));
         signal(&chat, wanted);
-        let told = Ran::of(&chat.wait_with_output().unwrap()).expect(1);
+        let told = Ran::of(&chat.wait_with_output().unwrap()).expect(code);
         assert!(told.err.contains("as soon as a host runs again"), "{}", told.err);
         assert!(host.containers().is_empty(), "after {wanted:?}");
     }
@@ -142,4 +146,63 @@ fn files_go_with_a_message() {
     assert!(missing.err.contains("/no/such cannot be attached: No such file"), "{}", missing.err);
     let folder = run(&host, &["chat", "-m", "x", "--attach", dir.path().to_str().unwrap()]).expect(2);
     assert!(folder.err.contains("pack it"), "{}", folder.err);
+}
+
+/// The end of a pipe that nobody reads.
+fn closed() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_host_inside_ends_as_it_should_although_nobody_hears_what_is_said() {
+    let host = Host::builder().prepare();
+    let output = command(&host, &["chat", "-m", DAILY]).stdout(Stdio::piped()).stderr(closed()).output().unwrap();
+    let told = Ran::of(&output).expect(0);
+    assert!(told.out.contains("\"ok\":true"), "{}", told.out);
+    assert!(host.containers().is_empty());
+    // The same when what goes wrong cannot be told.
+    let output = command(&host, &["chat", "nowhere", "-m", "x"]).stderr(closed()).output().unwrap();
+    Ran::of(&output).expect(1);
+    let output = command(&host, &["chat", "-m", "!say x"]).stdout(closed()).stderr(closed()).output().unwrap();
+    Ran::of(&output).expect(141);
+    assert!(host.containers().is_empty());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_command_without_a_word() {
+    let host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    for args in [&["groups", "list"][..], &["status", "--json"], &["doctor"], &["chat", "-m", "hello"]] {
+        let output = command(&host, args).stdout(closed()).output().unwrap();
+        let told = Ran::of(&output);
+        assert_eq!((told.code, told.err.as_str()), (141, ""), "{args:?}");
+    }
+    // One that follows something does not go on for ever.
+    let mut events = command(&host, &["events"]).stdout(closed()).stderr(Stdio::piped()).spawn().unwrap();
+    let code = crate::harness::eventually("the end of the events", SOON, || {
+        host.send("tty:main", "/status");
+        events.try_wait().unwrap()
+    });
+    assert_eq!(code.code(), Some(141));
+}
+
+#[test]
+fn an_answer_that_cannot_come_is_explained_and_waited_for_as_long_as_one_likes() {
+    let host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    let late = run(&host, &["chat", "-m", "!sleep 600000", "--timeout", "1s"]).expect(124);
+    assert!(late.err.contains("no answer in 1 s"), "{}", late.err);
+    assert!(run(&host, &["chat", "-m", "x", "--timeout", "soon"]).expect(2).err.contains("such as 90s"));
+
+    host.register_with("web:a", "a", &serde_json::json!({"budget": {"usd": 1.0}}));
+    let seq = host.send("web:a", "!usage 1 1 1.5");
+    host.events().turn_done("web:a", seq, SOON);
+    let mut chat = command(&host, &["chat", "a", "-m", "hello"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(chat.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("Waiting: ") && line.contains("budget"), "{line}");
+    signal(&chat, Signal::INT);
+    assert_eq!(chat.wait().unwrap().code(), Some(130));
 }

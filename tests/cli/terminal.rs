@@ -26,6 +26,8 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
     two.wait("› ");
     two.press("from two\r");
     two.wait("echo: from two");
+    // With the question, and who asked it.
+    one.wait("ann:\u{1b}[0m from two");
     one.wait("echo: from two");
 
     // Half a line stays while an answer comes in above it.
@@ -53,8 +55,15 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
     // The host goes and comes back; nobody has to begin anew.
     assert!(host.terminate().success());
     one.wait("The host is gone");
+    // What is written meanwhile is sent when it is back.
+    one.press("written meanwhile\rand this, too\r");
+    one.wait("and this, too");
     host.start();
     one.wait("The host is back.");
+    one.wait("echo: and this, too");
+    two.wait("The host is back.");
+    two.wait("ann:\u{1b}[0m written meanwhile");
+    two.wait("ann:\u{1b}[0m and this, too");
     one.press("again\r");
     one.wait("echo: again");
 
@@ -63,7 +72,6 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
     one.press(CTRL_C);
     let (status, _) = one.ended();
     assert!(status.success(), "{status}");
-    two.wait("The host is back.");
     two.press(CTRL_D);
     assert!(two.ended().0.success());
 
@@ -111,4 +119,84 @@ fn files_are_attached_in_a_conversation() {
     chat.press(CTRL_D);
     assert!(chat.ended().0.success());
     assert_eq!(std::fs::read_dir(host.root().join("groups/main/attachments")).unwrap().count(), 2);
+}
+
+#[test]
+fn lines_that_come_in_one_piece_are_all_sent() {
+    let host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    let mut events = host.events();
+    let mut chat = Terminal::open(&command(&host, &["chat"]));
+    chat.wait("› ");
+    chat.press("aaa\rbbb\rccc\r");
+    for text in ["aaa", "bbb", "ccc"] {
+        events.wait(text, SOON, |e| e.name == "message_in" && e.text() == text);
+    }
+    // Wide characters, with the cursor among them when something is shown above.
+    chat.press("家族の");
+    chat.press("\u{1b}[D");
+    chat.wait("の");
+    let seq = host.send("tty:main", "!say above **all**");
+    events.turn_done("tty:main", seq, SOON);
+    chat.wait("above \u{1b}[1mall\u{1b}[0m\r\r\n› 家族の\r\u{1b}[6C");
+    chat.press("グ\r");
+    events.wait("the line", SOON, |e| e.name == "message_in" && e.text() == "家族グの");
+    chat.press(CTRL_D);
+    assert!(chat.ended().0.success());
+}
+
+#[test]
+fn markdown_loses_nothing_and_leaves_code_as_it_is() {
+    let host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    let long = "x".repeat(100);
+    let text = format!("!say rm *.tmp ; 2*3*4 ; 0 9 * * 1-5\n```sh\n{long} end\n\n  two\n```\n- a\n  - b\n    - c\n");
+    let mut once = Terminal::open(&command(&host, &["chat", "-m", &text]));
+    once.wait("rm *.tmp ; 2*3*4 ; 0 9 * * 1-5\r\n");
+    once.wait(&format!("{long} end\u{1b}[0m\r\n\r\n\u{1b}[36m  two\u{1b}[0m\r\n- a\r\n  - b\r\n    - c\r\n"));
+    assert!(once.ended().0.success());
+}
+
+#[test]
+fn a_terminal_that_acts_on_no_sequences_gets_none_and_edits_by_itself() {
+    let host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    let open = || Terminal::open(command(&host, &["chat"]).env("TERM", "dumb"));
+    let mut chat = open();
+    chat.wait("› ");
+    assert!(chat.echoes());
+    chat.press("hello\r");
+    chat.wait("hello\r\n");
+    chat.wait("echo: hello");
+    chat.press("!say **bold**\r");
+    chat.wait("\n**bold**");
+    chat.press("/help\r");
+    chat.wait("/stop");
+    chat.press(CTRL_D);
+    let (status, shown) = chat.ended();
+    assert!(status.success() && !shown.contains('\u{1b}'), "{status} {shown:?}");
+    let mut chat = open();
+    chat.wait("› ");
+    chat.press(CTRL_C);
+    assert_eq!(chat.ended().0.code(), Some(130));
+}
+
+#[test]
+fn a_chat_that_runs_the_host_says_so() {
+    let host = Host::builder().prepare();
+    let mut first = Terminal::open(&command(&host, &["chat"]));
+    first.wait("This chat runs the host");
+    first.wait("› ");
+    let mut second = Terminal::open(&command(&host, &["chat"]));
+    second.wait("main · tty:main");
+    second.wait("› ");
+    assert!(!second.shown.contains("runs the host"), "{}", second.shown);
+    first.press(CTRL_D);
+    assert!(first.ended().0.success());
+    second.wait("The host is gone");
+    second.press("nobody hears this\r");
+    second.wait("nobody hears this");
+    second.press(CTRL_D);
+    second.wait("Not sent: nobody hears this");
+    assert!(second.ended().0.success());
 }

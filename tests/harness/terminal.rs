@@ -46,7 +46,7 @@ impl Terminal {
         let side = || Stdio::from(slave.try_clone().unwrap());
         let mut command = Command::new("setsid");
         command.arg("--ctty").arg(program.get_program()).args(program.get_args()).env_clear();
-        command.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?)))).env("TERM", "xterm-256color");
+        command.env("TERM", "xterm-256color").envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
         let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
         let master = File::from(master);
         let mut reader = master.try_clone().unwrap();
@@ -61,6 +61,12 @@ impl Terminal {
             }
         });
         Self { master: Some(master), output, shown: String::new(), mark: 0, child }
+    }
+
+    /// Makes the window so many columns wide.
+    pub fn resize(&self, columns: u16) {
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(self.master.as_ref().unwrap(), size).unwrap();
     }
 
     /// Presses keys.

@@ -1,6 +1,7 @@
 //! A conversation on the terminal: a line editor in a thread of its own, and what comes in printed above its prompt.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 use tokio::sync::mpsc;
 
-use super::super::client::{Client, ClientError, EventStream, ServerEvent};
-use super::super::output::{colours, harmless, say};
+use super::super::client::{Client, ClientError, EventStream};
+use super::super::output::{harmless, is_dumb, tell};
 use super::super::{Done, Failure};
 use super::prompt::Prompt;
-use super::{Room, Sent, attach, render};
+use super::screen::Screen;
+use super::{COMMANDS, Room, Sent, attach, plain, window};
 use crate::domain::message::Role;
 
 const PROMPT: &str = "› ";
@@ -24,67 +26,158 @@ const HISTORY: usize = 10_000;
 const RETRY: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
-/stop    end what the agent does now
-/new     begin a new conversation
-/status  show what runs and what waits
 /attach PATH [TEXT]
          send a file, with a text if there is one; a path with spaces in quotes
 /help    show this
 /quit    leave; so do Ctrl-D, and Ctrl-C twice
 Everything else goes to the agent. Several lines can be pasted at once.";
 
-pub(super) async fn run(client: &Client, room: &Room) -> Done {
-    let mut events = client.events(None, Some(&room.jid)).await?;
+/// Talks until the person leaves; `host` says whether this process is the host.
+pub(super) async fn run(client: &Client, room: &Room, host: bool) -> Done {
+    let events = client.events(None, Some(&room.jid)).await?;
+    let simple = is_dumb() || !io::stdout().is_terminal();
+    let prompt = Prompt::new(PROMPT, simple);
+    let editor = if simple { None } else { Some(editor(&prompt)?) };
+    let screen = Screen::new(prompt.clone(), room);
+    screen.aside(&format!("{} · {} · /help shows commands", harmless(&room.name), harmless(&room.jid)));
+    if host {
+        screen.aside("This chat runs the host: it ends for all others when you leave.");
+    }
+    screen.print("");
+
+    let (lines, typed) = mpsc::unbounded_channel();
+    let _keys = editor.is_some().then(Keys::hold);
+    // A line editor blocks; the thread ends with its terminal, at the latest with the process.
+    std::thread::spawn(move || match editor {
+        Some(editor) => edit(editor, &prompt, &lines),
+        None => plain::read(&prompt, &lines),
+    });
+    // Also a host that ends before its first event loses nothing.
+    let cursor = events.cursor().map(str::to_owned);
+    Talk { client, room, screen, typed, cursor, unsent: VecDeque::new() }.go_on(events).await;
+    Ok(())
+}
+
+fn editor(prompt: &Prompt) -> Result<Editor<Prompt, FileHistory>, Failure> {
     let terminal = |e: ReadlineError| Failure::Failed(format!("this terminal cannot be used: {e}; use -m TEXT"));
     let config = Config::builder().max_history_size(HISTORY).map_err(terminal)?.auto_add_history(true).build();
     let mut editor: Editor<Prompt, FileHistory> = Editor::with_config(config).map_err(terminal)?;
-    let prompt = Prompt::new(PROMPT);
     editor.set_helper(Some(prompt.clone()));
-    let mut screen = Screen {
-        prompt: prompt.clone(),
-        colours: colours(),
-        assistant: harmless(&room.assistant).into_owned(),
-        working: false,
-    };
-    let hello = format!("{} · {} · /help shows commands", harmless(&room.name), harmless(&room.jid));
-    say(&format!("{}\n", render::aside(&hello, screen.colours)))?;
+    Ok(editor)
+}
 
-    let (lines, mut typed) = mpsc::unbounded_channel();
-    let _keys = Keys::hold();
-    // A line editor blocks; the thread ends with its terminal, at the latest with the process.
-    std::thread::spawn(move || edit(editor, &prompt, &lines));
-    // Also a host that ends before its first event loses nothing.
-    let mut cursor = events.cursor().map(str::to_owned);
-    loop {
-        tokio::select! {
-            line = typed.recv() => match line {
-                Some(text) => one_line(client, room, &text, &mut screen).await,
-                None => return Ok(()),
-            },
-            event = events.next() => {
-                if let Ok(Some(event)) = event {
-                    cursor = event.id.clone().or(cursor);
-                    screen.event(&event);
-                } else {
-                    screen.aside("The host is gone; waiting for it …");
-                    events = tokio::select! {
-                        events = again(client, room, &mut cursor, &mut screen) => events,
-                        () = typed_end(&mut typed) => return Ok(()),
-                    };
-                    screen.aside("The host is back.");
+/// A conversation.
+struct Talk<'a> {
+    client: &'a Client,
+    room: &'a Room,
+    screen: Screen,
+    typed: mpsc::UnboundedReceiver<String>,
+    /// Where the events go on.
+    cursor: Option<String>,
+    /// Lines that wait for the host.
+    unsent: VecDeque<String>,
+}
+
+impl Talk<'_> {
+    /// Sends what is typed and shows what comes, until the person leaves.
+    async fn go_on(mut self, mut events: EventStream) {
+        loop {
+            tokio::select! {
+                biased;
+                event = events.next() => {
+                    if let Ok(Some(event)) = event {
+                        self.cursor = event.id.clone().or(self.cursor);
+                        self.screen.event(&event);
+                    } else if let Some(new) = self.host_gone().await {
+                        events = new;
+                        self.send_waiting().await;
+                    } else {
+                        break;
+                    }
                 }
+                line = self.typed.recv() => match line {
+                    Some(text) => self.line(text).await,
+                    None => break,
+                },
             }
+        }
+        for text in &self.unsent {
+            self.screen.aside(&format!("Not sent: {text}"));
+        }
+    }
+
+    /// Waits for the host, and keeps what is typed meanwhile; none when the person leaves instead.
+    async fn host_gone(&mut self) -> Option<EventStream> {
+        self.screen.aside("The host is gone; waiting for it … What you write now is sent when it is back.");
+        let back = again(self.client, self.room, &mut self.cursor, &self.screen);
+        tokio::pin!(back);
+        loop {
+            tokio::select! {
+                events = &mut back => return Some(events),
+                line = self.typed.recv() => match line? {
+                    text if text.trim() == "/help" => self.screen.print(&help()),
+                    text => self.unsent.push_back(text),
+                },
+            }
+        }
+    }
+
+    async fn send_waiting(&mut self) {
+        self.screen.aside("The host is back.");
+        if !self.unsent.is_empty() {
+            // A host that is starting refuses messages; one that never gets ready says so to the first of them.
+            let _ = super::ready(self.client).await;
+        }
+        for text in std::mem::take(&mut self.unsent) {
+            self.line(text).await;
+        }
+    }
+
+    async fn line(&mut self, text: String) {
+        if text.trim() == "/help" {
+            return self.screen.print(&help());
+        }
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let meant = match attach::parse(&text, home.as_deref()) {
+            None => Ok((text.clone(), Vec::new())),
+            Some(named) => named.and_then(|(path, text)| Ok((text, attach::open(&[path])?))),
+        };
+        let (said, files) = match meant {
+            Ok(meant) => meant,
+            Err(why) => return self.screen.aside(&format!("Not sent: {why}")),
+        };
+        match self.room.send(self.client, &said, files).await {
+            // The end of the events is about to tell it.
+            Err(ClientError::NoHost(_)) => self.unsent.push_back(text),
+            Err(error) => self.screen.aside(&format!("Not sent: {error}")),
+            Ok(sent) => self.sent(&sent),
+        }
+    }
+
+    /// Shows what became of a message, where that cannot be seen from what comes next.
+    fn sent(&mut self, sent: &Sent) {
+        self.screen.sent(sent.seq);
+        for file in &sent.refused {
+            self.screen.aside(&format!("Not taken: {file}"));
+        }
+        match sent.role {
+            Role::Trigger | Role::Command => {}
+            Role::Context => self.screen.aside(&format!(
+                "Kept as context: {} answers when a message begins with {}.",
+                self.room.name,
+                self.room.trigger().word()
+            )),
+            Role::Denied => self.screen.aside(&format!("Not answered: {}.", sent.denial())),
         }
     }
 }
 
-/// Waits until the person leaves; what is typed meanwhile cannot be sent.
-async fn typed_end(typed: &mut mpsc::UnboundedReceiver<String>) {
-    while typed.recv().await.is_some() {}
+fn help() -> String {
+    format!("{COMMANDS}\n{HELP}")
 }
 
 /// Follows the events again, from the last one seen.
-async fn again(client: &Client, room: &Room, cursor: &mut Option<String>, screen: &mut Screen) -> EventStream {
+async fn again(client: &Client, room: &Room, cursor: &mut Option<String>, screen: &Screen) -> EventStream {
     loop {
         tokio::time::sleep(RETRY).await;
         match client.events(cursor.as_deref(), Some(&room.jid)).await {
@@ -98,36 +191,6 @@ async fn again(client: &Client, room: &Room, cursor: &mut Option<String>, screen
             }
             Err(_) => {}
         }
-    }
-}
-
-async fn one_line(client: &Client, room: &Room, text: &str, screen: &mut Screen) {
-    if text.trim() == "/help" {
-        screen.print(HELP);
-        return;
-    }
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let meant = match attach::parse(text, home.as_deref()) {
-        None => Ok((text.to_owned(), Vec::new())),
-        Some(named) => named.and_then(|(path, text)| Ok((text, attach::open(&[path])?))),
-    };
-    let (text, files) = match meant {
-        Ok(meant) => meant,
-        Err(why) => return screen.aside(&format!("Not sent: {why}")),
-    };
-    let sent = room.send(client, &text, files).await;
-    for file in sent.iter().flat_map(|sent| &sent.refused) {
-        screen.aside(&format!("Not taken: {file}"));
-    }
-    match sent {
-        Err(error) => screen.aside(&format!("Not sent: {error}")),
-        Ok(Sent { role: Role::Trigger | Role::Command, .. }) => {}
-        Ok(Sent { role: Role::Context, .. }) => screen.aside(&format!(
-            "Kept as context: {} answers when a message begins with {}.",
-            room.name,
-            room.trigger().word()
-        )),
-        Ok(sent @ Sent { role: Role::Denied, .. }) => screen.aside(&format!("Not answered: {}.", sent.denial())),
     }
 }
 
@@ -158,6 +221,7 @@ impl Drop for Keys {
 
 /// Reads lines until the person leaves.
 fn edit(mut editor: Editor<Prompt, FileHistory>, prompt: &Prompt, lines: &mpsc::UnboundedSender<String>) {
+    window::take();
     let history = history_file();
     if let Some(path) = &history {
         // There is none at first.
@@ -181,7 +245,7 @@ fn edit(mut editor: Editor<Prompt, FileHistory>, prompt: &Prompt, lines: &mpsc::
             }
             Err(ReadlineError::Interrupted) if !interrupted => {
                 interrupted = true;
-                println!("(Ctrl-C again or Ctrl-D leaves, /stop ends what the agent does)");
+                prompt.print_above("(Ctrl-C again or Ctrl-D leaves, /stop ends what the agent does)");
             }
             Err(_) => break,
         }
@@ -190,7 +254,7 @@ fn edit(mut editor: Editor<Prompt, FileHistory>, prompt: &Prompt, lines: &mpsc::
         // Not saved over: another terminal may have added its lines meanwhile.
         && let Err(error) = editor.append_history(path)
     {
-        eprintln!("parlor: the history was not kept in {}: {error}", path.display());
+        tell(&format!("parlor: the history was not kept in {}: {error}", path.display()));
     }
 }
 
@@ -201,45 +265,4 @@ fn history_file() -> Option<PathBuf> {
     let folder = state.join("parlor");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("history"))
-}
-
-/// What is shown above the prompt.
-struct Screen {
-    prompt: Prompt,
-    colours: bool,
-    assistant: String,
-    /// Whether it was shown that the agent works.
-    working: bool,
-}
-
-impl Screen {
-    fn event(&mut self, event: &ServerEvent) {
-        match event.name.as_str() {
-            "message" => {
-                self.working = false;
-                let text = render::message(&event.data);
-                self.print(&render::text(&text, true, self.colours));
-            }
-            "typing" => {
-                let on = event.data["on"] == true;
-                if on && !self.working {
-                    self.aside(&format!("{} works …", self.assistant));
-                }
-                self.working = on;
-            }
-            "turn" if event.data["state"] == "failed" => {
-                let reason = event.data["reason"].as_str().unwrap_or("no reason is known");
-                self.aside(&format!("The turn failed: {reason}"));
-            }
-            _ => {}
-        }
-    }
-
-    fn aside(&self, text: &str) {
-        self.print(&render::aside(text, self.colours));
-    }
-
-    fn print(&self, text: &str) {
-        self.prompt.print_above(text);
-    }
 }

@@ -2,9 +2,13 @@
 
 mod attach;
 mod interactive;
+mod plain;
 mod prompt;
 mod render;
+mod screen;
 pub(super) mod turn;
+mod wait;
+mod window;
 
 use std::future::Future;
 use std::io::{IsTerminal, Read};
@@ -18,13 +22,19 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::attach::Local;
+pub use self::window::leave_to_editor;
 use super::client::{Client, ClientError};
-use super::output::harmless;
-use super::{Done, Failure, Program, Running, failed};
+use super::output::{say, tell, text as shown};
+use super::{Done, Failure, Program, Running, SIGNALLED, failed};
 use crate::config::settings::Settings;
 use crate::domain::message::Role;
 use crate::policy::trigger::Trigger;
 
+/// Commands that every chat has.
+const COMMANDS: &str = "\
+/stop    end what the agent does now
+/new     begin a new conversation
+/status  show what runs and what waits";
 /// How long a host that is starting may take until it takes messages.
 const READY: Duration = Duration::from_secs(120);
 /// How long the end of a chat may be held up by what it says last.
@@ -38,9 +48,15 @@ const DENIED: &str = "you may not trigger here (sender-allowlist.json)";
 pub(super) struct Chat {
     /// The group: its folder, chat or name [default: main]
     group: Option<String>,
-    /// Send this, print the answer, and end with the turn
+    /// Send this, print the answer, and end with the turn; `-` reads it from stdin
+    ///
+    /// Exit codes: 0 it was answered, 1 its turn failed or was stopped, 2 wrong usage, 3 nobody answers it because it does
+    /// not address the group, 124 no answer within --timeout, 130 interrupted.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
+    /// Wait no longer than this for the answer, such as 90s or 5m
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    timeout: Option<Duration>,
     /// Send this file with the message; may be given several times
     #[arg(long, value_name = "PATH")]
     attach: Vec<PathBuf>,
@@ -96,9 +112,8 @@ impl Room {
         let role =
             Role::deserialize(&answer["role"]).map_err(|e| ClientError::Broken(format!("its answer's role: {e}")))?;
         let refused = answer["attachments"].as_array().into_iter().flatten().filter(|file| file["path"].is_null());
-        let text = |value: &Value| harmless(value.as_str().unwrap_or_default()).into_owned();
-        let refused = refused.map(|file| format!("{}: {}", text(&file["name"]), text(&file["why"]))).collect();
-        let why = answer["why"].as_str().map(|why| harmless(why).into_owned());
+        let refused = refused.map(|file| format!("{}: {}", shown(&file["name"]), shown(&file["why"]))).collect();
+        let why = answer["why"].as_str().map(str::to_owned);
         Ok(Sent { seq, role, refused, why })
     }
 }
@@ -112,6 +127,7 @@ impl Chat {
     pub(super) async fn run<P: Program>(self, settings: Settings, program: &P) -> Done {
         let files = attach::open(&self.attach).map_err(Failure::Usage)?;
         let message = match self.message {
+            Some(text) if text == "-" => Some(read_stdin()?),
             Some(text) => Some(text),
             None if std::io::stdin().is_terminal() && !files.is_empty() => Some(String::new()),
             None if std::io::stdin().is_terminal() => None,
@@ -120,13 +136,16 @@ impl Chat {
         if files.is_empty() && message.as_deref().is_some_and(|text| text.trim().is_empty()) {
             return Err(Failure::Usage("the message is empty: give a text with -m, or pipe one in".into()));
         }
+        if message.as_deref().is_some_and(|text| text.trim() == "/help") {
+            return say(&format!("{COMMANDS}\nEverything else goes to the agent.\n"));
+        }
         let client = Client::of(&settings);
         let host = match client.get("/readyz").await {
             Err(ClientError::NoHost(_)) => Some(program.start(settings).await.map_err(|e| failed(&e))?),
             _ => None,
         };
-        let said = message.as_deref().map(|text| (text, files));
-        let talk = talk(&client, self.group.as_deref(), said);
+        let said = message.map(|text| Said { text, files, limit: self.timeout });
+        let talk = talk(&client, self.group.as_deref(), said, host.is_some());
         converse(&client, host, talk).await
     }
 }
@@ -135,7 +154,7 @@ impl Chat {
 pub(super) async fn console<P: Program>(settings: Settings, program: &P) -> Done {
     let client = Client::of(&settings);
     let host = program.start(settings).await.map_err(|e| failed(&e))?;
-    converse(&client, Some(host), talk(&client, None, None)).await
+    converse(&client, Some(host), talk(&client, None, None, true)).await
 }
 
 /// Talks until the end or a signal, then ends the host inside this process, if there is one.
@@ -149,7 +168,7 @@ async fn converse<H: Running>(client: &Client, host: Option<H>, talk: impl Futur
     };
     let result = tokio::select! {
         result = talk => result,
-        () = signals.next() => Err(Failure::Failed(match &host {
+        signal = signals.next() => Err(Failure::Code(SIGNALLED + signal, match &host {
             Some(_) => "interrupted; what was not answered yet is, as soon as a host runs again".into(),
             None => "interrupted; the host still answers what it was sent".into(),
         })),
@@ -160,7 +179,10 @@ async fn converse<H: Running>(client: &Client, host: Option<H>, talk: impl Futur
             () = tokio::time::sleep(HINT) => {}
         }
     }
-    end(host, signals.next(), result).await
+    let again = async {
+        signals.next().await;
+    };
+    end(host, again, result).await
 }
 
 /// Ctrl-C, SIGTERM, and the end of the terminal. None is lost between two waits.
@@ -179,12 +201,16 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.int.recv() => {}
-            _ = self.term.recv() => {}
-            _ = self.hup.recv() => {}
-        }
+    /// The number of the signal that came.
+    async fn next(&mut self) -> u8 {
+        let kind = tokio::select! {
+            // Of several at once the one that people send first.
+            biased;
+            _ = self.int.recv() => SignalKind::interrupt(),
+            _ = self.term.recv() => SignalKind::terminate(),
+            _ = self.hup.recv() => SignalKind::hangup(),
+        };
+        u8::try_from(kind.as_raw_value()).unwrap_or_default()
     }
 }
 
@@ -197,7 +223,7 @@ async fn tasks_hint(client: &Client) {
         1 => "1 task is scheduled, and fires".to_owned(),
         _ => format!("{count} tasks are scheduled, and fire"),
     };
-    eprintln!("{what} only while a host runs: start one with `parlor up`.");
+    tell(&format!("{what} only while a host runs: start one with `parlor up`."));
 }
 
 /// A host inside this process ends with the chat, at once when it is asked again; what went wrong first is what counts.
@@ -216,12 +242,37 @@ pub(super) async fn end<H: Running>(host: Option<H>, again: impl Future<Output =
     result.and(stopped.map_err(|e| failed(&e)))
 }
 
-async fn talk(client: &Client, group: Option<&str>, message: Option<(&str, Vec<Local>)>) -> Done {
+/// One message.
+struct Said {
+    text: String,
+    files: Vec<Local>,
+    /// How long its answer is waited for.
+    limit: Option<Duration>,
+}
+
+/// Talks; `host` says whether this process is the host.
+async fn talk(client: &Client, group: Option<&str>, message: Option<Said>, host: bool) -> Done {
     ready(client).await?;
     let room = room(client, group).await?;
     match message {
-        Some((text, files)) => turn::run(client, &room, text, files).await,
-        None => interactive::run(client, &room).await,
+        Some(Said { text, files, limit }) => turn::run(client, &room, &text, files, limit).await,
+        None => interactive::run(client, &room, host).await,
+    }
+}
+
+/// A time such as `90s`; a number alone is seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        _ => None,
+    };
+    let seconds = digits.parse().ok().zip(factor).and_then(|(number, factor): (u64, u64)| number.checked_mul(factor));
+    match seconds {
+        Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err("use a number with s, m or h, such as 90s".into()),
     }
 }
 
@@ -254,7 +305,7 @@ pub(super) async fn room(client: &Client, wanted: Option<&str>) -> Result<Room, 
         groups = all_groups(client).await?;
     }
     let found = match wanted {
-        None => groups.iter().find(|group| group["isMain"] == true),
+        None => default_group(&groups),
         Some(wanted) => ["folder", "jid", "name"].iter().find_map(|key| {
             groups.iter().find(|group| group[*key].as_str().is_some_and(|value| value.eq_ignore_ascii_case(wanted)))
         }),
@@ -268,9 +319,12 @@ pub(super) async fn room(client: &Client, wanted: Option<&str>) -> Result<Room, 
         }));
     };
     let jid = group["jid"].as_str().unwrap_or_default().to_owned();
-    if !jid.starts_with("tty:") && !jid.starts_with("web:") {
+    if !is_local(group) {
         return Err(Failure::Failed(format!(
-            "{jid} is a chat of another platform: write there; only tty: and web: chats can be talked to from here"
+            "{} is in a chat of another platform ({jid}), which cannot be written to from here. To talk to an agent in \
+             this terminal, give it a chat of its own: `parlor groups add tty:me me --requires-trigger false`, then \
+             `parlor chat me`; `parlor groups set-main me` makes it main, which reads the folders of all groups",
+            shown(&group["folder"])
         )));
     }
     let status = client.get("/v1/status").await?;
@@ -280,6 +334,21 @@ pub(super) async fn room(client: &Client, wanted: Option<&str>) -> Result<Room, 
         assistant: status["assistant"].as_str().unwrap_or_default().to_owned(),
         trigger: group["trigger"].as_str().map(str::to_owned),
     })
+}
+
+/// Whether a group's chat is one of this program's own.
+fn is_local(group: &Value) -> bool {
+    group["jid"].as_str().is_some_and(|jid| jid.starts_with("tty:") || jid.starts_with("web:"))
+}
+
+/// Main; where that is in a chat of another platform, the only group that can be talked to here.
+fn default_group(groups: &[Value]) -> Option<&Value> {
+    let main = groups.iter().find(|group| group["isMain"] == true)?;
+    let mut local = groups.iter().filter(|group| is_local(group));
+    match (local.next(), local.next()) {
+        (Some(only), None) if !is_local(main) => Some(only),
+        _ => Some(main),
+    }
 }
 
 async fn all_groups(client: &Client) -> Result<Vec<Value>, Failure> {

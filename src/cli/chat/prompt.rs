@@ -8,15 +8,20 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustyline::completion::Completer;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::super::{output, width};
 
 /// The line being edited, as far as the screen shows it. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Prompt {
     text: &'static str,
+    /// Whether the terminal acts on no sequences: lines are then shown by itself.
+    simple: bool,
     line: Arc<Mutex<Line>>,
 }
 
@@ -27,11 +32,20 @@ struct Line {
     text: String,
     /// Bytes before the cursor.
     cursor: usize,
+    /// Columns of the window in which it was drawn.
+    columns: usize,
+}
+
+impl Line {
+    fn is(&mut self, text: &str, cursor: usize) {
+        text.clone_into(&mut self.text);
+        self.cursor = if text.is_char_boundary(cursor) { cursor } else { text.len() };
+    }
 }
 
 impl Prompt {
-    pub(super) fn new(text: &'static str) -> Self {
-        Self { text, line: Arc::default() }
+    pub(super) fn new(text: &'static str, simple: bool) -> Self {
+        Self { text, simple, line: Arc::default() }
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -43,19 +57,28 @@ impl Prompt {
         *self.line() = Line::default();
     }
 
+    /// Shows the prompt where no editor does.
+    pub(super) fn show(&self) {
+        let mut line = self.line();
+        line.open = true;
+        write(self.text);
+    }
+
     /// Prints above the line that is being edited.
     pub(super) fn print_above(&self, text: &str) {
         let line = self.line();
-        let columns = match rustix::termios::tcgetwinsize(io::stdout()) {
-            Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
-            // What the editor assumes, too.
-            _ => 80,
-        };
-        let drawn = redraw(self.text, &line, text, columns);
-        let mut out = io::stdout().lock();
-        // A terminal that is gone ends the editor, too.
-        let _ = out.write_all(drawn.as_bytes()).and_then(|()| out.flush());
+        if !self.simple {
+            return write(&redraw(self.text, &line, text, output::columns()));
+        }
+        let (before, prompt) = if line.open { ("\n", self.text) } else { ("", "") };
+        write(&format!("{before}{text}\n{prompt}"));
     }
+}
+
+fn write(text: &str) {
+    let mut out = io::stdout().lock();
+    // A terminal that is gone ends the editor, too.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// What takes the line off the screen, prints a text, and puts the line back with its cursor.
@@ -72,6 +95,10 @@ fn redraw(prompt: &str, line: &Line, text: &str, columns: usize) -> String {
         let _ = write!(out, "\u{1b}[{}A", cursor.0);
     }
     let _ = write!(out, "\u{1b}[J{text}\r\n{prompt}{}", line.text.replace('\n', "\r\n"));
+    if end.1 == 0 && end.0 > 0 && !line.text.ends_with('\n') {
+        // A terminal goes to the next row only with the next character.
+        out.push_str("\r\n");
+    }
     if line.cursor < line.text.len() {
         out.push('\r');
         if end.0 > cursor.0 {
@@ -84,17 +111,45 @@ fn redraw(prompt: &str, line: &Line, text: &str, columns: usize) -> String {
     out
 }
 
+/// What prepares a line for being drawn anew in a window that has changed: the editor goes back as many rows as the line had
+/// before, while terminals have broken it anew.
+fn resized(prompt: &str, line: &Line, columns: usize) -> String {
+    let before = &line.text[..line.cursor];
+    let (was, end) = (position(prompt, before, line.columns).0, position(prompt, &line.text, line.columns).0);
+    let mut out = String::from("\r");
+    // Into memory: cannot fail.
+    let up = |out: &mut String, rows: usize| {
+        if rows > 0 {
+            let _ = write!(out, "\u{1b}[{rows}A");
+        }
+    };
+    up(&mut out, position(prompt, before, columns).0);
+    out.push_str("\u{1b}[J");
+    out.extend(std::iter::repeat_n('\n', end));
+    up(&mut out, end - was);
+    out
+}
+
 /// Row and column after a prompt and a text, counted from the prompt's row.
 fn position(prompt: &str, text: &str, columns: usize) -> (usize, usize) {
-    let mut at = (0, 0);
-    for c in prompt.chars().chain(text.chars()) {
-        at = if c == '\n' { (at.0 + 1, 0) } else { (at.0, at.1 + 1) };
-        if at.1 >= columns {
-            at = (at.0 + 1, 0);
+    let (mut row, mut column) = (0, 0);
+    for grapheme in prompt.graphemes(true).chain(text.graphemes(true)) {
+        if grapheme == "\n" {
+            (row, column) = (row + 1, 0);
+            continue;
+        }
+        let wide = if grapheme == "\t" { TAB - column % TAB } else { width::of_grapheme(grapheme) };
+        column += wide;
+        // A wide character is not divided at the edge.
+        if column > columns {
+            (row, column) = (row + 1, wide);
         }
     }
-    at
+    if column == columns { (row + 1, 0) } else { (row, column) }
 }
+
+/// Columns from one stop of tabs to the next.
+const TAB: usize = 8;
 
 /// Called by the editor after each change of the line; gives no hints.
 impl Hinter for Prompt {
@@ -102,9 +157,13 @@ impl Hinter for Prompt {
 
     fn hint(&self, text: &str, cursor: usize, _: &Context<'_>) -> Option<String> {
         let mut line = self.line();
+        let columns = output::columns();
+        if line.open && line.columns != columns {
+            write(&resized(self.text, &line, columns));
+        }
+        line.columns = columns;
         line.open = true;
-        text.clone_into(&mut line.text);
-        line.cursor = if text.is_char_boundary(cursor) { cursor } else { text.len() };
+        line.is(text, cursor);
         None
     }
 }
@@ -112,7 +171,16 @@ impl Hinter for Prompt {
 impl Completer for Prompt {
     type Candidate = String;
 }
-impl Highlighter for Prompt {}
+/// Called by the editor also when only the cursor moves; colours nothing.
+impl Highlighter for Prompt {
+    fn highlight_char(&self, text: &str, cursor: usize, _: CmdKind) -> bool {
+        self.line().is(text, cursor);
+        // The editor breaks a row that is full by itself, which a terminal takes for two lines when its window changes: the
+        // first character behind the edge has the whole line drawn again.
+        let (row, column) = position(self.text, text, output::columns());
+        row > 0 && (1..=2).contains(&column)
+    }
+}
 impl Validator for Prompt {}
 impl Helper for Prompt {}
 
@@ -121,7 +189,7 @@ mod tests {
     use super::*;
 
     fn drawn(line: &str, cursor: usize, open: bool) -> String {
-        redraw("> ", &Line { open, text: line.into(), cursor }, "one\ntwo", 10)
+        redraw("> ", &Line { open, text: line.into(), cursor, columns: 10 }, "one\ntwo", 10)
     }
 
     #[test]
@@ -140,5 +208,35 @@ mod tests {
         // Eight characters fill the first row of ten columns with the prompt's two.
         assert_eq!(drawn("abcdefghij", 10, true), "\r\u{1b}[1A\u{1b}[Jone\r\ntwo\r\n> abcdefghij");
         assert_eq!(drawn("ab\ncd", 1, true), "\r\u{1b}[Jone\r\ntwo\r\n> ab\r\ncd\r\u{1b}[1A\u{1b}[3C");
+        // A row that is just full: the cursor waits at its end.
+        assert_eq!(drawn("abcdefgh", 8, true), "\r\u{1b}[1A\u{1b}[Jone\r\ntwo\r\n> abcdefgh\r\n");
+    }
+
+    #[test]
+    fn a_window_that_changes_is_cleared_where_the_line_is_now() {
+        let line = |text: &str, columns| Line { open: true, text: text.into(), cursor: text.len(), columns };
+        // Three rows of ten columns are two of twenty; the editor goes back two.
+        let text = "a".repeat(22);
+        assert_eq!(resized("> ", &line(&text, 10), 20), "\r\u{1b}[1A\u{1b}[J\n\n");
+        assert_eq!(resized("> ", &line(&text, 40), 10), "\r\u{1b}[2A\u{1b}[J");
+        assert_eq!(resized("> ", &line("abc", 40), 10), "\r\u{1b}[J");
+        // The cursor in the first of three rows.
+        let first = Line { cursor: 3, ..line(&text, 10) };
+        assert_eq!(resized("> ", &first, 40), "\r\u{1b}[J\n\n\u{1b}[2A");
+    }
+
+    #[test]
+    fn characters_have_their_widths() {
+        for (text, at) in [
+            ("家族", (0, 6)),
+            ("e\u{301}x", (0, 4)),
+            ("家族のグ", (1, 0)),
+            ("a家族のグ", (1, 2)),
+            ("\tx", (0, 9)),
+            ("🚀🚀🚀🚀🚀", (1, 2)),
+        ] {
+            assert_eq!(position("> ", text, 10), at, "{text}");
+        }
+        assert_eq!(drawn("家族", 3, true), "\r\u{1b}[Jone\r\ntwo\r\n> 家族\r\u{1b}[4C");
     }
 }

@@ -1,9 +1,9 @@
 //! Texts of a chat on a terminal.
 
 use serde_json::Value;
-use termimad::MadSkin;
 
-use super::super::output::harmless;
+use super::super::markdown;
+use super::super::output::{columns, harmless};
 
 /// The text of a message event, and where the file lies that came with it.
 pub(super) fn message(data: &Value) -> String {
@@ -21,9 +21,20 @@ pub(super) fn text(text: &str, terminal: bool, colours: bool) -> String {
     if !terminal {
         return text.to_owned();
     }
-    let safe = harmless(text);
-    let skin = if colours { MadSkin::default() } else { MadSkin::no_style() };
-    skin.term_text(&safe).to_string().trim_end().to_owned()
+    markdown::render(text, columns(), colours)
+}
+
+/// What somebody else wrote into the chat.
+pub(super) fn said(data: &Value, colours: bool) -> String {
+    let name = data["senderName"].as_str().or_else(|| data["sender"].as_str()).unwrap_or_default();
+    let mut said = data["text"].as_str().unwrap_or_default().to_owned();
+    for file in data["attachments"].as_array().into_iter().flatten() {
+        let gap = if said.is_empty() { "" } else { " " };
+        said.extend([gap, "(file: ", file["name"].as_str().unwrap_or_default(), ")"]);
+    }
+    let name = harmless(name);
+    let name = if colours { format!("\u{1b}[1m{name}:\u{1b}[0m") } else { format!("{name}:") };
+    format!("{name} {}", harmless(&said))
 }
 
 /// Something of less weight than the conversation.
@@ -43,5 +54,13 @@ mod tests {
         assert_eq!(message(&json!({"text": "hi", "deliveryId": "D"})), "hi");
         let file = json!({"text": "see", "deliveryId": "D", "file": {"name": "a.txt", "size": 3}});
         assert_eq!(message(&file), "see\n\n(The file a.txt, 3 bytes, is data/outbox-files/D/a.txt in the home.)");
+    }
+
+    #[test]
+    fn what_others_write_has_their_name() {
+        let data = json!({"sender": "a", "senderName": "An\u{1b}n", "text": "two\nlines"});
+        assert_eq!(said(&data, false), "An\u{fffd}n: two\nlines");
+        let data = json!({"sender": "ann", "text": "", "attachments": [{"name": "a.txt", "path": "x"}]});
+        assert_eq!(said(&data, true), "\u{1b}[1mann:\u{1b}[0m (file: a.txt)");
     }
 }

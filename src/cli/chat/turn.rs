@@ -6,20 +6,32 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use super::super::client::{Client, EventStream, ServerEvent};
-use super::super::output::{colours, harmless, say};
-use super::super::{Done, Failure};
+use super::super::output::{colours, harmless, has_progress, tell, write};
+use super::super::{Done, Failure, NOT_ADDRESSED, TIMED_OUT};
 use super::attach::Local;
+use super::wait::Watch;
 use super::{Room, Sent, render};
 use crate::domain::message::Role;
 
-pub(super) async fn run(client: &Client, room: &Room, text: &str, files: Vec<Local>) -> Done {
+/// Sends a text and prints what comes, for at most so long.
+pub(super) async fn run(client: &Client, room: &Room, text: &str, files: Vec<Local>, limit: Option<Duration>) -> Done {
     let terminal = std::io::stdout().is_terminal();
     let mut show = |text: &str| {
         let mut text = render::text(text, terminal, colours());
         text.push('\n');
-        say(&text)
+        write(text.as_bytes())
     };
-    answer(client, room, text, files, &mut show).await
+    let answer = answer(client, room, text, files, &mut show);
+    let Some(limit) = limit else { return answer.await };
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        let seconds = limit.as_secs_f64();
+        Err(Failure::Code(
+            TIMED_OUT,
+            format!(
+                "no answer in {seconds} s; it is not given up: `parlor outbox list --all` shows it when it has come"
+            ),
+        ))
+    })
 }
 
 /// Sends a text and shows what comes, until its turn has ended.
@@ -35,31 +47,50 @@ pub(in crate::cli) async fn answer(
     let sent = room.send(client, text, files).await?;
     let Sent { seq, role, ref refused, .. } = sent;
     for file in refused {
-        eprintln!("Not taken: {file}");
+        tell(&format!("Not taken: {file}"));
     }
     match role {
         Role::Trigger | Role::Command => {}
         Role::Context => {
-            eprintln!(
-                "{} answers only when addressed: begin with {}. The message is kept as context.",
+            let text = format!(
+                "no answer comes: {} answers only when addressed, so begin with {}; the message is kept as context",
                 room.name,
                 room.trigger().word()
             );
-            return Ok(());
+            return Err(Failure::Code(NOT_ADDRESSED, text));
         }
         // No turn ever comes of it.
         Role::Denied => return Err(Failure::Failed(sent.denial())),
     }
     let spinner = Spinner::new(&room.assistant);
-    let result = follow(&mut events, seq, &spinner, show).await;
+    let mut watch = Watch::new(client, &room.jid);
+    let result = follow(&mut events, seq, &spinner, &mut watch, show).await;
     spinner.hide();
     result
 }
 
-async fn follow(events: &mut EventStream, seq: i64, spinner: &Spinner, show: &mut impl FnMut(&str) -> Done) -> Done {
+async fn follow(
+    events: &mut EventStream,
+    seq: i64,
+    spinner: &Spinner,
+    watch: &mut Watch<'_>,
+    show: &mut impl FnMut(&str) -> Done,
+) -> Done {
     let mut last = String::new();
-    // A stream that breaks off is a host that ended without a word.
-    while let Ok(Some(event)) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = events.next() => event,
+            () = watch.due() => {
+                if let Some(reason) = watch.look().await {
+                    spinner.hide();
+                    tell(&format!("Waiting: {reason}"));
+                }
+                continue;
+            }
+        };
+        // A stream that breaks off is a host that ended without a word.
+        let Ok(Some(event)) = event else { break };
         match event.name.as_str() {
             "message" => {
                 spinner.hide();
@@ -109,7 +140,7 @@ struct Spinner(Option<ProgressBar>);
 
 impl Spinner {
     fn new(assistant: &str) -> Self {
-        let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        let terminal = has_progress() && std::io::stdout().is_terminal();
         let bar = terminal.then(ProgressBar::new_spinner);
         if let Some(bar) = &bar {
             bar.set_message(format!("{} works …", harmless(assistant)));

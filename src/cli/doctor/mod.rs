@@ -4,12 +4,10 @@ mod checks;
 mod engine;
 mod rooms;
 
-use std::io::IsTerminal;
-
 use clap::Args;
 use serde_json::json;
 
-use super::output::{colours, harmless, say, say_json};
+use super::output::{colours, harmless, say_json, write};
 use super::{Done, Failure};
 use crate::config::{self, Overrides};
 
@@ -73,8 +71,8 @@ impl Doctor {
         if self.json {
             say_json(&findings.iter().map(as_json).collect())?;
         } else {
-            let colours = colours() && std::io::stdout().is_terminal();
-            say(&findings.iter().map(|finding| line(finding, colours)).collect::<String>())?;
+            let colours = colours();
+            write(findings.iter().map(|finding| line(finding, colours)).collect::<String>().as_bytes())?;
         }
         if findings.iter().any(|finding| finding.mark == Mark::Bad) { Err(Failure::Said) } else { Ok(()) }
     }

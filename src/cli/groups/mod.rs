@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use self::settings::GroupSettings;
 use super::client::{Client, ClientError, segment};
-use super::output::{harmless, list, say, say_json, text};
+use super::output::{list, say, say_json, tell, text};
 use super::{Done, Failure};
 
 #[derive(Debug, Subcommand)]
@@ -139,7 +139,7 @@ async fn add(client: &Client, jid: &str, folder: &str, main: bool, settings: &Gr
     say(&format!("Registered {} for {}{is_main}.\n", text(&group["folder"]), text(&group["jid"])))?;
     say(&format!("Its folder: {}\n", text(&group["path"])))?;
     if let Some(warning) = warning {
-        eprintln!("parlor: {warning}");
+        tell(&format!("parlor: {warning}"));
     }
     tell_notes(&group);
     Ok(())
@@ -156,7 +156,7 @@ fn told(error: ClientError) -> Failure {
 /// What will not come of what was set.
 fn tell_notes(group: &Value) {
     for note in group["notes"].as_array().into_iter().flatten() {
-        eprintln!("parlor: {}", harmless(&text(note)));
+        tell(&format!("parlor: {}", text(note)));
     }
 }
 

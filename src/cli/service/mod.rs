@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use tokio::time::{Instant, sleep};
 
 use super::client::Client;
-use super::output::say;
+use super::output::{say, tell};
 use super::{Done, Failure};
 use crate::config;
 use crate::config::settings::Settings;
@@ -107,9 +107,9 @@ async fn install(which: &Which, settings: &Settings, client: &Client) -> Done {
         return say(&format!("{name} is installed and runs already ({}).\n", path.display()));
     }
     for key in from_the_shell() {
-        eprintln!(
+        tell(&format!(
             "parlor: {key} is set in this shell alone: write it into .env or parlor.toml, the service does not have it"
-        );
+        ));
     }
     write(&path, &text)?;
     say(&format!("Wrote {}.\n", path.display()))?;
@@ -121,9 +121,9 @@ async fn install(which: &Which, settings: &Settings, client: &Client) -> Done {
     if manager == Manager::User
         && let Err(why) = manager::linger()
     {
-        eprintln!(
+        tell(&format!(
             "parlor: it ends when you log out ({why}): as root, `loginctl enable-linger USER` lets it live without you"
-        );
+        ));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::super::output::say;
+use super::super::width as columns;
 use super::super::{Done, Failure};
 
 /// Lines that come this soon after an answer were pasted with it.
@@ -195,7 +196,7 @@ fn wrapped(text: &str, width: usize) -> String {
         let mut current = line[..start].to_owned();
         let mut fresh = true;
         for word in line.split_whitespace() {
-            if !fresh && current.chars().count() + 1 + word.chars().count() > width {
+            if !fresh && columns::of(&current) + 1 + columns::of(word) > width {
                 out.push(std::mem::replace(&mut current, " ".repeat(indent)));
                 fresh = true;
             }

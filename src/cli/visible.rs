@@ -1,0 +1,122 @@
+//! Characters that a terminal acts on or does not show: what agents and strangers write must not steer a terminal, reorder
+//! its lines or hide something in them.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// What is shown instead of such a character.
+const MARK: char = '\u{fffd}';
+
+/// Text for people: control characters, marks of direction and characters without a width become visible marks. Line
+/// breaks, tabs, and the joiners that emoji and some scripts need stay.
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| matches!(c, '\n' | '\t') || !(c.is_control() || is_hidden(c));
+    if text.chars().all(plain) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    let (mut before, mut flag) = (None, false);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied();
+        flag = c == BLACK_FLAG || flag && is_tag(c);
+        if c == '\r' && next == Some('\n') {
+            continue;
+        }
+        out.push(if plain(c) || flag || joins(before, c, next) { c } else { MARK });
+        before = Some(c);
+    }
+    out.into()
+}
+
+/// JSON in which such characters are escaped: the same value to programs, and harmless on a terminal.
+pub(super) fn escaped(json: String) -> String {
+    let bad = |c: char| c == '\u{7f}' || ('\u{80}'..'\u{a0}').contains(&c) || is_hidden(c);
+    if !json.contains(bad) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if bad(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Into memory: cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// What flags of regions begin with.
+const BLACK_FLAG: char = '\u{1f3f4}';
+
+/// Letters of a flag's region.
+fn is_tag(c: char) -> bool {
+    ('\u{e0020}'..='\u{e007f}').contains(&c)
+}
+
+/// Whether an invisible character is needed between its neighbours.
+fn joins(before: Option<char>, c: char, next: Option<char>) -> bool {
+    let Some(before) = before else { return false };
+    // Scripts that join letters, and emoji; none of the alphabets whose words could be forged with it.
+    let joinable = |c: char| c >= '\u{600}' && !c.is_whitespace();
+    match c {
+        '\u{200c}' | '\u{200d}' => {
+            (joinable(before) && !is_hidden(before) || before == '\u{fe0f}')
+                && next.is_some_and(|next| joinable(next) && !is_hidden(next))
+        }
+        '\u{fe0e}' | '\u{fe0f}' => {
+            !is_hidden(before) && (matches!(before, '0'..='9' | '#' | '*') || before >= '\u{a0}')
+        }
+        '\u{fe00}'..='\u{fe0d}' => !is_hidden(before) && before >= '\u{2000}',
+        '\u{e0100}'..='\u{e01ef}' => !is_hidden(before) && before >= '\u{3400}',
+        _ => false,
+    }
+}
+
+/// Characters that take no room of their own or change the direction of others.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_acts_on_or_hides_is_shown_as_a_mark() {
+        for (text, shown) in [
+            ("plain\n\tä 家族", "plain\n\tä 家族"),
+            ("one\r\ntwo\rthree", "one\ntwo\u{fffd}three"),
+            ("a\u{1b}[2Jb\u{7f}\u{9b}2J", "a\u{fffd}[2Jb\u{fffd}\u{fffd}2J"),
+            ("user\u{202e}nimda\u{2066}\u{200f}", "user\u{fffd}nimda\u{fffd}\u{fffd}"),
+            ("ad\u{200d}min \u{feff}zero\u{200b}width\u{ad}", "ad\u{fffd}min \u{fffd}zero\u{fffd}width\u{fffd}"),
+            ("tag\u{e0041}\u{e007f}", "tag\u{fffd}\u{fffd}"),
+            ("a\u{fe0f}", "a\u{fffd}"),
+            // What emoji and scripts need.
+            (
+                "👩\u{200d}💻 ❤\u{fe0f}\u{200d}🔥 1\u{fe0f}\u{20e3}",
+                "👩\u{200d}💻 ❤\u{fe0f}\u{200d}🔥 1\u{fe0f}\u{20e3}",
+            ),
+            ("🏴\u{e0067}\u{e0062}\u{e007f}", "🏴\u{e0067}\u{e0062}\u{e007f}"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+            ("e\u{301}", "e\u{301}"),
+        ] {
+            assert_eq!(harmless(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_has_nothing_that_a_terminal_acts_on() {
+        let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}\u{200b}\u{e0041}\u{1b} é 家 👩\u{200d}💻"});
+        let text = escaped(value.to_string());
+        assert_eq!(text, "{\"a\\u009b\":\"\\u007f\\u202e\\u200b\\udb40\\udc41\\u001b é 家 👩\\u200d💻\"}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+}
