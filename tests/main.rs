@@ -45,6 +45,7 @@ mod schedule;
 mod scripts;
 mod secrets;
 mod service;
+mod sessions;
 mod shell_agent;
 mod shutdown;
 mod slots;

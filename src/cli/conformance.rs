@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::output::{colours, harmless, say_json, write};
 use super::{Done, Failure, failed};
 use crate::config::settings::Settings;
+use crate::domain::words;
 use crate::conformance::checks::{Check, Level, Verdict, holds, judge};
 use crate::conformance::{self, Options};
 use crate::container::cli_engine::CliOptions;
@@ -36,12 +37,19 @@ pub(super) struct Conformance {
     /// Pass the keys of .env, and give it the network
     #[arg(long)]
     secrets: bool,
-    /// Seconds that each answer may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// How long each answer may take, such as 90s
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     timeout: u64,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Seconds, up to an hour. A bare number is seconds, too.
+fn timeout(text: &str) -> Result<u64, &'static str> {
+    let bare = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+    let time = if bare { text.trim().parse().ok() } else { words::parse_duration(text).map(|time| time.as_secs()) };
+    time.filter(|seconds| (1..=3600).contains(seconds)).ok_or("use a time from 1s to 1h, such as 90s")
 }
 
 impl Conformance {

@@ -9,14 +9,14 @@ use super::output::{list, say, text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Sessions {
-    /// List the sessions that agents resume
+    /// List the sessions that agents resume: one for each provider that answered a group
     #[command(visible_alias = "ls")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Forget a group's session: its next run starts a new one
+    /// Forget a group's sessions: its next run starts a new one
     #[command(visible_aliases = ["rm", "delete"])]
     Forget {
         /// The group's folder
@@ -29,8 +29,8 @@ impl Sessions {
         match self {
             Self::List { json } => {
                 let answer = client.get("/v1/sessions").await?;
-                list(&answer, "sessions", json, &["GROUP", "SESSION", "@SINCE"], "No sessions.", |session| {
-                    vec![text(&session["folder"]), text(&session["sessionId"]), text(&session["updatedAt"])]
+                list(&answer, "sessions", json, &["GROUP", "PROVIDER", "SESSION", "@SINCE"], "No sessions.", |session| {
+                    ["folder", "provider", "sessionId", "updatedAt"].map(|key| text(&session[key])).to_vec()
                 })
             }
             Self::Forget { folder } => {

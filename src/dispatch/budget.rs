@@ -17,6 +17,8 @@ use crate::store::{Connection, TxResult, usage};
 pub(super) struct UsedUp {
     day: NaiveDate,
     why: String,
+    /// What raises it, of `parlor groups update`.
+    flag: &'static str,
     told: bool,
 }
 
@@ -27,7 +29,7 @@ pub(super) fn used_up(db: &Connection, group: &Group, default: Budget, day: Naiv
         return Ok(None);
     }
     let Some(today) = usage::of_day(db, &group.folder, day)? else { return Ok(None) };
-    Ok(budget.used_up(&today.used).map(|why| UsedUp { day, why, told: today.told }))
+    Ok(budget.used_up(&today.used).map(|(why, flag)| UsedUp { day, why, flag, told: today.told }))
 }
 
 impl GroupActor {
@@ -55,10 +57,11 @@ impl GroupActor {
         }
         if !used_up.told {
             let text = format!(
-                "{}: what is written now is answered from {} on. The owner can raise it: `parlor groups update {} --budget-usd …`.",
+                "{}: what is written now is answered from {} on. The owner can raise it: `parlor groups update {} {} …`.",
                 capital(&used_up.why),
                 next.with_timezone(&self.deps.settings.timezone).format("%Y-%m-%d %H:%M"),
-                group.folder
+                group.folder,
+                used_up.flag
             );
             tracing::warn!("{}: {}", group.folder, used_up.why);
             let new = NewDelivery {

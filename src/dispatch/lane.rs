@@ -21,6 +21,7 @@ use super::hold::{Hold, Now};
 use super::live::Conversation;
 use super::slots::{Slot, Ticket};
 use super::start::{NotOpened, Started};
+use crate::config::provider;
 use crate::container::run::{EndReason, RunEvent, RunHandle};
 use crate::domain::run::RunState;
 use crate::store::runs::Run;
@@ -192,17 +193,19 @@ impl Lane {
         let Some(opening) = self.opening_mut() else { return };
         opening.row.started_at = now;
         opening.row.state = RunState::Running;
+        let Started { handle, events, provider, session } = started;
+        (opening.talk.provider, opening.talk.had_session) = (provider, session.is_some());
+        opening.row.session_id = session;
         let (row, ended, closing) = (opening.row.clone(), opening.ended, opening.closing);
         let LaneState::Starting(opening) = std::mem::replace(&mut self.state, LaneState::Free) else { return };
         let Opening { talk, slot, .. } = *opening;
-        let Started { handle, events, ids } = started;
         let mut live = Live {
             row,
             talk,
             handle,
             events,
             slot,
-            ids,
+            ids: provider::knows_ids(provider),
             last_follow_up: None,
             follow_up_at: None,
             closing: false,

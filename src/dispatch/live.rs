@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parlor_agent_runner::protocol::{ErrorKind, Output, Status};
+use parlor_agent_runner::session_id;
 
 use super::failure::Failure;
 use super::steps::Step;
@@ -19,6 +20,7 @@ use crate::domain::message::{Batch, InboundState, Role};
 use crate::domain::task::FireState;
 use crate::domain::text;
 use crate::store::outbox::Route;
+use crate::store::sessions;
 use crate::store::tasks::FireEnd;
 
 /// Characters of a task's result that its history keeps.
@@ -75,6 +77,8 @@ pub struct Conversation {
     pub config: ContainerConfig,
     /// Whether sessions of this run are the group's.
     pub keeps_session: bool,
+    /// Who answers: its sessions are its own.
+    pub provider: &'static str,
     /// The run resumed a session.
     pub had_session: bool,
     /// The task's firing is stored as done, or as waiting again.
@@ -98,6 +102,8 @@ pub struct Conversation {
     resumed: Vec<RunId>,
     /// A session id of the open turn; stored when the turn ends well.
     session: Option<String>,
+    /// The log knows that the agent names sessions that cannot be.
+    unfit_session: bool,
 }
 
 impl Conversation {
@@ -112,6 +118,7 @@ impl Conversation {
             is_main: false,
             config: ContainerConfig::default(),
             keeps_session,
+            provider: sessions::ANY,
             had_session: false,
             fire_ended: false,
             open: true,
@@ -124,6 +131,7 @@ impl Conversation {
             reply_to: None,
             resumed: Vec::new(),
             session: None,
+            unfit_session: false,
         }
     }
 
@@ -144,6 +152,11 @@ impl Conversation {
     pub fn forget_session(&mut self) {
         self.keeps_session = false;
         self.session = None;
+    }
+
+    /// The session that the run resumed is not there: the provider's next one begins anew.
+    pub fn lose_session(&self) -> Step {
+        Step::LoseSession { folder: self.folder.clone(), provider: self.provider }
     }
 
     /// The name of the next input file.
@@ -206,7 +219,7 @@ impl Conversation {
     ) {
         self.open = open;
         if let Some(id) = output.new_session_id.filter(|_| self.keeps_session) {
-            self.session = Some(id);
+            self.note_session(id);
         }
         let failed = output.status == Status::Error;
         if let Some(said) = output.result.map(text::strip_internal_owned).filter(|t| !t.trim().is_empty()) {
@@ -247,6 +260,22 @@ impl Conversation {
         self.settle(&given, InboundState::Failed, TurnState::Failed, Some(why.to_owned()), to);
     }
 
+    /// What cannot be an id is none: it comes back as a part of command lines and of file names.
+    fn note_session(&mut self, id: String) {
+        if session_id::is_fit(&id) {
+            self.session = Some(id);
+        } else if !std::mem::replace(&mut self.unfit_session, true) {
+            let start: String = id.chars().take(40).collect();
+            tracing::warn!(
+                "{}: the agent of run {} names a session {start:?} ({} bytes), which is not kept: an id is {}",
+                self.folder,
+                self.run,
+                id.len(),
+                session_id::FIT
+            );
+        }
+    }
+
     /// A session id that the open turn told is not kept: the turn failed.
     pub fn drop_session(&mut self) {
         self.session = None;
@@ -266,7 +295,7 @@ impl Conversation {
             self.had_session = true;
             // Of many ids in one transaction only the last one counts.
             to.steps.retain(|s| !matches!(s, Step::Session { .. }));
-            to.steps.push(Step::Session { folder: self.folder.clone(), id });
+            to.steps.push(Step::Session { folder: self.folder.clone(), provider: self.provider, id });
         }
         let mut runs = vec![self.run];
         runs.append(&mut self.resumed);

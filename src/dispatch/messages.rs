@@ -15,6 +15,7 @@ use crate::domain::message::Batch;
 use crate::domain::run::{Lane as LaneKind, RunState};
 use crate::domain::task::{ContextMode, Fire, FireState, Task};
 use crate::store::runs::{self, Run};
+use crate::store::sessions::Session;
 use crate::store::tasks::FireEnd;
 use crate::store::{StoreError, events, groups, inbound, outbox, sessions, tasks};
 
@@ -61,7 +62,7 @@ impl GroupActor {
     /// Starts a run with what waits in the chat.
     pub(super) async fn start_messages(&mut self, group: &Group, slot: Slot) {
         let run = RunId(self.deps.clock.ulid());
-        let (batch, session, said) = match self.take_first_batch(group, run).await {
+        let (batch, sessions, said) = match self.take_first_batch(group, run).await {
             Ok(Some(taken)) => taken,
             Ok(None) => return,
             Err(error) => {
@@ -75,7 +76,6 @@ impl GroupActor {
         talk.begin(&batch);
         talk.is_main = group.is_main;
         talk.config = group.container_config.clone();
-        talk.had_session = session.is_some();
         let request = StartRequest {
             group: group.clone(),
             run,
@@ -83,7 +83,7 @@ impl GroupActor {
             prompt: prompt::format(&batch, false),
             images: prompt::images(&batch),
             batch: Some(batch),
-            session,
+            sessions,
             resumed: said,
             task: false,
         };
@@ -95,7 +95,7 @@ impl GroupActor {
         &self,
         group: &Group,
         run: RunId,
-    ) -> Result<Option<(Batch, Option<String>, Vec<String>)>, StoreError> {
+    ) -> Result<Option<(Batch, Vec<Session>, Vec<String>)>, StoreError> {
         let (jid, folder, now) = (self.jid.clone(), group.folder.clone(), self.deps.clock.now());
         let was_paused = group.paused.is_some();
         let row = self.row(group, run, LaneKind::Chat);
@@ -106,7 +106,7 @@ impl GroupActor {
                 if was_paused {
                     groups::set_pause(tx, &folder, None)?;
                 }
-                let session = sessions::get(tx, &folder)?;
+                let sessions = sessions::of_group(tx, &folder)?;
                 let mut said = Vec::new();
                 let mut earlier: Vec<RunId> = batch.messages.iter().filter_map(|m| m.run_id).collect();
                 earlier.dedup();
@@ -115,7 +115,7 @@ impl GroupActor {
                     // Should this try fail, too, the next one looks for it here.
                     outbox::take_over_turn(tx, old, run)?;
                 }
-                runs::put(tx, &Run { session_id: session.clone(), ..row })?;
+                runs::put(tx, &row)?;
                 let event = Event::Turn {
                     chat_jid: jid,
                     state: TurnState::Started,
@@ -123,7 +123,7 @@ impl GroupActor {
                     reason: None,
                 };
                 events::append(tx, &event, now)?;
-                Ok(Some((batch, session, said)))
+                Ok(Some((batch, sessions, said)))
             })
             .await
     }
@@ -143,15 +143,15 @@ impl GroupActor {
                 if !tasks::start(tx, &id, due, run)? {
                     return Ok(None);
                 }
-                let session = if in_group { sessions::get(tx, &folder)? } else { None };
-                runs::put(tx, &Run { session_id: session.clone(), ..row })?;
+                let sessions = if in_group { sessions::of_group(tx, &folder)? } else { Vec::new() };
+                runs::put(tx, &row)?;
                 let event = Event::Task { task_id: id, chat_jid: jid, change: "fired".into() };
                 events::append(tx, &event, now)?;
-                Ok(Some(session))
+                Ok(Some(sessions))
             })
             .await;
-        let session = match started {
-            Ok(Some(session)) => session,
+        let sessions = match started {
+            Ok(Some(sessions)) => sessions,
             // Taken back while it waited.
             Ok(None) => return,
             Err(error) => {
@@ -165,7 +165,6 @@ impl GroupActor {
         let mut talk = Conversation::new(run, group.folder.clone(), task.jid.clone(), route, work, in_group);
         talk.is_main = group.is_main;
         talk.config = group.container_config.clone();
-        talk.had_session = session.is_some();
         let request = StartRequest {
             group: group.clone(),
             run,
@@ -173,7 +172,7 @@ impl GroupActor {
             prompt: task.prompt,
             images: Vec::new(),
             batch: None,
-            session,
+            sessions,
             resumed: Vec::new(),
             task: true,
         };

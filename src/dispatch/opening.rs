@@ -21,11 +21,7 @@ use crate::store::runs::Run;
 impl GroupActor {
     /// Begins to open a room; [`opened`](Self::opened) follows.
     pub(super) fn open(&mut self, lane: LaneKind, talk: Conversation, request: StartRequest, slot: Slot) {
-        let mut row = Run {
-            jid: talk.jid.clone(),
-            session_id: request.session.clone(),
-            ..self.row(&request.group, talk.run, lane)
-        };
+        let mut row = Run { jid: talk.jid.clone(), ..self.row(&request.group, talk.run, lane) };
         if let Work::Task { task, due } = &talk.work {
             (row.task_id, row.due) = (Some(task.clone()), Some(*due));
         }

@@ -108,7 +108,7 @@ impl GroupActor {
             let lost = unusable && live.talk.had_session && live.talk.keeps_session;
             if lost && nothing_said {
                 // Once again, without the session.
-                effects.steps.push(Step::ForgetSession(live.talk.folder.clone()));
+                effects.steps.push(live.talk.lose_session());
                 effects.steps.push(Step::Unstart { task: task.clone(), due: *due });
                 live.talk.fire_ended = true;
             } else {
@@ -159,7 +159,7 @@ impl GroupActor {
                 }
                 let folder = live.talk.folder.clone();
                 if forget_session {
-                    effects.steps.push(Step::ForgetSession(folder.clone()));
+                    effects.steps.push(live.talk.lose_session());
                 }
                 if let Some(reason) = pause {
                     let until = hold::after(clock.now(), after);

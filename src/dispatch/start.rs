@@ -38,6 +38,7 @@ use crate::domain::message::Batch;
 use crate::domain::run::Lane;
 use crate::policy::mounts::MountRules;
 use crate::safe_dir::Owner;
+use crate::store::sessions::{self, Session};
 
 /// What rooms need that is made once per host. Clones share it.
 #[derive(Debug, Clone)]
@@ -203,7 +204,8 @@ pub(super) struct StartRequest {
     pub(super) images: Vec<ImageAttachment>,
     /// What the prompt was made of; none for a task.
     pub(super) batch: Option<Batch>,
-    pub(super) session: Option<String>,
+    /// The group's; the run resumes that of its provider.
+    pub(super) sessions: Vec<Session>,
     pub(super) resumed: Vec<String>,
     pub(super) task: bool,
 }
@@ -213,8 +215,10 @@ pub(super) struct StartRequest {
 pub(super) struct Started {
     pub(super) handle: RunHandle,
     pub(super) events: mpsc::Receiver<RunEvent>,
-    /// Whether its agent is given the messages' ids.
-    pub(super) ids: bool,
+    /// Who answers.
+    pub(super) provider: &'static str,
+    /// The session that it resumes.
+    pub(super) session: Option<String>,
 }
 
 /// `parlor-<folder>-<run id>`: what a run's container is called.
@@ -250,7 +254,7 @@ pub(super) async fn start(
     let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
     let agent = prepared.await.map_err(anyhow::Error::from)?.context("the agent's folders")?;
     deps.rooms.log_refused(&request.group.folder, &agent.may.notes);
-    let ids = provider::knows_ids(agent.provider);
+    let provider = agent.provider;
     let config = &request.group.container_config;
     let parlors = config.parlors_image();
     let own_image = config.image.clone().or_else(|| deps.settings.image.clone());
@@ -273,8 +277,9 @@ pub(super) async fn start(
     if cancel.is_cancelled() {
         return Err(NotOpened::Cancelled);
     }
+    let session = plan.input.session_id.clone();
     let (handle, events) = run::start(deps.engine.clone(), &deps.clock, plan).await.map_err(anyhow::Error::from)?;
-    Ok(Started { handle, events, ids })
+    Ok(Started { handle, events, provider, session })
 }
 
 /// The work's result, unless it is cancelled first.
@@ -320,7 +325,7 @@ fn plan(
     redactor: Redactor,
 ) -> anyhow::Result<Plan> {
     let shared = &*rooms.0;
-    let StartRequest { group, run, lane: _, prompt, images, batch, session, resumed, task } = request;
+    let StartRequest { group, run, lane: _, prompt, images, batch, sessions, resumed, task } = request;
     let prompt = match batch.filter(|_| provider::knows_ids(agent.provider)) {
         Some(batch) => prompt::format(&batch, true),
         None => prompt,
@@ -348,7 +353,7 @@ fn plan(
     let secrets = agent.secrets.iter().map(|(k, v)| (k.clone(), v.expose_secret().to_owned())).collect();
     let input = RunInput {
         prompt,
-        session_id: session,
+        session_id: sessions::resumed_by(&sessions, agent.provider).map(str::to_owned),
         group_folder: group.folder.to_string(),
         chat_jid: group.jid.to_string(),
         is_main: group.is_main,

@@ -28,9 +28,11 @@ pub enum Step {
     /// A turn changed.
     Turn { jid: ChatJid, state: TurnState, through_seq: i64, reason: Option<String> },
     /// The session that the next run resumes.
-    Session { folder: GroupFolder, id: String },
-    /// The next run starts a new one.
+    Session { folder: GroupFolder, provider: &'static str, id: String },
+    /// The next run starts a new one, whoever answers.
     ForgetSession(GroupFolder),
+    /// The next run of this provider starts a new one.
+    LoseSession { folder: GroupFolder, provider: &'static str },
     /// A turn used something.
     Usage { folder: GroupFolder, day: NaiveDate, used: Usage },
     /// The chat hears that the day's budget is used up.
@@ -62,8 +64,9 @@ impl Step {
                 };
                 events::append(tx, &event, now).map(drop)
             }
-            Self::Session { folder, id } => sessions::set(tx, folder, id, now),
+            Self::Session { folder, provider, id } => sessions::set(tx, folder, provider, id, now),
             Self::ForgetSession(folder) => sessions::forget(tx, folder).map(drop),
+            Self::LoseSession { folder, provider } => sessions::forget_of(tx, folder, provider),
             Self::Usage { folder, day, used } => usage::add(tx, folder, *day, used),
             Self::BudgetTold { folder, day } => usage::set_told(tx, folder, *day),
             Self::Pause { folder, pause } => groups::set_pause(tx, folder, pause.as_ref()),

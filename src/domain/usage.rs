@@ -77,14 +77,18 @@ impl Budget {
         Self { usd: self.usd.or(other.usd), tokens: self.tokens.or(other.tokens) }
     }
 
-    /// Says what is used up, if anything is.
-    pub fn used_up(&self, used: &Usage) -> Option<String> {
+    /// Says what is used up, if anything is, and which flag of `parlor groups update` raises it.
+    pub fn used_up(&self, used: &Usage) -> Option<(String, &'static str)> {
         let money = self.usd.filter(|limit| used.cost_usd >= *limit);
         let tokens = self.tokens.filter(|limit| used.tokens() >= *limit);
         match (money, tokens) {
-            (Some(limit), _) => Some(format!("today's budget of ${limit:.2} is used up (${:.2} used)", used.cost_usd)),
+            (Some(limit), _) => {
+                let why = format!("today's budget of ${limit:.2} is used up (${:.2} used)", used.cost_usd);
+                Some((why, "--budget-usd"))
+            }
             (None, Some(limit)) => {
-                Some(format!("today's budget of {limit} tokens is used up ({} used)", used.tokens()))
+                let why = format!("today's budget of {limit} tokens is used up ({} used)", used.tokens());
+                Some((why, "--budget-tokens"))
             }
             (None, None) => None,
         }
@@ -139,9 +143,9 @@ mod tests {
         assert_eq!(Budget::default().used_up(&used), None);
         assert_eq!(Budget { usd: Some(1.51), tokens: Some(101) }.used_up(&used), None);
         let money = Budget { usd: Some(1.5), tokens: None }.used_up(&used).unwrap();
-        assert_eq!(money, "today's budget of $1.50 is used up ($1.50 used)");
+        assert_eq!(money, ("today's budget of $1.50 is used up ($1.50 used)".to_owned(), "--budget-usd"));
         let tokens = Budget { usd: None, tokens: Some(100) }.used_up(&used).unwrap();
-        assert_eq!(tokens, "today's budget of 100 tokens is used up (100 used)");
+        assert_eq!(tokens, ("today's budget of 100 tokens is used up (100 used)".to_owned(), "--budget-tokens"));
     }
 
     #[test]

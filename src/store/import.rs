@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{Ms, Tx, TxResult, Wake};
+use super::{Ms, Tx, TxResult, Wake, sessions};
 use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::domain::task::Fire;
@@ -78,8 +78,14 @@ pub fn session(tx: &Tx<'_>, folder: &GroupFolder, session: &str, at: DateTime<Ut
         return Ok(false);
     }
     tx.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", (&key, session))?;
-    let mut s = tx.prepare_cached("INSERT INTO sessions VALUES (?1, ?2, ?3) ON CONFLICT (folder) DO NOTHING")?;
-    Ok(s.execute((folder, session, Ms(at)))? > 0)
+    if !sessions::of_group(tx, folder)?.is_empty() {
+        return Ok(false);
+    }
+    // What made it is Claude Code: here, or in the image that the installation had.
+    for provider in ["claude", "image"] {
+        sessions::set(tx, folder, provider, session, at)?;
+    }
+    Ok(true)
 }
 
 /// Notes that all files of a folder were taken.
@@ -96,7 +102,7 @@ pub fn has_files(db: &Connection, folder: &str) -> TxResult<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{sessions, testing};
+    use crate::store::testing;
 
     #[tokio::test]
     async fn a_session_that_was_forgotten_does_not_come_back() {
@@ -109,10 +115,13 @@ mod tests {
                 sessions::forget(tx, &folder)?;
                 taken.push(session(tx, &folder, "one", Utc::now())?);
                 taken.push(session(tx, &folder, "two", Utc::now())?);
-                Ok((taken, sessions::get(tx, &folder)?))
+                let now = sessions::of_group(tx, &folder)?;
+                let of = |provider: &str| sessions::resumed_by(&now, provider).map(str::to_owned);
+                Ok((taken, of("claude"), of("image"), of("llm")))
             })
             .await
             .unwrap();
-        assert_eq!(taken, (vec![true, false, false, true], Some("two".to_owned())));
+        let two = || Some("two".to_owned());
+        assert_eq!(taken, (vec![true, false, false, true], two(), two(), None), "no other provider gets it");
     }
 }

@@ -15,6 +15,7 @@ pub mod prompt;
 pub mod protocol;
 #[cfg(feature = "io")]
 pub mod results;
+pub mod session_id;
 #[cfg(feature = "io")]
 mod watch;
 

@@ -20,6 +20,7 @@ use crate::llm::Llm;
 use crate::passwd;
 use crate::process::Working;
 use crate::protocol::{ErrorKind, ImageAttachment, Output, RunInput, Status, Turn};
+use crate::session_id;
 use crate::tools::context;
 use crate::wire::Wire;
 
@@ -117,6 +118,7 @@ pub fn main() -> ExitCode {
     context::leave(&room.input);
     // These take follow-ups also during a turn: their loops are their own.
     match room.input.provider.as_deref() {
+        _ if foreign_session(&room).is_some() => {}
         Some("claude") => return claude::main(room, inputs),
         Some("codex") => return codex::main(room, inputs),
         Some("gemini") => return gemini::main(room, inputs),
@@ -149,6 +151,9 @@ fn turn(provider: &mut dyn Provider, room: &Room, prompts: &[String], mut mail: 
 }
 
 fn provider(room: &Room) -> Box<dyn Provider> {
+    if let Some(foreign) = foreign_session(room) {
+        return Box::new(foreign);
+    }
     match room.input.provider.as_deref().unwrap_or("guide") {
         "guide" => Box::new(Telling::new(Guide::new(room.clone()), room)),
         "exec" => Box::new(Telling::new(Exec::new(room.clone()), room)),
@@ -191,6 +196,22 @@ impl Provider for Unknown {
              or an image that has the provider.",
             self.0
         ))
+    }
+}
+
+/// A session that the provider cannot have made: it is as good as gone, and the provider's program is not asked.
+struct ForeignSession(String);
+
+fn foreign_session(room: &Room) -> Option<ForeignSession> {
+    let provider = room.input.provider.as_deref().unwrap_or("guide");
+    let id = room.input.session_id.as_deref()?;
+    let shown: String = id.chars().take(40).collect();
+    (!session_id::is_usable(provider, id)).then(|| ForeignSession(format!("{shown:?} is no session of {provider}")))
+}
+
+impl Provider for ForeignSession {
+    fn answer(&mut self, _: &[String], _: &mut Mail<'_>) -> Output {
+        Output { error_kind: Some(ErrorKind::SessionMissing), ..failure(self.0.clone()) }
     }
 }
 

@@ -424,3 +424,25 @@ fn a_task_that_an_earlier_try_of_the_turn_made_counts_as_made() {
     assert_eq!(ids[0], ids[1]);
     assert!(ids[0].is_string());
 }
+
+#[test]
+fn a_session_of_another_provider_is_missing_at_once() {
+    for (provider, id) in [
+        ("claude", "019a7b3c4d5e00010123456789abcdef"),
+        ("claude", "--help"),
+        ("codex", "session-family"),
+        ("gemini", "019a7b3c4d5e00010123456789abcdef"),
+        ("llm", "../../etc/passwd"),
+        ("guide", "two\nlines"),
+        ("exec", "-x"),
+    ] {
+        let home = Home::new();
+        let asked = with(with(input("say hi"), "provider", json!(provider)), "sessionId", json!(id));
+        let mut agent = Agent::start(&home, &asked);
+        let output = agent.output();
+        assert_eq!(output.error_kind, Some(ErrorKind::SessionMissing), "{provider} {id}: {output:?}");
+        assert_eq!((output.status, output.turn, output.new_session_id), (Status::Error, Some(Turn::Done), None));
+        home.close();
+        assert!(agent.end().success(), "{provider}");
+    }
+}

@@ -5,9 +5,11 @@ mod bounds;
 mod environment;
 mod hooks;
 mod parse;
+mod programs;
 mod servers;
 mod silent;
 mod told;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -25,6 +27,7 @@ pub use parse::{float, number, table, text};
 pub use servers::{Server, Way};
 pub use silent::Silent;
 pub use told::Notices;
+pub use tools::Tools;
 
 /// The largest file that is read. Much of it may become arguments of a program, of which none may have 128 KiB.
 const FILE_LIMIT: u64 = 32 * 1024;
@@ -37,23 +40,6 @@ const LLM_KEYS: [&str; 5] = ["max_tokens", "temperature", "context_tokens", "max
 /// What an unknown key is told.
 const KNOWN: &str = "there is no such setting; there are provider, model, system_prompt, tools.allow, tools.deny, [mcp.NAME], [[hooks]], \
                      [env], and a table for each provider's own keys, such as [llm]";
-
-/// Which tools an agent may use, by the names that its provider gives them. A `*` at a name's end stands for any rest.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tools {
-    /// Only these; none allows all.
-    pub allow: Option<Vec<String>>,
-    /// Never these.
-    pub deny: Vec<String>,
-}
-
-impl Tools {
-    /// Whether a tool may be offered.
-    pub fn allows(&self, tool: &str) -> bool {
-        let named = |list: &[String]| list.iter().any(|pattern| bounds::matches(pattern, tool));
-        self.allow.as_deref().is_none_or(named) && !named(&self.deny)
-    }
-}
 
 /// What the file sets, as far as the operator allows it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -74,6 +60,13 @@ pub struct AgentToml {
     own: Table,
     /// What is not used of the file, and why.
     problems: Vec<String>,
+    /// A part that may bound the tools is not understood.
+    no_tools: bool,
+}
+
+/// Whether a text that is no TOML may have bounded the tools, as far as the group may do that.
+fn bounds_tools(text: &str, bounds: &Bounds) -> bool {
+    ["tools", "hooks"].into_iter().any(|part| text.contains(part) && bounds.may(part).is_ok())
 }
 
 /// Where the group's copy of its agent's settings lies in the room.
@@ -93,7 +86,11 @@ impl AgentToml {
         let mut found = match load(&path) {
             Ok(Some(text)) => Self::parse(&text, input),
             Ok(None) => Self::default(),
-            Err(why) => Self { problems: vec![format!("it cannot be read: {why}")], ..Self::default() },
+            Err(why) => {
+                let problems = vec![format!("it cannot be read: {why}")];
+                let no_tools = bounds_tools("tools", &Bounds::of(input));
+                Self { problems, no_tools, ..Self::default() }.closed()
+            }
         };
         found.problems.splice(0..0, Bounds::of(input).notes);
         let taken: Vec<String> = found.env.keys().filter(|name| std::env::var_os(name).is_some()).cloned().collect();
@@ -101,22 +98,27 @@ impl AgentToml {
             found.env.remove(&name);
             found.left_out(&format!("env.{name}"), "the room has it already, from its image or from the operator");
         }
+        for (name, why) in programs::take_missing(&mut found.servers) {
+            found.left_out(&format!("mcp.{name}"), why);
+        }
         found
     }
 
     /// Reads the file's text.
     pub fn parse(text: &str, input: &RunInput) -> Self {
         let mut found = Self::default();
+        let bounds = Bounds::of(input);
         // An agent that nests too much must stay able to put it right.
         let parsed = on_deep_stack(|| text.parse::<Table>().map_err(|error| error.to_string()));
         let table = match parsed.map_err(|error| error.to_string()).and_then(|parsed| parsed) {
             Ok(table) => table,
             Err(error) => {
                 found.problem(format!("it is not TOML, so nothing in it counts: {error}"));
-                return found;
+                // What it says of tools, or of hooks that guard them, is not known.
+                found.no_tools = bounds_tools(text, &bounds);
+                return found.closed();
             }
         };
-        let bounds = Bounds::of(input);
         let provider = input.provider.as_deref().unwrap_or("guide");
         for (key, value) in &table {
             if let Err(why) = found.set(key, value, provider, &bounds) {
@@ -128,7 +130,18 @@ impl AgentToml {
                 found.left_out(&format!("env.{name}"), "it is a key that the operator set");
             }
         }
-        found
+        found.closed()
+    }
+
+    /// A faulty part never widens what is allowed: where one may have been to bound the tools, there are none.
+    fn closed(mut self) -> Self {
+        if std::mem::take(&mut self.no_tools) {
+            self.tools = Tools::none();
+            self.problem(
+                "until that is put right, the agent has no tools: somebody else must change the file".to_owned(),
+            );
+        }
+        self
     }
 
     fn set(&mut self, key: &str, value: &Value, provider: &str, bounds: &Bounds) -> Result<(), String> {
@@ -151,7 +164,12 @@ impl AgentToml {
             }
             "tools" => {
                 bounds.may("tools")?;
-                self.set_tools(table(value)?)?;
+                let (tools, faults) = Tools::parse(value);
+                self.tools = tools;
+                self.no_tools |= !faults.is_empty();
+                for (key, why) in faults {
+                    self.left_out(&key, why);
+                }
             }
             "mcp" => {
                 bounds.may("mcp")?;
@@ -164,7 +182,10 @@ impl AgentToml {
             }
             "hooks" => {
                 bounds.may("hooks")?;
-                for result in hooks::parse(value)? {
+                let all = hooks::parse(value).unwrap_or_else(|why| vec![Err(why)]);
+                // One of those that are left out may have been to refuse calls of tools.
+                self.no_tools |= all.iter().any(Result::is_err);
+                for result in all {
                     match result {
                         Ok(hook) => self.hooks.push(hook),
                         Err(why) => self.left_out("a hook", why),
@@ -193,17 +214,6 @@ impl AgentToml {
                 return Err(format!("the provider {provider} does not know it; in a table [llm] it is for llm alone"));
             }
             _ => return Err(KNOWN.to_owned()),
-        }
-        Ok(())
-    }
-
-    fn set_tools(&mut self, table: &Table) -> Result<(), String> {
-        for (key, value) in table {
-            match key.as_str() {
-                "allow" => self.tools.allow = Some(parse::names(value)?),
-                "deny" => self.tools.deny = parse::names(value)?,
-                other => return Err(format!("tools has no {other:?}; it has allow and deny")),
-            }
         }
         Ok(())
     }

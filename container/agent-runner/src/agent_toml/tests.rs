@@ -85,7 +85,8 @@ fn what_is_wrong_is_named_and_the_rest_counts() {
         "model is left out: it must be one word",
         "max_steps is left out: the provider claude does not know it",
         "hooks is left out: write each",
-        "tools has no \"ban\"",
+        "tools.ban is left out: there is no such list",
+        "the agent has no tools",
         "mcp.parlor is left out: the name is taken",
         "mcp.a__b is left out",
         "mcp.both is left out: it needs either",
@@ -94,9 +95,42 @@ fn what_is_wrong_is_named_and_the_rest_counts() {
     ] {
         assert!(told.contains(part), "{part} in {told}");
     }
-    assert_eq!(found.problems().len(), 10, "{told}");
+    assert_eq!(found.problems().len(), 11, "{told}");
     let broken = AgentToml::parse("model = ", &input("claude"));
     assert_eq!((broken.model, broken.problems.len()), (None, 1));
+}
+
+#[test]
+fn a_faulty_part_never_widens_what_is_allowed() {
+    let fine = "[tools]\nallow = ['a', 'b']\ndeny = ['b']\n";
+    assert!(AgentToml::parse(fine, &input("llm")).tools.allows("a"));
+    for faulty in [
+        "tools = 'a'",
+        "[tools]\nallow = 'a'\ndeny = ['b']",
+        "[tools]\nallow = ['a', 7]",
+        "[tools]\nallow = ['-a']",
+        "[tools]\nallow = ['a']\ndeny = 'b'",
+        "[tools]\ndeny = ['b', ['c']]",
+        "[tools]\ndenny = ['b']",
+        "tools.allow = [",
+        "[tools]\ndeny = ['b']\nmodel = ",
+        "hooks = 'check.sh'",
+        "[[hooks]]\nevent = 'PreToolUse'\ncommand = 'check.sh'\nmatcher = '('",
+        "[[hooks]]\nevent = 'PreTool'\ncommand = 'check.sh'",
+    ] {
+        let found = AgentToml::parse(faulty, &input("llm"));
+        for tool in ["a", "b", "c", "mcp__x"] {
+            assert!(!found.tools.allows(tool), "{tool}: {faulty}");
+        }
+        let told = found.problems().join("\n");
+        assert!(told.contains("the agent has no tools"), "{faulty}: {told}");
+        // Where the operator keeps tools and hooks to himself, the file has no say, and its faults none either.
+        let bounded = AgentToml::parse(faulty, &only(&["prompt"], &[]));
+        assert!(bounded.tools.allows("a"), "{faulty}");
+    }
+    // Faults of other parts leave these as they are.
+    let other = format!("model = 'two words'\n[env]\nPATH = 'x'\n{fine}");
+    assert!(AgentToml::parse(&other, &input("llm")).tools.allows("a"));
 }
 
 #[test]
@@ -105,10 +139,10 @@ fn hooks_are_checked_one_by_one_and_fitted_to_the_provider() {
                 command = 'x'\nmatcher = '('\n[[hooks]]\nevent = 'Stop'\ncommand = 'x'\ntimeout = 0\n\
                 [[hooks]]\nevent = 'SessionEnd'\ncommand = 'x'\n[[hooks]]\nevent = 'Stop'\ncommand = 'y'\nmatcher = '*'\n";
     let mut found = AgentToml::parse(text, &input("llm"));
-    assert_eq!((found.hooks.len(), found.problems().len()), (2, 4), "{:?}", found.problems());
+    assert_eq!((found.hooks.len(), found.problems().len()), (2, 5), "{:?}", found.problems());
     found.keep_hooks("llm", &["Stop"]);
     assert_eq!(found.hooks.len(), 1);
-    assert!(found.problems()[4].contains("no event SessionEnd; it has Stop"), "{:?}", found.problems());
+    assert!(found.problems()[5].contains("no event SessionEnd; it has Stop"), "{:?}", found.problems());
 }
 
 #[test]

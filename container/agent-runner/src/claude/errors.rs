@@ -45,9 +45,12 @@ pub fn sort(clues: &Clues, reason: &str, now: DateTime<Utc>) -> Sorted {
     Sorted { kind, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)) }
 }
 
+/// What the CLI says, in small letters, of a session that it cannot resume.
+const LOST: [&str; 4] = ["no conversation found", "requires a valid session", "is not a uuid", "invalid session id"];
+
 fn kind(clues: &Clues, reason: &str) -> ErrorKind {
     let says = |phrase: &str| reason.to_lowercase().contains(phrase);
-    if clues.resumed && says("no conversation found") {
+    if clues.resumed && LOST.iter().any(|phrase| says(phrase)) {
         return ErrorKind::SessionMissing;
     }
     if clues.resets_at.is_some() && (clues.status.is_none() || clues.status == Some(429)) {
@@ -96,9 +99,14 @@ mod tests {
 
     #[test]
     fn a_missing_session_is_one_only_where_one_was_asked_for() {
-        let reason = "No conversation found with session ID: x";
-        assert_eq!(at(&Clues { resumed: true, ..Clues::default() }, reason).0, ErrorKind::SessionMissing);
-        assert_eq!(at(&Clues::default(), reason).0, ErrorKind::Other);
+        for reason in [
+            "No conversation found with session ID: x",
+            "Error: --resume requires a valid session ID or session title when used with --print.",
+            "Session IDs must be in UUID format. Provided value \"x\" is not a UUID",
+        ] {
+            assert_eq!(at(&Clues { resumed: true, ..Clues::default() }, reason).0, ErrorKind::SessionMissing);
+            assert_eq!(at(&Clues::default(), reason).0, ErrorKind::Other);
+        }
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! Whether the room has the programs that a group's MCP servers are.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::servers::{Server, Way};
+
+/// Why a server cannot be started here, where its program is a name or a whole path and the room does not have it.
+pub(super) fn missing(server: &Server, path: Option<&OsStr>) -> Option<String> {
+    let Way::Program { command, env, .. } = &server.way else { return None };
+    // A server with a PATH of its own looks elsewhere; a path that is not whole begins in the group's folder.
+    if env.contains_key("PATH") || (command.contains('/') && !command.starts_with('/')) {
+        return None;
+    }
+    let is_there = match command.starts_with('/') {
+        true => Path::new(command).exists(),
+        false => path.is_none_or(|path| std::env::split_paths(path).any(|dir| is_program(&dir.join(command)))),
+    };
+    (!is_there).then(|| {
+        format!(
+            "this room's image has no `{command}`: put a program that needs nothing else into the group's folder and \
+             name its path, or give the group an image that has `{command}` (`parlor groups update FOLDER --image NAME`)"
+        )
+    })
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// Removes servers whose program is not there; returns each name with the reason.
+pub(super) fn take_missing(servers: &mut BTreeMap<String, Server>) -> Vec<(String, String)> {
+    let path = std::env::var_os("PATH");
+    let missing: Vec<(String, String)> = servers
+        .iter()
+        .filter_map(|(name, server)| missing(server, path.as_deref()).map(|why| (name.clone(), why)))
+        .collect();
+    for (name, _) in &missing {
+        servers.remove(name);
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_the_room_does_not_have_is_named_with_the_remedy() {
+        let server = |command: &str, env: &[(&str, &str)]| Server {
+            way: Way::Program {
+                command: command.into(),
+                args: vec![],
+                env: env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            },
+        };
+        let path = OsStr::new("/bin:/usr/bin");
+        let why = missing(&server("python99", &[]), Some(path)).unwrap();
+        assert!(why.contains("this room's image has no `python99`") && why.contains("--image"), "{why}");
+        assert!(missing(&server("/opt/none/such", &[]), Some(path)).is_some());
+        for (command, env) in [("sh", &[][..]), ("/bin/sh", &[]), ("./mine", &[]), ("x", &[("PATH", "/opt")])] {
+            assert_eq!(missing(&server(command, env), Some(path)), None, "{command}");
+        }
+        let web = Server { way: Way::Address { url: "https://x".into(), headers: BTreeMap::new() } };
+        assert_eq!(missing(&web, Some(path)), None);
+    }
+}

@@ -1,0 +1,66 @@
+//! Names of sessions: each provider makes its own, the host keeps them, and they come back as a part of command lines and
+//! of file names. Pure.
+
+/// Bytes that a session's id may have.
+pub const MAX_BYTES: usize = 512;
+/// What a session's id may be, for people.
+pub const FIT: &str = "1 to 512 bytes of printable text on one line that does not begin with a hyphen";
+
+/// Whether a text may be a session's id at all. What is no such text is none, whoever says it.
+pub fn is_fit(id: &str) -> bool {
+    (1..=MAX_BYTES).contains(&id.len())
+        && !id.starts_with('-')
+        && !id.trim().is_empty()
+        && !id.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
+/// Whether a provider can have made a session with this id. One that cannot is refused before any program sees it.
+pub fn is_usable(provider: &str, id: &str) -> bool {
+    is_fit(id)
+        && match provider {
+            "claude" | "codex" | "gemini" => is_uuid(id),
+            "llm" => id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'),
+            // These keep nothing under it.
+            _ => true,
+        }
+}
+
+fn is_uuid(id: &str) -> bool {
+    let mut parts = id.split('-');
+    let fits = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    [8, 4, 4, 4, 12].into_iter().all(|length| parts.next().is_some_and(|part| fits(part, length)))
+        && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_cannot_be_an_option_or_a_second_line() {
+        for good in ["s", "session-family", "019a 7b", "ä", &"x".repeat(MAX_BYTES)] {
+            assert!(is_fit(good), "{good}");
+        }
+        let long = "x".repeat(MAX_BYTES + 1);
+        for bad in ["", " ", "-x", "--dangerously", "a\nb", "a\r", "a\0", "\u{1b}[2J", "a\u{2028}b", "\u{85}", &long] {
+            assert!(!is_fit(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_provider_takes_only_ids_of_its_own_kind() {
+        let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        let own = "019a7b3c4d5e00010123456789abcdef";
+        for provider in ["claude", "codex", "gemini"] {
+            assert!(is_usable(provider, uuid) && is_usable(provider, &uuid.to_uppercase()), "{provider}");
+            for bad in [own, "session-family", "0f8fad5b-d9cb-469f-a165-70867728950", &format!("{uuid}-1"), "--help"] {
+                assert!(!is_usable(provider, bad), "{provider}: {bad}");
+            }
+        }
+        assert!(is_usable("llm", own) && is_usable("llm", uuid));
+        assert!(!is_usable("llm", "../x") && !is_usable("llm", "a b"));
+        for provider in ["guide", "exec"] {
+            assert!(is_usable(provider, own) && is_usable(provider, "S1") && !is_usable(provider, "a\nb"));
+        }
+    }
+}
