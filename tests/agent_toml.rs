@@ -104,7 +104,7 @@ fn claude_code_does_what_the_group_chose() {
     let told = ask("hello");
     assert!(told.starts_with("heard\n\n(Not all") && told.contains("colour is left out"), "{told}");
     assert!(told.contains("env.ANTHROPIC_BASE_URL is left out: the name is reserved"), "{told}");
-    assert!(told.contains("mcp.dead is left out: Claude Code could not start"), "{told}");
+    assert!(told.contains("mcp.dead is left out: this room's image has no `/no/such/program`"), "{told}");
     let first = vendor.asked().remove(0);
     assert_eq!(
         (first.body["model"].as_str(), first.credentials.as_str()),

@@ -18,6 +18,7 @@ mod engine_faults;
 mod engines;
 mod exits;
 mod extra_mounts;
+mod fallback;
 mod follow_ups;
 mod fresh;
 mod gemini;

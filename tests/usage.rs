@@ -1,8 +1,11 @@
 //! What turns use is counted by group and day, and a group whose budget is used up waits.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::harness::host::Host;
+use crate::harness::host::{Builder, Host};
+use crate::harness::models::{Protocol, Reply, Server};
 use crate::harness::rows::{database, runs};
 use crate::harness::{SOON, eventually};
 
@@ -77,4 +80,101 @@ fn a_group_without_budget_left_waits_and_goes_on_when_it_is_raised() {
     assert!(raised.status.success(), "{raised:?}");
     events.turn_done("web:a", third, SOON);
     assert_eq!(events.texts("web:a"), ["echo: later"]);
+}
+
+#[test]
+fn the_models_price_makes_money_of_tokens_whatever_the_group_says() {
+    let server = Server::start(Protocol::Anthropic, |_| Reply::text("hi"));
+    let host = llm(&server, "claude-sonnet-5").start();
+    host.register("web:a", "a");
+    let agent = host.root().join("data/sessions/a/agent");
+    fs::create_dir_all(&agent).unwrap();
+    fs::write(agent.join("agent.toml"), "[llm]\nprice = { input = 0, output = 0 }\n").unwrap();
+    host.ask("web:a", "hello");
+    let row = used(&host).remove(0);
+    let of = |key: &str| row[key].as_f64().unwrap();
+    let cost = of("inputTokens") * 2.0
+        + of("outputTokens") * 10.0
+        + of("cacheReadTokens") * 0.2
+        + of("cacheWriteTokens") * 2.5;
+    assert!(cost > 0.0 && (of("costUsd") - cost / 1e6).abs() < 1e-9, "{row}");
+    assert_eq!(row["unpriced"], Value::Null);
+    let shown = host.command().args(["usage"]).output().unwrap();
+    assert!(!String::from_utf8(shown.stdout).unwrap().contains("unknown"));
+}
+
+#[test]
+fn a_budget_in_money_that_cannot_be_kept_is_refused_at_once() {
+    let server = Server::start(Protocol::Anthropic, |_| Reply::text("hi"));
+    let host = llm(&server, "claude-of-nobody").start();
+    host.register("web:a", "a");
+    let refused = host.command().args(["groups", "update", "a", "--budget-usd", "1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    for part in ["a budget of $1.00 has no effect on llm:claude-of-nobody", "prices.toml", "a budget in tokens"] {
+        assert!(!refused.status.success() && said.contains(part), "{part}: {said}");
+    }
+    host.api.patch("/v1/groups/a", &json!({"containerConfig": {"budget": {"tokens": 1000}}})).expect(200);
+    // For all groups, the host does not start.
+    let mut house = llm(&server, "claude-of-nobody").env("PARLOR_BUDGET_USD", 1).prepare();
+    let settings = [("PARLOR_BUDGET_USD", "1"), ("PARLOR_PROVIDER", "llm"), ("PARLOR_MODEL", "claude-of-nobody")];
+    let doctor = house.command().arg("doctor").envs(settings).output().unwrap();
+    let found = String::from_utf8_lossy(&doctor.stdout);
+    assert!(
+        !doctor.status.success() && found.contains("PARLOR_BUDGET_USD") && found.contains("has no price"),
+        "{found}"
+    );
+    house.spawn();
+    assert!(!house.wait_ended().success());
+    // A price is all that it takes.
+    fs::write(house.root().join("prices.toml"), "[\"claude-of-*\"]\ninput = 1\noutput = 1e3\n").unwrap();
+    house.start();
+    house.register("web:a", "a");
+    house.ask("web:a", "hello");
+    assert!(used(&house)[0]["costUsd"].as_f64().unwrap() > 0.0);
+    fs::write(house.root().join("prices.toml"), "[gpt-5.4]\ninput = 1\noutput = 1\n").unwrap();
+    let doctor = house.command().arg("doctor").output().unwrap();
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("[\"gpt-5.4\"] meant"), "{doctor:?}");
+}
+
+#[test]
+fn a_model_of_the_groups_own_choice_does_not_lead_around_its_budget() {
+    let server = Server::start(Protocol::Anthropic, |_| Reply::text("hi"));
+    let host = llm(&server, "claude-sonnet-5").start();
+    host.register_with("web:a", "a", &json!({"budget": {"usd": 100.0}}));
+    let agent = host.root().join("data/sessions/a/agent");
+    fs::create_dir_all(&agent).unwrap();
+    fs::write(agent.join("agent.toml"), "model = 'claude-of-nobody'\n[llm]\nprice = { input = 0, output = 0 }\n")
+        .unwrap();
+    let mut events = host.events();
+    host.send("web:a", "hello");
+    let notice = events.message("web:a", SOON, |text| text.contains("budget"));
+    for part in ["$100.00 cannot be kept", "claude-of-nobody", "prices.toml", "--budget-tokens"] {
+        assert!(notice.text().contains(part), "{part}: {}", notice.text());
+    }
+    let waits = host.send("web:a", "more");
+    let status = host.ask("web:a", "/status").join("\n");
+    assert!(status.contains("cannot be kept"), "{status}");
+    assert_eq!(state(&host, waits), "pending");
+    assert_eq!(used(&host)[0]["unpriced"], "claude-of-nobody");
+    let shown = host.command().args(["usage"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("unknown") && shown.contains("No price is known of claude-of-nobody"), "{shown}");
+}
+
+#[test]
+fn the_notice_names_the_flag_of_the_budget_that_is_used_up() {
+    let host = Host::builder().start();
+    host.register_with("web:a", "a", &json!({"budget": {"tokens": 100}}));
+    let mut events = host.events();
+    host.send("web:a", "!usage 100 20 0");
+    let notice = events.message("web:a", SOON, |text| text.contains("budget"));
+    assert!(notice.text().contains("`parlor groups update a --budget-tokens …`"), "{}", notice.text());
+}
+
+fn llm(server: &Server, model: &str) -> Builder {
+    Host::builder()
+        .env("CONTAINER_IMAGE", "")
+        .env("PARLOR_PROVIDER", "llm")
+        .env("PARLOR_MODEL", model)
+        .dot_env(&server.dot_env())
 }

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use super::body::{Change, Id, Json};
 use super::problem::Problem;
 use super::router::Api;
+use crate::config::answering::{self, Keys};
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::GroupFolder;
 use crate::ops::container::check;
 use crate::ops::groups::{GroupFields, NewGroup, register as register_group};
-use crate::store::{Connection, Tx, TxError, groups};
+use crate::store::{Connection, Tx, TxError, fallbacks, groups};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -60,6 +61,7 @@ pub(super) async fn register(
 ) -> Result<(StatusCode, Out<Value>), Problem> {
     let config = new.container_config.unwrap_or_default();
     check(&config).map_err(|e| Problem::bad("invalid_field", e.0))?;
+    check_answers(&api, &config).await?;
     let fields = GroupFields {
         jid: &new.jid,
         name: &new.name,
@@ -96,7 +98,10 @@ pub(super) async fn update(
     let of = folder.clone();
     let found = api.deps.store.read(move |db| groups::by_folder(db, &of)?.ok_or_else(|| groups::missing(&of))).await?;
     // Checked against the state before the transaction for a precise answer, applied again inside it.
-    apply(found, &patch)?;
+    let wanted = apply(found, &patch)?;
+    if patch.container_config.is_some() {
+        check_answers(&api, &wanted.container_config).await?;
+    }
     let group = api
         .deps
         .store
@@ -104,6 +109,9 @@ pub(super) async fn update(
             let found = groups::by_folder(tx, &folder)?.ok_or_else(|| groups::missing(&folder))?;
             let group = apply(found, &patch).map_err(|e| TxError::Conflict(e.detail().to_owned()))?;
             groups::update(tx, &group)?;
+            if patch.container_config.is_some() {
+                fallbacks::end_all(tx, &group.folder)?;
+            }
             if patch.is_main == Some(true) {
                 groups::make_main(tx, &group.folder)?;
             }
@@ -143,6 +151,16 @@ pub(super) async fn remove(State(api): State<Api>, Id(folder): Id<GroupFolder>) 
     // Its container must not outlive it.
     api.deps.dispatch.stop(&stopped).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refuses a budget that cannot be kept, and who may not stand in. Reads `.env`.
+async fn check_answers(api: &Api, config: &ContainerConfig) -> Result<(), Problem> {
+    let (settings, config) = (api.deps.settings.clone(), config.clone());
+    let checked = tokio::task::spawn_blocking(move || {
+        answering::check(&settings, &config, &Keys::read(&settings.home, &settings.secret_keys))
+    });
+    // A check that was broken off has found nothing.
+    checked.await.unwrap_or(Ok(())).map_err(|why| Problem::bad("invalid_field", format!("containerConfig.{why}")))
 }
 
 /// Merge patch over the container settings.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json as Out;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use rusqlite::Connection;
@@ -16,6 +17,7 @@ use super::router::Api;
 use crate::container::engine::ContainerEngine;
 use crate::dispatch::Doing;
 use crate::domain::group::Group;
+use crate::store::fallbacks::StandIns;
 use crate::store::{TxResult, groups};
 
 /// How long the store may take to show that it lives.
@@ -25,7 +27,8 @@ const AT_ONCE: usize = 64;
 
 pub(super) async fn status(State(api): State<Api>) -> Result<Out<Value>, Problem> {
     let deps = &api.deps;
-    let (all, counts) = deps.store.read(|db| Ok((groups::all(db)?, Counts::read(db)?))).await?;
+    let now = deps.clock.now();
+    let (all, counts) = deps.store.read(move |db| Ok((groups::all(db)?, Counts::read(db, now)?))).await?;
     // Asked at once, answered in order.
     let rows: Vec<Value> = stream::iter(all).map(|group| row(&api, group, &counts)).buffered(AT_ONCE).collect().await;
     Ok(Out(json!({
@@ -64,6 +67,8 @@ async fn row(api: &Api, group: Group, counts: &Counts) -> Value {
         "name": group.name,
         "isMain": group.is_main,
         "paused": group.paused,
+        "answers": counts.stand_ins.told.get(group.folder.as_str()),
+        "outages": counts.stand_ins.outages.get(group.folder.as_str()).map_or(&[][..], Vec::as_slice),
         "runs": runs,
         "waiting": activity.waiting,
     })
@@ -75,10 +80,12 @@ struct Counts {
     messages: HashMap<String, HashMap<String, i64>>,
     /// By state.
     outbox: HashMap<String, i64>,
+    /// Who answers instead of groups' own.
+    stand_ins: StandIns,
 }
 
 impl Counts {
-    fn read(db: &Connection) -> TxResult<Self> {
+    fn read(db: &Connection, now: DateTime<Utc>) -> TxResult<Self> {
         let mut messages: HashMap<String, HashMap<String, i64>> = HashMap::new();
         // Context that is kept waits for no turn. Each part of the union has a partial index of its own.
         let mut s = db.prepare_cached(
@@ -95,7 +102,8 @@ impl Counts {
              UNION ALL SELECT 'failed', count(*) FROM outbox WHERE state = 'failed'",
         )?;
         let outbox = s.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-        Ok(Self { messages, outbox })
+        let stand_ins = StandIns::of_all(db, now)?;
+        Ok(Self { messages, outbox, stand_ins })
     }
 }
 

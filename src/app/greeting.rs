@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::config::answering::{self, Keys};
 use crate::config::settings::Settings;
 use crate::config::{provider, secrets};
 use crate::container::engine::{Capabilities, ContainerEngine};
@@ -44,6 +45,12 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Op
     tracing::info!("API: {}", home.socket().display());
     if let Some(address) = tcp {
         tracing::info!("API: http://{address}, with the token");
+    }
+    let keys = Keys::read(home, &settings.secret_keys);
+    for group in groups {
+        if let Err(why) = answering::check(settings, &group.container_config, &keys) {
+            tracing::error!("group {}: {why}", group.folder);
+        }
     }
     let main = groups.iter().find(|group| group.is_main);
     match (groups.len(), main) {

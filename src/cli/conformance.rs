@@ -10,11 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::output::{colours, harmless, say_json, write};
 use super::{Done, Failure, failed};
 use crate::config::settings::Settings;
-use crate::domain::words;
 use crate::conformance::checks::{Check, Level, Verdict, holds, judge};
 use crate::conformance::{self, Options};
 use crate::container::cli_engine::CliOptions;
 use crate::container::detect::detect;
+use crate::domain::words;
 
 /// Runs an image through the protocol between host and agent, and says what holds.
 ///

@@ -29,9 +29,14 @@ impl Sessions {
         match self {
             Self::List { json } => {
                 let answer = client.get("/v1/sessions").await?;
-                list(&answer, "sessions", json, &["GROUP", "PROVIDER", "SESSION", "@SINCE"], "No sessions.", |session| {
-                    ["folder", "provider", "sessionId", "updatedAt"].map(|key| text(&session[key])).to_vec()
-                })
+                list(
+                    &answer,
+                    "sessions",
+                    json,
+                    &["GROUP", "PROVIDER", "SESSION", "@SINCE"],
+                    "No sessions.",
+                    |session| ["folder", "provider", "sessionId", "updatedAt"].map(|key| text(&session[key])).to_vec(),
+                )
             }
             Self::Forget { folder } => {
                 client.call(Method::DELETE, &format!("/v1/sessions/{}", segment(&folder)), None).await?;

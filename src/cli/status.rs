@@ -82,6 +82,13 @@ fn now(group: &Value) -> Vec<String> {
             format!("{} {doing} ({})", text(&run["lane"]), text(&run["id"]))
         })
         .collect();
+    if let Some(who) = group["answers"].as_str() {
+        now.insert(0, format!("{who} answers"));
+    }
+    for outage in group["outages"].as_array().into_iter().flatten() {
+        let (who, until) = (text(&outage["choice"]), times::at(&outage["until"]));
+        now.push(format!("{who} cannot until {until}: {}", text(&outage["reason"])));
+    }
     if let Some(reason) = group["paused"]["reason"].as_str().filter(|_| group["waiting"].is_null()) {
         now.push(format!("paused until {}: {reason}", times::at(&group["paused"]["until"])));
     }

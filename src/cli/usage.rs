@@ -1,13 +1,15 @@
 //! `parlor usage`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::Value;
 
 use super::Done;
 use super::client::{Client, segment};
-use super::output::{list, say, text};
+use super::output::{harmless, list, say, text};
 
-/// Show what groups used, by day, as their providers reported it
+/// Show what groups used, by day, in tokens and money
 #[derive(Debug, Args)]
 pub(super) struct Usage {
     /// Of this group alone
@@ -32,6 +34,11 @@ impl Usage {
         let empty = "Nothing was used, or no provider reported it.";
         list(&answer, "usage", self.json, &HEADING, empty, row)?;
         let rows = answer["usage"].as_array().map_or(&[][..], Vec::as_slice);
+        let unpriced: BTreeSet<&str> = rows.iter().filter_map(|row| row["unpriced"].as_str()).collect();
+        if !self.json && !unpriced.is_empty() {
+            let names = unpriced.into_iter().collect::<Vec<_>>().join(", ");
+            say(&harmless(&format!("\nNo price is known of {names}: prices.toml can say what a model costs.\n")))?;
+        }
         if self.json || rows.len() < 2 {
             return Ok(());
         }
@@ -51,8 +58,18 @@ fn row(day: &Value) -> Vec<String> {
         number("inputTokens").to_string(),
         number("outputTokens").to_string(),
         (number("cacheReadTokens") + number("cacheWriteTokens")).to_string(),
-        money(day["costUsd"].as_f64().unwrap_or(0.0)),
+        cost(day),
     ]
+}
+
+/// What is known of it, and whether there is more.
+fn cost(day: &Value) -> String {
+    let usd = day["costUsd"].as_f64().unwrap_or(0.0);
+    match day["unpriced"].is_string() {
+        true if usd > 0.0 => format!("over ${usd:.4}"),
+        true => "unknown".to_owned(),
+        false => format!("${usd:.4}"),
+    }
 }
 
 fn money(usd: f64) -> String {

@@ -90,4 +90,9 @@ impl Home {
     pub fn settings_file(&self) -> PathBuf {
         self.0.join("parlor.toml")
     }
+
+    /// What models cost that the shipped list does not know.
+    pub fn prices_file(&self) -> PathBuf {
+        self.0.join("prices.toml")
+    }
 }

@@ -65,7 +65,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 40] = [
+pub(super) const KEYS: [Key; 42] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -85,6 +85,8 @@ pub(super) const KEYS: [Key; 40] = [
     key("PARLOR_CONFIG_DIR", "config_dir"),
     key("PARLOR_PROVIDER", "provider"),
     key("PARLOR_MODEL", "model"),
+    key("PARLOR_FALLBACK", "fallback"),
+    key("PARLOR_FALLBACK_DEARER", "fallback_dearer"),
     key("PARLOR_AGENT_MAY", "agent_may"),
     key("PARLOR_AGENT_MODELS", "agent_models"),
     key("PARLOR_AGENT_PROVIDERS", "agent_providers"),
@@ -135,7 +137,7 @@ pub(super) struct Layers {
 /// Settings whose names other programs use, too: what these left in the environment ends no command.
 const SHARED: [&str; 3] = ["TZ", "LOG_LEVEL", "LOG_FORMAT"];
 /// The only settings for which `true` and `false` are values.
-const SWITCHES: [&str; 1] = ["PARLOR_LISTEN_PUBLIC"];
+const SWITCHES: [&str; 2] = ["PARLOR_LISTEN_PUBLIC", "PARLOR_FALLBACK_DEARER"];
 
 impl Layers {
     /// Adds a layer; earlier ones win. Empty values count as absent.

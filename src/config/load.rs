@@ -7,12 +7,15 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use secrecy::SecretString;
 
+use super::answering::{self, Keys};
 use super::bounds::{self, Bounds};
 use super::home::Home;
 use super::layers::{ConfigError, KEYS, Layers, Problem};
 use super::proxies::{self, Proxies};
 use super::settings::{Limits, LogFormat, LogLevel, Settings};
-use super::{extras, provider, secrets, values};
+use super::{extras, prices, provider, secrets, values};
+use crate::domain::group::ContainerConfig;
+use crate::domain::prices::Prices;
 use crate::domain::usage::Budget;
 
 /// The longest time any timeout may be: a week.
@@ -126,6 +129,7 @@ pub fn examine_from(overrides: &Overrides, environment: &BTreeMap<String, String
     }
     layers.add_toml(&home.settings_file());
     let mut settings = check(&mut layers, home, user_home.as_deref());
+    answers(&mut layers, &settings);
     settings.warnings = std::mem::take(&mut layers.warnings);
     let named = overrides.home.is_some() || environment.get("PARLOR_HOME").is_some_and(|home| !home.is_empty());
     if !named {
@@ -279,6 +283,9 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
         model: layers.take("PARLOR_MODEL", None, "the name of a model, one word that does not begin with `-`", |v| {
             values::model(v).ok().map(Some)
         }),
+        fallback: layers.take("PARLOR_FALLBACK", Vec::new(), answering::ALLOWED, answering::list),
+        fallback_dearer: layers.take("PARLOR_FALLBACK_DEARER", false, "1 or 0", values::switch),
+        prices: own_prices(layers, &home),
         bounds: agent_bounds(layers),
         listen,
         token,
@@ -305,6 +312,32 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
         }),
         warnings: Vec::new(),
         home,
+    }
+}
+
+fn own_prices(layers: &mut Layers, home: &Home) -> Prices {
+    let path = home.prices_file();
+    prices::read(&path).unwrap_or_else(|wrong| {
+        for (name, why) in wrong {
+            layers.file_problem(&name, &path.display().to_string(), why);
+        }
+        Prices::default()
+    })
+}
+
+/// What the settings say of who answers and of money, as far as it concerns every group.
+fn answers(layers: &mut Layers, settings: &Settings) {
+    if !layers.problems.is_empty() || (settings.fallback.is_empty() && settings.budget.usd.is_none()) {
+        return;
+    }
+    let keys = Keys::read(&settings.home, &settings.secret_keys);
+    let group = ContainerConfig::default();
+    if let Err(why) = answering::check_budget(settings, &group, &keys) {
+        layers.wrong("PARLOR_BUDGET_USD", &why);
+    }
+    if let Some(why) = answering::chain(settings, &group, &keys).ok().and_then(|chain| chain.refused.into_iter().next())
+    {
+        layers.wrong("PARLOR_FALLBACK", &why);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Settings of an installation, and where its folders lie.
 
 pub mod allowlists;
+pub mod answering;
 pub mod bounds;
 pub mod env_edit;
 mod env_file;
@@ -8,6 +9,7 @@ pub mod extras;
 pub mod home;
 mod layers;
 mod load;
+mod prices;
 pub mod provider;
 pub mod proxies;
 pub mod secrets;

@@ -11,6 +11,7 @@ use super::bounds::Bounds;
 use super::extras::Extra;
 use super::home::Home;
 use super::proxies::Proxies;
+use crate::domain::prices::Prices;
 use crate::domain::usage::Budget;
 
 /// Everything the operator can set, checked.
@@ -68,6 +69,12 @@ pub struct Settings {
     pub provider: String,
     /// `PARLOR_MODEL`: the model of groups that choose none; none lets the provider choose.
     pub model: Option<String>,
+    /// `PARLOR_FALLBACK`: who answers while a group's own provider cannot, in order.
+    pub fallback: Vec<String>,
+    /// `PARLOR_FALLBACK_DEARER`: whether those may be dearer, or of an unknown price.
+    pub fallback_dearer: bool,
+    /// What models cost.
+    pub prices: Prices,
     /// What groups may choose themselves.
     pub bounds: Bounds,
     /// `PARLOR_LISTEN`: TCP address of the local API.

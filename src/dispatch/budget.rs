@@ -6,10 +6,11 @@ use super::group_actor::GroupActor;
 use super::hold::Now;
 use super::look::Look;
 use super::steps::Step;
+use crate::config::settings::Settings;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::group::Group;
 use crate::domain::ids::DeliveryId;
-use crate::domain::usage::{Budget, next_day};
+use crate::domain::usage::next_day;
 use crate::store::{Connection, TxResult, usage};
 
 /// A budget that is used up.
@@ -17,19 +18,35 @@ use crate::store::{Connection, TxResult, usage};
 pub(super) struct UsedUp {
     day: NaiveDate,
     why: String,
-    /// What raises it, of `parlor groups update`.
-    flag: &'static str,
+    /// What helps.
+    remedy: String,
     told: bool,
 }
 
 /// Whether a group's budget for a day is used up.
-pub(super) fn used_up(db: &Connection, group: &Group, default: Budget, day: NaiveDate) -> TxResult<Option<UsedUp>> {
-    let budget = group.container_config.budget.or(default);
+pub(super) fn used_up(db: &Connection, group: &Group, settings: &Settings, day: NaiveDate) -> TxResult<Option<UsedUp>> {
+    let budget = group.container_config.budget.or(settings.budget);
     if budget.is_empty() {
         return Ok(None);
     }
     let Some(today) = usage::of_day(db, &group.folder, day)? else { return Ok(None) };
-    Ok(budget.used_up(&today.used).map(|(why, flag)| UsedUp { day, why, flag, told: today.told }))
+    let (why, remedy) = if let Some((why, flag)) = budget.used_up(&today.used) {
+        (why, format!("The owner can raise it: `parlor groups update {} {flag} …`.", group.folder))
+    } else if let (Some(usd), Some(model)) = (budget.usd, &today.unpriced)
+        && settings.prices.of(model).is_none()
+    {
+        // Nobody knows what is left of it.
+        let why = format!("today's budget of ${usd:.2} cannot be kept, because nobody knows what {model} costs");
+        let remedy = format!(
+            "The owner can give {model} a price in prices.toml and start Parlor again, or set a budget in tokens instead: \
+             `parlor groups update {} --budget-usd '' --budget-tokens …`.",
+            group.folder
+        );
+        (why, remedy)
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(UsedUp { day, why, remedy, told: today.told }))
 }
 
 impl GroupActor {
@@ -57,11 +74,10 @@ impl GroupActor {
         }
         if !used_up.told {
             let text = format!(
-                "{}: what is written now is answered from {} on. The owner can raise it: `parlor groups update {} {} …`.",
+                "{}: what is written now is answered from {} on. {}",
                 capital(&used_up.why),
                 next.with_timezone(&self.deps.settings.timezone).format("%Y-%m-%d %H:%M"),
-                group.folder,
-                used_up.flag
+                used_up.remedy
             );
             tracing::warn!("{}: {}", group.folder, used_up.why);
             let new = NewDelivery {

@@ -140,6 +140,7 @@ impl GroupActor {
             // The command itself waits, too.
             lines.push(format!("{} waiting messages, {tasks} scheduled tasks.", (waiting - 1).max(0)));
         }
+        lines.extend(self.stand_ins(group).await);
         let (queue, used) = self.deps.slots.load();
         lines.push(format!("{used} of {} containers in use, {queue} groups wait.", self.deps.settings.max_containers));
         if let Some(pause) = &group.paused

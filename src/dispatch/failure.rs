@@ -109,21 +109,23 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
             Verdict::GiveUp { notice: format!("The agent's quota is used up: {error}") }
         }
         ErrorKind::Quota | ErrorKind::RateLimit | ErrorKind::Overloaded => limited(*kind, error, *retry_at, facts),
-        ErrorKind::SessionMissing | ErrorKind::Other => match backoff::retry(facts.tries + 1) {
-            Some(after) => {
-                // One failure often heals by itself; of the second one the chat hears.
-                let notice = (facts.tries == 1)
-                    .then(|| format!("This failed twice: {told} I try again in {} s, and go on.", after.as_secs()));
-                Verdict::Retry { after, counts: true, pause: None, forget_session: false, notice }
+        ErrorKind::SessionMissing | ErrorKind::Unreachable | ErrorKind::Other => {
+            match backoff::retry(facts.tries + 1) {
+                Some(after) => {
+                    // One failure often heals by itself; of the second one the chat hears.
+                    let notice = (facts.tries == 1)
+                        .then(|| format!("This failed twice: {told} I try again in {} s, and go on.", after.as_secs()));
+                    Verdict::Retry { after, counts: true, pause: None, forget_session: false, notice }
+                }
+                None => Verdict::GiveUp {
+                    notice: format!(
+                        "This could not be answered after {} tries: {told} It is kept: `parlor runs retry {}` tries again.",
+                        facts.tries + 1,
+                        facts.folder
+                    ),
+                },
             }
-            None => Verdict::GiveUp {
-                notice: format!(
-                    "This could not be answered after {} tries: {told} It is kept: `parlor runs retry {}` tries again.",
-                    facts.tries + 1,
-                    facts.folder
-                ),
-            },
-        },
+        }
     }
 }
 

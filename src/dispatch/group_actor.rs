@@ -253,6 +253,10 @@ impl GroupActor {
         let waiting = matches!(self.chat.state(), LaneState::Waiting(_));
         if let Some(live) = self.chat.live_mut() {
             let is_chat = matches!(live.talk.work, Work::Messages);
+            if look.message_waits && !live.talk.open && live.answering.is_over(self.deps.clock.now()) {
+                // Who comes before this one is asked again.
+                live.close();
+            }
             if look.message_waits && is_chat && !live.closing && look.used_up.is_none() {
                 if !live.waits_for_company(Instant::now()) {
                     self.follow_up(group).await;

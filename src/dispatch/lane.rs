@@ -17,6 +17,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::fallback::Answering;
 use super::hold::{Hold, Now};
 use super::live::Conversation;
 use super::slots::{Slot, Ticket};
@@ -117,6 +118,8 @@ pub(super) struct Live {
     pub(super) closing: bool,
     /// The host ends it.
     pub(super) ending: bool,
+    /// Who answers.
+    pub(super) answering: Answering,
     /// Outputs that could not be read.
     pub(super) unreadable: u64,
     /// Why a turn of it failed; the room is asked to close with it.
@@ -193,7 +196,7 @@ impl Lane {
         let Some(opening) = self.opening_mut() else { return };
         opening.row.started_at = now;
         opening.row.state = RunState::Running;
-        let Started { handle, events, provider, session } = started;
+        let Started { handle, events, provider, answering, session } = started;
         (opening.talk.provider, opening.talk.had_session) = (provider, session.is_some());
         opening.row.session_id = session;
         let (row, ended, closing) = (opening.row.clone(), opening.ended, opening.closing);
@@ -206,6 +209,7 @@ impl Lane {
             events,
             slot,
             ids: provider::knows_ids(provider),
+            answering,
             last_follow_up: None,
             follow_up_at: None,
             closing: false,

@@ -29,9 +29,9 @@ impl GroupActor {
     /// Looks.
     pub(super) async fn look(&self) -> Result<Look, crate::store::StoreError> {
         let jid = self.jid.clone();
-        let budget = self.deps.settings.budget;
+        let settings = self.deps.settings.clone();
         let now = self.deps.clock.now();
-        let (today, settle) = (usage::day(now, self.deps.settings.timezone), self.deps.settings.settle);
+        let (today, settle) = (usage::day(now, settings.timezone), settings.settle);
         self.deps
             .store
             .read(move |db| {
@@ -46,7 +46,7 @@ impl GroupActor {
                     place.get_or_insert((fire, task));
                 }
                 let used_up = match &group {
-                    Some(group) => budget::used_up(db, group, budget, today)?,
+                    Some(group) => budget::used_up(db, group, &settings, today)?,
                     None => None,
                 };
                 let own = group.as_ref().and_then(|group| group.container_config.settle);

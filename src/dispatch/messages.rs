@@ -6,7 +6,7 @@ use super::group_actor::{GroupActor, LOOK_AGAIN};
 use super::live::{Conversation, Work};
 use super::prompt;
 use super::slots::Slot;
-use super::start::{self, StartRequest};
+use super::start::{self, Past, StartRequest};
 use super::steps::Step;
 use crate::domain::event::{Event, TurnState};
 use crate::domain::group::Group;
@@ -15,9 +15,8 @@ use crate::domain::message::Batch;
 use crate::domain::run::{Lane as LaneKind, RunState};
 use crate::domain::task::{ContextMode, Fire, FireState, Task};
 use crate::store::runs::{self, Run};
-use crate::store::sessions::Session;
 use crate::store::tasks::FireEnd;
-use crate::store::{StoreError, events, groups, inbound, outbox, sessions, tasks};
+use crate::store::{StoreError, events, groups, inbound, outbox, tasks};
 
 impl GroupActor {
     /// Gives what waits to the live run. The batch is in the store as given before the agent can see it.
@@ -62,7 +61,7 @@ impl GroupActor {
     /// Starts a run with what waits in the chat.
     pub(super) async fn start_messages(&mut self, group: &Group, slot: Slot) {
         let run = RunId(self.deps.clock.ulid());
-        let (batch, sessions, said) = match self.take_first_batch(group, run).await {
+        let (batch, past, said) = match self.take_first_batch(group, run).await {
             Ok(Some(taken)) => taken,
             Ok(None) => return,
             Err(error) => {
@@ -83,7 +82,7 @@ impl GroupActor {
             prompt: prompt::format(&batch, false),
             images: prompt::images(&batch),
             batch: Some(batch),
-            sessions,
+            past,
             resumed: said,
             task: false,
         };
@@ -95,9 +94,9 @@ impl GroupActor {
         &self,
         group: &Group,
         run: RunId,
-    ) -> Result<Option<(Batch, Vec<Session>, Vec<String>)>, StoreError> {
+    ) -> Result<Option<(Batch, Past, Vec<String>)>, StoreError> {
         let (jid, folder, now) = (self.jid.clone(), group.folder.clone(), self.deps.clock.now());
-        let was_paused = group.paused.is_some();
+        let (was_paused, of) = (group.paused.is_some(), group.clone());
         let row = self.row(group, run, LaneKind::Chat);
         let store = &self.deps.store;
         store
@@ -106,7 +105,7 @@ impl GroupActor {
                 if was_paused {
                     groups::set_pause(tx, &folder, None)?;
                 }
-                let sessions = sessions::of_group(tx, &folder)?;
+                let past = Past::of(tx, &of, true)?;
                 let mut said = Vec::new();
                 let mut earlier: Vec<RunId> = batch.messages.iter().filter_map(|m| m.run_id).collect();
                 earlier.dedup();
@@ -123,7 +122,7 @@ impl GroupActor {
                     reason: None,
                 };
                 events::append(tx, &event, now)?;
-                Ok(Some((batch, sessions, said)))
+                Ok(Some((batch, past, said)))
             })
             .await
     }
@@ -133,7 +132,7 @@ impl GroupActor {
         let (fire, task) = fire;
         let run = RunId(self.deps.clock.ulid());
         let in_group = task.context_mode == ContextMode::Group;
-        let (id, due, folder) = (task.id.clone(), fire.due, group.folder.clone());
+        let (id, due, of) = (task.id.clone(), fire.due, group.clone());
         let (jid, now) = (task.jid.clone(), self.deps.clock.now());
         let row = Run { task_id: Some(id.clone()), due: Some(due), ..self.row(group, run, lane) };
         let started = self
@@ -143,15 +142,15 @@ impl GroupActor {
                 if !tasks::start(tx, &id, due, run)? {
                     return Ok(None);
                 }
-                let sessions = if in_group { sessions::of_group(tx, &folder)? } else { Vec::new() };
+                let past = Past::of(tx, &of, in_group)?;
                 runs::put(tx, &row)?;
                 let event = Event::Task { task_id: id, chat_jid: jid, change: "fired".into() };
                 events::append(tx, &event, now)?;
-                Ok(Some(sessions))
+                Ok(Some(past))
             })
             .await;
-        let sessions = match started {
-            Ok(Some(sessions)) => sessions,
+        let past = match started {
+            Ok(Some(past)) => past,
             // Taken back while it waited.
             Ok(None) => return,
             Err(error) => {
@@ -172,7 +171,7 @@ impl GroupActor {
             prompt: task.prompt,
             images: Vec::new(),
             batch: None,
-            sessions,
+            past,
             resumed: Vec::new(),
             task: true,
         };

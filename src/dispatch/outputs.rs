@@ -10,8 +10,8 @@ use super::group_actor::GroupActor;
 use super::hold;
 use super::lane::{LaneState, Live};
 use super::live::{Effects, Given, Work};
-use super::start;
 use super::steps::Step;
+use super::{spend, start};
 use crate::container::run::{Cause, Item, Outcome};
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::event::TurnState;
@@ -20,7 +20,7 @@ use crate::domain::ids::GroupFolder;
 use crate::domain::message::InboundState;
 use crate::domain::run::{Lane as LaneKind, RunState};
 use crate::domain::task::FireState;
-use crate::domain::usage::{self, Usage};
+use crate::domain::usage;
 use crate::store::StoreError;
 use crate::store::runs::Run;
 
@@ -32,7 +32,7 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 impl GroupActor {
     /// Stores what the agent put out, in order, in one transaction.
     pub(super) async fn outputs(&mut self, lane: LaneKind, items: Vec<Item>) {
-        let clock = self.deps.clock.clone();
+        let (clock, settings) = (self.deps.clock.clone(), self.deps.settings.clone());
         let mut shares = Vec::new();
         let mut effects = Effects::default();
         let mut verdicts = Vec::new();
@@ -51,17 +51,22 @@ impl GroupActor {
                     }
                 }
                 Item::Output { output, settled, open, share } => {
-                    if let Some(used) = Usage::of_turn(output.usage.as_ref(), output.cost_usd) {
+                    let spent = spend::of_turn(&settings.prices, live.talk.provider, &output);
+                    if let Some((used, unpriced)) = spent {
                         if used.cost_usd > 0.0 {
                             *live.row.cost_usd.get_or_insert(0.0) += used.cost_usd;
                         }
                         live.row.tokens += used.tokens();
-                        effects.steps.push(Step::Usage { folder: live.talk.folder.clone(), day: today, used });
+                        let folder = live.talk.folder.clone();
+                        effects.steps.push(Step::Usage { folder, day: today, used, unpriced });
                     }
                     live.talk.output(*output, settled.as_ref(), open, &clock, &mut effects);
                     shares.push(share);
                     let folder = live.talk.folder.clone();
                     let well = effects.failed.is_none() && settled.is_some();
+                    if well {
+                        live.answered(&clock, &mut effects);
+                    }
                     if well && std::mem::take(&mut self.lane(lane).probes) > 0 {
                         effects.steps.push(Step::Pause { folder, pause: None });
                     }
@@ -102,6 +107,9 @@ impl GroupActor {
         live.failed.get_or_insert_with(|| failure.error.clone());
         tracing::info!("group {}: a turn of run {} failed ({:?})", live.talk.folder, live.talk.run, failure.kind);
         live.talk.drop_session();
+        if live.hand_over(given, failure, &clock, effects) {
+            return None;
+        }
         if let Work::Task { task, due } = &live.talk.work {
             let nothing_said = !live.talk.said && live.talk.last_text.is_none() && !live.talk.fire_ended;
             let unusable = matches!(failure.kind, ErrorKind::SessionMissing | ErrorKind::SessionRefused);

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::fallback::{self, Answering};
 use super::steps::Step;
 use super::{Deps, prompt};
 use crate::agent::{self, AgentPlan};
@@ -39,6 +40,7 @@ use crate::domain::run::Lane;
 use crate::policy::mounts::MountRules;
 use crate::safe_dir::Owner;
 use crate::store::sessions::{self, Session};
+use crate::store::{Connection, TxResult};
 
 /// What rooms need that is made once per host. Clones share it.
 #[derive(Debug, Clone)]
@@ -204,10 +206,24 @@ pub(super) struct StartRequest {
     pub(super) images: Vec<ImageAttachment>,
     /// What the prompt was made of; none for a task.
     pub(super) batch: Option<Batch>,
-    /// The group's; the run resumes that of its provider.
-    pub(super) sessions: Vec<Session>,
+    pub(super) past: Past,
     pub(super) resumed: Vec<String>,
     pub(super) task: bool,
+}
+
+/// What the store knows of a group's earlier runs.
+pub(super) struct Past {
+    /// The run resumes that of its provider.
+    sessions: Vec<Session>,
+    known: fallback::Known,
+}
+
+impl Past {
+    /// Looks it up; a run of its own resumes nothing.
+    pub(super) fn of(db: &Connection, group: &Group, resumes: bool) -> TxResult<Self> {
+        let sessions = if resumes { sessions::of_group(db, &group.folder)? } else { Vec::new() };
+        Ok(Self { sessions, known: fallback::Known::of(db, group)? })
+    }
 }
 
 /// A run that lives.
@@ -217,6 +233,8 @@ pub(super) struct Started {
     pub(super) events: mpsc::Receiver<RunEvent>,
     /// Who answers.
     pub(super) provider: &'static str,
+    /// The same, with who stands in.
+    pub(super) answering: Answering,
     /// The session that it resumes.
     pub(super) session: Option<String>,
 }
@@ -241,7 +259,7 @@ pub(super) enum NotOpened {
 /// ends when nobody else waits for it, while the engine is asked, and while folders are searched.
 pub(super) async fn start(
     deps: Arc<Deps>,
-    request: StartRequest,
+    mut request: StartRequest,
     cancel: CancellationToken,
 ) -> Result<Started, NotOpened> {
     let deps = &deps;
@@ -250,9 +268,19 @@ pub(super) async fn start(
         let (rooms, settings) = (deps.rooms.clone(), deps.settings.clone());
         tokio::task::spawn_blocking(move || rooms.masks(&settings.home))
     });
-    let (settings, owner, group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
-    let prepared = tokio::task::spawn_blocking(move || agent::prepare(&settings.home, &settings, &group, owner));
-    let agent = prepared.await.map_err(anyhow::Error::from)?.context("the agent's folders")?;
+    let (settings, owner, mut group) = (deps.settings.clone(), deps.rooms.0.owner, request.group.clone());
+    let (known, now) = (std::mem::take(&mut request.past.known), deps.clock.now());
+    let prepared = tokio::task::spawn_blocking(move || {
+        let (answering, foreign_model) = fallback::pick(&settings, &mut group, known, now);
+        let mut agent = agent::prepare(&settings.home, &settings, &group, owner)?;
+        if foreign_model {
+            // It is a name that another provider understands.
+            agent.may.set.retain(|kind| kind != "model");
+        }
+        Ok::<_, agent::AgentError>((agent, answering, group))
+    });
+    let (agent, answering, group) = prepared.await.map_err(anyhow::Error::from)?.context("the agent's folders")?;
+    request.group = group;
     deps.rooms.log_refused(&request.group.folder, &agent.may.notes);
     let provider = agent.provider;
     let config = &request.group.container_config;
@@ -279,7 +307,7 @@ pub(super) async fn start(
     }
     let session = plan.input.session_id.clone();
     let (handle, events) = run::start(deps.engine.clone(), &deps.clock, plan).await.map_err(anyhow::Error::from)?;
-    Ok(Started { handle, events, provider, session })
+    Ok(Started { handle, events, provider, answering, session })
 }
 
 /// The work's result, unless it is cancelled first.
@@ -325,7 +353,7 @@ fn plan(
     redactor: Redactor,
 ) -> anyhow::Result<Plan> {
     let shared = &*rooms.0;
-    let StartRequest { group, run, lane: _, prompt, images, batch, sessions, resumed, task } = request;
+    let StartRequest { group, run, lane: _, prompt, images, batch, past, resumed, task } = request;
     let prompt = match batch.filter(|_| provider::knows_ids(agent.provider)) {
         Some(batch) => prompt::format(&batch, true),
         None => prompt,
@@ -353,7 +381,7 @@ fn plan(
     let secrets = agent.secrets.iter().map(|(k, v)| (k.clone(), v.expose_secret().to_owned())).collect();
     let input = RunInput {
         prompt,
-        session_id: sessions::resumed_by(&sessions, agent.provider).map(str::to_owned),
+        session_id: sessions::resumed_by(&past.sessions, agent.provider).map(str::to_owned),
         group_folder: group.folder.to_string(),
         chat_jid: group.jid.to_string(),
         is_main: group.is_main,

@@ -9,6 +9,7 @@ use crate::domain::group::Pause;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
 use crate::domain::message::InboundState;
 use crate::domain::usage::Usage;
+use crate::store::fallbacks::{self, Outage};
 use crate::store::outbox::{self, Route};
 use crate::store::runs::{self, Run};
 use crate::store::tasks::{self, FireEnd};
@@ -34,7 +35,13 @@ pub enum Step {
     /// The next run of this provider starts a new one.
     LoseSession { folder: GroupFolder, provider: &'static str },
     /// A turn used something.
-    Usage { folder: GroupFolder, day: NaiveDate, used: Usage },
+    Usage { folder: GroupFolder, day: NaiveDate, used: Usage, unpriced: Option<String> },
+    /// Someone cannot answer.
+    Outage { folder: GroupFolder, outage: Outage },
+    /// Someone answers again.
+    OutageOver { folder: GroupFolder, choice: String },
+    /// The chat knows who stands in; None for nobody.
+    StandIn { folder: GroupFolder, choice: Option<String> },
     /// The chat hears that the day's budget is used up.
     BudgetTold { folder: GroupFolder, day: NaiveDate },
     /// The group is held back, or no longer.
@@ -67,7 +74,10 @@ impl Step {
             Self::Session { folder, provider, id } => sessions::set(tx, folder, provider, id, now),
             Self::ForgetSession(folder) => sessions::forget(tx, folder).map(drop),
             Self::LoseSession { folder, provider } => sessions::forget_of(tx, folder, provider),
-            Self::Usage { folder, day, used } => usage::add(tx, folder, *day, used),
+            Self::Usage { folder, day, used, unpriced } => usage::add(tx, folder, *day, used, unpriced.as_deref()),
+            Self::Outage { folder, outage } => fallbacks::begin(tx, folder, outage),
+            Self::OutageOver { folder, choice } => fallbacks::end(tx, folder, choice),
+            Self::StandIn { folder, choice } => fallbacks::set_told(tx, folder, choice.as_deref()),
             Self::BudgetTold { folder, day } => usage::set_told(tx, folder, *day),
             Self::Pause { folder, pause } => groups::set_pause(tx, folder, pause.as_ref()),
             Self::Run(run) => {

@@ -68,6 +68,12 @@ pub struct ContainerConfig {
     /// Model for providers that know models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Who answers while that one cannot, in order, instead of the installation's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Vec<String>>,
+    /// Whether those may be dearer, or of an unknown price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_dearer: Option<bool>,
     /// Kinds of settings that its own `agent.toml` may hold, instead of the installation's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_may: Option<Vec<String>>,
@@ -131,6 +137,8 @@ impl Default for ContainerConfig {
             image: None,
             provider: None,
             model: None,
+            fallback: None,
+            fallback_dearer: None,
             agent_may: None,
             network: None,
             memory: None,

@@ -7,6 +7,7 @@ pub mod event;
 pub mod group;
 pub mod ids;
 pub mod message;
+pub mod prices;
 pub mod run;
 pub mod schedule;
 pub mod task;

@@ -53,6 +53,13 @@ impl Usage {
     }
 }
 
+/// The model that a turn's report names.
+pub fn model_of(report: &Value) -> Option<&str> {
+    let fine =
+        |name: &&str| (1..=256).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
+    report.get("model")?.as_str().filter(fine)
+}
+
 /// What a group may use on one day of the host's zone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::{Invalid, shorten};
-use crate::config::{bounds, provider, values};
+use crate::config::{answering, bounds, provider, values};
 use crate::domain::group::ContainerConfig;
 use crate::policy::mounts;
 
@@ -58,6 +58,9 @@ pub fn check(config: &ContainerConfig) -> Result<(), Invalid> {
     }
     if let Some(Err(why)) = config.provider.as_deref().map(provider::parse) {
         return bad("provider", why.chars().take(200).collect());
+    }
+    if let Some(Err(why)) = config.fallback.as_deref().map(answering::check_list) {
+        return bad("fallback", format!("{why}; null clears it"));
     }
     if config.agent_may.as_deref().is_some_and(|kinds| !bounds::check_kinds(kinds)) {
         return bad("agentMay", format!("use a list out of {}; null clears it", bounds::KINDS.join(", ")));
@@ -124,6 +127,9 @@ mod tests {
             (json!({"model": "two words"}), "model"),
             (json!({"model": "m\n"}), "model"),
             (json!({"model": "m".repeat(257)}), "model"),
+            (json!({"fallback": ["two words"]}), "fallback"),
+            (json!({"fallback": ["guide", "auto"]}), "fallback"),
+            (json!({"fallback": vec!["guide"; 9]}), "fallback"),
             (json!({"agentMay": ["everything"]}), "agentMay"),
             (json!({"budget": {"usd": 0}}), "budget.usd"),
             (json!({"budget": {"tokens": 0}}), "budget.tokens"),

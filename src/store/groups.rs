@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::{Ms, Tx, TxError, TxResult, Wake, events};
+use super::{Ms, Tx, TxError, TxResult, Wake, events, fallbacks};
 use crate::domain::event::{Event, TurnState};
 use crate::domain::group::{ContainerConfig, Group, Pause};
 use crate::domain::ids::{ChatJid, GroupFolder};
@@ -147,6 +147,7 @@ pub fn remove(tx: &mut Tx<'_>, folder: &GroupFolder, now: DateTime<Utc>) -> TxRe
     touch_chat(tx, &group.jid, Some(&group.name), None)?;
     tx.execute("DELETE FROM groups WHERE folder = ?1", [folder])?;
     tx.execute("DELETE FROM sessions WHERE folder = ?1", [folder])?;
+    fallbacks::forget(tx, folder)?;
     tx.execute(
         "UPDATE tasks SET status = 'cancelled', next_due = NULL WHERE folder = ?1 AND status IN ('active', 'paused')",
         [folder],

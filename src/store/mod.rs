@@ -7,6 +7,7 @@
 
 mod convert;
 pub mod events;
+pub mod fallbacks;
 pub mod groups;
 pub mod import;
 pub mod inbound;

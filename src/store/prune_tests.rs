@@ -89,7 +89,7 @@ async fn a_hundred_thousand_rows_go_while_messages_go_on() {
     let folder: GroupFolder = "g".parse().unwrap();
     let day = "2001-01-01".parse().unwrap();
     let spent = Usage { turns: 3, cost_usd: 1.5, ..Usage::default() };
-    store.write(move |tx| usage::add(tx, &folder, day, &spent)).await.unwrap();
+    store.write(move |tx| usage::add(tx, &folder, day, &spent, None)).await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let others = tokio::spawn({
         let (store, over) = (store.clone(), Arc::clone(&over));

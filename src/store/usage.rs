@@ -19,6 +19,9 @@ pub struct Day {
     /// What was used.
     #[serde(flatten)]
     pub used: Usage,
+    /// The model of the last turn that nobody knows the price of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unpriced: Option<String>,
     /// Whether the chat knows that the day's budget is used up.
     #[serde(skip)]
     pub told: bool,
@@ -42,16 +45,17 @@ fn number(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
-/// Adds what a turn used.
-pub fn add(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate, turn: &Usage) -> TxResult<()> {
+/// Adds what a turn used, and the model where nobody knows what that costs.
+pub fn add(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate, turn: &Usage, unpriced: Option<&str>) -> TxResult<()> {
     tx.prepare_cached(&format!(
-        "INSERT INTO usage (folder, day, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        "INSERT INTO usage (folder, day, {COLUMNS}, unpriced) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (folder, day) DO UPDATE SET
            turns = turns + excluded.turns, input_tokens = input_tokens + excluded.input_tokens,
            output_tokens = output_tokens + excluded.output_tokens,
            cache_read_tokens = cache_read_tokens + excluded.cache_read_tokens,
            cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-           cost_usd = cost_usd + excluded.cost_usd"
+           cost_usd = cost_usd + excluded.cost_usd,
+           unpriced = coalesce(excluded.unpriced, usage.unpriced)"
     ))?
     .execute(rusqlite::params![
         folder,
@@ -62,15 +66,23 @@ pub fn add(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate, turn: &Usage) -> T
         number(turn.cache_read_tokens),
         number(turn.cache_write_tokens),
         turn.cost_usd,
+        unpriced,
     ])?;
     Ok(())
 }
 
 /// A group's day; none when nothing was used.
 pub fn of_day(db: &Connection, folder: &GroupFolder, day: NaiveDate) -> TxResult<Option<Day>> {
-    let mut s = db.prepare_cached(&format!("SELECT {COLUMNS}, told FROM usage WHERE folder = ?1 AND day = ?2"))?;
+    let mut s =
+        db.prepare_cached(&format!("SELECT {COLUMNS}, unpriced, told FROM usage WHERE folder = ?1 AND day = ?2"))?;
     let found = s.query_row((folder, day.to_string()), |row| {
-        Ok(Day { folder: folder.clone(), day, used: used(row)?, told: row.get("told")? })
+        Ok(Day {
+            folder: folder.clone(),
+            day,
+            used: used(row)?,
+            unpriced: row.get("unpriced")?,
+            told: row.get("told")?,
+        })
     });
     Ok(found.optional()?)
 }
@@ -84,7 +96,7 @@ pub fn set_told(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate) -> TxResult<(
 /// Days from one on, of a group or of all, newest first.
 pub fn since(db: &Connection, from: NaiveDate, folder: Option<&GroupFolder>) -> TxResult<Vec<Day>> {
     let mut s = db.prepare_cached(&format!(
-        "SELECT folder, day, {COLUMNS} FROM usage WHERE day >= ?1 AND (?2 IS NULL OR folder = ?2)
+        "SELECT folder, day, {COLUMNS}, unpriced FROM usage WHERE day >= ?1 AND (?2 IS NULL OR folder = ?2)
          ORDER BY day DESC, cost_usd DESC, folder"
     ))?;
     let rows = s.query_map((from.to_string(), folder), |row| {
@@ -92,7 +104,7 @@ pub fn since(db: &Connection, from: NaiveDate, folder: Option<&GroupFolder>) -> 
         let day = day.parse().map_err(|e| {
             rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::<chrono::ParseError>::new(e))
         })?;
-        Ok(Day { folder: row.get("folder")?, day, used: used(row)?, told: false })
+        Ok(Day { folder: row.get("folder")?, day, used: used(row)?, unpriced: row.get("unpriced")?, told: false })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

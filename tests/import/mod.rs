@@ -18,7 +18,7 @@ use nanoclaw::{Nanoclaw, SESSION, all_rows, home_files, json_of, replies, same_f
 fn an_installation_moves_in_and_its_groups_go_on() {
     let nanoclaw = Nanoclaw::current();
     let source = tree(nanoclaw.dir.path());
-    let mut host = Host::builder().tolerate("no channel").prepare();
+    let mut host = Host::builder().env("PARLOR_PROVIDER", "image").tolerate("no channel").prepare();
 
     // A dry run says the same and does nothing.
     let before = tree(host.root().parent().unwrap());

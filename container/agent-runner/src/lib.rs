@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod deep;
+pub mod default_model;
 pub mod files;
 #[cfg(feature = "io")]
 pub mod inputs;

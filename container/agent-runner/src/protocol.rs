@@ -139,6 +139,8 @@ pub enum ErrorKind {
     Quota,
     /// The vendor is overloaded.
     Overloaded,
+    /// The vendor's server cannot be reached.
+    Unreachable,
     /// The session to resume does not exist.
     SessionMissing,
     /// The model's server refuses the conversation as it is; a new one may work.

@@ -3,6 +3,7 @@
 mod checks;
 mod engine;
 mod rooms;
+mod spend;
 
 use clap::Args;
 use serde_json::json;
@@ -58,6 +59,7 @@ impl Doctor {
                     findings.push(Finding::warn("settings", warning.clone(), "see `parlor config show --origin`"));
                 }
                 findings.extend(checks::all(&settings).await);
+                findings.extend(spend::all(&settings));
                 findings.extend(engine::all(&settings).await);
             }
             Err(error) => {

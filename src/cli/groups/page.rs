@@ -28,6 +28,10 @@ pub(super) fn page(group: &Value) -> String {
     line("trigger", trigger(group));
     line("provider", owned(&effective["provider"], &config["provider"]));
     line("model", owned(&effective["model"], &config["model"]));
+    line("fallback", config["fallback"].as_array().map(|all| may(all)).unwrap_or_default());
+    if config["fallbackDearer"] == true {
+        line("", "those may be dearer".to_owned());
+    }
     for name in ["image", "network", "memory", "cpus", "pids"] {
         line(name, text(&config[name]));
     }

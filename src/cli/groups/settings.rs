@@ -30,6 +30,12 @@ pub(in crate::cli) struct GroupSettings {
     /// Model, for providers that know models
     #[arg(long)]
     model: Option<String>,
+    /// Who answers while that one cannot, in order: PROVIDER, PROVIDER:MODEL or MODEL; or none
+    #[arg(long, value_name = "LIST")]
+    fallback: Option<String>,
+    /// Whether those may be dearer, or of an unknown price
+    #[arg(long, value_name = "BOOL")]
+    fallback_dearer: Option<bool>,
     /// What its own agent.toml may set: provider, model, prompt, tools, mcp, hooks, env; or none
     #[arg(long, value_name = "LIST")]
     agent_may: Option<String>,
@@ -155,6 +161,14 @@ impl GroupSettings {
             let value = if list.trim().is_empty() { Value::Null } else { kinds().collect() };
             config.insert("agentMay".into(), value);
         }
+        if let Some(list) = &self.fallback {
+            let others = || list.split(',').map(str::trim).filter(|other| !other.is_empty() && *other != "none");
+            let value = if list.trim().is_empty() { Value::Null } else { others().collect() };
+            config.insert("fallback".into(), value);
+        }
+        if let Some(dearer) = self.fallback_dearer {
+            config.insert("fallbackDearer".into(), json!(dearer));
+        }
         if let Some(Number(pids)) = self.pids {
             config.insert("pids".into(), json!(pids));
         }
@@ -223,6 +237,7 @@ pub(super) fn in_words_of_options(detail: &str) -> String {
         ("image", "--image"),
         ("provider", "--agent-provider"),
         ("model", "--model"),
+        ("fallback", "--fallback"),
         ("agentMay", "--agent-may"),
         ("budget.usd", "--budget-usd"),
         ("budget.tokens", "--budget-tokens"),
@@ -231,7 +246,8 @@ pub(super) fn in_words_of_options(detail: &str) -> String {
         ("timeout", "--timeout"),
         ("settle", "--settle"),
     ];
-    let Some(rest) = detail.strip_prefix("containerConfig: ") else { return detail.to_owned() };
+    let ours = detail.strip_prefix("containerConfig.").or_else(|| detail.strip_prefix("containerConfig: "));
+    let Some(rest) = ours else { return detail.to_owned() };
     let rest = rest.replace("; null clears it", "; an empty value clears it");
     let named = NAMES.iter().find_map(|(key, option)| {
         let rest = rest.strip_prefix(key)?;
@@ -273,6 +289,7 @@ mod tests {
             ),
             ("containerConfig: memory must be x; null clears it", "--memory must be x; an empty value clears it"),
             ("containerConfig: budget.usd must be x", "--budget-usd must be x"),
+            ("containerConfig.budget.usd: use x; null clears it", "--budget-usd: use x; an empty value clears it"),
             ("containerConfig: env \"1\" is not allowed", "--env \"1\" is not allowed"),
             ("containerConfig: version 2", "version 2"),
             ("name is too long", "name is too long"),

@@ -61,6 +61,12 @@ fn kind(clues: &Clues, reason: &str) -> ErrorKind {
         ("billing_error", _) | (_, Some(402)) => ErrorKind::Quota,
         ("rate_limit", _) | (_, Some(429)) => ErrorKind::RateLimit,
         ("server_error" | "overloaded", _) | (_, Some(500..=599)) => ErrorKind::Overloaded,
+        _ if ["unable to connect", "connection error", "econnrefused", "enotfound", "fetch failed"]
+            .iter()
+            .any(|p| says(p)) =>
+        {
+            ErrorKind::Unreachable
+        }
         _ if says("please run /login") || says("invalid api key") => ErrorKind::Auth,
         _ => ErrorKind::Other,
     }
@@ -94,6 +100,7 @@ mod tests {
             assert_eq!(at(&clues, "x"), (expected, None), "{clues:?}");
         }
         assert_eq!(at(&Clues::default(), "Not logged in · Please run /login").0, ErrorKind::Auth);
+        assert_eq!(at(&Clues::default(), "API Error: Connection error.").0, ErrorKind::Unreachable);
         assert_eq!(at(&Clues::default(), "boom").0, ErrorKind::Other);
     }
 

@@ -37,6 +37,7 @@ fn kind(fault: &Fault) -> ErrorKind {
         ("rateLimitExceeded", _) | (_, Some(429)) => ErrorKind::RateLimit,
         ("serverOverloaded" | "internalServerError" | "policyCapacityUnavailable" | "flexUnavailable", _)
         | (_, Some(500..=599)) => ErrorKind::Overloaded,
+        ("httpConnectionFailed" | "responseStreamConnectionFailed", None) => ErrorKind::Unreachable,
         _ => ErrorKind::Other,
     }
 }
@@ -113,7 +114,7 @@ mod tests {
             (fault("serverOverloaded", None), ErrorKind::Overloaded),
             (fault("internalServerError", None), ErrorKind::Overloaded),
             (fault("responseStreamConnectionFailed", Some(502)), ErrorKind::Overloaded),
-            (fault("httpConnectionFailed", None), ErrorKind::Other),
+            (fault("httpConnectionFailed", None), ErrorKind::Unreachable),
             (fault("modelNotFound", None), ErrorKind::Other),
             (fault("", None), ErrorKind::Other),
         ] {

@@ -211,6 +211,8 @@ impl Talk {
                 }
                 Step::Say(text) => self.room.wire.say(&text),
                 Step::Put(mut output) => {
+                    let chosen = self.chosen.common.chosen_model(&self.room.input);
+                    live::name_model(&mut output, self.session.model().or(chosen));
                     if output.status == Status::Success {
                         let fresh = || Notices::new(&self.chosen.common, &self.home);
                         self.notices.get_or_insert_with(fresh).add_to(&mut output.result);

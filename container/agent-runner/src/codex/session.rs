@@ -59,6 +59,8 @@ pub struct Session {
     resume: Option<String>,
     /// The thread of the live CLI, once it is open.
     thread: Option<String>,
+    /// The model of that thread, as the CLI says.
+    model: Option<String>,
     /// Whether this CLI tells what it takes.
     tells: bool,
     /// The number of the next request that writes a message.
@@ -79,6 +81,7 @@ impl Session {
             pending: Vec::new(),
             resume,
             thread: None,
+            model: None,
             tells: false,
             next: requests::FIRST_MESSAGE,
             meter: Meter::default(),
@@ -86,6 +89,11 @@ impl Session {
             resets_at: None,
             words: String::new(),
         }
+    }
+
+    /// The model that answers, where the CLI says so.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
     }
 
     /// Whether something waits for an answer.
@@ -161,6 +169,7 @@ impl Session {
                     return self.broken("it opened no conversation", now);
                 };
                 self.thread = Some(id.to_owned());
+                self.model = result["model"].as_str().map(str::to_owned);
                 self.flush()
             }
             (requests::THREAD, Err(why)) if self.resume.is_some() && errors::is_missing(&why) => {

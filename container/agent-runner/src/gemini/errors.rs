@@ -38,7 +38,7 @@ pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
         _ if no_model(fault.code, &low) => {
             " Is the model's name right? See model in the group's settings or in agent.toml."
         }
-        ErrorKind::Other if low.contains("fetch failed") => {
+        ErrorKind::Unreachable => {
             " The vendor's server cannot be reached: look at the room's network, and at GEMINI_BASE_URL in .env."
         }
         _ => "",
@@ -81,6 +81,7 @@ fn kind(code: i64, low: &str, waits: bool, resuming: bool) -> ErrorKind {
     match code {
         429 => ErrorKind::RateLimit,
         499..=599 => ErrorKind::Overloaded,
+        _ if says(&["fetch failed"]) => ErrorKind::Unreachable,
         _ => ErrorKind::Other,
     }
 }
@@ -131,7 +132,7 @@ mod tests {
             (503, "The model is overloaded. Please try again later.", ErrorKind::Overloaded),
             (500, "An internal error has occurred.", ErrorKind::Overloaded),
             (0, "models/x is not found for API version v1beta", ErrorKind::Other),
-            (0, "exception TypeError: fetch failed sending request", ErrorKind::Other),
+            (0, "exception TypeError: fetch failed sending request", ErrorKind::Unreachable),
             (400, "Request contains an invalid argument.", ErrorKind::Other),
             (-32603, "Internal error", ErrorKind::Other),
         ] {

@@ -203,6 +203,7 @@ impl Talk {
                     }
                 }
                 Step::Put(mut output) => {
+                    live::name_model(&mut output, self.chosen.chosen_model(&self.room.input));
                     if output.status == Status::Success {
                         let fresh = || Notices::new(&self.chosen, &self.home.join(".gemini"));
                         self.notices.get_or_insert_with(fresh).add_to(&mut output.result);

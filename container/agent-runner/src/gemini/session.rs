@@ -364,7 +364,11 @@ fn with_ending(text: Option<String>, ending: Option<&str>) -> Option<String> {
 fn usage(result: &Value) -> Option<Value> {
     let count = |key: &str| result["_meta"]["quota"]["token_count"][key].as_u64();
     let (input, output) = (count("input_tokens")?, count("output_tokens")?);
-    (input + output > 0).then(|| json!({ "input_tokens": input, "output_tokens": output }))
+    let mut usage = json!({ "input_tokens": input, "output_tokens": output });
+    if let Some(model) = result["_meta"]["quota"]["model_usage"][0]["model"].as_str() {
+        usage["model"] = json!(model);
+    }
+    (input + output > 0).then_some(usage)
 }
 
 #[cfg(test)]

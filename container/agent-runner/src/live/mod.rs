@@ -114,3 +114,10 @@ pub fn watch_inputs(mut inputs: Inputs, to: Sender<Signal>) -> io::Result<()> {
     };
     thread::Builder::new().name("inputs".into()).spawn(watch).map(drop)
 }
+
+/// Says in a turn's usage which model it was, where the program did not: the host knows its price.
+pub fn name_model(output: &mut Output, model: Option<&str>) {
+    if let (Some(serde_json::Value::Object(usage)), Some(model)) = (&mut output.usage, model) {
+        usage.entry("model").or_insert_with(|| model.into());
+    }
+}

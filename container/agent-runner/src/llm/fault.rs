@@ -102,7 +102,7 @@ impl Fault {
             text += " In a room that address is the room itself: write this machine's address in its network into .env, \
                      such as http://192.168.1.5:11434, and let the server listen there.";
         }
-        Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Other, text) }
+        Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Unreachable, text) }
     }
 
     /// Reads a status, 0 where an open answer failed, and what came with it.

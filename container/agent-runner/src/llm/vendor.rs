@@ -7,14 +7,11 @@ use genai::resolver::{AuthData, Endpoint};
 use genai::{Client, ModelIden, ServiceTarget};
 
 use super::fault::Fault;
+use crate::default_model;
 use crate::protocol::ErrorKind;
 
 /// Keys and addresses, by their names in `.env`.
 pub type Secrets = BTreeMap<String, String>;
-
-/// A model for each key, when nobody chose one; the first key that is there counts.
-const DEFAULTS: [(&str, &str); 3] =
-    [("ANTHROPIC_API_KEY", "claude-sonnet-5"), ("OPENAI_API_KEY", "gpt-5.4"), ("GEMINI_API_KEY", "gemini-3.8-flash")];
 
 /// A model and the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,14 +35,7 @@ impl Vendor {
         let local_openai = get("OPENAI_BASE_URL").is_some();
         let named = wanted.map(str::trim).filter(|name| !name.is_empty());
         let bearer = get("ANTHROPIC_AUTH_TOKEN");
-        let default = || {
-            // An address beside a key is the operator's own server: its models are not the vendor's.
-            if local_openai && get("ANTHROPIC_API_KEY").is_none() {
-                return None;
-            }
-            let by_key = DEFAULTS.iter().find(|(key, _)| get(key).is_some()).map(|(_, model)| *model);
-            by_key.or_else(|| bearer.map(|_| DEFAULTS[0].1))
-        };
+        let default = || default_model::by_keys(|key| get(key).is_some());
         let kind = match named.or_else(default) {
             Some(model) => Self::kind_of(model, local_openai, get("OLLAMA_HOST").is_some()),
             None if local_openai => AdapterKind::OpenAI,

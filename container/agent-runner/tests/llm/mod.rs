@@ -220,7 +220,7 @@ fn every_kind_of_error_is_told_apart() {
     assert_eq!(once(&home(), with(input(&server, "hi"), "secrets", foreign)).error_kind, Some(ErrorKind::Auth));
     let nobody = json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "http://127.0.0.1:1"});
     let told = once(&home(), with(input(&server, "hi"), "secrets", nobody));
-    assert_eq!(told.error_kind, Some(ErrorKind::Other));
+    assert_eq!(told.error_kind, Some(ErrorKind::Unreachable));
     assert!(told.error.unwrap().contains("cannot be reached"));
     // A password in an address is told to nobody.
     for base in ["http://ann:hunter2@127.0.0.1:1/", "http://ann:hunter2@[oops/"] {

@@ -1,0 +1,27 @@
+//! Who answers groups and what that may cost: whether budgets in money can be kept, and whether all who are to stand in may.
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Finding;
+use crate::config::answering::{self, Keys};
+use crate::config::settings::Settings;
+use crate::store::groups;
+
+/// Looks at each group. What is wrong for all of them is an error of the settings, and found there.
+pub(super) fn all(settings: &Settings) -> Vec<Finding> {
+    const WHAT: &str = "spending";
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // A store that cannot be read is found by the check of the store.
+    let Ok(db) = Connection::open_with_flags(settings.home.database(), flags) else { return Vec::new() };
+    let Ok(groups) = groups::all(&db) else { return Vec::new() };
+    let keys = Keys::read(&settings.home, &settings.secret_keys);
+    let wrong = groups.iter().filter_map(|group| {
+        let why = answering::check(settings, &group.container_config, &keys).err()?;
+        let todo = format!(
+            "change it with `parlor groups update {}`, or say in prices.toml what the model costs",
+            group.folder
+        );
+        Some(Finding::bad(WHAT, format!("group {}: {why}", group.folder), todo))
+    });
+    wrong.collect()
+}

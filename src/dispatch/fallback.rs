@@ -1,0 +1,262 @@
+//! Who answers in a run, and who stands in for as long as that one cannot.
+//!
+//! A choice that fails is out for a while; the next run takes the first that is not. Of each change the chat hears once.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use parlor_agent_runner::protocol::ErrorKind;
+
+use super::failure::{Failure, sentence};
+use super::group_actor::GroupActor;
+use super::lane::Live;
+use super::live::{Effects, Given, Work};
+use super::steps::Step;
+use crate::config::answering::{self, Choice, Keys};
+use crate::config::settings::Settings;
+use crate::domain::clock::SharedClock;
+use crate::domain::delivery::DeliveryKind;
+use crate::domain::group::{ContainerConfig, Group};
+use crate::store::fallbacks::{self, Outage};
+use crate::store::{Connection, TxResult};
+
+/// How long one is left alone that a vendor keeps waiting without a time, or that cannot be reached.
+const BRIEF: TimeDelta = TimeDelta::minutes(5);
+/// The same where only money or a key helps.
+const LONG: TimeDelta = TimeDelta::hours(1);
+/// The longest that a vendor's own word is followed.
+const LONGEST: TimeDelta = TimeDelta::days(7);
+
+/// What the store knows of who cannot answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    outages: Vec<Outage>,
+    told: Option<String>,
+}
+
+impl Known {
+    pub(super) fn of(db: &Connection, group: &Group) -> TxResult<Self> {
+        Ok(Self { outages: fallbacks::outages(db, &group.folder)?, told: fallbacks::told(db, &group.folder)? })
+    }
+}
+
+/// Who answers in a run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answering {
+    /// Its name; None where nobody could stand in.
+    name: Option<String>,
+    /// It stands in for the group's own.
+    stands_in: bool,
+    /// Who takes over when it fails.
+    next: Option<Choice>,
+    /// Of whom the chat knows that it answers; None for the group's own.
+    told: Option<String>,
+    /// The store holds an outage of it, which is over.
+    was_out: bool,
+    /// When one before it is to be asked again.
+    back_at: Option<DateTime<Utc>>,
+}
+
+impl Answering {
+    /// Whether the room is to make place for one that comes before.
+    pub(super) fn is_over(&self, now: DateTime<Utc>) -> bool {
+        self.back_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// Finds who answers, and makes the group's settings those of one that stands in. Returns whether a model that the group
+/// chose itself is not for this one. Reads `.env`.
+pub(super) fn pick(settings: &Settings, group: &mut Group, known: Known, now: DateTime<Utc>) -> (Answering, bool) {
+    let config = &group.container_config;
+    if config.fallback.as_ref().unwrap_or(&settings.fallback).is_empty() {
+        return (Answering { told: known.told, ..Answering::default() }, false);
+    }
+    let keys = Keys::read(&settings.home, &settings.secret_keys);
+    let chain = answering::chain(settings, config, &keys).unwrap_or_default();
+    let (answering, choice) = choose(&chain.all, known, now);
+    match choice.filter(|_| answering.stands_in) {
+        None => (answering, false),
+        Some(choice) => {
+            let foreign_model = choice.model.is_none();
+            let (provider, model) = (Some(choice.provider.to_owned()), choice.model.clone());
+            group.container_config = ContainerConfig { provider, model, ..config.clone() };
+            (answering, foreign_model)
+        }
+    }
+}
+
+/// The first that is not out, else the one that is asked again first.
+fn choose(all: &[Choice], known: Known, now: DateTime<Utc>) -> (Answering, Option<&Choice>) {
+    let outage = |choice: &Choice| known.outages.iter().find(|outage| outage.choice == choice.name());
+    let until = |choice: &Choice| outage(choice).map(|outage| outage.until).filter(|until| *until > now);
+    let free = all.iter().position(|choice| until(choice).is_none());
+    let soonest = || (0..all.len()).min_by_key(|at| until(&all[*at]));
+    let Some(at) = free.or_else(soonest) else {
+        return (Answering { told: known.told, ..Answering::default() }, None);
+    };
+    let answering = Answering {
+        name: Some(all[at].name()),
+        stands_in: at > 0,
+        next: all[at + 1..].iter().find(|choice| until(choice).is_none()).cloned(),
+        was_out: outage(&all[at]).is_some(),
+        back_at: all[..at].iter().filter_map(until).min(),
+        told: known.told,
+    };
+    (answering, Some(&all[at]))
+}
+
+/// How long a failure of this kind keeps one from answering; None for a failure that is not the provider's.
+fn lasts(failure: &Failure, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let otherwise = match failure.kind {
+        ErrorKind::RateLimit | ErrorKind::Overloaded | ErrorKind::Unreachable => BRIEF,
+        ErrorKind::Quota | ErrorKind::Auth => LONG,
+        _ => return None,
+    };
+    let named = failure.retry_at.map(|at| at - now).filter(|wait| *wait > TimeDelta::zero());
+    Some(named.map_or(otherwise, |wait| wait.min(LONGEST)))
+}
+
+impl GroupActor {
+    /// Who answers instead of the group's own, for people.
+    pub(super) async fn stand_ins(&self, group: &Group) -> Vec<String> {
+        let of = group.clone();
+        let Ok(known) = self.deps.store.read(move |db| Known::of(db, &of)).await else { return Vec::new() };
+        let now = self.deps.clock.now();
+        let out = known.outages.iter().filter(|outage| outage.until > now).map(|outage| {
+            let until = outage.until.format("%Y-%m-%d %H:%M UTC");
+            format!("{} cannot answer until {until}: {}", outage.choice, sentence(&outage.reason))
+        });
+        known.told.iter().map(|who| format!("{who} answers in this chat.")).chain(out).collect()
+    }
+}
+
+impl Live {
+    /// Hands a failed turn over to the next in line. Returns whether there is one: then nothing else is to follow.
+    pub(super) fn hand_over(
+        &mut self,
+        given: &[Given],
+        failure: &Failure,
+        clock: &SharedClock,
+        effects: &mut Effects,
+    ) -> bool {
+        let now = clock.now();
+        let (Some(name), Some(lasts)) = (self.answering.name.clone(), lasts(failure, now)) else { return false };
+        let until = now + lasts;
+        let folder = self.talk.folder.clone();
+        let outage = Outage { choice: name.clone(), until, reason: failure.error.clone() };
+        effects.steps.push(Step::Outage { folder: folder.clone(), outage });
+        let said = self.talk.said || (matches!(self.talk.work, Work::Task { .. }) && self.talk.last_text.is_some());
+        let Some(next) = self.answering.next.clone().filter(|_| !said && !self.talk.fire_ended) else { return false };
+        match &self.talk.work {
+            Work::Messages => {
+                let seqs = given.iter().map(|one| one.seq).collect();
+                effects.steps.push(Step::PutBack { seqs, counts: false });
+            }
+            Work::Task { task, due } => {
+                effects.steps.push(Step::Unstart { task: task.clone(), due: *due });
+                self.talk.fire_ended = true;
+            }
+        }
+        let next_name = next.name();
+        tracing::warn!("{folder}: {name} cannot answer until {until}, {next_name} does: {}", failure.error);
+        if self.answering.told.as_ref() != Some(&next_name) {
+            let text = format!(
+                "{name} cannot answer: {} {next_name} answers in its place, at least until {}.{}",
+                sentence(&failure.error),
+                until.format("%Y-%m-%d %H:%M UTC"),
+                if next.provider == self.talk.provider { "" } else { " It has a conversation of its own." }
+            );
+            effects.steps.push(self.talk.say(text, DeliveryKind::Notice, false, clock));
+            self.tell(Some(next_name), effects);
+        }
+        true
+    }
+
+    /// A turn went well: who answered can, and the chat hears of it where it knew otherwise.
+    pub(super) fn answered(&mut self, clock: &SharedClock, effects: &mut Effects) {
+        let Some(name) = self.answering.name.clone() else {
+            // Nobody stands in any more.
+            if self.answering.told.is_some() {
+                self.tell(None, effects);
+            }
+            return;
+        };
+        if std::mem::take(&mut self.answering.was_out) {
+            effects.steps.push(Step::OutageOver { folder: self.talk.folder.clone(), choice: name.clone() });
+        }
+        let who = self.answering.stands_in.then(|| name.clone());
+        if self.answering.told == who {
+            return;
+        }
+        let text = if who.is_some() {
+            format!("{name} answers now, in the place of those before it.")
+        } else {
+            format!("{name} answers again.")
+        };
+        let say = self.talk.say(text, DeliveryKind::Notice, false, clock);
+        // Before the turn's end, which whoever waits for an answer takes for the last of it.
+        let end = effects.steps.iter().rposition(|step| matches!(step, Step::Settle { .. }));
+        effects.steps.insert(end.unwrap_or(effects.steps.len()), say);
+        self.tell(who, effects);
+    }
+
+    fn tell(&mut self, who: Option<String>, effects: &mut Effects) {
+        effects.steps.push(Step::StandIn { folder: self.talk.folder.clone(), choice: who.clone() });
+        self.answering.told = who;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::from_ms;
+
+    fn chain() -> Vec<Choice> {
+        ["claude", "llm:a", "llm:b"].map(|name| Choice::parse(name, "llm").unwrap()).to_vec()
+    }
+
+    fn known(out: &[(&str, i64)]) -> Known {
+        let outage = |(choice, until): &(&str, i64)| Outage {
+            choice: (*choice).to_owned(),
+            until: from_ms(*until),
+            reason: "busy".into(),
+        };
+        Known { outages: out.iter().map(outage).collect(), told: None }
+    }
+
+    #[test]
+    fn the_first_that_is_not_out_answers() {
+        let all = chain();
+        let now = from_ms(1000);
+        for (out, who, next, back) in [
+            (&[][..], "claude", Some("llm:a"), None),
+            (&[("claude", 1000)], "claude", Some("llm:a"), None),
+            (&[("claude", 1001)], "llm:a", Some("llm:b"), Some(1001)),
+            (&[("llm:a", 5000)], "claude", Some("llm:b"), None),
+            (&[("claude", 3000), ("llm:a", 2000)], "llm:b", None, Some(2000)),
+            (&[("claude", 3000), ("llm:a", 2000), ("llm:b", 4000)], "llm:a", None, Some(3000)),
+            (&[("llm:x", 9000)], "claude", Some("llm:a"), None),
+        ] {
+            let (answering, choice) = choose(&all, known(out), now);
+            assert_eq!(choice.unwrap().name(), who, "{out:?}");
+            assert_eq!(answering.name.as_deref(), Some(who));
+            assert_eq!(answering.next.map(|next| next.name()).as_deref(), next, "{out:?}");
+            assert_eq!((answering.stands_in, answering.back_at), (who != "claude", back.map(from_ms)), "{out:?}");
+        }
+        assert!(choose(&[], known(&[]), now).1.is_none());
+    }
+
+    #[test]
+    fn only_what_is_the_providers_own_trouble_leads_on() {
+        let now = from_ms(0);
+        let of = |kind, retry_at: Option<i64>| {
+            lasts(&Failure { kind, error: "x".into(), retry_at: retry_at.map(from_ms) }, now)
+        };
+        assert_eq!(of(ErrorKind::Overloaded, None), Some(BRIEF));
+        assert_eq!(of(ErrorKind::RateLimit, Some(30_000)), Some(TimeDelta::seconds(30)));
+        assert_eq!(of(ErrorKind::Unreachable, Some(-1)), Some(BRIEF));
+        assert_eq!((of(ErrorKind::Auth, None), of(ErrorKind::Quota, None)), (Some(LONG), Some(LONG)));
+        assert_eq!(of(ErrorKind::Quota, Some(i64::from(i32::MAX) * 1000)), Some(LONGEST));
+        for kind in [ErrorKind::Other, ErrorKind::SessionMissing, ErrorKind::Refused, ErrorKind::SessionRefused] {
+            assert_eq!(of(kind, None), None, "{kind:?}");
+        }
+    }
+}
