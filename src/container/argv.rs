@@ -7,6 +7,10 @@ use thiserror::Error;
 
 use super::spec::{Mount, MountSource, Network, RunSpec};
 
+/// A room's weight where the cores do not suffice: half of what the host, the engine and all else has (1024). The host and
+/// the engine carry every room's words, so a room that works on every core must not make them wait.
+const SHARES: &str = "512";
+
 /// What one engine's command line differs in, here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dialect {
@@ -14,7 +18,7 @@ pub struct Dialect {
     pub podman: bool,
     /// Leave out `--memory`: the engine cannot enforce it here.
     pub no_memory: bool,
-    /// Leave out `--cpus`.
+    /// Leave out `--cpus` and `--cpu-shares`.
     pub no_cpus: bool,
     /// Leave out `--pids-limit`.
     pub no_pids: bool,
@@ -136,8 +140,11 @@ fn limits(args: &mut Args, dialect: &Dialect, spec: &RunSpec) {
     if let Some(memory) = spec.memory.as_ref().filter(|_| !dialect.no_memory) {
         args.pair("--memory", memory);
     }
-    if let Some(cpus) = spec.cpus.as_ref().filter(|_| !dialect.no_cpus) {
-        args.pair("--cpus", cpus);
+    if !dialect.no_cpus {
+        args.pair("--cpu-shares", SHARES);
+        if let Some(cpus) = &spec.cpus {
+            args.pair("--cpus", cpus);
+        }
     }
     if let Some(pids) = spec.pids.filter(|_| !dialect.no_pids) {
         args.pair("--pids-limit", &pids.to_string());

@@ -57,6 +57,7 @@ fn docker() {
     --label parlor.run=01J
     --log-driver none
     --memory 2g
+    --cpu-shares 512
     --cpus 2
     --pids-limit 512
     --cap-drop ALL
@@ -95,6 +96,7 @@ fn podman_rootful_that_may_not_raise_limits() {
     --label parlor.run=01J
     --log-driver none
     --memory 2g
+    --cpu-shares 512
     --cpus 2
     --pids-limit 512
     --ulimit nofile=20000:20000

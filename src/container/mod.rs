@@ -1,7 +1,9 @@
 //! Containers: engines behind one trait, and one run's life from spec to outcome.
 
 pub mod argv;
+mod bounds;
 pub mod build;
+mod capture;
 mod cli;
 pub mod cli_engine;
 pub mod detect;

@@ -15,6 +15,9 @@ const KEEP_CAPACITY: usize = 1 << 20;
 /// Bytes that are kept of the beginning and the end of an output over the limit.
 const EDGE: usize = 512;
 
+/// What a line that belongs to no output counts as beside its bytes: the shortest ones are the most work.
+const LINE: u64 = 16;
+
 /// What the decoder found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -71,6 +74,8 @@ pub struct Decoder {
     head_len: usize,
     /// The current line is longer than any marker.
     long_line: bool,
+    /// Bytes since they were last asked for that belong to no output, or to one that is dropped.
+    noise: u64,
 }
 
 impl Decoder {
@@ -86,7 +91,13 @@ impl Decoder {
             head: [0; MARKER_LINE],
             head_len: 0,
             long_line: false,
+            noise: 0,
         }
+    }
+
+    /// Bytes since the last call that belong to no output, or to one that is dropped.
+    pub fn take_noise(&mut self) -> u64 {
+        std::mem::take(&mut self.noise)
     }
 
     /// Takes the next bytes; calls `found` for each frame they complete.
@@ -131,11 +142,15 @@ impl Decoder {
             if self.open.len() > self.limit + MARKER_LINE + 1 {
                 self.state = State::Skipping;
                 let open = std::mem::take(&mut self.open);
+                self.noise += open.len() as u64;
                 self.begun = EDGE.min(self.limit);
                 self.edges = open[..self.begun].to_vec();
                 self.skip(&open[self.begun..]);
             }
-        } else if self.state == State::Skipping {
+            return;
+        }
+        self.noise += bytes.len() as u64 + if whole_line { LINE } else { 0 };
+        if self.state == State::Skipping {
             self.skip(bytes);
             if whole_line {
                 self.skip(b"\n");
@@ -161,7 +176,10 @@ impl Decoder {
         let (start, end) = (line == OUTPUT_START.as_bytes(), line == OUTPUT_END.as_bytes());
         if !self.long_line && start {
             match self.state {
-                State::Inside => found(Frame::Warning(Warning::NestedStart)),
+                State::Inside => {
+                    self.noise += self.open.len() as u64;
+                    found(Frame::Warning(Warning::NestedStart));
+                }
                 State::Skipping => self.too_long(found),
                 State::Outside => {}
             }
@@ -376,6 +394,24 @@ mod tests {
         assert_eq!(single(paired.as_bytes(), 1000).unwrap().result.as_deref(), Some("hi"));
         assert_eq!(single(format!("noise\n{json}\n\n").as_bytes(), 1000).unwrap().result.as_deref(), Some("hi"));
         assert!(single(b"noise\n", 1000).is_none());
+    }
+
+    #[test]
+    fn what_is_no_output_is_counted_as_noise() {
+        let noise = |text: &str| {
+            let mut decoder = Decoder::new(100);
+            decoder.push(text.as_bytes(), &mut |_| {});
+            decoder.take_noise() as usize
+        };
+        let line = LINE as usize;
+        let start = OUTPUT_START.len() + line;
+        assert_eq!(noise("a\nbc"), 3 + line);
+        assert_eq!(noise(&frame("{}")), start);
+        assert_eq!(noise(&frame(&"x".repeat(5000))), start + 5001 + OUTPUT_END.len() + line);
+        assert_eq!(noise(&format!("{OUTPUT_START}\nlost\n{}", frame("kept"))), 2 * start + 5);
+        let mut decoder = Decoder::new(100);
+        decoder.push(b"a", &mut |_| {});
+        assert_eq!((decoder.take_noise(), decoder.take_noise()), (1, 0));
     }
 
     fn pieces() -> impl Strategy<Value = Vec<String>> {

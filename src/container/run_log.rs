@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::capture::Capture;
 use super::spec::{MountSource, RunSpec};
 use crate::domain::clock::{rfc3339, to_ms};
 use crate::domain::ids::RunId;
@@ -18,64 +19,7 @@ const KEEP_RUNS: usize = 100;
 /// Bytes a group keeps.
 const KEEP_BYTES: u64 = 50 << 20;
 
-/// A stream as far as the log keeps it.
-#[derive(Debug, Default)]
-pub struct Capture {
-    bytes: Vec<u8>,
-    limit: usize,
-    truncated: bool,
-}
-
-impl Capture {
-    /// Keeps at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, truncated: false }
-    }
-
-    /// Takes what came.
-    pub fn push(&mut self, bytes: &[u8]) {
-        let room = self.limit - self.bytes.len();
-        if bytes.len() > room {
-            self.truncated = true;
-        }
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    /// What was kept.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Whether something was left out.
-    pub fn truncated(&self) -> bool {
-        self.truncated
-    }
-}
-
-/// The last bytes of a stream, for errors.
-#[derive(Debug, Default)]
-pub struct Tail(std::collections::VecDeque<u8>);
-
-impl Tail {
-    const KEEP: usize = 4096;
-
-    /// Takes what came.
-    pub fn push(&mut self, bytes: &[u8]) {
-        let bytes = &bytes[bytes.len().saturating_sub(Self::KEEP)..];
-        let over = (self.0.len() + bytes.len()).saturating_sub(Self::KEEP);
-        self.0.drain(..over);
-        self.0.extend(bytes);
-    }
-
-    /// As text.
-    pub fn text(&self) -> String {
-        let (a, b) = self.0.as_slices();
-        String::from_utf8_lossy(&[a, b].concat()).into_owned()
-    }
-}
-
 /// What a log tells.
-#[derive(Debug)]
 pub struct Record<'a> {
     /// The run.
     pub run: RunId,
@@ -105,6 +49,13 @@ pub struct Record<'a> {
     pub verbose: bool,
 }
 
+impl Record<'_> {
+    /// Whether the log holds more than how the run went.
+    fn detailed(&self) -> bool {
+        self.error.is_some() || self.verbose
+    }
+}
+
 /// The ending of a log's name, and of one that is being written.
 const LOG: &str = ".log";
 const FRESH: &str = ".log.tmp";
@@ -120,7 +71,7 @@ fn named(dir: &Path, run: RunId, ending: &str) -> PathBuf {
 
 /// Writes a run's log and rotates the group's.
 ///
-/// `redact` takes secrets out of anything the agent printed.
+/// `redact` takes secrets out of all but the streams, whose captures did it as they came.
 pub fn write(dir: &Path, record: &Record<'_>, redact: impl Fn(&str) -> Option<String>) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let path = path(dir, record.run);
@@ -131,6 +82,13 @@ pub fn write(dir: &Path, record: &Record<'_>, redact: impl Fn(&str) -> Option<St
     let put = || {
         let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
         file.write_all(text.as_bytes())?;
+        if record.detailed() {
+            for (name, stream) in [("stderr", record.stderr), ("stdout", record.stdout)] {
+                write!(file, "\n== {name}\n")?;
+                stream.copy_to(&mut file)?;
+                writeln!(file)?;
+            }
+        }
         fs::rename(&fresh, &path)
     };
     if let Err(error) = put() {
@@ -163,7 +121,7 @@ fn text(record: &Record<'_>) -> String {
     line("session", &record.session.unwrap_or("new"));
     let paths: Vec<&str> = record.spec.mounts.iter().map(|m| m.target.as_str()).collect();
     line("container_paths", &paths.join(" "));
-    if record.error.is_some() || record.verbose {
+    if record.detailed() {
         details(&mut out, record);
     }
     out
@@ -183,8 +141,6 @@ fn details(out: &mut String, record: &Record<'_>) {
     if record.verbose {
         let _ = writeln!(out, "\n== prompt\n{}", record.prompt);
     }
-    let _ = writeln!(out, "\n== stderr\n{}", String::from_utf8_lossy(record.stderr.bytes()));
-    let _ = writeln!(out, "\n== stdout\n{}", String::from_utf8_lossy(record.stdout.bytes()));
 }
 
 /// Removes the oldest logs until the group is within its limits; the newest always stays.
@@ -235,24 +191,6 @@ pub fn expire(dir: &Path, before: DateTime<Utc>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn captures_are_capped_and_flagged() {
-        let mut capture = Capture::new(5);
-        capture.push(b"abc");
-        assert!(!capture.truncated());
-        capture.push(b"def");
-        assert_eq!((capture.bytes(), capture.truncated()), (&b"abcde"[..], true));
-    }
-
-    #[test]
-    fn tails_keep_the_end() {
-        let mut tail = Tail::default();
-        tail.push(&[b'a'; 5000]);
-        tail.push(b"the end");
-        assert!(tail.text().ends_with("athe end"));
-        assert_eq!(tail.text().len(), Tail::KEEP);
-    }
 
     #[test]
     fn old_logs_go_also_of_groups_that_are_gone() {

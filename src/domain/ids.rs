@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use parlor_agent_runner::protocol::limits::{MAX_ID, MAX_WORD};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ulid::Ulid;
@@ -12,7 +13,7 @@ use ulid::Ulid;
 pub enum IdError {
     /// Not a group folder name.
     #[error(
-        "group folder {0:?} is not allowed: use 1 to 64 letters, digits, `_` or `-`, starting with a letter or digit"
+        "group folder {0:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`, starting with a letter or digit"
     )]
     Folder(String),
     /// A reserved folder name.
@@ -20,19 +21,19 @@ pub enum IdError {
     Reserved(String),
     /// Not a chat id.
     #[error(
-        "chat id {0:?} is not allowed: use `<channel>:<name>` or a platform's id, 1 to 256 characters without spaces or control characters"
+        "chat id {0:?} is not allowed: use `<channel>:<name>` or a platform's id, 1 to {MAX_ID} characters without spaces or control characters"
     )]
     Jid(String),
     /// Not a task id.
-    #[error("task id {0:?} is not allowed: use 1 to 64 letters, digits, `_` or `-`")]
+    #[error("task id {0:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`")]
     Task(String),
     /// Not a ULID.
     #[error("{0:?} is not an id of Parlor (26 characters)")]
     Ulid(String),
 }
 
-fn word(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+fn word(text: &str) -> bool {
+    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 macro_rules! text_id {
@@ -83,7 +84,7 @@ text_id! {
 impl FromStr for ChatJid {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let fine = (1..=256).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+        let fine = (1..=MAX_ID).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace());
         if fine { Ok(Self(text.to_owned())) } else { Err(IdError::Jid(shorten(text))) }
     }
 }
@@ -98,7 +99,7 @@ impl ChatJid {
 impl FromStr for GroupFolder {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        if !word(text, 64) || !text.as_bytes()[0].is_ascii_alphanumeric() {
+        if !word(text) || !text.as_bytes()[0].is_ascii_alphanumeric() {
             return Err(IdError::Folder(shorten(text)));
         }
         if text.eq_ignore_ascii_case("global") {
@@ -111,7 +112,7 @@ impl FromStr for GroupFolder {
 impl FromStr for TaskId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        if word(text, 64) { Ok(Self(text.to_owned())) } else { Err(IdError::Task(shorten(text))) }
+        if word(text) { Ok(Self(text.to_owned())) } else { Err(IdError::Task(shorten(text))) }
     }
 }
 

@@ -12,14 +12,13 @@ use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, TimeZone
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use parlor_agent_runner::protocol::limits::{INTERVAL_MS, MAX_CRON};
 use thiserror::Error;
 
 /// The shortest interval, in milliseconds.
-pub const MIN_INTERVAL_MS: u64 = 10_000;
+pub const MIN_INTERVAL_MS: u64 = *INTERVAL_MS.start();
 /// The longest interval, in milliseconds: ten years.
-pub const MAX_INTERVAL_MS: u64 = 315_360_000_000;
-/// Characters a cron expression may have.
-const MAX_CRON: usize = 256;
+pub const MAX_INTERVAL_MS: u64 = *INTERVAL_MS.end();
 
 /// When a task fires.
 #[derive(Debug, Clone, PartialEq)]

@@ -57,9 +57,157 @@ pub fn strip_internal_owned(text: String) -> String {
     if tagged || text.trim().len() != text.len() { strip_internal(&text).into_owned() } else { text }
 }
 
+/// A text that an agent or another program wrote, as it may be shown: without control characters and the sequences that a
+/// terminal would follow. Line breaks and tabs stay; a carriage return is a line break.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let fine = |byte: u8| byte >= b' ' && byte != 0x7f || byte == b'\n' || byte == b'\t';
+    if text.bytes().all(fine) && !text.contains(is_c1) {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' | '\t' => kept.push(c),
+            '\r' if rest.as_str().starts_with('\n') => {}
+            '\r' => kept.push('\n'),
+            '\u{1b}' => rest = after_escape(rest.as_str()).chars(),
+            '\u{9b}' => rest = after_parameters(rest.as_str()).chars(),
+            c if c.is_control() => {}
+            c => kept.push(c),
+        }
+    }
+    Cow::Owned(kept)
+}
+
+fn is_c1(c: char) -> bool {
+    ('\u{80}'..='\u{9f}').contains(&c)
+}
+
+/// What follows an escape sequence, whose first character is gone. What is no whole sequence is text.
+fn after_escape(rest: &str) -> &str {
+    let Some(first) = rest.chars().next() else { return rest };
+    match first {
+        '[' => after_parameters(&rest[1..]),
+        // A string for the terminal itself, such as a title or a link's target: it ends with a bell or `ESC \`, on its line.
+        ']' | 'P' | 'X' | '^' | '_' => {
+            let line = rest.split(['\n', '\r']).next().unwrap_or(rest);
+            let bell = line.find('\u{7}').map(|at| at + 1);
+            let end = [bell, line.find("\u{1b}\\").map(|at| at + 2)].into_iter().flatten().min();
+            end.map_or(&rest[1..], |end| &rest[end..])
+        }
+        ' '..='/' => {
+            let tail = rest.trim_start_matches(|c| (' '..='/').contains(&c));
+            tail.strip_prefix(|c| ('0'..='~').contains(&c)).unwrap_or(tail)
+        }
+        '0'..='~' => &rest[1..],
+        _ => rest,
+    }
+}
+
+/// What follows the parameters and the last letter of a control sequence.
+fn after_parameters(rest: &str) -> &str {
+    let tail = rest.trim_start_matches(|c| (' '..='?').contains(&c));
+    tail.strip_prefix(|c| ('@'..='~').contains(&c)).unwrap_or(tail)
+}
+
+/// The same as one line of at most `max` characters, for reasons and errors. What changes the direction of the text around
+/// it goes, too.
+pub fn one_line(text: &str, max: usize) -> String {
+    let text = visible(text);
+    let mut line = String::new();
+    let mut count = 0;
+    for word in text.split_whitespace() {
+        let gap = usize::from(!line.is_empty());
+        let mut left = word.chars().filter(|c| !turns_text(*c)).peekable();
+        if left.peek().is_none() {
+            continue;
+        }
+        if gap == 1 {
+            line.push(' ');
+        }
+        count += gap;
+        for c in left {
+            line.push(c);
+            count += 1;
+            if count > max {
+                cut(&mut line, max);
+                return line;
+            }
+        }
+    }
+    line
+}
+
+/// Cuts to so many characters; the last one says so.
+fn cut(line: &mut String, max: usize) {
+    let end = line.char_indices().nth(max.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+    line.truncate(end);
+    line.truncate(line.trim_end().len());
+    line.push('…');
+}
+
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 #[cfg(test)]
 mod tests {
-    use super::strip_internal;
+    use proptest::prelude::*;
+
+    use super::{one_line, strip_internal, visible};
+
+    #[test]
+    fn what_a_terminal_would_follow_is_not_shown() {
+        for (text, shown) in [
+            ("plain ä😀\n\ttext", "plain ä😀\n\ttext"),
+            ("a\0b\u{7}c\u{7f}d\u{8}", "abcd"),
+            ("a\r\nb\rc", "a\nb\nc"),
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}[2J\u{1b}[1;1Hgone", "gone"),
+            ("\u{9b}31mred\u{85}x", "redx"),
+            ("\u{1b}]0;title\u{7}text", "text"),
+            ("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{1b}\\", "link"),
+            ("\u{1b}]never ends\nnext", "never ends\nnext"),
+            ("\u{1b}(Bx\u{1b}cy\u{1b}7z", "xyz"),
+            ("\u{1b}", ""),
+            ("\u{1b}[", ""),
+            ("\u{1b}[31ä", "ä"),
+            ("\u{1b}ä", "ä"),
+            ("שלום \u{200f}", "שלום \u{200f}"),
+        ] {
+            assert_eq!(visible(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_one_line_and_are_cut() {
+        for (text, max, line) in [
+            ("  it failed:\n\n  because\tof it \r\n", 100, "it failed: because of it"),
+            ("\u{1b}[31mred\u{1b}[0m\u{202e}evil\u{2066}", 100, "redevil"),
+            ("a \u{202e} b", 100, "a b"),
+            ("12345", 5, "12345"),
+            ("123456", 5, "1234…"),
+            ("123 456", 5, "123…"),
+            ("äöü😀x", 4, "äöü…"),
+            ("a\u{2028}b\u{a0}c", 9, "a b c"),
+            ("", 5, ""),
+            (" \n\0 ", 5, ""),
+        ] {
+            assert_eq!(one_line(text, max), line, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_visible_characters_is_shown(text in "[a\u{0}-\u{a0}é😀\\[\\]m;\\\\]{0,40}", max in 1_usize..20) {
+            let shown = visible(&text);
+            prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{shown:?}");
+            prop_assert_eq!(visible(&shown), shown.clone());
+            let line = one_line(&text, max);
+            prop_assert!(line.chars().count() <= max && !line.chars().any(char::is_control), "{line:?}");
+        }
+    }
 
     #[test]
     fn what_is_internal_never_leaves() {

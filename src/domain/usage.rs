@@ -2,13 +2,9 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
+use parlor_agent_runner::protocol::limits::{MAX_TOKENS, MAX_USD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// Tokens of one report beyond which it is no report but a mistake, or an attempt to spoil the sums.
-const MAX_TOKENS: u64 = 1_000_000_000;
-/// The same in US dollars.
-const MAX_USD: f64 = 100_000.0;
 
 /// What one or many turns used, as the providers reported it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]

@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 
 use parlor_agent_runner::json;
+pub use parlor_agent_runner::protocol::limits::MAX_FILE;
 use parlor_agent_runner::protocol::{MessageFile, TaskFile};
 use serde_json::Value;
 
 use super::precheck;
 use crate::config::secrets::Redactor;
+use crate::domain::text;
 
-/// Bytes a file may have.
-pub const MAX_FILE: u64 = 1 << 20;
+/// Fields that people or models read; all others are names and numbers, which are refused where they are not.
+const TEXTS: [&str; 3] = ["text", "caption", "prompt"];
 
 /// Which folder a file lay in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +67,14 @@ pub(super) fn parse(kind: Kind, bytes: &[u8], redactor: &Redactor) -> Result<Par
     let bad = |why: String| Unreadable { id: readable_id(bytes), why };
     precheck::check(bytes).map_err(bad)?;
     let mut value: Value = json::from_slice(bytes).map_err(|e| bad(format!("it is not JSON: {e}")))?;
+    // First, for a control character would hide a secret.
+    for name in TEXTS {
+        if let Some(Value::String(text)) = value.get_mut(name)
+            && let Cow::Owned(visible) = text::visible(text)
+        {
+            *text = visible;
+        }
+    }
     if !redactor.is_empty() {
         clean(&mut value, redactor);
     }
@@ -181,6 +191,25 @@ mod tests {
         assert!(group.contains("[redacted]") && !group.contains("12345678"), "{group}");
         let unknown = parse(Kind::Task, br#"{"type":"sk-ant-\"12345678"}"#, &redactor).unwrap_err();
         assert!(!unknown.why.contains("12345678"), "{}", unknown.why);
+    }
+
+    #[test]
+    fn texts_keep_no_control_characters_and_hide_no_secret_behind_them() {
+        let redactor = Redactor::new(&[secrecy::SecretString::from("sk-ant-12345678")]);
+        let file =
+            br#"{"type":"message","chatJid":"a:b","text":"a\n\tb\u001b[31m\u0000c sk-ant-\u0007123\u001b[m45678"}"#;
+        let Ok(Parsed { command: Command::Message(MessageFile::Message { text, .. }), .. }) =
+            parse(Kind::Message, file, &redactor)
+        else {
+            panic!("a message");
+        };
+        assert_eq!(text, "a\n\tbc [redacted]");
+        let file = br#"{"type":"file","chatJid":"a:b","path":"x","caption":"a\u009b31mb"}"#;
+        let parsed = format!("{:?}", plain(Kind::Message, file).unwrap());
+        assert!(parsed.contains(r#"caption: Some("ab")"#), "{parsed}");
+        let task = br#"{"type":"schedule_task","prompt":"a\u0000b","schedule_type":"once","schedule_value":"x","targetJid":"a:b"}"#;
+        let parsed = format!("{:?}", plain(Kind::Task, task).unwrap());
+        assert!(parsed.contains(r#"prompt: "ab""#), "{parsed}");
     }
 
     #[test]

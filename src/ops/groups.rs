@@ -1,16 +1,12 @@
 //! Registering groups.
 
 use chrono::{DateTime, Utc};
+use parlor_agent_runner::protocol::limits::{MAX_NAME, MAX_TRIGGER};
 
 use super::{Invalid, container, shorten};
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::store::{Tx, TxResult, groups};
-
-/// Characters a group's name may have.
-const MAX_NAME: usize = 256;
-/// Characters a trigger may have.
-const MAX_TRIGGER: usize = 64;
 
 /// A group as someone asks for it: fields as they were written.
 #[derive(Debug, Clone, Copy, Default)]

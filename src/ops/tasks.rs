@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
+pub use parlor_agent_runner::protocol::limits::MAX_PROMPT;
 
 use super::{Invalid, shorten};
 use crate::domain::event::Event;
@@ -10,9 +11,6 @@ use crate::domain::ids::TaskId;
 use crate::domain::schedule::{Schedule, parse_zone};
 use crate::domain::task::{ContextMode, Missed, Task, TaskStatus};
 use crate::store::{Tx, TxError, TxResult, events, tasks};
-
-/// Bytes a task's prompt may have.
-pub const MAX_PROMPT: usize = 64 * 1024;
 
 /// A task as someone asks for it: fields as they were written.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,6 +4,7 @@ mod authority;
 mod files;
 mod flood;
 mod links;
+mod loud;
 mod outputs;
 mod resources;
 mod stubborn;

@@ -144,3 +144,42 @@ fn a_million_outputs_and_a_gibibyte_without_a_newline_need_no_memory_and_delay_n
     let run = host.api.get("/v1/runs?folder=room").json()["runs"][0].clone();
     assert!(run["outputs"].as_u64() > Some(OUTPUTS as u64), "{run}");
 }
+
+#[test]
+fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
+    let stage = Stage::new();
+    let raw = |json: &serde_json::Value| format!("!raw {}", base64(frame(&json.to_string()).as_bytes()));
+    let names: Vec<String> = (0..5_000).map(|n| format!("{n:08}.json")).collect();
+    let absurd = serde_json::json!({
+        "status": "success", "result": "a\u{1b}[31mb\0\n\tc\u{7}", "turn": "open", "consumed": names,
+        "retryAt": "9".repeat(10_000), "costUsd": 1e300,
+        "usage": { "input_tokens": u64::MAX, "deep": [[["x"]]], "output_tokens": -1 },
+    });
+    let texts = stage.host.ask(ROOM, &format!("{0}\n{0}\n!say the end", raw(&absurd)));
+    assert_eq!(texts, ["ab\n\tc", "ab\n\tc", "the end"]);
+    let log = stage.host.log();
+    for field in ["consumed", "retryAt", "costUsd", "usage"] {
+        assert_eq!(log.matches(&format!("{field} of an output is over")).count(), 1, "{field} in {log}");
+    }
+    assert_eq!(stage.host.api.get("/v1/usage?folder=room").json()["days"], serde_json::json!([]));
+
+    // An error is one line of bounded length wherever it is shown.
+    let mut events = stage.host.events();
+    let error = format!("it\n\u{1b}[31mfailed\u{1b}[0m {}", "é".repeat(50_000));
+    let failed = serde_json::json!({
+        "status": "error", "result": null, "turn": "done", "errorKind": "auth", "error": error,
+    });
+    stage.host.send(ROOM, &raw(&failed));
+    let turn = events.wait("the failed turn", SOON, |e| e.name == "turn" && e.data["state"] == "failed");
+    let reason = turn.data["reason"].as_str().unwrap();
+    assert!(reason.starts_with("it failed éé") && reason.ends_with('…'), "{reason}");
+    assert!(reason.chars().count() <= 2_000 && !reason.chars().any(char::is_control));
+    let notice = events.texts(ROOM).pop().unwrap();
+    assert!(notice.contains("it failed éé") && notice.chars().count() < 2_500, "{notice}");
+    assert!(!notice.chars().any(char::is_control), "{notice:?}");
+
+    // The end of stderr, which the host makes a reason of.
+    stage.host.send(ROOM, "!crash 3 \u{1b}]0;title\u{7}it \u{1b}[31mbroke\u{1b}[0m\0");
+    let run = events.wait("the crashed run", SOON, |e| e.name == "run" && e.data["state"] == "failed");
+    assert_eq!(run.data["error"], "Container exited with code 3: it broke");
+}

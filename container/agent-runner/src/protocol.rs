@@ -3,6 +3,8 @@
 //! Depends on serde alone. Names of fields and markers are those of `NanoClaw` v1, whose images work unmodified; what
 //! Parlor adds is optional on both sides.
 
+pub mod limits;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -174,7 +176,7 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heartbeat: bool,
     /// Names of the input files this turn took in (Parlor).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "limits::names", skip_serializing_if = "Vec::is_empty")]
     pub consumed: Vec<String>,
     /// The kind of error (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,7 +185,7 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<String>,
     /// Tokens of this turn, as the provider reports them (Parlor).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "limits::counts", skip_serializing_if = "Option::is_none")]
     pub usage: Option<serde_json::Value>,
     /// Cost of this turn in US dollars (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@
 
 mod ending;
 mod log;
+mod pace;
 mod pump;
 mod task;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use parlor_agent_runner::protocol::{ImageAttachment, InputFile, Output, RunInput};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+pub use super::bounds::Redact;
 use super::engine::{ContainerEngine, EngineError};
 use super::inputs::Inputs;
 pub use super::outcome::{Cause, EndReason, Outcome};
@@ -27,9 +29,6 @@ use super::timers::Limits;
 use super::turn::Settled;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::RunId;
-
-/// Takes secrets out of text; none when there is nothing to take out.
-pub type Redact = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Everything a run needs.
 pub struct Plan {

@@ -1,18 +1,24 @@
 //! The streams of a run: stdin is written, stdout decoded and parsed, stderr kept; each in a task of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use parlor_agent_runner::protocol::{Output, RunInput};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::pace::{self, Pace};
+use crate::container::capture::{Capture, Tail};
 use crate::container::output::{self, Decoder, Frame};
-use crate::container::run_log::{Capture, Tail};
 
 /// Bytes of outputs that may be on their way from one run to the store.
 pub(super) const IN_TRANSIT: usize = 64 << 20;
 const READ: usize = 64 << 10;
+/// Complaints about what could not be read that a run makes, beside those that end a turn; the rest is only in its log.
+pub(super) const UNREADABLE: u64 = 10;
 
 /// An output, or why there is none.
 pub(super) enum Pumped {
@@ -44,17 +50,18 @@ pub(super) async fn stdin(mut pipe: Box<dyn AsyncWrite + Send + Unpin>, input: R
     let _ = pipe.shutdown().await;
 }
 
-/// Decodes stdout until it ends. `budget` bounds what may be on its way, in bytes.
+/// Decodes stdout until it ends. `budget` bounds what may be on its way, in bytes; noise is read at its pace until `hurry`.
 pub(super) async fn stdout(
     mut pipe: Box<dyn AsyncRead + Send + Unpin>,
     limit: usize,
     kept: Kept,
-    budget: Arc<Semaphore>,
-    found: mpsc::Sender<Pumped>,
+    to: Forward,
+    hurry: CancellationToken,
 ) {
     let mut decoder = Decoder::new(limit);
     let mut buffer = vec![0; READ];
-    let mut ready: Vec<Read> = Vec::new();
+    let mut ready = Ready::default();
+    let mut pace = Pace::new(lock(&kept).limit(), Instant::now());
     loop {
         let n = match pipe.read(&mut buffer).await {
             Ok(0) => break,
@@ -64,59 +71,111 @@ pub(super) async fn stdout(
                 break;
             }
         };
-        kept.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..n]);
-        decoder.push(&buffer[..n], &mut |frame| collect(&frame, &mut ready));
-        if !forward(&mut ready, &budget, &found).await {
+        lock(&kept).push(&buffer[..n]);
+        decoder.push(&buffer[..n], &mut |frame| ready.take(&frame));
+        if !to.forward(&mut ready).await {
             return;
         }
+        let noise = decoder.take_noise() + ready.take_noise();
+        wait(pace.spend(noise, Instant::now()), &hurry).await;
     }
-    decoder.finish(&mut |frame| collect(&frame, &mut ready));
-    forward(&mut ready, &budget, &found).await;
+    decoder.finish(&mut |frame| ready.take(&frame));
+    to.forward(&mut ready).await;
+}
+
+/// The pause that noise costs.
+async fn wait(pause: Duration, hurry: &CancellationToken) {
+    if !pause.is_zero() {
+        // Who waits in vain costs nobody anything.
+        let _ = timeout(pause, hurry.cancelled()).await;
+    }
+}
+
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was read between two markers with its length, or why there is nothing and whether it ends a turn.
 type Read = Result<(Output, usize), (String, bool)>;
 
-fn collect(frame: &Frame<'_>, ready: &mut Vec<Read>) {
-    ready.push(match frame {
-        Frame::Output(json) => match output::parse(json) {
-            Ok(output) => Ok((output, json.len())),
-            Err(error) => Err((error.to_string(), output::ends_turn(json))),
-        },
-        Frame::TooLong { limit, edges } => {
-            Err((format!("an output is longer than {limit} bytes and is dropped"), output::ends_turn(edges)))
-        }
-        Frame::Warning(warning) => Err((warning.to_string(), false)),
-    });
+/// What one read of the pipe has completed.
+#[derive(Default)]
+struct Ready {
+    found: Vec<Read>,
+    unreadable: u64,
+    noise: u64,
 }
 
-async fn forward(ready: &mut Vec<Read>, budget: &Arc<Semaphore>, found: &mpsc::Sender<Pumped>) -> bool {
-    for result in ready.drain(..) {
-        let pumped = match result {
-            Ok((output, bytes)) => {
-                // An output larger than all of the budget takes all of it.
-                let share = u32::try_from(bytes.clamp(1, IN_TRANSIT)).unwrap_or(1);
-                let Ok(share) = budget.clone().acquire_many_owned(share).await else { return false };
-                Pumped::Output { output: Box::new(output), share }
+impl Ready {
+    fn take(&mut self, frame: &Frame<'_>) {
+        let read = match frame {
+            Frame::Output(json) => output::parse(json).map(|output| (output, json.len())).map_err(|error| {
+                self.noise += json.len() as u64;
+                (error.to_string(), output::ends_turn(json))
+            }),
+            Frame::TooLong { limit, edges } => {
+                Err((format!("an output is longer than {limit} bytes and is dropped"), output::ends_turn(edges)))
             }
-            Err((why, ends)) => Pumped::Unreadable { why, ends },
+            Frame::Warning(warning) => Err((warning.to_string(), false)),
         };
-        if found.send(pumped).await.is_err() {
-            return false;
+        match &read {
+            Ok((output, _)) if output.result.is_some() => {}
+            Ok(_) => self.noise += pace::SILENT,
+            Err((_, ends)) => {
+                self.noise += pace::BROKEN;
+                self.unreadable += 1;
+                if self.unreadable > UNREADABLE && !ends {
+                    return;
+                }
+            }
         }
+        self.found.push(read);
     }
-    true
+
+    fn take_noise(&mut self) -> u64 {
+        std::mem::take(&mut self.noise)
+    }
 }
 
-/// Keeps stderr until it ends; always reads, so that an agent never blocks on it.
-pub(super) async fn stderr(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: KeptErr) {
+/// The way from the pump to the run.
+pub(super) struct Forward {
+    pub(super) budget: Arc<Semaphore>,
+    pub(super) found: mpsc::Sender<Pumped>,
+}
+
+impl Forward {
+    async fn forward(&self, ready: &mut Ready) -> bool {
+        for read in ready.found.drain(..) {
+            let pumped = match read {
+                Ok((output, bytes)) => {
+                    // An output larger than all of the budget takes all of it.
+                    let share = u32::try_from(bytes.clamp(1, IN_TRANSIT)).unwrap_or(1);
+                    let Ok(share) = self.budget.clone().acquire_many_owned(share).await else { return false };
+                    Pumped::Output { output: Box::new(output), share }
+                }
+                Err((why, ends)) => Pumped::Unreadable { why, ends },
+            };
+            if self.found.send(pumped).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Keeps stderr until it ends. Beyond what the log keeps it is read slowly, but read.
+pub(super) async fn stderr(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: KeptErr, hurry: CancellationToken) {
     let mut buffer = vec![0; READ];
+    let mut pace = Pace::new(lock(&kept).0.limit(), Instant::now());
     while let Ok(n) = pipe.read(&mut buffer).await {
         if n == 0 {
             return;
         }
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.0.push(&buffer[..n]);
-        kept.1.push(&buffer[..n]);
+        {
+            let mut kept = lock(&kept);
+            kept.0.push(&buffer[..n]);
+            kept.1.push(&buffer[..n]);
+        }
+        wait(pace.spend(n as u64, Instant::now()), &hurry).await;
     }
 }

@@ -1,6 +1,6 @@
 //! The task inside a run: `select!` turns sources into calls of small synchronous functions.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,21 +9,25 @@ use chrono::{DateTime, Utc};
 use parlor_agent_runner::protocol::{Output, Status};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::pump::{self, Kept, KeptErr, Pumped};
+use super::pump::{self, Forward, Kept, KeptErr, Pumped};
 use super::{EndReason, Item, Order, Outcome, Plan, RunEvent, ending, log};
+use crate::container::bounds;
+use crate::container::capture::{Capture, Tail};
 use crate::container::engine::{Attached, Client, ContainerEngine, Exit};
 use crate::container::outcome::{Facts, classify};
 use crate::container::output;
-use crate::container::run_log::{Capture, Record, Tail};
+use crate::container::run_log::Record;
 use crate::container::timers::{Due, Timers};
 use crate::container::turn::Turns;
 use crate::domain::clock::SharedClock;
+use crate::domain::text;
 
 /// Outputs handled in one go.
 const BATCH: usize = 256;
-/// Unreadable outputs of one run that are logged; the rest is in its run log.
-const UNREADABLE_LOGGED: u64 = 10;
+/// Characters of stderr that an error may be made of.
+const STDERR: usize = 4_096;
 /// How long streams may stay open after the container is gone.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -41,6 +45,8 @@ pub(super) struct RunTask {
     kept: Kept,
     kept_err: KeptErr,
     stderr_task: tokio::task::JoinHandle<()>,
+    /// The run is ending: what is still in the pipes is read at full speed.
+    hurry: CancellationToken,
     started: DateTime<Utc>,
     started_at: Instant,
     turns: Turns,
@@ -48,6 +54,8 @@ pub(super) struct RunTask {
     waiting: VecDeque<Item>,
     outputs: u64,
     unreadable: u64,
+    /// Fields of outputs that were over their limit; each is logged once.
+    over: BTreeSet<&'static str>,
     exit: Option<Exit>,
     ended_for: Option<EndReason>,
     streams_done: bool,
@@ -71,16 +79,19 @@ impl RunTask {
         orders: mpsc::UnboundedReceiver<Order>,
         events: mpsc::Sender<RunEvent>,
     ) -> Self {
-        let kept = Arc::new(Mutex::new(Capture::new(plan.max_log)));
-        let kept_err = Arc::new(Mutex::new((Capture::new(plan.max_log), Tail::default())));
+        let capture = || Capture::new(plan.max_log, plan.log_dir.clone(), plan.redact.clone());
+        let kept = Arc::new(Mutex::new(capture()));
+        let kept_err = Arc::new(Mutex::new((capture(), Tail::default())));
         let (found_tx, found) = mpsc::channel(BATCH);
         let budget = Arc::new(Semaphore::new(pump::IN_TRANSIT));
         let input = std::mem::take(&mut plan.input);
         plan.input.prompt.clone_from(&input.prompt);
         plan.input.session_id.clone_from(&input.session_id);
         tokio::spawn(pump::stdin(attached.stdin, input));
-        tokio::spawn(pump::stdout(attached.stdout, plan.max_output, kept.clone(), budget.clone(), found_tx));
-        let stderr_task = tokio::spawn(pump::stderr(attached.stderr, kept_err.clone()));
+        let hurry = CancellationToken::new();
+        let to = Forward { budget: budget.clone(), found: found_tx };
+        tokio::spawn(pump::stdout(attached.stdout, plan.max_output, kept.clone(), to, hurry.clone()));
+        let stderr_task = tokio::spawn(pump::stderr(attached.stderr, kept_err.clone(), hurry.clone()));
         let now = Instant::now();
         Self {
             engine,
@@ -92,6 +103,7 @@ impl RunTask {
             kept,
             kept_err,
             stderr_task,
+            hurry,
             started: clock.now(),
             started_at: now,
             turns: Turns::default(),
@@ -99,6 +111,7 @@ impl RunTask {
             waiting: VecDeque::new(),
             outputs: 0,
             unreadable: 0,
+            over: BTreeSet::new(),
             exit: None,
             ended_for: None,
             streams_done: false,
@@ -147,6 +160,7 @@ impl RunTask {
                 Happened::Timer => self.due(due.1, &mut ending),
             }
         }
+        self.hurry.cancel();
         self.prove_gone(ending).await;
         self.drain().await;
         self.finish().await;
@@ -206,6 +220,7 @@ impl RunTask {
 
     fn end(&mut self, reason: EndReason, ending: &mut Option<Ending>) {
         self.ended_for = Some(reason);
+        self.hurry.cancel();
         *ending = Some(Box::pin(ending::end(self.engine.clone(), self.plan.spec.name.clone(), reason)));
     }
 
@@ -213,10 +228,9 @@ impl RunTask {
         let now = Instant::now();
         match pumped {
             Pumped::Unreadable { why, ends } => {
-                // It may quote what the agent printed.
-                let why = (self.plan.redact)(&why).unwrap_or(why);
+                let why = bounds::complaint(&why, &*self.plan.redact);
                 self.unreadable += 1;
-                if self.unreadable <= UNREADABLE_LOGGED {
+                if self.unreadable <= pump::UNREADABLE {
                     tracing::warn!("{}: {why}", self.plan.spec.name);
                 }
                 let mut settled = None;
@@ -235,9 +249,9 @@ impl RunTask {
             }
             Pumped::Output { mut output, share } => {
                 self.outputs += 1;
-                for text in [&mut output.result, &mut output.error, &mut output.new_session_id].into_iter().flatten() {
-                    if let Some(clean) = (self.plan.redact)(text) {
-                        *text = clean;
+                for field in bounds::hold(&mut output, &*self.plan.redact) {
+                    if self.over.insert(field) {
+                        tracing::warn!("{}: {field} of an output is over its limit and is cut", self.plan.spec.name);
                     }
                 }
                 let inputs = &self.plan.inputs;
@@ -289,11 +303,9 @@ impl RunTask {
 
     /// A run that ended well without a single framed output may have printed its one answer bare.
     fn take_single(&mut self) {
-        let single = {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            output::single(kept.bytes(), self.plan.max_output)
-        };
-        if let Some(output) = single
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes();
+        if let Ok(kept) = kept
+            && let Some(output) = output::single(&kept, self.plan.max_output)
             && let Ok(share) = Arc::new(Semaphore::new(1)).try_acquire_owned()
         {
             self.found(Pumped::Output { output: Box::new(output), share });
@@ -309,7 +321,8 @@ impl RunTask {
 
     async fn finish(self) {
         let stderr = self.kept_err.lock().unwrap_or_else(PoisonError::into_inner).1.text();
-        let stderr = (self.plan.redact)(&stderr).unwrap_or(stderr);
+        let stderr = text::visible(&stderr);
+        let stderr = (self.plan.redact)(&stderr).unwrap_or_else(|| stderr.into_owned());
         let refusal = match self.exit {
             Some(Exit::Code(code @ 125..=127)) => self.engine.refusal(code, &stderr).map(|error| error.to_string()),
             _ => None,
@@ -322,7 +335,7 @@ impl RunTask {
             open: self.turns.open(),
             replied: self.turns.replied(),
             timeout: self.timers.configured(),
-            stderr: &stderr,
+            stderr: &text::one_line(&stderr, STDERR),
             out_of_memory,
             image: &self.plan.spec.image,
             memory: self.plan.spec.memory.as_deref().unwrap_or("this machine"),

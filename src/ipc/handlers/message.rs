@@ -1,5 +1,7 @@
 //! `message`: a text for a chat, through the outbox.
 
+use parlor_agent_runner::protocol::limits::MAX_SENDER;
+
 use super::{Context, Details, Effect};
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::ids::DeliveryId;
@@ -7,9 +9,6 @@ use crate::domain::text::strip_internal;
 use crate::ipc::authorize::{Authorized, SendMessage};
 use crate::store::outbox::{self, Put};
 use crate::store::{Tx, TxResult};
-
-/// Characters of a sender's name that are shown.
-const MAX_SENDER: usize = 64;
 
 pub(in crate::ipc) fn handle(tx: &mut Tx<'_>, command: Authorized<SendMessage>, cx: &Context) -> TxResult<Effect> {
     let SendMessage { chat, own, text, sender, reply_to } = command.into_inner();

@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use super::{Call, Done, Trouble, check};
 use crate::host::{self, Refusal, find_task};
 use crate::memory;
+use crate::protocol::limits::{MAX_ID, MAX_NAME, MAX_TRIGGER};
 use crate::protocol::{CommandResult, GroupSnapshot, MessageFile, TaskFile, TaskSnapshot};
 
 /// Characters of one thing to remember.
 const MAX_FACT: usize = 4_000;
-/// Characters of a message's id.
-const MAX_ID: usize = 256;
 
 type Outcome = Result<Done, Trouble>;
 
@@ -199,9 +198,9 @@ pub(super) fn register_group(call: &Call<'_>) -> Outcome {
     let (jid, name, folder) = (call.need("jid")?, call.need("name")?, call.need("folder")?);
     let trigger = call.need("trigger")?;
     check::jid(&jid)?;
-    check::line("name", &name, 256)?;
+    check::line("name", &name, MAX_NAME)?;
     check::folder(&folder)?;
-    check::line("trigger", &trigger, 64)?;
+    check::line("trigger", &trigger, MAX_TRIGGER)?;
     let done = format!("Done: {jid} is a group now, with the folder {folder}.");
     let requires_trigger = call.args.get("requiresTrigger").and_then(Value::as_bool);
     let container_config = call.args.get("containerConfig").cloned();

@@ -6,13 +6,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use serde_json::{Map, Value};
 
 use super::{Kind, Tool, Trouble};
-
-/// Bytes of one string as it is written in a request.
-const MAX_STRING: usize = 256 * 1024;
-/// Bytes of a task's prompt.
-const MAX_PROMPT: usize = 64 * 1024;
-/// Milliseconds of an interval: ten seconds to ten years.
-const INTERVAL: std::ops::RangeInclusive<u64> = 10_000..=315_360_000_000;
+use crate::protocol::limits::{INTERVAL_MS, MAX_CRON, MAX_ID, MAX_PROMPT, MAX_STRING, MAX_WORD};
 
 fn no<T>(why: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Failed(why.into()))
@@ -76,14 +70,14 @@ pub fn prompt(text: &str) -> Result<(), Trouble> {
 
 /// A chat's id.
 pub fn jid(text: &str) -> Result<(), Trouble> {
-    if text.len() > 256 || text.is_empty() || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return no(format!("chat id {:?} is not allowed: use 1 to 256 characters without spaces", cut(text)));
+    if text.len() > MAX_ID || text.is_empty() || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return no(format!("chat id {:?} is not allowed: use 1 to {MAX_ID} characters without spaces", cut(text)));
     }
     Ok(())
 }
 
 fn word(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// A task's id.
@@ -91,14 +85,14 @@ pub fn task_id(text: &str) -> Result<(), Trouble> {
     if word(text) {
         return Ok(());
     }
-    no(format!("task id {:?} is not allowed: use 1 to 64 letters, digits, `_` or `-`", cut(text)))
+    no(format!("task id {:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`", cut(text)))
 }
 
 /// A group's folder.
 pub fn folder(text: &str) -> Result<(), Trouble> {
     if !word(text) || !text.as_bytes()[0].is_ascii_alphanumeric() {
         return no(format!(
-            "group folder {:?} is not allowed: use 1 to 64 letters, digits, `_` or `-`, starting with a letter or digit",
+            "group folder {:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`, starting with a letter or digit",
             cut(text)
         ));
     }
@@ -129,12 +123,12 @@ pub fn schedule(kind: &str, value: &str) -> Result<(), Trouble> {
     let value = value.trim();
     match kind {
         "cron" => cron(value),
-        "interval" if value.parse().is_ok_and(|ms| INTERVAL.contains(&ms)) => Ok(()),
+        "interval" if value.parse().is_ok_and(|ms| INTERVAL_MS.contains(&ms)) => Ok(()),
         "interval" => no(format!(
             "interval {:?} is not allowed: use whole milliseconds from {} (10 seconds) to {} (ten years)",
             cut(value),
-            INTERVAL.start(),
-            INTERVAL.end()
+            INTERVAL_MS.start(),
+            INTERVAL_MS.end()
         )),
         "once" => once(value),
         _ => no(format!("schedule type {:?} is not known: use cron, interval or once", cut(kind))),
@@ -145,8 +139,8 @@ fn cron(value: &str) -> Result<(), Trouble> {
     let fields = value.split_whitespace().count();
     let why = if fields != 5 {
         format!("it has {fields} fields")
-    } else if value.len() > 256 {
-        "it is longer than 256 characters".to_owned()
+    } else if value.len() > MAX_CRON {
+        format!("it is longer than {MAX_CRON} characters")
     } else {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         match parser.parse(value) {
@@ -184,6 +178,7 @@ mod tests {
 
     use super::super::TABLE;
     use super::*;
+    use crate::protocol::limits::{MAX_NAME, MAX_TRIGGER};
 
     fn shaped(name: &str, args: &Value) -> Result<Map<String, Value>, Trouble> {
         let tool = TABLE.iter().find(|tool| tool.name == name).unwrap();
@@ -206,6 +201,25 @@ mod tests {
         assert_eq!(shaped("schedule_task", &task).unwrap()["schedule_value"], "60000");
         let wrong = json!({"prompt": "p", "schedule_type": "hourly", "schedule_value": "1"});
         assert!(shaped("schedule_task", &wrong).unwrap_err().reason().contains("use cron or interval or once"));
+    }
+
+    #[test]
+    fn the_table_tells_the_protocols_limits() {
+        let about = |tool: &str, arg: &str| {
+            let tool = TABLE.iter().find(|known| known.name == tool).unwrap();
+            tool.args.iter().find(|known| known.name == arg).unwrap().about
+        };
+        for (tool, arg, limit) in [
+            ("send_message", "text", format!("up to {} KiB", MAX_STRING >> 10)),
+            ("schedule_task", "prompt", format!("up to {} KiB", MAX_PROMPT >> 10)),
+            ("schedule_task", "taskId", format!("1 to {MAX_WORD} letters")),
+            ("schedule_task", "schedule_value", format!("at least {}", INTERVAL_MS.start())),
+            ("register_group", "name", format!("up to {MAX_NAME} characters")),
+            ("register_group", "folder", format!("1 to {MAX_WORD} letters")),
+            ("register_group", "trigger", format!("up to {MAX_TRIGGER} characters")),
+        ] {
+            assert!(about(tool, arg).contains(&limit), "{tool} {arg}: {limit}");
+        }
     }
 
     #[test]
