@@ -199,7 +199,8 @@ mod tests {
     fn what_is_no_text_is_kept_as_far_as_it_can_be_shown() {
         let dir = tempfile::tempdir().unwrap();
         let mut capture = capture(1 << 20, &dir);
-        (0..16).for_each(|_| capture.push(&[0xFF; 65_536]));
+        let piece = vec![0xFF; 65_536];
+        (0..16).for_each(|_| capture.push(&piece));
         assert_eq!(text(&capture).chars().filter(|c| *c == '\u{FFFD}').count(), 1 << 20);
     }
 
@@ -208,7 +209,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("runs"), "no folder").unwrap();
         let mut capture = capture(8 << 20, &dir);
-        (0..20).for_each(|_| capture.push(&[b'x'; 65_536]));
+        let piece = vec![b'x'; 65_536];
+        (0..20).for_each(|_| capture.push(&piece));
         assert!(capture.truncated() && text(&capture).is_empty());
     }
 

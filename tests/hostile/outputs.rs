@@ -161,7 +161,7 @@ fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
     for field in ["consumed", "retryAt", "costUsd", "usage"] {
         assert_eq!(log.matches(&format!("{field} of an output is over")).count(), 1, "{field} in {log}");
     }
-    assert_eq!(stage.host.api.get("/v1/usage?folder=room").json()["days"], serde_json::json!([]));
+    assert_eq!(stage.host.api.get("/v1/usage?folder=room").json()["usage"], serde_json::json!([]));
 
     // An error is one line of bounded length wherever it is shown.
     let mut events = stage.host.events();
