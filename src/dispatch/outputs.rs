@@ -42,7 +42,9 @@ impl GroupActor {
             match item {
                 Item::Unreadable { why, settled, open } => {
                     live.unreadable += 1;
-                    if let Some(settled) = settled {
+                    live.talk.open = open;
+                    // What answers nothing is a complaint like any other, of which the chat hears few.
+                    if let Some(settled) = settled.filter(|settled| !settled.is_empty()) {
                         live.talk.unreadable(&why, &settled, open, &clock, &mut effects);
                     } else if live.unreadable <= UNREADABLE_TOLD {
                         let text = format!("Something the agent put out could not be read: {why}.");

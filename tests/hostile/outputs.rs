@@ -178,6 +178,12 @@ fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
     assert!(notice.contains("it failed éé") && notice.chars().count() < 2_500, "{notice}");
     assert!(!notice.chars().any(char::is_control), "{notice:?}");
 
+    // Broken ends of turns that nobody waits for are complaints like any other.
+    stage.host.ask(ROOM, "hello again");
+    let broken = frame(r#"{"status":"success","result":5}"#).repeat(500);
+    let texts = stage.host.ask(ROOM, &format!("!raw {}\n!say still here", base64(broken.as_bytes())));
+    assert!(texts.len() < 10, "{} texts: {texts:?}", texts.len());
+
     // The end of stderr, which the host makes a reason of.
     stage.host.send(ROOM, "!crash 3 \u{1b}]0;title\u{7}it \u{1b}[31mbroke\u{1b}[0m\0");
     let run = events.wait("the crashed run", SOON, |e| e.name == "run" && e.data["state"] == "failed");
