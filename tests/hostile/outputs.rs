@@ -180,8 +180,12 @@ fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
 
     // Broken ends of turns that nobody waits for are complaints like any other.
     stage.host.ask(ROOM, "hello again");
-    let broken = frame(r#"{"status":"success","result":5}"#).repeat(500);
-    let texts = stage.host.ask(ROOM, &format!("!raw {}\n!say still here", base64(broken.as_bytes())));
+    let (broken, mut events) = (frame(r#"{"status":"success","result":5}"#).repeat(500), stage.host.events());
+    stage.host.send(ROOM, &format!("!raw {}", base64(broken.as_bytes())));
+    events.wait("the broken turn", SOON, |e| e.name == "turn" && e.data["state"] == "failed");
+    stage.host.send(ROOM, "still here");
+    events.message(ROOM, SOON, |text| text == "echo: still here");
+    let texts = events.texts(ROOM);
     assert!(texts.len() < 10, "{} texts: {texts:?}", texts.len());
 
     // The end of stderr, which the host makes a reason of.
