@@ -178,11 +178,14 @@ fn a_room_that_waits_for_its_image_hears_stop_and_the_engines_work_ends_with_it(
     host.register("web:a", "room");
     let mut events = host.events();
     let seq = host.send("web:a", "help");
-    let opening = || {
+    let opening = |host: &Host| {
         let status = host.api.get("/v1/status").expect(200).json();
         (status["groups"][0]["runs"][0]["doing"] == "opening").then_some(())
     };
-    eventually("its room is being opened", SOON, opening);
+    eventually("its room is being opened", SOON, || opening(&host));
+    let pid: u32 = eventually("the engine takes the image in", SOON, || {
+        std::fs::read_to_string(engine.dir.path().join("pid-import")).ok()?.trim().parse().ok()
+    });
     let asked = Instant::now();
     host.send("web:a", "/stop");
     events.wait("cancelled turn", SOON, |e| e.is_turn("web:a", "cancelled", seq));
@@ -191,14 +194,9 @@ fn a_room_that_waits_for_its_image_hears_stop_and_the_engines_work_ends_with_it(
     // A second is the promise on a quiet machine; others test here at the same time.
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     // The host itself makes the image in advance, and ends that work when it ends; no room ever opened.
-    let pid = std::fs::read_to_string(engine.dir.path().join("pid-import")).unwrap();
-    let pid: u32 = pid.trim().parse().unwrap();
     let mut host = host;
     let seq = host.send("web:a", "help");
-    eventually("it waits again", SOON, || {
-        let status = host.api.get("/v1/status").expect(200).json();
-        (status["groups"][0]["runs"][0]["doing"] == "opening").then_some(())
-    });
+    eventually("it waits again", SOON, || opening(&host));
     let asked = Instant::now();
     assert!(host.terminate().success(), "{}", host.log());
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
