@@ -100,7 +100,7 @@ async fn run(engine: &dyn ContainerEngine, spec: &RunSpec) -> Result<String, Eng
     );
     let said = String::from_utf8_lossy(&complaints).trim().to_owned();
     match ended {
-        Ok(Exit::Code(code @ 125..=127)) => Err(engine.refusal(code, &said)),
+        Ok(Exit::Code(code @ 125..=127)) => engine.refusal(code, &said).map_or(Ok(said), Err),
         _ => Ok(said),
     }
 }
