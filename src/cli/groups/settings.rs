@@ -229,7 +229,7 @@ fn mount(text: &str) -> Value {
 
 /// The option behind what the host says of a group's settings: people are told what they typed.
 pub(super) fn in_words_of_options(detail: &str) -> String {
-    const NAMES: [(&str, &str); 14] = [
+    const NAMES: [(&str, &str); 15] = [
         ("memory", "--memory"),
         ("cpus", "--cpus"),
         ("pids", "--pids"),
