@@ -70,7 +70,7 @@ fn every_state_of_a_machine_has_its_steps_and_its_end() {
         ("root none no none none blind", "stop-blind"),
         ("root apt no lame none none", "install-podman stop-broken"),
     ];
-    let facts: String = rows.iter().map(|(facts, _)| format!("{facts}\n")).collect();
+    let facts: String = rows.iter().flat_map(|(facts, _)| [*facts, "\n"]).collect();
     let script = format!(
         "while read -r rights packages systemd docker own podman; do tried=
             while step=$(engine_plan); do

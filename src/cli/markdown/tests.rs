@@ -109,7 +109,6 @@ fn tables_have_columns() {
     assert_eq!(
         render(text, 80, false),
         "Name  | Größe |   n |\n------+-------+-----+-----\n家族  | **x** |   1 |\nb | c |       | 200 |\nd     |   e   |   3 | more"
-            .replace("|\n", "|\n")
     );
     let wide = "| a | b |\n|---|---|\n| one two three | four five six seven eight |";
     assert_eq!(
