@@ -14,9 +14,10 @@ pub(super) fn missing(server: &Server, path: Option<&OsStr>) -> Option<String> {
     if env.contains_key("PATH") || (command.contains('/') && !command.starts_with('/')) {
         return None;
     }
-    let is_there = match command.starts_with('/') {
-        true => Path::new(command).exists(),
-        false => path.is_none_or(|path| std::env::split_paths(path).any(|dir| is_program(&dir.join(command)))),
+    let is_there = if command.starts_with('/') {
+        Path::new(command).exists()
+    } else {
+        path.is_none_or(|path| std::env::split_paths(path).any(|dir| is_program(&dir.join(command))))
     };
     (!is_there).then(|| {
         format!(
@@ -45,6 +46,8 @@ pub(super) fn take_missing(servers: &mut BTreeMap<String, Server>) -> Vec<(Strin
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -55,6 +58,7 @@ mod tests {
                 args: vec![],
                 env: env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             },
+            start: Duration::from_secs(1),
         };
         let path = OsStr::new("/bin:/usr/bin");
         let why = missing(&server("python99", &[]), Some(path)).unwrap();
@@ -63,7 +67,10 @@ mod tests {
         for (command, env) in [("sh", &[][..]), ("/bin/sh", &[]), ("./mine", &[]), ("x", &[("PATH", "/opt")])] {
             assert_eq!(missing(&server(command, env), Some(path)), None, "{command}");
         }
-        let web = Server { way: Way::Address { url: "https://x".into(), headers: BTreeMap::new() } };
+        let web = Server {
+            way: Way::Address { url: "https://x".into(), headers: BTreeMap::new() },
+            start: Duration::from_secs(1),
+        };
         assert_eq!(missing(&web, Some(path)), None);
     }
 }
