@@ -163,19 +163,7 @@ fn older_turns_are_summarised_and_archived() {
 }
 
 #[test]
-fn refusals_of_the_vendor_are_told_in_the_chat() {
-    let cases = [
-        (Reply::refused(401, "authentication_error", "bad key"), "credentials were refused"),
-        (Reply::refused(400, "invalid_request_error", "Your credit balance is too low"), "quota is used up"),
-    ];
-    for (reply, says) in cases {
-        let server = Server::saying(Protocol::Anthropic, vec![reply]);
-        let host = start(&server);
-        let mut events = host.events();
-        host.send(JID, "hello");
-        events.message(JID, SOON, |text| text.contains(says));
-        assert_eq!(server.requests().len(), 1);
-    }
+fn a_limit_pauses_the_group_until_the_vendors_time() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::later(429, 30, "rate_limit_error")]);
     let host = start(&server);
     host.send(JID, "hello");

@@ -39,6 +39,7 @@ mod mcp;
 mod outputs;
 mod outside;
 mod providers;
+mod refusals;
 mod resumed;
 mod retries;
 mod room;

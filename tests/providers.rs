@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::claude::{build, builder};
-use crate::harness::cloud::{Cloud, Question, Word};
+use crate::harness::cloud::{Cloud, Question, Trouble, Word};
 use crate::harness::eventually;
 use crate::harness::host::{Builder, Host};
 use crate::harness::models::KEY;
@@ -106,8 +106,8 @@ fn model() -> Box<dyn Fn(&Question) -> Word + Send + Sync> {
             return Word::Send(word);
         }
         match last.as_str() {
-            "[refuse: key]" => Word::BadKey,
-            "[refuse: overload]" if !overloaded.swap(true, Ordering::Relaxed) => Word::Overloaded,
+            "[refuse: key]" => Word::Trouble(Trouble::BadKey),
+            "[refuse: overload]" if !overloaded.swap(true, Ordering::Relaxed) => Word::Trouble(Trouble::Overloaded),
             "[refuse: overload]" => Word::Text("heard after all".to_owned()),
             _ => Word::Text(format!("heard: {last}")),
         }

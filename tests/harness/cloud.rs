@@ -25,10 +25,81 @@ pub enum Word {
     Shell(String),
     /// The host's tool that sends a text to the chat.
     Send(String),
+    /// No answer.
+    Trouble(Trouble),
+}
+
+/// Why there is no answer; each vendor says it in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
     /// The key is refused.
     BadKey,
+    /// The account has nothing left.
+    Quota,
+    /// Too much at once.
+    Limit,
     /// The vendor has no time.
     Overloaded,
+    /// There is no such model.
+    NoModel,
+    /// Something in the request is wrong.
+    Odd,
+}
+
+impl Trouble {
+    /// Of the agent in the runner, which asks Anthropic here.
+    fn of_llm(self) -> Reply {
+        match self {
+            Self::BadKey => Reply::refused(401, "authentication_error", "invalid x-api-key"),
+            Self::Quota => Reply::refused(400, "invalid_request_error", "Your credit balance is too low."),
+            Self::Limit => Reply::refused(429, "rate_limit_error", "Too many tokens a minute."),
+            Self::Overloaded => Reply::refused(529, "overloaded_error", "Overloaded"),
+            Self::NoModel => Reply::refused(404, "not_found_error", "model: claude-test"),
+            Self::Odd => Reply::refused(400, "invalid_request_error", "messages.0 is overloaded with nonsense"),
+        }
+    }
+
+    fn of_codex(self) -> Reply {
+        match self {
+            Self::BadKey => Reply::refused(401, "invalid_api_key", "Incorrect API key provided"),
+            Self::Quota => Reply::refused(429, "insufficient_quota", "You exceeded your current quota"),
+            // An hour that the program would spend in silence.
+            Self::Limit => Reply::later(429, 3600, "rate_limit_exceeded"),
+            Self::Overloaded => Reply::refused(503, "server_is_overloaded", "overloaded"),
+            Self::NoModel => Reply::refused(404, "model_not_found", "The model `test-model` does not exist"),
+            Self::Odd => Reply::refused(400, "invalid_request_error", "Invalid type for 'input[0]'."),
+        }
+    }
+
+    fn of_gemini(self) -> Reply {
+        match self {
+            Self::BadKey => Reply::refused(400, "API_KEY_INVALID", "API key not valid. Please pass a valid API key."),
+            Self::Quota => Reply::refused(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, check billing."),
+            Self::Limit => Reply::later(429, 2, "RESOURCE_EXHAUSTED"),
+            Self::Overloaded => Reply::refused(503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
+            Self::NoModel => Reply::refused(404, "NOT_FOUND", "models/x is not found for API version v1beta"),
+            Self::Odd => Reply::refused(400, "INVALID_ARGUMENT", "Request contains an invalid argument."),
+        }
+    }
+
+    fn of_claude(self) -> Answer {
+        let quota = || {
+            let resets = chrono::Utc::now().timestamp() + 3600;
+            vec![
+                ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
+                ("anthropic-ratelimit-unified-reset", resets.to_string()),
+                ("anthropic-ratelimit-unified-representative-claim", "five_hour".to_owned()),
+            ]
+        };
+        match self {
+            Self::BadKey => Answer::Refuse(401, "authentication_error", Vec::new()),
+            Self::Quota => Answer::Refuse(429, "rate_limit_error", quota()),
+            Self::Limit => Answer::Refuse(429, "rate_limit_error", Vec::new()),
+            Self::Overloaded => Answer::Refuse(529, "overloaded_error", Vec::new()),
+            Self::NoModel => Answer::Refuse(404, "not_found_error", Vec::new()),
+            Self::Odd => Answer::Refuse(400, "invalid_request_error", Vec::new()),
+        }
+    }
 }
 
 /// The running stand-in.
@@ -43,7 +114,8 @@ pub enum Cloud {
     Gemini(Server),
 }
 
-type Script = Box<dyn Fn(&Question) -> Word + Send + Sync>;
+/// What decides what the model says.
+pub type Script = Box<dyn Fn(&Question) -> Word + Send + Sync>;
 
 impl Cloud {
     pub fn llm(script: Script) -> Self {
@@ -51,8 +123,7 @@ impl Cloud {
             Word::Text(text) => Reply::text(text),
             Word::Shell(command) => Reply::call("shell", json!({ "command": command })),
             Word::Send(text) => Reply::call("send_message", json!({ "text": text })),
-            Word::BadKey => Reply::refused(401, "authentication_error", "invalid x-api-key"),
-            Word::Overloaded => Reply::refused(529, "overloaded_error", "Overloaded"),
+            Word::Trouble(trouble) => trouble.of_llm(),
         }))
     }
 
@@ -61,8 +132,7 @@ impl Cloud {
             Word::Text(text) => Reply::text(text),
             Word::Shell(command) => codex::command(&command),
             Word::Send(text) => codex::tool("send_message", json!({ "text": text })),
-            Word::BadKey => Reply::refused(401, "invalid_api_key", "Incorrect API key provided"),
-            Word::Overloaded => Reply::refused(503, "server_is_overloaded", "overloaded"),
+            Word::Trouble(trouble) => trouble.of_codex(),
         }))
     }
 
@@ -71,8 +141,7 @@ impl Cloud {
             Word::Text(text) => Reply::text(text),
             Word::Shell(command) => Reply::call("run_shell_command", json!({ "command": command })),
             Word::Send(text) => Reply::call("mcp_parlor_send_message", json!({ "text": text })),
-            Word::BadKey => Reply::refused(400, "API_KEY_INVALID", "API key not valid. Please pass a valid API key."),
-            Word::Overloaded => Reply::refused(503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
+            Word::Trouble(trouble) => trouble.of_gemini(),
         }))
     }
 
@@ -81,8 +150,7 @@ impl Cloud {
             Word::Text(text) => Answer::Say(text),
             Word::Shell(command) => Answer::Bash(command),
             Word::Send(text) => Answer::Tool("mcp__parlor__send_message", json!({ "text": text })),
-            Word::BadKey => Answer::Refuse(401, "authentication_error", Vec::new()),
-            Word::Overloaded => Answer::Refuse(529, "overloaded_error", Vec::new()),
+            Word::Trouble(trouble) => trouble.of_claude(),
         }))
     }
 
@@ -91,6 +159,16 @@ impl Cloud {
         match self {
             Self::Llm(server) | Self::Codex(server) | Self::Gemini(server) => server.dot_env(),
             Self::Claude(vendor) => vendor.dot_env(),
+        }
+    }
+
+    /// The same with a subscription's token where the vendor has such, else with the key.
+    pub fn subscription(&self) -> String {
+        match self {
+            Self::Claude(vendor) => {
+                format!("ANTHROPIC_BASE_URL={}\nCLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-{}\n", vendor.url, vendor::KEY)
+            }
+            _ => self.dot_env(),
         }
     }
 

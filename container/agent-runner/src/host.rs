@@ -92,6 +92,15 @@ pub fn readable(time: DateTime<Utc>, zone: Tz) -> String {
     time.with_timezone(&zone).format("%a %-d %b %Y, %H:%M:%S %Z").to_string()
 }
 
+/// The time now with its offset and the zone's name, as a sentence for agents.
+pub fn now_told(now: DateTime<Utc>, zone: Tz) -> String {
+    let now = now.with_timezone(&zone);
+    format!(
+        "It is {} in the time zone {zone}. Times of messages have their offset.",
+        now.format("%a %-d %b %Y, %H:%M:%S %:z")
+    )
+}
+
 /// The host's `nextRun`, as people read it.
 pub fn next_run(result: &CommandResult, zone: Tz) -> Option<String> {
     let text = ["nextRun", "next_run"].iter().find_map(|key| result.details.get(*key)?.as_str())?;
@@ -135,6 +144,14 @@ mod tests {
         serde_json::from_value(serde_json::json!({"id": id, "groupFolder": "g", "prompt": "p", "schedule_type": "cron",
             "schedule_value": "* * * * *", "status": "active", "next_run": null}))
         .unwrap()
+    }
+
+    #[test]
+    fn the_time_has_its_offset_and_its_zone() {
+        let now = "2026-08-03T15:30:00Z".parse().unwrap();
+        let told = now_told(now, Tz::Europe__Berlin);
+        assert!(told.starts_with("It is Mon 3 Aug 2026, 17:30:00 +02:00 in the time zone Europe/Berlin."), "{told}");
+        assert!(now_told(now, Tz::UTC).contains("15:30:00 +00:00 in the time zone UTC"));
     }
 
     #[test]

@@ -43,10 +43,14 @@ pub enum Meaning {
     NoMemory,
     /// A content filter holds back what was said.
     Filtered,
+    /// The answer is longer than it may be.
+    Cut,
     /// Something in the request is wrong that a new conversation may not have.
     Conversation,
     /// The same request would be refused again.
     ForGood,
+    /// There is no way to the vendor's server.
+    Unreachable,
     /// Nothing is known: it may pass.
     Unknown,
 }
@@ -63,7 +67,8 @@ impl Meaning {
             Self::TooLong | Self::TooLarge | Self::NoPictures | Self::Filtered | Self::Conversation => {
                 ErrorKind::SessionRefused
             }
-            Self::NoTools | Self::NoModel | Self::NoMemory | Self::ForGood => ErrorKind::Refused,
+            Self::NoTools | Self::NoModel | Self::NoMemory | Self::Cut | Self::ForGood => ErrorKind::Refused,
+            Self::Unreachable => ErrorKind::Unreachable,
             Self::Unknown => ErrorKind::Other,
         }
     }
@@ -83,15 +88,27 @@ impl Meaning {
             }
             Self::TooLong | Self::TooLarge => " `/new` begins a new conversation.",
             Self::Filtered => " A content filter holds this back: say it in other words, or begin anew with `/new`.",
+            Self::Cut => {
+                " The answer is longer than the model may answer at once (max_tokens, or CLAUDE_CODE_MAX_OUTPUT_TOKENS of Claude \
+                 Code): ask for it in parts."
+            }
             Self::Auth
             | Self::Quota
             | Self::RateLimit
             | Self::Busy
             | Self::Conversation
             | Self::ForGood
+            | Self::Unreachable
             | Self::Unknown => "",
         }
     }
+}
+
+/// A reason with its remedy, as sentences.
+pub fn with_remedy(reason: &str, meaning: Meaning) -> String {
+    let (reason, remedy) = (reason.trim_end(), meaning.remedy());
+    let stop = if remedy.is_empty() || reason.ends_with(['.', '!', '?', '…']) { "" } else { "." };
+    format!("{reason}{stop}{remedy}")
 }
 
 /// Which statuses a row is for.
@@ -208,8 +225,10 @@ const FILTER: Signs = (
         "usage polic",
         "safety system",
         "safety polic",
+        "reason: content_filter",
     ],
 );
+const CUT: Signs = (&["maxoutputtokens"], &["output token maximum", "reason: max_output_tokens"]);
 const BUSY: Signs = (
     &[
         "overloaded",
@@ -224,6 +243,10 @@ const BUSY: Signs = (
     &["overloaded", "temporarily unavailable"],
 );
 const RATE: Signs = (&["ratelimit", "resourceexhausted", "toomanyrequests"], &["rate limit"]);
+const NO_WAY: Signs = (
+    &["connectionfailed"],
+    &["unable to connect", "connection error", "econnrefused", "enotfound", "fetch failed"],
+);
 const REQUEST: Signs = (&["invalidrequest", "badrequest", "invalidargument", "invalidprompt"], &[]);
 
 /// The first row that holds decides.
@@ -264,6 +287,7 @@ const TABLE: &[Row] = &[
     some(Status::Any, TOOLS, Meaning::NoTools),
     some(Status::Any, MODEL, Meaning::NoModel),
     some(Status::Any, FILTER, Meaning::Filtered),
+    some(Status::Any, CUT, Meaning::Cut),
     some(Status::From(400, 498), PICTURES, Meaning::NoPictures),
     all(Status::Is(400), Meaning::Conversation),
     all(Status::Is(422), Meaning::Conversation),
@@ -271,6 +295,7 @@ const TABLE: &[Row] = &[
     some(Status::Any, RATE, Meaning::RateLimit),
     some(Status::Any, BUSY, Meaning::Busy),
     some(Status::Any, REQUEST, Meaning::Conversation),
+    some(Status::Any, NO_WAY, Meaning::Unreachable),
     all(Status::Any, Meaning::Unknown),
 ];
 

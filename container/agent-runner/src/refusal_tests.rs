@@ -10,8 +10,8 @@ fn at(status: u16, code: &str, said: &str) -> Meaning {
 #[test]
 fn every_vendors_refusals_mean_what_they_say() {
     use Meaning::{
-        Auth, Busy, Conversation, Filtered, ForGood, NoMemory, NoModel, NoPictures, NoTools, Quota, RateLimit,
-        TooLarge, TooLong, Unknown,
+        Auth, Busy, Conversation, Cut, Filtered, ForGood, NoMemory, NoModel, NoPictures, NoTools, Quota, RateLimit,
+        TooLarge, TooLong, Unknown, Unreachable,
     };
     for (vendor, status, code, said, expected) in [
         ("Anthropic", 401, "authentication_error", "invalid x-api-key", Auth),
@@ -95,7 +95,10 @@ fn every_vendors_refusals_mean_what_they_say() {
         ("Codex", 0, "modelNotFound", "x", NoModel),
         ("Codex", 0, "badRequest", "x", Conversation),
         ("Codex", 502, "responseStreamConnectionFailed", "x", Busy),
-        ("Codex", 0, "httpConnectionFailed", "x", Unknown),
+        ("Codex", 0, "httpConnectionFailed", "x", Unreachable),
+        ("Claude Code", 0, "max_output_tokens", "Claude's response exceeded the 32000 output token maximum", Cut),
+        ("Codex", 0, "other", "stream disconnected: Incomplete response returned, reason: max_output_tokens", Cut),
+        ("Codex", 0, "other", "stream disconnected: Incomplete response returned, reason: content_filter", Filtered),
         ("nobody", 418, "", "<html>", ForGood),
         ("nobody", 0, "", "", Unknown),
     ] {

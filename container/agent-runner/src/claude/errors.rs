@@ -3,6 +3,7 @@
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
 use crate::protocol::ErrorKind;
+use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
 /// What was heard during a turn that failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Clues {
 pub struct Sorted {
     /// The kind.
     pub kind: ErrorKind,
+    /// The reason, with what can be done about it.
+    pub text: String,
     /// When to try again, RFC 3339.
     pub retry_at: Option<String>,
 }
@@ -42,7 +45,8 @@ pub fn sort(clues: &Clues, reason: &str, now: DateTime<Utc>) -> Sorted {
         }
         _ => None,
     };
-    Sorted { kind, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)) }
+    let text = with_remedy(reason, meaning(clues, reason));
+    Sorted { kind, text, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)) }
 }
 
 /// What the CLI says, in small letters, of a session that it cannot resume.
@@ -56,20 +60,16 @@ fn kind(clues: &Clues, reason: &str) -> ErrorKind {
     if clues.resets_at.is_some() && (clues.status.is_none() || clues.status == Some(429)) {
         return ErrorKind::Quota;
     }
-    match (clues.refused.as_deref().unwrap_or_default(), clues.status) {
-        ("authentication_failed" | "oauth_org_not_allowed", _) | (_, Some(401 | 403)) => ErrorKind::Auth,
-        ("billing_error", _) | (_, Some(402)) => ErrorKind::Quota,
-        ("rate_limit", _) | (_, Some(429)) => ErrorKind::RateLimit,
-        ("server_error" | "overloaded", _) | (_, Some(500..=599)) => ErrorKind::Overloaded,
-        _ if ["unable to connect", "connection error", "econnrefused", "enotfound", "fetch failed"]
-            .iter()
-            .any(|p| says(p)) =>
-        {
-            ErrorKind::Unreachable
-        }
-        _ if says("please run /login") || says("invalid api key") => ErrorKind::Auth,
-        _ => ErrorKind::Other,
-    }
+    meaning(clues, reason).kind()
+}
+
+fn meaning(clues: &Clues, reason: &str) -> Meaning {
+    refusal::meaning(Refusal {
+        status: clues.status.unwrap_or(0),
+        code: clues.refused.as_deref().unwrap_or_default(),
+        said: reason,
+        waits: clues.last_wait_ms >= NAMED_WAIT_MS,
+    })
 }
 
 #[cfg(test)]
@@ -93,8 +93,8 @@ mod tests {
             (refused("rate_limit", 429), ErrorKind::RateLimit),
             (refused("server_error", 529), ErrorKind::Overloaded),
             (refused("server_error", 500), ErrorKind::Overloaded),
-            (refused("unknown", 400), ErrorKind::Other),
-            (refused("model_not_found", 404), ErrorKind::Other),
+            (refused("unknown", 400), ErrorKind::SessionRefused),
+            (refused("model_not_found", 404), ErrorKind::Refused),
             (Clues { refused: Some("server_error".into()), ..Clues::default() }, ErrorKind::Overloaded),
         ] {
             assert_eq!(at(&clues, "x"), (expected, None), "{clues:?}");
@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(at(&Clues::default(), "Not logged in · Please run /login").0, ErrorKind::Auth);
         assert_eq!(at(&Clues::default(), "API Error: Connection error.").0, ErrorKind::Unreachable);
         assert_eq!(at(&Clues::default(), "boom").0, ErrorKind::Other);
+        let told = sort(&refused("model_not_found", 404), "No such model", DateTime::UNIX_EPOCH).text;
+        assert!(told.starts_with("No such model. Is the model's name right?"), "{told}");
     }
 
     #[test]

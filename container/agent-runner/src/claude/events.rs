@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::json;
+use crate::live::said;
 
 /// Something the CLI tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub enum Event {
         /// The message's id, as we gave it.
         uuid: String,
     },
+    /// The agent said something in the chat with a tool.
+    Spoke,
     /// The vendor refused a request; the turn's result follows.
     Refused {
         /// The vendor's word for it, as the CLI passes it on.
@@ -59,6 +62,8 @@ pub struct TurnResult {
     pub total_cost_usd: Option<f64>,
     /// Tokens of this turn.
     pub usage: Option<Value>,
+    /// The vendor's word for how the last answer ended.
+    pub stop_reason: Option<String>,
 }
 
 impl TurnResult {
@@ -83,6 +88,7 @@ struct Line {
     retry_delay_ms: Option<f64>,
     rate_limit_info: Option<LimitInfo>,
     mcp_servers: Value,
+    message: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -101,9 +107,11 @@ pub fn parse(line: &str) -> Event {
     };
     match (head.kind.as_str(), head.subtype.as_str()) {
         ("user", _) if head.is_replay => head.uuid.map_or(Event::Other, |uuid| Event::Taken { uuid }),
-        ("assistant", _) => {
-            head.error.as_str().map_or(Event::Other, |error| Event::Refused { error: error.to_owned() })
-        }
+        ("assistant", _) => match head.error.as_str() {
+            Some(error) => Event::Refused { error: error.to_owned() },
+            None if speaks(&head.message) => Event::Spoke,
+            None => Event::Other,
+        },
         ("system", "init") => Event::Began { failed: failed_servers(&head.mcp_servers) },
         ("system", "api_retry") => Event::Retrying { after_ms: head.retry_delay_ms.unwrap_or(0.0).max(0.0) as u64 },
         ("rate_limit_event", _) => match head.rate_limit_info {
@@ -121,6 +129,11 @@ pub fn parse(line: &str) -> Event {
         }))),
         _ => Event::Other,
     }
+}
+
+fn speaks(message: &Value) -> bool {
+    let blocks = message["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+    blocks.iter().filter(|block| block["type"] == "tool_use").any(|block| said::speaks(&block.to_string()))
 }
 
 fn failed_servers(list: &Value) -> Vec<String> {
@@ -142,6 +155,9 @@ mod tests {
         let refused = r#"{"type":"assistant","message":{},"error":"rate_limit"}"#;
         assert_eq!(parse(refused), Event::Refused { error: "rate_limit".into() });
         assert_eq!(parse(r#"{"type":"assistant","message":{}}"#), Event::Other);
+        let spoke = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","name":"mcp__parlor__send_message","input":{}}]}}"#;
+        assert_eq!(parse(spoke), Event::Spoke);
+        assert_eq!(parse(&spoke.replace("tool_use", "text")), Event::Other);
         let began = r#"{"type":"system","subtype":"init","mcp_servers":[{"name":"a","status":"failed"},{"name":"b","status":"connected"}]}"#;
         assert_eq!(parse(began), Event::Began { failed: vec!["a".into()] });
         assert_eq!(parse(r#"{"type":"system","subtype":"init"}"#), Event::Began { failed: Vec::new() });

@@ -27,7 +27,7 @@ use self::session::{Session, Step};
 use crate::agent_toml::Notices;
 use crate::files::fresh_id;
 use crate::inputs::{Input, Inputs};
-use crate::live::{self, Live, Program, Signal};
+use crate::live::{self, Live, Program, Signal, brief};
 use crate::protocol::{Output, Status, Turn};
 use crate::run::{Room, failure};
 
@@ -79,6 +79,8 @@ struct Talk {
     closing: bool,
     /// By then the CLI must be gone.
     deadline: Option<Instant>,
+    /// By then it must have its conversation open.
+    opening: Option<Instant>,
     to: Sender<Signal>,
 }
 
@@ -86,7 +88,7 @@ impl Talk {
     fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
         let config = Program::config_dir("CLAUDE_CONFIG_DIR", ".claude");
         let memo = Memo::open(&config);
-        let session = Session::new(room.input.session_id.clone());
+        let session = Session::new(room.input.session_id.clone()).quiet(room.input.is_scheduled_task);
         let chosen = Chosen::read(&room.input);
         Self {
             room,
@@ -101,6 +103,7 @@ impl Talk {
             doomed: false,
             closing: false,
             deadline: None,
+            opening: None,
             to,
         }
     }
@@ -108,13 +111,22 @@ impl Talk {
     /// Until the host has closed the run and the CLI is gone.
     fn attend(&mut self, signals: &Receiver<Signal>) {
         while !(self.closing && self.cli.is_none() && self.waiting.is_empty()) {
-            let left = self.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            if self.doomed || self.session.is_ready() {
+                self.opening = None;
+            }
+            let next = [self.deadline, self.opening].into_iter().flatten().min();
+            let left = next.map(|end| end.saturating_duration_since(Instant::now()));
             let signal = match left {
                 None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(left) => signals.recv_timeout(left),
             };
             match signal {
                 Ok(signal) => self.signal(signal),
+                Err(RecvTimeoutError::Timeout) if self.opening.is_some_and(|end| end <= Instant::now()) => {
+                    self.opening = None;
+                    let steps = self.session.stuck(Utc::now());
+                    self.perform(steps);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     eprintln!("Claude Code does not exit: it is ended");
                     self.deadline = None;
@@ -138,7 +150,7 @@ impl Talk {
                 self.perform(steps);
             }
             Signal::Ended { how, said } => {
-                (self.cli, self.doomed) = (None, false);
+                (self.cli, self.doomed, self.opening) = (None, false, None);
                 let steps = self.session.ended(&how, &said, Utc::now());
                 self.perform(steps);
                 let waiting = std::mem::take(&mut self.waiting);
@@ -146,7 +158,9 @@ impl Talk {
             }
             Signal::Inputs(list) => {
                 let group = &self.room.folders.group;
-                let shown = |input: Input| (prompt::with_pictures(input.text, &input.images, group), Some(input.name));
+                let shown = |input: Input| {
+                    (prompt::with_pictures(brief::dated(&input.text), &input.images, group), Some(input.name))
+                };
                 let messages = list.into_iter().map(shown).collect();
                 self.give(messages);
             }
@@ -189,6 +203,7 @@ impl Talk {
         command.args(cli::arguments(&self.room, &self.chosen, self.session.to_resume(), version));
         command.envs(&self.chosen.common.env).env("CLAUDE_CONFIG_DIR", &self.config);
         self.cli = Some(cli::start(command, &self.room, &self.chosen, &self.to)?);
+        self.opening = Some(Instant::now() + live::open_limit(&self.chosen.common));
         self.session.started(self.memo.total(self.session.to_resume(), version));
         Ok(())
     }
@@ -208,6 +223,13 @@ impl Talk {
                     self.room.wire.end_turn(&output);
                 }
                 Step::StillWorking => self.room.wire.begin_turn(),
+                Step::Ask(text) => {
+                    let uuid = uuid();
+                    if let Some(cli) = &self.cli {
+                        cli.write(prompt::line(&uuid, &Value::String(text.to_owned())));
+                    }
+                    self.session.written(uuid, None);
+                }
                 Step::End => self.kill(),
             }
         }

@@ -63,13 +63,14 @@ mod tests {
         };
         let content = first(&input, dir.path());
         let text = content[0]["text"].as_str().unwrap();
-        assert!(text.starts_with("[A scheduled task") && text.contains("\n\nlook\n\n"), "{text}");
+        assert!(text.starts_with("[It is ") && text.contains("[A scheduled task"), "{text}");
+        assert!(text.contains("\n\nlook\n\n"), "{text}");
         assert!(text.contains("said]") && text.contains("gone.png cannot be shown"), "{text}");
         assert!(text.contains("not a file"), "{text}");
         assert_eq!(content[1]["source"]["data"], "Zm9v");
         assert_eq!(content.as_array().unwrap().len(), 2);
         let plain = RunInput { prompt: "hi".into(), ..RunInput::default() };
-        assert_eq!(first(&plain, dir.path()), "hi");
+        assert!(first(&plain, dir.path()).as_str().unwrap().ends_with("]\nhi"));
     }
 
     #[test]

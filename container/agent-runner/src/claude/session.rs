@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::errors::{self, Clues};
 use super::events::{Event, TurnResult};
+use crate::live::said;
 use crate::protocol::{Output, Status, Turn};
 
 /// The most words of the CLI that are kept to explain a failure.
@@ -30,6 +31,8 @@ pub enum Step {
     Put(Box<Output>),
     /// Something that was written still waits for its answer: the next turn is open.
     StillWorking,
+    /// Write this to the CLI, as a message of nobody.
+    Ask(&'static str),
     /// The CLI is of no use any more: end it.
     End,
 }
@@ -48,6 +51,14 @@ pub struct Session {
     counted: Option<String>,
     clues: Clues,
     words: String,
+    /// A tool said something in the chat in this turn.
+    spoke: bool,
+    /// The turn's answer was empty once.
+    asked: bool,
+    /// Whether nothing to say is an answer, too: for a task.
+    quiet: bool,
+    /// This CLI has its conversation open.
+    ready: bool,
 }
 
 impl Session {
@@ -61,7 +72,16 @@ impl Session {
             counted: None,
             clues: Clues::default(),
             words: String::new(),
+            spoke: false,
+            asked: false,
+            quiet: false,
+            ready: false,
         }
+    }
+
+    /// The same for a task, which may find nothing to say.
+    pub fn quiet(self, quiet: bool) -> Self {
+        Self { quiet, ..self }
     }
 
     /// The session to resume.
@@ -81,9 +101,10 @@ impl Session {
 
     /// A CLI was started; `total` is what it counts from.
     pub fn started(&mut self, total: f64) {
-        self.tells = false;
+        (self.tells, self.ready) = (false, false);
         (self.total, self.counted) = (total, None);
         self.words.clear();
+        (self.spoke, self.asked) = (false, false);
         self.clues = Clues { resumed: self.resume.is_some(), ..Clues::default() };
     }
 
@@ -101,15 +122,31 @@ impl Session {
                     self.tells = true;
                 }
             }
+            Event::Spoke => self.spoke = true,
             Event::Refused { error } => self.clues.refused = Some(error),
             Event::Retrying { after_ms } => self.clues.last_wait_ms = after_ms,
             Event::LimitReached { resets_at } => self.clues.resets_at = Some(resets_at),
             Event::Text(text) => self.note(&text),
             Event::Result(result) if result.is_error => return self.failed(&result, now),
             Event::Result(result) => return self.answered(*result),
-            Event::Began { .. } | Event::Other => {}
+            Event::Began { .. } => self.ready = true,
+            Event::Other => {}
         }
         Vec::new()
+    }
+
+    /// Whether the CLI has its conversation open.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// The CLI did not open a conversation in time.
+    pub fn stuck(&mut self, now: DateTime<Utc>) -> Vec<Step> {
+        let words = self.words.trim();
+        let words = if words.is_empty() { "it said nothing" } else { words };
+        let reason = format!("Claude Code did not open a conversation in time and was ended: {words}");
+        let failed = self.is_open().then(|| self.failure(&reason, None, None, now));
+        failed.into_iter().chain([Step::End]).collect()
     }
 
     /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
@@ -140,6 +177,16 @@ impl Session {
         if let Some(id) = &result.session_id {
             self.resume = Some(id.clone());
         }
+        let mut text = said::answer(result.result.as_deref(), result.stop_reason.as_deref());
+        let silent = text.is_none() && !self.spoke && self.pending.iter().any(|one| one.taken);
+        if silent && !std::mem::replace(&mut self.asked, true) {
+            // Its cost is counted with the next result.
+            return vec![Step::Ask(said::SILENT)];
+        }
+        if silent && !self.quiet {
+            text = Some(said::NO_ANSWER.to_owned());
+        }
+        (self.spoke, self.asked) = (false, false);
         let cost = self.cost(&result);
         // A CLI that never tells what it took is believed to have taken everything.
         let tells = self.tells;
@@ -149,7 +196,7 @@ impl Session {
         // An answer of its own accord must not settle the first prompt, which the host takes every end of a turn for.
         let open = self.pending.iter().any(|one| one.name.is_none());
         let output = Output {
-            result: result.result.filter(|text| !text.trim().is_empty()),
+            result: text,
             new_session_id: self.resume.clone(),
             turn: Some(if open { Turn::Open } else { Turn::Done }),
             consumed: settled.into_iter().filter_map(|one| one.name).collect(),
@@ -198,7 +245,7 @@ impl Session {
         }
         Step::Put(Box::new(Output {
             status: Status::Error,
-            error: Some(reason.to_owned()),
+            error: Some(sorted.text),
             error_kind: Some(sorted.kind),
             retry_at: sorted.retry_at,
             turn: Some(Turn::Done),

@@ -207,3 +207,41 @@ proptest! {
         prop_assert_eq!(unique.len(), settled.len());
     }
 }
+
+#[test]
+fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
+    let mut s = session();
+    s.written("u0".into(), None);
+    at(&mut s, taken("u0"));
+    assert_eq!(at(&mut s, result("", 0.1)), [Step::Ask(said::SILENT)]);
+    assert!(s.is_open(), "the message waits for its answer");
+    s.written("u1".into(), None);
+    at(&mut s, taken("u1"));
+    let steps = at(&mut s, result("<think>hm</think> ", 0.3));
+    let told = output(&steps[0]);
+    assert!(told.result.as_deref().unwrap().contains("gave no answer") && steps.len() == 1, "{steps:?}");
+    assert_eq!((told.cost_usd, told.turn), (Some(0.3), Some(Turn::Done)));
+    s.written("u2".into(), Some("1.json".into()));
+    at(&mut s, taken("u2"));
+    at(&mut s, Event::Spoke);
+    let steps = at(&mut s, result("", 0.3));
+    assert_eq!((output(&steps[0]).result.as_deref(), output(&steps[0]).consumed.len()), (None, 1));
+    let mut s = session().quiet(true);
+    s.written("u0".into(), None);
+    at(&mut s, taken("u0"));
+    at(&mut s, result("", 0.1));
+    assert_eq!(output(&at(&mut s, result("", 0.1))[0]).result, None, "a task has nothing to say");
+}
+
+#[test]
+fn a_cli_that_does_not_open_is_ended_and_its_reason_told() {
+    let mut s = session();
+    s.written("u0".into(), None);
+    assert!(!s.is_ready());
+    at(&mut s, Event::Text("waiting for a server".into()));
+    let steps = s.stuck(DateTime::from_timestamp(0, 0).unwrap());
+    assert!(output(&steps[0]).error.as_deref().unwrap().contains("in time and was ended: waiting for a server"));
+    assert_eq!((&steps[1], s.is_open()), (&Step::End, false));
+    at(&mut s, Event::Began { failed: Vec::new() });
+    assert!(s.is_ready());
+}

@@ -92,6 +92,7 @@ pub fn setup(room: &Room, chosen: &Chosen, home: &Path) -> Setup {
         provider: PROVIDER.to_owned(),
         skills: skills(home),
         price: chosen.price,
+        quiet: room.input.is_scheduled_task,
     }
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
 use super::events::Fault;
 use crate::protocol::ErrorKind;
+use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
 /// A vendor's wait that is longer than this is not believed.
 const LONGEST_WAIT: f64 = 86_400.0;
@@ -31,20 +32,22 @@ pub fn sort(fault: &Fault, resets_at: Option<i64>, now: DateTime<Utc>) -> Sorted
 }
 
 fn kind(fault: &Fault) -> ErrorKind {
-    match (fault.kind.as_str(), fault.status) {
-        ("unauthorized", _) | (_, Some(401 | 403)) => ErrorKind::Auth,
-        ("usageLimitExceeded", _) | (_, Some(402)) => ErrorKind::Quota,
-        ("rateLimitExceeded", _) | (_, Some(429)) => ErrorKind::RateLimit,
-        ("serverOverloaded" | "internalServerError" | "policyCapacityUnavailable" | "flexUnavailable", _)
-        | (_, Some(500..=599)) => ErrorKind::Overloaded,
-        ("httpConnectionFailed" | "responseStreamConnectionFailed", None) => ErrorKind::Unreachable,
-        _ => ErrorKind::Other,
-    }
+    meaning(fault).kind()
 }
 
-/// Whether trying again within the turn is of no use: the key stays wrong, and a limit's pause is the host's to keep.
+fn meaning(fault: &Fault) -> Meaning {
+    refusal::meaning(Refusal {
+        status: fault.status.unwrap_or(0),
+        code: &fault.kind,
+        said: &fault.message,
+        waits: named_wait(&fault.message).is_some(),
+    })
+}
+
+/// Whether trying again within the turn is of no use: the key stays wrong, what is refused for good stays refused, and a
+/// limit's pause is the host's to keep.
 pub fn is_final(fault: &Fault) -> bool {
-    matches!(kind(fault), ErrorKind::Auth | ErrorKind::Quota | ErrorKind::RateLimit)
+    !matches!(kind(fault), ErrorKind::Overloaded | ErrorKind::Unreachable | ErrorKind::Other)
 }
 
 /// Whether a conversation could not be resumed because it is not there.
@@ -54,13 +57,9 @@ pub fn is_missing(reason: &str) -> bool {
         .any(|phrase| reason.to_lowercase().contains(phrase))
 }
 
-/// What helps, where the CLI's words do not say it.
-pub fn hint(fault: &Fault) -> &'static str {
-    match fault.kind.as_str() {
-        "contextWindowExceeded" => " `/new` begins a new conversation.",
-        "modelNotFound" => " Another one is chosen with `parlor groups update FOLDER --model NAME`.",
-        _ => "",
-    }
+/// The fault in words, with what can be done about it.
+pub fn told(fault: &Fault) -> String {
+    with_remedy(&fault.message, meaning(fault))
 }
 
 /// The seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
@@ -115,7 +114,9 @@ mod tests {
             (fault("internalServerError", None), ErrorKind::Overloaded),
             (fault("responseStreamConnectionFailed", Some(502)), ErrorKind::Overloaded),
             (fault("httpConnectionFailed", None), ErrorKind::Unreachable),
-            (fault("modelNotFound", None), ErrorKind::Other),
+            (fault("modelNotFound", None), ErrorKind::Refused),
+            (fault("badRequest", Some(400)), ErrorKind::SessionRefused),
+            (fault("contextWindowExceeded", None), ErrorKind::SessionRefused),
             (fault("", None), ErrorKind::Other),
         ] {
             assert_eq!(at(&fault, None), (expected, None), "{fault:?}");
@@ -123,7 +124,8 @@ mod tests {
         assert!(is_final(&fault("responseStreamDisconnected", Some(429))));
         assert!(!is_final(&fault("responseStreamDisconnected", None)));
         assert!(is_missing("no rollout found for thread id x") && !is_missing("config cannot be read"));
-        assert!(hint(&fault("modelNotFound", None)).contains("--model"));
+        assert!(is_final(&fault("modelNotFound", None)));
+        assert!(told(&fault("modelNotFound", None)).contains("--model"));
     }
 
     #[test]

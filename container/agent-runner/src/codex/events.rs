@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::json;
+use crate::live::said;
 
 /// A line: what it tells, and of which thread. Sub-agents have threads of their own.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +51,8 @@ pub enum Event {
     },
     /// The agent did something else.
     Worked,
+    /// It said something in the chat with a tool.
+    Spoke,
     /// Tokens were used.
     Used {
         /// In which turn.
@@ -178,6 +181,7 @@ fn item(item: &Value) -> Event {
             item["clientId"].as_str().map_or(Event::Other, |id| Event::Taken { message: id.to_owned() })
         }
         Some("agentMessage") => Event::Said { text: words(&item["text"]), aside: item["phase"] == "commentary" },
+        Some("mcpToolCall" | "commandExecution") if said::speaks(&item.to_string()) => Event::Spoke,
         _ => Event::Worked,
     }
 }
@@ -245,6 +249,9 @@ mod tests {
         let works = r#"{"method":"item/started","params":{"item":{"type":"commandExecution"}}}"#;
         assert_eq!(event(works), Event::Worked);
         assert_eq!(event(&works.replace("commandExecution", "agentMessage")), Event::Other);
+        let spoke = r#"{"method":"item/completed","params":{"item":{"type":"mcpToolCall","server":"parlor","tool":"send_message"}}}"#;
+        assert_eq!(event(spoke), Event::Spoke);
+        assert_eq!(event(&spoke.replace("send_message", "list_tasks")), Event::Worked);
         assert_eq!(
             event(r#"{"id":3,"result":{"a":1}}"#),
             Event::Answered { id: 3, result: Ok(serde_json::json!({"a":1})) }

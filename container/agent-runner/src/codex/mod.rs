@@ -26,7 +26,7 @@ use self::session::{Message, Session, Step};
 use crate::agent_toml::Notices;
 use crate::files::fresh_id;
 use crate::inputs::{Input, Inputs};
-use crate::live::{self, Live, Program, Signal};
+use crate::live::{self, Live, Program, Signal, brief};
 use crate::protocol::{ErrorKind, Output, Status, Turn};
 use crate::run::{Room, failure};
 
@@ -154,7 +154,9 @@ impl Talk {
             }
             Signal::Inputs(list) => {
                 let group = &self.room.folders.group;
-                let shown = |input: Input| (prompt::with_pictures(input.text, &input.images, group), Some(input.name));
+                let shown = |input: Input| {
+                    (prompt::with_pictures(brief::dated(&input.text), &input.images, group), Some(input.name))
+                };
                 let messages = list.into_iter().map(shown).collect();
                 self.give(messages);
             }
@@ -195,7 +197,7 @@ impl Talk {
             (ErrorKind::Other, format!("Codex ({}) cannot be started: {error}", self.program.display()))
         })?;
         self.cli = Some(cli);
-        self.opening = Some(Instant::now() + live::OPEN_LIMIT);
+        self.opening = Some(Instant::now() + live::open_limit(&self.chosen.common));
         let steps = self.session.started();
         self.perform(steps);
         Ok(())

@@ -76,7 +76,7 @@ mod tests {
         let parts = first(&input, dir.path());
         assert_eq!(parts[1], json!({ "type": "image", "url": "data:image/png;base64,Zm9v" }));
         let text = parts[0]["text"].as_str().unwrap();
-        assert!(parts.len() == 2 && text.starts_with("look") && text.contains("gone.png cannot be shown"), "{text}");
+        assert!(parts.len() == 2 && text.contains("\nlook") && text.contains("gone.png cannot be shown"), "{text}");
     }
 
     #[test]

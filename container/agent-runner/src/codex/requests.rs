@@ -30,6 +30,8 @@ pub struct Setup {
     pub skills: Vec<String>,
     /// US dollars for a million tokens, in and out; none reports no cost.
     pub price: Option<(f64, f64)>,
+    /// Whether nothing to say is an answer, too: for a task.
+    pub quiet: bool,
 }
 
 fn request(id: u64, method: &str, params: &Value) -> String {

@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::errors;
 use super::events::{Event, Fault, Line};
 use super::meter::Meter;
+use super::prompt;
 use super::requests::{self, Setup};
+use crate::live::said;
 use crate::protocol::{ErrorKind, Output, Status, Turn};
 
 /// The most words of the CLI that are kept to explain a failure.
@@ -71,6 +73,10 @@ pub struct Session {
     /// When the subscription's limit, if one is used up, begins anew.
     resets_at: Option<i64>,
     words: String,
+    /// A tool said something in the chat in this turn.
+    spoke: bool,
+    /// The turn's answer was empty once.
+    asked: bool,
 }
 
 impl Session {
@@ -88,6 +94,8 @@ impl Session {
             answer: None,
             resets_at: None,
             words: String::new(),
+            spoke: false,
+            asked: false,
         }
     }
 
@@ -108,6 +116,7 @@ impl Session {
         self.meter = Meter::default();
         self.answer = None;
         self.words.clear();
+        (self.spoke, self.asked) = (false, false);
         vec![Step::Write(requests::greeting())]
     }
 
@@ -143,6 +152,7 @@ impl Session {
                 self.answer = Some(text).filter(|text| !aside && !text.trim().is_empty());
             }
             Event::Worked => self.answer = None,
+            Event::Spoke => (self.answer, self.spoke) = (None, true),
             Event::LimitReached { resets_at } => self.resets_at = Some(resets_at),
             Event::Trouble { fault, again: true } if errors::is_final(&fault) => return self.failed(&fault, now),
             // Without another try the turn's end follows.
@@ -192,6 +202,16 @@ impl Session {
 
     fn ended_well(&mut self, text: Option<String>) -> Vec<Step> {
         self.resume.clone_from(&self.thread);
+        let mut text = said::answer(self.answer.take().or(text).as_deref(), None);
+        let silent = text.is_none() && !self.spoke && self.pending.iter().any(|one| one.taken);
+        if silent && !std::mem::replace(&mut self.asked, true) {
+            let id = format!("again-{}", self.next);
+            return self.give(Message { id, name: None, input: prompt::message(said::SILENT) });
+        }
+        if silent && !self.setup.quiet {
+            text = Some(said::NO_ANSWER.to_owned());
+        }
+        (self.spoke, self.asked) = (false, false);
         // A CLI that never tells what it took is believed to have taken everything.
         let tells = self.tells;
         let (settled, waiting): (Vec<_>, Vec<_>) =
@@ -201,7 +221,7 @@ impl Session {
         let open = self.pending.iter().any(|one| one.message.name.is_none());
         let (usage, cost_usd) = self.meter.take(self.setup.price);
         let output = Output {
-            result: self.answer.take().or(text),
+            result: text,
             new_session_id: self.resume.clone(),
             turn: Some(if open { Turn::Open } else { Turn::Done }),
             consumed: settled.into_iter().filter_map(|one| one.message.name).collect(),
@@ -227,7 +247,7 @@ impl Session {
             return Vec::new();
         }
         let sorted = errors::sort(fault, self.resets_at.take(), now);
-        let reason = format!("{}{}", fault.message, errors::hint(fault));
+        let reason = errors::told(fault);
         let output = Output { error_kind: Some(sorted.kind), retry_at: sorted.retry_at, ..self.failure(reason) };
         vec![Step::Put(Box::new(output)), Step::End]
     }

@@ -249,3 +249,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
+    let mut s = session(None);
+    s.event(taken("first"), now());
+    let asked = s.event(ended(), now());
+    assert!(matches!(&asked[..], [Step::Write(line)] if line.contains("You said nothing")), "{asked:?}");
+    let steps = s.event(ended(), now());
+    assert!(put(&steps).result.as_deref().unwrap().contains("gave no answer"), "{steps:?}");
+    s.event(taken("again-11"), now());
+    s.event(said("at last"), now());
+    assert_eq!(put(&s.event(ended(), now())).result.as_deref(), Some("at last"));
+    s.give(message("second", Some("1.json")));
+    s.event(taken("second"), now());
+    s.event(line(Event::Spoke), now());
+    let steps = s.event(ended(), now());
+    assert_eq!((put(&steps).result.as_deref(), put(&steps).consumed.len()), (None, 1));
+}

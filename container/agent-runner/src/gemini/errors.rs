@@ -4,6 +4,7 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
 use super::events::Fault;
 use crate::protocol::ErrorKind;
+use crate::refusal::{self, Refusal};
 
 /// The most of a reason that is shown, in characters.
 const SHOWN: usize = 500;
@@ -32,16 +33,20 @@ pub fn own(kind: ErrorKind, text: impl Into<String>) -> Sorted {
 pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
     let low = fault.message.to_lowercase();
     let wait = wait(&low);
-    let kind = kind(fault.code, &low, wait.is_some(), resuming);
+    let meaning = refusal::meaning(Refusal {
+        // Codes of JSON-RPC are none of HTTP.
+        status: u16::try_from(fault.code).ok().filter(|code| (100..600).contains(code)).unwrap_or(0),
+        code: "",
+        said: &fault.message,
+        waits: wait.is_some(),
+    });
+    let kind = if resuming && is_missing(&low) { ErrorKind::SessionMissing } else { meaning.kind() };
     let hint = match kind {
         ErrorKind::Auth => " Check GEMINI_API_KEY in .env.",
-        _ if no_model(fault.code, &low) => {
-            " Is the model's name right? See model in the group's settings or in agent.toml."
-        }
         ErrorKind::Unreachable => {
             " The vendor's server cannot be reached: look at the room's network, and at GEMINI_BASE_URL in .env."
         }
-        _ => "",
+        _ => meaning.remedy(),
     };
     let status = if fault.code > 0 { format!(" (status {})", fault.code) } else { String::new() };
     let retry_at = wait
@@ -51,46 +56,10 @@ pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
     Sorted { kind, text: format!("Gemini CLI says{status}: {}.{hint}", shorten(&fault.message)), retry_at }
 }
 
-fn kind(code: i64, low: &str, waits: bool, resuming: bool) -> ErrorKind {
-    let says = |words: &[&str]| words.iter().any(|word| low.contains(word));
-    if resuming
-        && says(&[
-            "invalid session identifier",
-            "no previous sessions",
-            "failed to load session",
-            "failed to find session",
-        ])
-    {
-        return ErrorKind::SessionMissing;
-    }
-    if matches!(code, 401 | 403)
-        || says(&[
-            "api key not valid",
-            "api key expired",
-            "api key is missing",
-            "api_key_invalid",
-            "authentication required",
-        ])
-    {
-        return ErrorKind::Auth;
-    }
-    // The vendor speaks of the quota also where a minute's limit is meant: then it says how long that lasts.
-    if says(&["daily quota", "limit: 0"]) || !waits && says(&["billing", "credit", "exceeded your current quota"]) {
-        return ErrorKind::Quota;
-    }
-    match code {
-        429 => ErrorKind::RateLimit,
-        499..=599 => ErrorKind::Overloaded,
-        _ if says(&["fetch failed"]) => ErrorKind::Unreachable,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn no_model(code: i64, low: &str) -> bool {
-    code == 404
-        || low.contains("model not found")
-        || low.contains("is not found for api version")
-        || low.contains("not supported for generatecontent")
+fn is_missing(low: &str) -> bool {
+    ["invalid session identifier", "no previous sessions", "failed to load session", "failed to find session"]
+        .iter()
+        .any(|words| low.contains(words))
 }
 
 /// Seconds that the vendor wants to be left alone.
@@ -131,9 +100,9 @@ mod tests {
             (429, "You exceeded your current quota, please check your plan and billing details.", ErrorKind::Quota),
             (503, "The model is overloaded. Please try again later.", ErrorKind::Overloaded),
             (500, "An internal error has occurred.", ErrorKind::Overloaded),
-            (0, "models/x is not found for API version v1beta", ErrorKind::Other),
+            (0, "models/x is not found for API version v1beta", ErrorKind::Refused),
             (0, "exception TypeError: fetch failed sending request", ErrorKind::Unreachable),
-            (400, "Request contains an invalid argument.", ErrorKind::Other),
+            (400, "Request contains an invalid argument.", ErrorKind::SessionRefused),
             (-32603, "Internal error", ErrorKind::Other),
         ] {
             assert_eq!(sorted(code, message).kind, expected, "{code} {message}");

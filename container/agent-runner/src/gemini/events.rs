@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::json;
+use crate::live::said;
 
 /// How the CLI announces a changed mode, in the place of an answer.
 const MODE_UPDATE: &str = "[MODE_UPDATE]";
@@ -29,7 +30,10 @@ pub enum Event {
     /// A piece of the model's answer.
     Said(String),
     /// The model calls a tool: what it said so far was not its last word.
-    Tool,
+    Tool {
+        /// Whether that says something in the chat.
+        speaks: bool,
+    },
     /// What was told before this belongs to an earlier conversation that was read in again.
     Past,
     /// The CLI asks us for something, and waits.
@@ -86,7 +90,7 @@ fn update(update: &Value) -> Event {
             Some(text) if !text.starts_with(MODE_UPDATE) => Event::Said(text.to_owned()),
             _ => Event::Other,
         },
-        "tool_call" => Event::Tool,
+        "tool_call" => Event::Tool { speaks: said::speaks(&update.to_string()) },
         // A conversation that is read in is told again; the list of commands follows when that is over.
         "user_message_chunk" | "available_commands_update" => Event::Past,
         _ => Event::Other,
@@ -127,7 +131,8 @@ mod tests {
         assert_eq!(updated("agent_message_chunk", "hi"), Event::Said("hi".into()));
         assert_eq!(updated("agent_message_chunk", "[MODE_UPDATE] yolo"), Event::Other);
         assert_eq!(updated("agent_thought_chunk", "hm"), Event::Other);
-        assert_eq!(updated("tool_call", ""), Event::Tool);
+        assert_eq!(updated("tool_call", ""), Event::Tool { speaks: false });
+        assert_eq!(updated("tool_call", "send_message (parlor MCP Server)"), Event::Tool { speaks: true });
         assert_eq!(updated("tool_call_update", ""), Event::Other);
         assert_eq!(updated("user_message_chunk", "before"), Event::Past);
         assert_eq!(updated("available_commands_update", ""), Event::Past);

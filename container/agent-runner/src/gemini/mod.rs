@@ -79,6 +79,7 @@ impl Talk {
             cwd: room.folders.group.display().to_string(),
             servers: chosen::servers(&chosen, &brief::own_program()),
             key: cli::key(&room).unwrap_or_default(),
+            quiet: room.input.is_scheduled_task,
             counts: !cli::has_address(&room),
         };
         let session = Session::new(setup, room.input.session_id.clone());
@@ -148,7 +149,7 @@ impl Talk {
             Signal::Inputs(list) => {
                 let group = &self.room.folders.group;
                 let shown = |input: Input| Message {
-                    blocks: prompt::with_pictures(input.text, &input.images, group),
+                    blocks: prompt::with_pictures(brief::dated(&input.text), &input.images, group),
                     name: Some(input.name),
                 };
                 let messages = list.into_iter().map(shown).collect();
@@ -186,7 +187,7 @@ impl Talk {
         let steps = match started {
             Ok(cli) => {
                 self.cli = Some(cli);
-                self.opening = Some(Instant::now() + live::OPEN_LIMIT);
+                self.opening = Some(Instant::now() + live::open_limit(&self.chosen));
                 self.session.started()
             }
             Err(why) => vec![self.session.give_up(why)],

@@ -74,7 +74,7 @@ mod tests {
         };
         let blocks = first(&input, dir.path());
         let text = blocks[0]["text"].as_str().unwrap();
-        assert!(text.starts_with("look\n") && text.contains("said]") && text.contains("gone.png cannot"), "{text}");
+        assert!(text.contains("\nlook\n") && text.contains("said]") && text.contains("gone.png cannot"), "{text}");
         assert_eq!(blocks[1..], [json!({ "type": "image", "mimeType": "image/png", "data": "Zm9v" })]);
     }
 

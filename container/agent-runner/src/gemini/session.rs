@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::errors::{self, Sorted};
 use super::events::{Event, Fault};
 use super::prompt;
+use crate::live::said;
 use crate::protocol::{ErrorKind, Output, Status, Turn};
 
 /// The most words of the CLI that are kept to explain a failure.
@@ -23,6 +24,8 @@ pub struct Setup {
     pub servers: Value,
     /// The vendor's key. It goes over stdin: what is in the environment, each command of the agent would have.
     pub key: String,
+    /// Whether nothing to say is an answer, too: for a task.
+    pub quiet: bool,
     /// Whether the server is sure to count tokens, so that an answer without any was broken off.
     pub counts: bool,
 }
@@ -71,6 +74,8 @@ struct Heard {
     last: String,
     before: String,
     tool: bool,
+    /// A tool said something in the chat.
+    spoke: bool,
 }
 
 /// See the module.
@@ -88,6 +93,8 @@ pub struct Session {
     waiting: Vec<Message>,
     heard: Heard,
     words: String,
+    /// The turn's answer was empty once.
+    asked: bool,
 }
 
 impl Session {
@@ -103,6 +110,7 @@ impl Session {
             waiting: Vec::new(),
             heard: Heard::default(),
             words: String::new(),
+            asked: false,
         }
     }
 
@@ -155,8 +163,9 @@ impl Session {
             Event::Answer { id, result } => return self.answered(id, &result),
             Event::Refused { id, fault } => return self.refused(id, &fault, now),
             Event::Said(text) => self.heard.last.push_str(&text),
-            Event::Tool => {
+            Event::Tool { speaks } => {
                 self.heard.tool = true;
+                self.heard.spoke |= speaks;
                 let said = std::mem::take(&mut self.heard.last);
                 if !said.trim().is_empty() {
                     self.heard.before = said;
@@ -238,11 +247,16 @@ impl Session {
             blocks.extend(message.blocks);
             self.taken.push(message.name);
         }
+        self.asked = false;
+        vec![self.write(&blocks)]
+    }
+
+    fn write(&mut self, blocks: &[Value]) -> Step {
         self.heard = Heard::default();
         let params = json!({ "sessionId": self.open, "prompt": blocks });
         let (id, step) = self.request("session/prompt", &params);
         self.stage = Stage::Prompting(id);
-        vec![step]
+        step
     }
 
     fn settled(&mut self, result: &Value) -> Vec<Step> {
@@ -250,9 +264,11 @@ impl Session {
         let usage = usage(result);
         let stop = result["stopReason"].as_str().unwrap_or_default();
         let ending = ending(stop);
+        let mut text = said::answer(heard.text().as_deref(), None);
+        let uncounted = self.setup.counts && usage.is_none() && !heard.tool;
         let why = if stop == "cancelled" {
             Some("Gemini CLI broke the turn off")
-        } else if ending.is_none() && (heard.is_empty() || self.setup.counts && usage.is_none() && !heard.tool) {
+        } else if ending.is_none() && uncounted {
             Some("Gemini CLI got no answer from the model: it was empty, broken off, or held back by the vendor")
         } else {
             None
@@ -260,9 +276,16 @@ impl Session {
         if let Some(why) = why {
             return vec![self.failure(errors::own(ErrorKind::Other, why), usage)];
         }
+        let silent = ending.is_none() && text.is_none() && !heard.spoke;
+        if silent && !std::mem::replace(&mut self.asked, true) {
+            return vec![self.write(&prompt::message(said::SILENT))];
+        }
+        if silent && !self.setup.quiet {
+            text = Some(said::NO_ANSWER.to_owned());
+        }
         self.resume = Some(self.open.clone());
         let output = Output {
-            result: with_ending(heard.text(), ending),
+            result: with_ending(text, ending),
             new_session_id: self.resume.clone(),
             turn: Some(Turn::Done),
             consumed: std::mem::take(&mut self.taken).into_iter().flatten().collect(),
@@ -330,10 +353,6 @@ impl Session {
 }
 
 impl Heard {
-    fn is_empty(&self) -> bool {
-        !self.tool && self.text().is_none()
-    }
-
     /// The model's last words; what it said before a tool, where nothing came after.
     fn text(&self) -> Option<String> {
         [&self.last, &self.before].into_iter().map(|text| text.trim()).find(|text| !text.is_empty()).map(str::to_owned)

@@ -11,7 +11,7 @@ fn message(text: &str, name: Option<&str>) -> Message {
 }
 
 fn setup() -> Setup {
-    Setup { cwd: "/workspace/group".into(), servers: json!([]), key: "k".into(), counts: true }
+    Setup { cwd: "/workspace/group".into(), servers: json!([]), key: "k".into(), quiet: false, counts: true }
 }
 
 /// What was written: the method's name, the request's number, and the parameters.
@@ -70,7 +70,7 @@ fn a_prompt_is_answered_with_its_last_words_its_tokens_and_its_session() {
     let (method, _, params) = written(&prompt);
     assert_eq!((method.as_str(), &params["sessionId"]), ("session/prompt", &json!("fresh")));
     say(&mut s, "I look.");
-    s.event(Event::Tool, now());
+    s.event(Event::Tool { speaks: false }, now());
     say(&mut s, "It is ");
     say(&mut s, "blue.\n");
     let steps = answer(&mut s, &prompt, done(200, 40));
@@ -102,7 +102,7 @@ fn follow_ups_wait_and_become_one_prompt() {
 fn what_is_told_again_of_an_earlier_conversation_is_no_answer() {
     let (mut s, prompt) = opened(Some("old"));
     say(&mut s, "an answer of yesterday");
-    s.event(Event::Tool, now());
+    s.event(Event::Tool { speaks: false }, now());
     s.event(Event::Past, now());
     say(&mut s, "today's");
     let steps = answer(&mut s, &prompt, done(1, 1));
@@ -111,17 +111,23 @@ fn what_is_told_again_of_an_earlier_conversation_is_no_answer() {
 }
 
 #[test]
-fn a_turn_without_words_is_no_answer_unless_it_did_something() {
+fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
     let (mut s, prompt) = opened(None);
-    s.event(Event::Tool, now());
+    s.event(Event::Tool { speaks: true }, now());
     let steps = answer(&mut s, &prompt, done(1, 1));
     assert_eq!((output(&steps[0]).status, output(&steps[0]).result.as_deref()), (Status::Success, None));
     let steps = s.give(vec![message("b", Some("1.json"))]);
-    let steps = answer(&mut s, &steps[0], done(0, 0));
-    let failed = output(&steps[0]);
-    assert_eq!((failed.status, &failed.usage), (Status::Error, &None));
-    assert!(failed.error.as_deref().unwrap().contains("no answer"));
+    s.event(Event::Tool { speaks: false }, now());
+    let steps = answer(&mut s, &steps[0], done(1, 1));
+    assert!(written(&steps[0]).2["prompt"].to_string().contains("You said nothing"));
+    let steps = answer(&mut s, &steps[0], done(1, 1));
+    let told = output(&steps[0]);
+    assert!(told.result.as_deref().unwrap().contains("gave no answer") && told.consumed == ["1.json"], "{told:?}");
     let steps = s.give(vec![message("c", Some("2.json"))]);
+    let steps = answer(&mut s, &steps[0], done(1, 1));
+    say(&mut s, "<think>hm</think>at last");
+    assert_eq!(output(&answer(&mut s, &steps[0], done(1, 1))[0]).result.as_deref(), Some("at last"));
+    let steps = s.give(vec![message("d", Some("3.json"))]);
     say(&mut s, "half an ans");
     let steps = answer(&mut s, &steps[0], json!({ "stopReason": "cancelled" }));
     assert_eq!((output(&steps[0]).status, output(&steps[0]).consumed.len()), (Status::Error, 1));

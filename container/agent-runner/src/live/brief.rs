@@ -4,6 +4,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use chrono::Utc;
+
+use crate::host;
 use crate::memory;
 use crate::protocol::{ImageAttachment, RunInput};
 use crate::run::Room;
@@ -11,7 +14,7 @@ use crate::run::Room;
 /// The longest memory that is handed over as a text.
 const MEMORY_LIMIT: u64 = 100_000;
 /// The largest picture that vendors take, before it is encoded.
-const IMAGE_LIMIT: u64 = 3_750_000;
+pub const IMAGE_LIMIT: u64 = 3_750_000;
 /// Of what was sent before, so much is told: texts, and characters of each.
 const RESUMED_TEXTS: usize = 20;
 const RESUMED_CHARS: usize = 2000;
@@ -47,9 +50,14 @@ pub fn own_program() -> String {
     std::env::current_exe().map_or_else(|_| "agent-runner".to_owned(), |path| path.display().to_string())
 }
 
-/// The text of the first message: the run's prompt, whether a task asks it, and what an earlier try sent.
+/// A message with the time now before it.
+pub fn dated(text: &str) -> String {
+    format!("[{}]\n{text}", host::now_told(Utc::now(), host::zone()))
+}
+
+/// The text of the first message: the time, the run's prompt, whether a task asks it, and what an earlier try sent.
 pub fn prompt(input: &RunInput) -> String {
-    let mut text = String::new();
+    let mut text = dated("");
     if input.is_scheduled_task {
         text.push_str(
             "[A scheduled task, not a message from somebody in the chat. What you answer is sent to the chat.]\n\n",
@@ -86,7 +94,10 @@ pub fn picture(image: &ImageAttachment, group: &Path) -> Result<String, String> 
     let file = fs::File::open(&path).map_err(|error| error.to_string())?;
     file.take(IMAGE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > IMAGE_LIMIT {
-        return Err(format!("it is larger than {IMAGE_LIMIT} bytes"));
+        return Err(format!(
+            "it has {} bytes, and models take at most {IMAGE_LIMIT}; a smaller copy of it can be shown",
+            found.len()
+        ));
     }
     Ok(base64(&bytes))
 }

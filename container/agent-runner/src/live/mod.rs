@@ -5,6 +5,7 @@
 
 pub mod brief;
 mod process;
+pub mod said;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,12 +14,21 @@ use std::time::Duration;
 use std::{io, thread};
 
 pub use self::process::Live;
+use crate::agent_toml::AgentToml;
 use crate::inputs::{Input, Inputs, Next};
 use crate::protocol::{Output, Turn};
 use crate::run::{Room, failure};
 
 /// How long a CLI may take to open its conversation.
-pub const OPEN_LIMIT: Duration = Duration::from_secs(120);
+const OPEN_LIMIT: Duration = Duration::from_secs(120);
+/// What it has for itself when its servers took all the time that they may.
+const OPEN_REST: Duration = Duration::from_secs(60);
+
+/// How long a CLI with these settings may take to open its conversation.
+pub fn open_limit(chosen: &AgentToml) -> Duration {
+    let servers = chosen.servers.values().map(|server| server.start + OPEN_REST).max();
+    servers.unwrap_or_default().max(OPEN_LIMIT)
+}
 
 /// What a provider's loop waits for.
 #[derive(Debug)]

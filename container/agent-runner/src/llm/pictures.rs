@@ -5,10 +5,9 @@ use std::path::Path;
 use base64::Engine as _;
 use genai::chat::ContentPart;
 
+use crate::live::brief::IMAGE_LIMIT;
 use crate::protocol::ImageAttachment;
 
-/// The largest picture that is sent, in bytes.
-const LARGEST: u64 = 5 << 20;
 /// How many pictures of a conversation are sent; of older ones only the name.
 const PICTURES: usize = 20;
 /// Bytes of them: a third more on their way, and some vendors take 20 MB at once.
@@ -47,8 +46,14 @@ impl Room {
         }
         self.pictures -= 1;
         let meta = std::fs::metadata(path).map_err(|error| format!("not there any more: {error}"))?;
-        if !meta.is_file() || meta.len() > LARGEST {
-            return Err("too large to be shown".to_owned());
+        if !meta.is_file() {
+            return Err("not a file, so it is not shown".to_owned());
+        }
+        if meta.len() > IMAGE_LIMIT {
+            return Err(format!(
+                "too large to be shown: it has {} bytes, and models take at most {IMAGE_LIMIT}; a smaller copy of it can be shown",
+                meta.len()
+            ));
         }
         let Some(left) = self.bytes.checked_sub(meta.len()) else {
             // Nor are those before it: what is shown is the newest without a gap.

@@ -249,7 +249,7 @@ impl Turn<'_> {
 
     /// The first message of the turn, with what the model must know beside it.
     fn opening(&self, prompts: &[String], first: bool, again: bool, images: Vec<ImageAttachment>) -> Entry {
-        let mut text = format!("[It is {}.]\n", host::readable(Utc::now(), host::zone()));
+        let mut text = format!("[{}]\n", host::now_told(Utc::now(), host::zone()));
         if again {
             text.push_str(
                 "[Your work above was interrupted, and what it was for comes again. Go on from there: look at what is done \

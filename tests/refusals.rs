@@ -1,0 +1,265 @@
+//! What a vendor does besides answering, for every provider that asks one: each refusal is told once, in the words that
+//! help, and tried again where that helps and nowhere else. The vendors' clouds are stand-ins, the agents the real ones.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::claude::{build, builder, parlor};
+use crate::harness::cloud::{Cloud, Question, Trouble, Word};
+use crate::harness::door::Door;
+use crate::harness::events::Events;
+use crate::harness::host::{Builder, Host};
+use crate::harness::{engine, eventually};
+
+/// How long a turn may take on a busy machine.
+const TURN: Duration = Duration::from_secs(60);
+
+/// What a trouble leads to.
+enum Outcome {
+    /// The turn fails at the first request.
+    Fails,
+    /// It is tried again once the trouble is over.
+    Passes,
+}
+
+/// Each trouble: what it is, its group, what the chat hears, what comes of it.
+const TROUBLES: [(Trouble, &str, &str, Outcome); 6] = [
+    (Trouble::BadKey, "auth", "credentials were refused", Outcome::Fails),
+    (Trouble::Quota, "quota", "quota is used up", Outcome::Fails),
+    (Trouble::NoModel, "model", "Is the model's name right?", Outcome::Fails),
+    (Trouble::Odd, "odd", "This cannot be answered", Outcome::Fails),
+    (Trouble::Limit, "limit", "rate limit is reached", Outcome::Passes),
+    (Trouble::Overloaded, "overload", "overloaded", Outcome::Passes),
+];
+
+/// A provider that is a program of its own.
+struct Program {
+    /// How `pkill` finds it.
+    find: &'static [&'static str],
+    /// What of its home holds its conversations.
+    conversations: &'static str,
+    /// What helps where the image has none.
+    remedy: &'static str,
+}
+
+struct Row {
+    name: &'static str,
+    builder: Builder,
+    cloud: Cloud,
+    tries: Arc<Mutex<HashMap<String, u32>>>,
+    gate: Arc<Door>,
+    /// How often the agent itself asks again when the vendor has no time.
+    patience: u32,
+    program: Option<Program>,
+}
+
+impl Row {
+    fn new(name: &'static str, patience: u32, cloud: fn(crate::harness::cloud::Script) -> Cloud) -> Self {
+        let tries: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+        let gate = Arc::new(Door::default());
+        let (counted, door) = (Arc::clone(&tries), Arc::clone(&gate));
+        let cloud = cloud(Box::new(move |question| model(question, &counted, &door, patience)));
+        let builder = builder(&cloud.dot_env());
+        Self { name, builder, cloud, tries, gate, patience, program: None }
+    }
+
+    fn tried(&self, name: &str) -> u32 {
+        self.tries.lock().unwrap().get(name).copied().unwrap_or_default()
+    }
+}
+
+/// What stands in a text between two marks, the last time.
+fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+    text.rsplit_once(from)?.1.split_once(to).map(|(inside, _)| inside)
+}
+
+/// Has the trouble that the last message names, as long as it lasts; else says what it heard.
+fn model(question: &Question, tries: &Mutex<HashMap<String, u32>>, gate: &Door, patience: u32) -> Word {
+    let last = question.said.rsplit_once("<message ").map_or("", |(_, last)| last);
+    let Some(word) = between(last, "[trouble: ", "]") else {
+        let text = between(last, "\">", "</message>").unwrap_or_default();
+        return Word::Text(format!("heard: {text}"));
+    };
+    let count = {
+        let mut tries = tries.lock().unwrap();
+        let count = tries.entry(word.to_owned()).or_default();
+        *count += 1;
+        *count
+    };
+    if word == "crash" && count == 1 {
+        gate.pass();
+        return Word::Text("nobody hears this".to_owned());
+    }
+    let row = TROUBLES.iter().find(|(_, name, ..)| *name == word);
+    match row {
+        Some((trouble, _, _, Outcome::Fails)) => Word::Trouble(*trouble),
+        Some((Trouble::Overloaded, ..)) if count <= patience => Word::Trouble(Trouble::Overloaded),
+        Some((Trouble::Limit, ..)) if count == 1 => Word::Trouble(Trouble::Limit),
+        _ => Word::Text("heard after all".to_owned()),
+    }
+}
+
+struct Stage {
+    row: Row,
+    host: Host,
+}
+
+impl Stage {
+    fn open(mut row: Row) -> Self {
+        let builder = std::mem::take(&mut row.builder).env("PARLOR_PROVIDER", row.name);
+        let mut host = builder.prepare();
+        if row.program.is_some() {
+            build(&host);
+        }
+        host.start();
+        let stage = Self { row, host };
+        let names = TROUBLES.iter().map(|(_, name, ..)| *name).chain(["crash", "lost"]);
+        for name in names {
+            stage.host.register_with(&format!("web:{name}"), name, &stage.config());
+        }
+        stage
+    }
+
+    /// A group's settings: a model that no program takes for a special one, and no patience of the program's own, which
+    /// would only make the test longer.
+    fn config(&self) -> serde_json::Value {
+        let model = match self.row.name {
+            "codex" => "test-model",
+            "gemini" => "gemini-2.5-flash",
+            _ => "claude-test",
+        };
+        let env = json!({ "CLAUDE_CODE_MAX_RETRIES": "0", "PARLOR_GEMINI_ATTEMPTS": "1" });
+        if self.row.name == "claude" { json!({ "env": env }) } else { json!({ "env": env, "model": model }) }
+    }
+
+    fn ask(&self, jid: &str, text: &str) -> Vec<String> {
+        let mut events = self.host.events();
+        let seq = self.host.send(jid, text);
+        events.turn_done(jid, seq, TURN);
+        events.texts(jid)
+    }
+
+    fn every_trouble_is_told_once_and_tried_again_where_that_helps(&self) {
+        let mut events = self.host.events();
+        let send = |name: &'static str| self.host.send(&format!("web:{name}"), &format!("[trouble: {name}]"));
+        let sent: Vec<i64> = TROUBLES.iter().map(|(_, name, ..)| send(name)).collect();
+        for ((_, name, told, outcome), seq) in TROUBLES.iter().zip(sent) {
+            let jid = format!("web:{name}");
+            match outcome {
+                Outcome::Fails => {
+                    events.wait("a failed turn", TURN, |event| event.is_turn(&jid, "failed", seq));
+                    assert!(only(&events, name).contains(told), "{name}: {}", only(&events, name));
+                    assert_eq!(self.row.tried(name), 1, "{name} is asked again in vain");
+                }
+                Outcome::Passes => {
+                    events.turn_done(&jid, seq, TURN);
+                    let texts = events.texts(&jid);
+                    assert!(texts.len() == 2 && texts[0].contains(told) && texts[1] == "heard after all", "{texts:?}");
+                }
+            }
+        }
+        for (_, name, ..) in &TROUBLES {
+            let texts = events.texts(&format!("web:{name}")).join("\n");
+            assert!(!texts.contains("..") && texts.matches(".env").count() <= 1, "{texts}");
+        }
+        assert_eq!((self.row.tried("limit"), self.row.tried("overload")), (2, self.row.patience + 1));
+    }
+
+    /// A program that is killed in the middle of a turn is started again, with the message it had.
+    fn a_crash_is_survived(&self, program: &Program) {
+        assert_eq!(self.ask("web:crash", "hello"), ["heard: hello"]);
+        let mut events = self.host.events();
+        let seq = self.host.send("web:crash", "[trouble: crash]");
+        eventually("the cloud is asked", TURN, || (self.row.tried("crash") == 1).then_some(()));
+        let room = self.host.containers().into_iter().find(|name| name.starts_with("parlor-crash-")).unwrap();
+        let kill = [&["exec", room.as_str(), "pkill", "-KILL"][..], program.find].concat();
+        assert!(engine::run(&kill).status.success());
+        events.turn_done("web:crash", seq, TURN);
+        self.row.gate.open();
+        assert_eq!(only(&events, "crash"), "heard after all");
+        assert!(self.said().contains("heard: hello"), "the conversation goes on");
+    }
+
+    /// A conversation whose files are gone begins anew, and says so.
+    fn a_lost_conversation_begins_anew(&mut self, folder: &str) {
+        assert_eq!(self.ask("web:lost", "hello"), ["heard: hello"]);
+        assert!(self.host.terminate().success());
+        fs::remove_dir_all(self.host.root().join("data/sessions/lost").join(folder)).unwrap();
+        self.host.start();
+        let mut events = self.host.events();
+        let seq = self.host.send("web:lost", "again");
+        events.message("web:lost", TURN, |text| text == "heard: again");
+        events.turn_done("web:lost", seq, TURN);
+        let texts = events.texts("web:lost");
+        assert!(texts.len() == 2 && texts[0].contains("earlier conversation is gone"), "{texts:?}");
+        assert_eq!(self.ask("web:lost", "more"), ["heard: more"]);
+        assert!(self.said().contains("heard: again"), "the new conversation goes on");
+    }
+
+    /// An image without the program says what is missing.
+    fn an_image_without_the_program_says_so(&self, program: &Program) {
+        let lite = String::from_utf8(parlor(&self.host, &["image", "build"]).output().unwrap().stdout).unwrap();
+        let lite = lite.split_whitespace().next().unwrap();
+        self.host.register_with("web:bare", "bare", &json!({ "image": lite, "provider": self.row.name }));
+        let mut events = self.host.events();
+        let seq = self.host.send("web:bare", "hello");
+        events.wait("a failed turn", TURN, |event| event.is_turn("web:bare", "failed", seq));
+        assert!(only(&events, "bare").contains(program.remedy), "{}", only(&events, "bare"));
+    }
+
+    fn said(&self) -> String {
+        self.row.cloud.asked().pop().unwrap().said
+    }
+}
+
+/// The only text that a chat got.
+fn only(events: &Events, name: &str) -> String {
+    let texts = events.texts(&format!("web:{name}"));
+    assert_eq!(texts.len(), 1, "{name}: {texts:?}");
+    texts.into_iter().next().unwrap()
+}
+
+fn holds(row: Row) {
+    let mut stage = Stage::open(row);
+    stage.every_trouble_is_told_once_and_tried_again_where_that_helps();
+    let Some(program) = stage.row.program.take() else {
+        return stage.a_lost_conversation_begins_anew(".claude/parlor-llm");
+    };
+    stage.a_crash_is_survived(&program);
+    stage.a_lost_conversation_begins_anew(program.conversations);
+    stage.an_image_without_the_program_says_so(&program);
+}
+
+#[test]
+fn llm() {
+    let row = Row::new("llm", 4, Cloud::llm);
+    let builder = Host::builder().env("CONTAINER_IMAGE", "").dot_env(&row.cloud.dot_env());
+    holds(Row { builder, ..row });
+}
+
+#[test]
+fn claude() {
+    let row = Row::new("claude", 1, Cloud::claude);
+    // A subscription's token: only that knows a quota.
+    let builder = builder(&row.cloud.subscription());
+    let program =
+        Program { find: &["-x", "claude"], conversations: ".claude/projects", remedy: "parlor image build full" };
+    holds(Row { builder, program: Some(program), ..row });
+}
+
+#[test]
+fn codex() {
+    let program = Program { find: &["-x", "codex"], conversations: ".codex", remedy: "PARLOR_IMAGE_WITH" };
+    holds(Row { program: Some(program), ..Row::new("codex", 3, Cloud::codex) });
+}
+
+#[test]
+fn gemini() {
+    let program =
+        Program { find: &["-f", "gemini.*--acp"], conversations: ".gemini/tmp", remedy: "PARLOR_IMAGE_WITH=gemini" };
+    holds(Row { program: Some(program), ..Row::new("gemini", 1, Cloud::gemini) });
+}
