@@ -25,7 +25,7 @@ pub use bounds::Bounds;
 pub use hooks::{EVENTS, Hook};
 pub use parse::{float, number, table, text};
 pub use servers::{Server, Way};
-pub use silent::Silent;
+pub use silent::{Silent, late};
 pub use told::Notices;
 pub use tools::Tools;
 

@@ -44,12 +44,7 @@ impl Silent {
 
     /// Why a server is not to be started now; none where nothing is known against it.
     pub fn why(&self, name: &str, server: &Server) -> Option<String> {
-        let entry = self.known.get(name).filter(|entry| entry.server == mark(server))?;
-        let left = MEMORY - (Utc::now() - entry.since);
-        Some(format!(
-            "it did not start a while ago, and is tried again in {} minutes, or when its settings are changed",
-            left.num_minutes().max(1)
-        ))
+        self.known.get(name).filter(|entry| entry.server == mark(server)).map(|_| late(server))
     }
 
     /// Notes how the starts went: true of those that answered.
@@ -71,6 +66,15 @@ impl Silent {
             eprintln!("servers that did not start cannot be noted: {error}");
         }
     }
+}
+
+/// Why a server is left out that does not answer: the same words in each run, so that the chat is told once.
+pub fn late(server: &Server) -> String {
+    format!(
+        "it did not answer within {} seconds; start_timeout in its table sets how long it may take. It is tried again an hour \
+         later, or when its settings are changed",
+        server.start.as_secs()
+    )
 }
 
 /// The server's settings in a short form that tells nothing of them.
@@ -98,7 +102,7 @@ mod tests {
         let read = |now| Silent::read(dir.path(), now);
         assert_eq!(read(now).why("x", &one), None);
         read(now).note([("x", &one, false), ("y", &one, true)], now);
-        assert!(read(now).why("x", &one).is_some_and(|why| why.contains("tried again in")));
+        assert!(read(now).why("x", &one).is_some_and(|why| why.contains("within 60 seconds")));
         assert_eq!((read(now).why("x", &other), read(now).why("y", &one)), (None, None));
         assert_eq!(read(now + Duration::hours(2)).why("x", &one), None);
         read(now).note([("x", &one, true)], now);

@@ -2,9 +2,11 @@
 //! address, and nothing else in the image.
 
 mod compact;
+mod content;
 mod ending;
 mod fault;
 mod hooks;
+mod listed;
 mod model;
 mod ollama;
 mod pictures;
@@ -15,6 +17,7 @@ mod settings;
 mod tools;
 mod turn;
 mod vendor;
+mod whole;
 
 use std::path::PathBuf;
 

@@ -7,18 +7,20 @@ use chrono::Utc;
 use futures_util::StreamExt;
 use genai::adapter::AdapterKind;
 use genai::chat::{
-    CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatStreamEvent, ContentPart, MessageContent, MessageOptions,
-    StreamEnd, Tool, ToolChoice, Usage,
+    CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatStreamEvent, MessageContent, MessageOptions, StreamEnd,
+    Tool, ToolChoice, Usage,
 };
 use genai::{Client, ModelIden};
 use serde_json::{Value, json};
 
+use super::content::{usable, with_text};
 use super::ending::{Asides, Ending, ending};
 use super::fault::{Fault, Remedy};
+use super::listed::{context_of, first_of, list_of, which};
 use super::ollama::{self, Ollama};
 use super::settings::{DEFAULT_BUDGET, Settings};
 use super::tools::Spec;
-use super::vendor::{Secrets, Vendor, first_model, without_logins};
+use super::vendor::{Secrets, Vendor};
 use crate::protocol::ErrorKind;
 use crate::thought;
 
@@ -342,124 +344,9 @@ impl Used {
     }
 }
 
-/// The content with this text in the place of its own, and everything else where it was.
-fn with_text(content: MessageContent, text: &str) -> MessageContent {
-    let mut text = Some(thought::without(text));
-    let mut parts: Vec<ContentPart> = Vec::new();
-    for part in content.into_parts() {
-        match part {
-            ContentPart::Text(_) => parts.extend(text.take().map(ContentPart::Text)),
-            other => parts.push(other),
-        }
-    }
-    // A refusal in words of its own is in no part yet.
-    let first_call = parts.iter().position(|part| matches!(part, ContentPart::ToolCall(_))).unwrap_or(parts.len());
-    if let Some(text) = text {
-        parts.insert(first_call, ContentPart::Text(text));
-    }
-    MessageContent::from_parts(parts)
-}
-
-/// Arguments as an object, which is what vendors take back; also the ids of calls whose arguments are not whole.
-fn usable(content: MessageContent) -> (MessageContent, Vec<String>) {
-    let mut half = Vec::new();
-    let parts = content.into_parts().into_iter().filter_map(|part| match part {
-        ContentPart::ToolCall(mut call) => {
-            let value = match call.fn_arguments.as_str() {
-                // Some models call so what needs no arguments.
-                Some(text) if text.trim().is_empty() => json!({}),
-                Some(text) => serde_json::from_str::<Value>(text).unwrap_or(Value::Bool(false)),
-                None if call.fn_arguments.is_null() => json!({}),
-                None => call.fn_arguments.clone(),
-            };
-            if !value.is_object() {
-                half.push(call.call_id.clone());
-            }
-            call.fn_arguments = if value.is_object() { value } else { json!({}) };
-            Some(ContentPart::ToolCall(call))
-        }
-        ContentPart::Text(text) if text.is_empty() => None,
-        other => Some(other),
-    });
-    let content = MessageContent::from_parts(parts.collect::<Vec<_>>());
-    (content, half)
-}
-
-fn which(vendor: &Vendor, why: &str) -> Fault {
-    let text = format!("Which model? Set PARLOR_MODEL, or model in the group's settings: {} {why}.", vendor.server());
-    Fault::new(ErrorKind::Refused, text)
-}
-
-/// What a server lists of its models; an empty list where it has none.
-async fn list_of(vendor: &Vendor, http: &reqwest::Client) -> Result<Value, Fault> {
-    let Some(url) = vendor.list_url() else { return Ok(Value::Null) };
-    let unreachable =
-        |error: reqwest::Error| Fault::unreachable(&vendor.server(), &without_logins(&super::fault::chain(&error)));
-    let request = http.get(url).bearer_auth(vendor.list_key()).timeout(CONNECT);
-    let answer = request.send().await.map_err(unreachable)?;
-    let status = answer.status();
-    let body = answer.text().await.map_err(unreachable)?;
-    // Servers without such a list say so with one of these.
-    if !status.is_success() && !matches!(status.as_u16(), 404 | 405 | 501) {
-        return Err(Fault::read(status.as_u16(), &body, None, &vendor.server()));
-    }
-    Ok(serde_json::from_str(&body).unwrap_or_default())
-}
-
-/// The first model of a server that was not told which one to use.
-fn first_of(vendor: &Vendor, list: &Value) -> Result<String, Fault> {
-    first_model(list).ok_or_else(|| which(vendor, "has no model"))
-}
-
-/// How many tokens a model of the list takes, where the server says so.
-fn context_of(list: &Value, model: &str) -> Option<usize> {
-    let name = model.rsplit_once("::").map_or(model, |(_, name)| name);
-    let one = list["data"].as_array()?.iter().find(|one| one["id"] == name)?;
-    let keys = ["/max_model_len", "/loaded_context_length", "/context_length", "/context_window", "/meta/n_ctx"];
-    let length = keys.iter().find_map(|key| one.pointer(key)?.as_u64())?;
-    usize::try_from(length).ok().filter(|length| *length > 0)
-}
-
 #[cfg(test)]
 mod tests {
-    use genai::chat::ToolCall;
-
     use super::*;
-
-    #[test]
-    fn arguments_are_made_objects() {
-        let call = |arguments: Value| ToolCall {
-            call_id: "a".into(),
-            fn_name: "f".into(),
-            fn_arguments: arguments,
-            thought_signatures: None,
-        };
-        let calls = [json!({"a": 1}), json!("{\"a\": 1}"), json!("{\"a\": "), json!(""), json!(null), json!("[1]")];
-        let calls =
-            calls.into_iter().enumerate().map(|(at, value)| ToolCall { call_id: at.to_string(), ..call(value) });
-        let (content, half) = usable(MessageContent::from_tool_calls(calls.collect()));
-        assert_eq!(half, ["2", "5"], "not whole");
-        let seen: Vec<Value> = content.tool_calls().iter().map(|call| call.fn_arguments.clone()).collect();
-        assert_eq!(seen, [json!({"a": 1}), json!({"a": 1}), json!({}), json!({}), json!({}), json!({})]);
-    }
-
-    #[test]
-    fn a_servers_own_bound_is_found() {
-        let list =
-            json!({"data": [{"id": "a"}, {"id": "b", "max_model_len": 8192}, {"id": "c", "meta": {"n_ctx": 4096}}]});
-        let found = ["a", "openai::b", "c", "d"].map(|name| context_of(&list, name));
-        assert_eq!(found, [None, Some(8192), Some(4096), None]);
-    }
-
-    #[test]
-    fn a_text_takes_the_place_of_the_one_with_thoughts() {
-        let content = MessageContent::from_parts(vec![
-            ContentPart::ThoughtSignature("s".into()),
-            ContentPart::Text("<think>x</think>Hi".into()),
-        ]);
-        assert_eq!(with_text(content, "Hi").joined_texts().as_deref(), Some("Hi"));
-        assert_eq!(with_text(MessageContent::default(), "I cannot.").joined_texts().as_deref(), Some("I cannot."));
-    }
 
     #[test]
     fn tokens_are_counted_once() {

@@ -24,7 +24,7 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
 use super::tools::Spec;
-use crate::agent_toml::{AgentToml, Server, Silent, Way};
+use crate::agent_toml::{AgentToml, Server, Silent, Way, late};
 use crate::run::Room;
 use crate::tool;
 
@@ -72,15 +72,9 @@ impl Servers {
                 return (name, server, None, Err(why));
             }
             let started = timeout(server.start, connect(server, env, room, http)).await;
-            let late = || {
-                Err(format!(
-                    "it did not answer within {} seconds; start_timeout in its table sets how long it may take",
-                    server.start.as_secs()
-                ))
-            };
             // Only waiting is worth to be remembered.
             let answered = started.is_ok();
-            (name, server, Some(answered), started.unwrap_or_else(|_| late()))
+            (name, server, Some(answered), started.unwrap_or_else(|_| Err(late(server))))
         });
         let all = futures_util::future::join_all(starting).await;
         let tried = all.iter().filter_map(|(name, server, answered, _)| Some((name.as_str(), *server, (*answered)?)));

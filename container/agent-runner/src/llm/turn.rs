@@ -13,6 +13,7 @@ use super::pictures;
 use super::session::{Entry, Session};
 use super::settings::Settings;
 use super::tools::Tools;
+use super::whole::{Next, Troubles, speaks};
 use crate::host;
 use crate::protocol::{ErrorKind, ImageAttachment, Output};
 use crate::run::{Mail, Room};
@@ -23,90 +24,12 @@ const OUT_OF_STEPS: &str = "(I had to stop after {} steps, the most of one turn.
 const ENOUGH: &str =
     "[You have used up the steps of this turn. Say now, without tools, what is done and what is left.]";
 
-/// How often an answer that was cut is gone on with.
-const GO_ON: u32 = 3;
-/// How often a model is asked again for a call that nobody could read.
-const AGAIN: u32 = 2;
-/// Told when an answer was cut.
-const CUT: &str = "[Your answer was cut off there: it is longer than an answer may be. Go on exactly where it ended, and do \
-                   not repeat anything. A call of a tool that was in it was not carried out: call it again with less.]";
-/// Told when a call could not be read.
-const GARBLED: &str =
-    "[Your call of a tool could not be read and was not carried out. Call it again, with arguments in JSON.]";
 /// The result of a call whose arguments are not whole.
 const HALF: &str =
     "Error: the arguments of this call are not a whole JSON object, so it was not carried out. Call it again.";
-/// Told when the model said nothing at all.
-const SILENT: &str = "[You said nothing. Answer the last message now: your text is sent to the chat. When nothing needs to be \
-                      said, answer with <internal>nothing to say</internal>.]";
-/// What the chat hears of an answer that stayed cut.
-const STAYED_CUT: &str = "(The answer was cut off here: it is longer than the model may answer at once. max_tokens in agent.toml \
-                          sets how long that is; write “go on” for the rest.)";
-/// What the chat hears where there is no answer.
-const NO_ANSWER: &str = "(The model gave no answer, though it was asked twice. Write again, or choose another model.)";
 /// What the chat hears once where the model takes no tools.
 const TOOLLESS: &str = "cannot call tools: I answer without them, so I can neither run commands nor keep files or reminders. \
                         Another model is chosen with `parlor groups update FOLDER --model NAME`.";
-
-/// What of a turn's answers was not as it should be, so far.
-#[derive(Debug, Default)]
-struct Troubles {
-    /// What was said before it was cut.
-    said: String,
-    cuts: u32,
-    garbled: u32,
-    silent: bool,
-    /// A tool has said something in the chat.
-    spoke: bool,
-}
-
-/// What an answer leads to.
-enum Next {
-    /// Ask again, after this.
-    Ask(&'static str),
-    /// The turn's text.
-    Say(String),
-    /// Carry out its calls; without any it is the turn's last.
-    GoOn,
-}
-
-impl Troubles {
-    /// Decides. `last` is set when the model is not asked again.
-    fn next(&mut self, ending: &Ending, text: &str, has_calls: bool, last: bool) -> Next {
-        let note = |said: &str, note: &str| Next::Say(format!("{}\n\n{note}", said.trim()));
-        match ending {
-            Ending::Cut | Ending::Full if self.cuts < GO_ON && !last => {
-                self.cuts += 1;
-                self.said.push_str(text);
-                Next::Ask(CUT)
-            }
-            Ending::Cut | Ending::Full => note(&format!("{}{text}", self.said), STAYED_CUT),
-            Ending::Filtered(by) => {
-                let told = format!(
-                    "(The model's server held the answer back: its content filter says “{by}”. Say it in other words, or begin anew with `/new`.)"
-                );
-                note(&format!("{}{text}", self.said), &told)
-            }
-            Ending::Garbled if self.garbled < AGAIN && !last => {
-                self.garbled += 1;
-                Next::Ask(GARBLED)
-            }
-            Ending::Garbled if text.trim().is_empty() => Next::Say(NO_ANSWER.to_owned()),
-            _ if has_calls => {
-                self.said.clear();
-                Next::GoOn
-            }
-            _ if text.trim().is_empty() && self.said.is_empty() && !self.spoke && !last => {
-                if std::mem::replace(&mut self.silent, true) {
-                    Next::Say(NO_ANSWER.to_owned())
-                } else {
-                    Next::Ask(SILENT)
-                }
-            }
-            _ => Next::GoOn,
-        }
-    }
-}
 
 /// A turn at work.
 pub struct Turn<'a> {
@@ -118,12 +41,6 @@ pub struct Turn<'a> {
     pub(super) session: &'a mut Session,
     /// Tokens that the server read, and about how many it was sent, where that is far less.
     pub(super) cut: Option<(usize, usize)>,
-}
-
-/// Whether a call says something in the chat.
-fn speaks(name: &str, args: &Value) -> bool {
-    let command = || args["command"].as_str().is_some_and(|line| line.contains("parlor-tool send"));
-    matches!(name, "send_message" | "send_file") || name == "shell" && command()
 }
 
 fn capital(text: &str) -> String {

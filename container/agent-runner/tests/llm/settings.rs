@@ -193,3 +193,39 @@ fn what_the_operator_keeps_to_himself_is_not_used() {
     assert!(server.newest().system().contains("Speak in rhymes."));
     assert!(!home.path("group/started").exists() && !home.path("group/hooked").exists());
 }
+
+#[test]
+fn a_server_has_its_own_time_to_start_and_a_dead_one_is_not_waited_for_again() {
+    let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
+    let home = home();
+    fs::write(home.path("group/mood.sh"), MOOD).unwrap();
+    settings(
+        &home,
+        "[mcp.dead]\ncommand = 'sh'\nargs = ['-c', 'echo x >> starts; exec sleep 600']\nstart_timeout = 1\n\
+         [mcp.slow]\ncommand = 'sh'\nargs = ['-c', 'sleep 2; exec sh mood.sh']\n[mcp.odd]\nurl = 'http://x'\nstart_timeout = 0\n",
+    );
+    let first = once(&home, input(&server, "hi")).result.unwrap();
+    assert!(first.contains("mcp.dead is left out: it did not answer within 1 seconds; start_timeout"), "{first}");
+    assert!(first.contains("mcp.odd is left out: start_timeout") && !first.contains("mcp.slow"), "{first}");
+    assert!(server.newest().tools().iter().any(|name| name.starts_with("slow__")), "{:?}", server.newest().tools());
+    assert_eq!(once(&home, input(&server, "hi")).result.as_deref(), Some("hi"), "told once");
+    assert_eq!(fs::read_to_string(home.path("group/starts")).unwrap(), "x\n", "and started once");
+    // With other settings it is another one.
+    settings(&home, "[mcp.dead]\ncommand = 'sh'\nargs = ['mood.sh']\n");
+    assert_eq!(once(&home, input(&server, "hi")).result.as_deref(), Some("hi"));
+    assert!(server.newest().tools().iter().any(|name| name.starts_with("dead__")));
+}
+
+#[test]
+fn packages_that_are_fetched_outlive_the_room() {
+    let server = Server::start(Protocol::Anthropic, |request| match request.number {
+        0 => Reply::call("shell", json!({"command": "echo $npm_config_cache $UV_CACHE_DIR $PIP_CACHE_DIR"})),
+        _ => Reply::text(request.last()),
+    });
+    let home = home();
+    let said = start(&home, input(&server, "where?")).reply();
+    let agent = home.path("agent/cache").display().to_string();
+    for folder in ["npm", "uv", "pip"] {
+        assert!(said.contains(&format!("{agent}/{folder}")), "{said}");
+    }
+}

@@ -1,0 +1,64 @@
+//! What a server lists of its models: their names, and how much they take.
+
+use serde_json::Value;
+
+use super::fault::{Fault, chain};
+use super::model::CONNECT;
+use super::vendor::{Vendor, first_model, without_logins};
+use crate::protocol::ErrorKind;
+
+/// A model must be named, and none can be found.
+pub fn which(vendor: &Vendor, why: &str) -> Fault {
+    let text = format!("Which model? Set PARLOR_MODEL, or model in the group's settings: {} {why}.", vendor.server());
+    Fault::new(ErrorKind::Refused, text)
+}
+
+/// What a server lists of its models; an empty list where it has none.
+///
+/// # Errors
+/// When the server cannot be reached, or refuses.
+pub async fn list_of(vendor: &Vendor, http: &reqwest::Client) -> Result<Value, Fault> {
+    let Some(url) = vendor.list_url() else { return Ok(Value::Null) };
+    let unreachable = |error: reqwest::Error| Fault::unreachable(&vendor.server(), &without_logins(&chain(&error)));
+    let request = http.get(url).bearer_auth(vendor.list_key()).timeout(CONNECT);
+    let answer = request.send().await.map_err(unreachable)?;
+    let status = answer.status();
+    let body = answer.text().await.map_err(unreachable)?;
+    // Servers without such a list say so with one of these.
+    if !status.is_success() && !matches!(status.as_u16(), 404 | 405 | 501) {
+        return Err(Fault::read(status.as_u16(), &body, None, &vendor.server()));
+    }
+    Ok(serde_json::from_str(&body).unwrap_or_default())
+}
+
+/// The first model of a server that was not told which one to use.
+///
+/// # Errors
+/// When it has none.
+pub fn first_of(vendor: &Vendor, list: &Value) -> Result<String, Fault> {
+    first_model(list).ok_or_else(|| which(vendor, "has no model"))
+}
+
+/// How many tokens a model of the list takes, where the server says so.
+pub fn context_of(list: &Value, model: &str) -> Option<usize> {
+    let name = model.rsplit_once("::").map_or(model, |(_, name)| name);
+    let one = list["data"].as_array()?.iter().find(|one| one["id"] == name)?;
+    let keys = ["/max_model_len", "/loaded_context_length", "/context_length", "/context_window", "/meta/n_ctx"];
+    let length = keys.iter().find_map(|key| one.pointer(key)?.as_u64())?;
+    usize::try_from(length).ok().filter(|length| *length > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_servers_own_bound_is_found() {
+        let list =
+            json!({"data": [{"id": "a"}, {"id": "b", "max_model_len": 8192}, {"id": "c", "meta": {"n_ctx": 4096}}]});
+        let found = ["a", "openai::b", "c", "d"].map(|name| context_of(&list, name));
+        assert_eq!(found, [None, Some(8192), Some(4096), None]);
+    }
+}
