@@ -108,7 +108,7 @@ pub fn main() -> ExitCode {
         Ok(input) => input,
         Err(reason) => {
             eprintln!("{reason}");
-            wire.end_turn(&failure(reason));
+            wire.end_turn(&refused(reason));
             return ExitCode::FAILURE;
         }
     };
@@ -191,7 +191,7 @@ struct Unknown(String);
 
 impl Provider for Unknown {
     fn answer(&mut self, _: &[String], _: &mut Mail<'_>) -> Output {
-        failure(format!(
+        refused(format!(
             "This image's agent-runner has no provider {:?}; it has guide, exec, claude, codex, gemini and llm. Choose one of them for the group, \
              or an image that has the provider.",
             self.0
@@ -218,6 +218,19 @@ impl Provider for ForeignSession {
 /// An output for a turn that failed.
 pub fn failure(reason: String) -> Output {
     Output { status: Status::Error, error: Some(reason), error_kind: Some(ErrorKind::Other), ..Output::default() }
+}
+
+/// The same for one that would fail again, whoever tries it.
+pub fn refused(reason: String) -> Output {
+    Output { error_kind: Some(ErrorKind::Refused), ..failure(reason) }
+}
+
+/// An output for a program that cannot be started: most of what keeps one from it stays so.
+pub fn not_started(error: &io::Error, reason: String) -> Output {
+    const ENOEXEC: i32 = 8;
+    let stays =
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput);
+    if stays || error.raw_os_error() == Some(ENOEXEC) { refused(reason) } else { failure(reason) }
 }
 
 fn read_stdin() -> Result<RunInput, String> {

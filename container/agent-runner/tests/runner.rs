@@ -255,9 +255,14 @@ fn a_broken_stdin_and_an_unknown_provider_are_errors_that_say_why() {
     let output = agent.output();
     assert_eq!(
         (output.status, output.turn, output.error_kind),
-        (Status::Error, Some(Turn::Done), Some(ErrorKind::Other))
+        (Status::Error, Some(Turn::Done), Some(ErrorKind::Refused))
     );
     assert!(output.error.unwrap().contains("oracle"));
+
+    // Nor does another try bring an interpreter.
+    home.program("#!/no/such/interpreter\n");
+    let output = Agent::start(&home, &with(input("hello"), "provider", json!("exec"))).output();
+    assert_eq!(output.error_kind, Some(ErrorKind::Refused), "{output:?}");
 }
 
 fn exec(prompt: &str) -> Value {

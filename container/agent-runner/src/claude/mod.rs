@@ -29,7 +29,7 @@ use crate::files::fresh_id;
 use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal, brief};
 use crate::protocol::{Output, Status, Turn};
-use crate::run::{Room, failure};
+use crate::run::{Room, failure, not_started};
 
 /// How long the CLI may take to exit after its stdin was closed.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -185,7 +185,8 @@ impl Talk {
         {
             let consumed = messages.into_iter().filter_map(|(_, name)| name).collect();
             let reason = format!("Claude Code ({}) cannot be started: {error}", self.program.display());
-            self.room.wire.end_turn(&Output { consumed, turn: Some(Turn::Done), ..failure(reason) });
+            let failed = Output { consumed, turn: Some(Turn::Done), ..not_started(&error, reason) };
+            self.room.wire.end_turn(&failed);
             return;
         }
         for (content, name) in messages {

@@ -28,7 +28,7 @@ use crate::files::fresh_id;
 use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal, brief};
 use crate::protocol::{ErrorKind, Output, Status, Turn};
-use crate::run::{Room, failure};
+use crate::run::{Room, failure, not_started};
 
 const PROGRAM: Program = Program {
     title: "Codex",
@@ -177,10 +177,10 @@ impl Talk {
             return;
         }
         if self.cli.is_none()
-            && let Err((kind, reason)) = self.start()
+            && let Err(failed) = self.start()
         {
             let consumed = parts.into_iter().filter_map(|(_, name)| name).collect();
-            let output = Output { consumed, turn: Some(Turn::Done), error_kind: Some(kind), ..failure(reason) };
+            let output = Output { consumed, turn: Some(Turn::Done), ..*failed };
             self.room.wire.end_turn(&output);
             return;
         }
@@ -190,11 +190,13 @@ impl Talk {
         }
     }
 
-    fn start(&mut self) -> Result<(), (ErrorKind, String)> {
-        cli::check(&self.room.input.secrets).map_err(|why| (ErrorKind::Auth, why))?;
+    fn start(&mut self) -> Result<(), Box<Output>> {
+        cli::check(&self.room.input.secrets)
+            .map_err(|why| Box::new(Output { error_kind: Some(ErrorKind::Auth), ..failure(why) }))?;
         let started = cli::start(&self.program, &self.room, &self.chosen, &self.home, &self.to);
         let cli = started.map_err(|error| {
-            (ErrorKind::Other, format!("Codex ({}) cannot be started: {error}", self.program.display()))
+            let reason = format!("Codex ({}) cannot be started: {error}", self.program.display());
+            Box::new(not_started(&error, reason))
         })?;
         self.cli = Some(cli);
         self.opening = Some(Instant::now() + live::open_limit(&self.chosen.common));

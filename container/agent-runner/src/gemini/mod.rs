@@ -25,7 +25,7 @@ use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal, brief};
 use crate::llm::servers;
 use crate::protocol::{ErrorKind, Status};
-use crate::run::{Room, failure};
+use crate::run::{Room, failure, not_started};
 
 const PROGRAM: Program = Program {
     title: "Gemini CLI",
@@ -181,7 +181,8 @@ impl Talk {
             }
             cli::start(&self.program, &self.room, &self.chosen, &self.home, &self.to).map_err(|error| {
                 let reason = format!("Gemini CLI ({}) cannot be started: {error}", self.program.display());
-                errors::own(ErrorKind::Other, reason)
+                let kind = not_started(&error, String::new()).error_kind;
+                errors::own(kind.unwrap_or(ErrorKind::Other), reason)
             })
         };
         let steps = match started {

@@ -3,6 +3,7 @@
 use genai::chat::{ContentPart, MessageContent};
 use serde_json::{Value, json};
 
+use crate::json;
 use crate::thought;
 
 /// The content with this text in the place of its own, and everything else where it was.
@@ -31,7 +32,7 @@ pub fn usable(content: MessageContent) -> (MessageContent, Vec<String>) {
             let value = match call.fn_arguments.as_str() {
                 // Some models call so what needs no arguments.
                 Some(text) if text.trim().is_empty() => json!({}),
-                Some(text) => serde_json::from_str::<Value>(text).unwrap_or(Value::Bool(false)),
+                Some(text) => json::from_str::<Value>(text).unwrap_or(Value::Bool(false)),
                 None if call.fn_arguments.is_null() => json!({}),
                 None => call.fn_arguments.clone(),
             };

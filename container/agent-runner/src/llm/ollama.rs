@@ -51,7 +51,7 @@ impl Heard {
     /// # Errors
     /// What the server says went wrong.
     fn line(&mut self, line: &[u8]) -> Result<(), String> {
-        let line: Value = serde_json::from_slice(line).map_err(|error| format!("its answer is not JSON: {error}"))?;
+        let line: Value = crate::json::from_slice(line).map_err(|error| format!("its answer is not JSON: {error}"))?;
         if let Some(why) = line["error"].as_str().or_else(|| line["error"]["message"].as_str()) {
             return Err(why.to_owned());
         }
