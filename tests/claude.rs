@@ -1,11 +1,10 @@
 //! Claude Code itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks its
 //! protocol and answers what a test says (`harness/vendor.rs`).
 
-use std::collections::HashMap;
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 

@@ -1,19 +1,18 @@
 //! Codex itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks the
 //! Responses API and answers what a test says (`harness/models/responses.rs`).
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::harness::claude::{build, parlor};
-use crate::harness::codex::{TURN, ask, builder, command, register, script, start, tool};
+use crate::harness::codex::{TURN, ask, command, register, script, start, tool};
 use crate::harness::door::Door;
+use crate::harness::eventually;
 use crate::harness::models::{KEY, Protocol, Reply, Request, Server};
 use crate::harness::rows::runs;
-use crate::harness::{engine, eventually};
 use crate::outputs::base64;
 
 /// A picture of one white dot.

@@ -1,20 +1,18 @@
 //! Gemini CLI itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks its
 //! protocol and answers what a test says (`harness/models/`).
 
-use std::collections::HashMap;
 use std::fs;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::claude::{build, builder, parlor};
+use crate::harness::claude::{build, builder};
 use crate::harness::door::Door;
-use crate::harness::events::Events;
+use crate::harness::eventually;
 use crate::harness::host::Host;
 use crate::harness::models::{KEY, Protocol, Reply, Request, Server};
 use crate::harness::rows::runs;
-use crate::harness::{engine, eventually};
 use crate::outputs::base64;
 
 /// How long a turn may take on a busy machine: the agent is a program of 90 MB that is compiled at each start.
@@ -25,12 +23,6 @@ fn start(server: &Server) -> Host {
     build(&host);
     host.start();
     host
-}
-
-/// Settings of a group whose CLI tries each request once: its patience would only make the test longer.
-fn once(mut config: serde_json::Value) -> serde_json::Value {
-    config["env"] = json!({ "PARLOR_GEMINI_ATTEMPTS": "1" });
-    config
 }
 
 fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {

@@ -54,6 +54,8 @@ struct Row {
     gate: Arc<Door>,
     /// How often the agent itself asks again when the vendor has no time.
     patience: u32,
+    /// How often it shows a key that is refused.
+    logins: u32,
     program: Option<Program>,
 }
 
@@ -64,7 +66,7 @@ impl Row {
         let (counted, door) = (Arc::clone(&tries), Arc::clone(&gate));
         let cloud = cloud(Box::new(move |question| model(question, &counted, &door, patience)));
         let builder = builder(&cloud.dot_env());
-        Self { name, builder, cloud, tries, gate, patience, program: None }
+        Self { name, builder, cloud, tries, gate, patience, logins: 1, program: None }
     }
 
     fn tried(&self, name: &str) -> u32 {
@@ -147,13 +149,14 @@ impl Stage {
         let mut events = self.host.events();
         let send = |name: &'static str| self.host.send(&format!("web:{name}"), &format!("[trouble: {name}]"));
         let sent: Vec<i64> = TROUBLES.iter().map(|(_, name, ..)| send(name)).collect();
-        for ((_, name, told, outcome), seq) in TROUBLES.iter().zip(sent) {
+        for ((trouble, name, told, outcome), seq) in TROUBLES.iter().zip(sent) {
             let jid = format!("web:{name}");
             match outcome {
                 Outcome::Fails => {
                     events.wait("a failed turn", TURN, |event| event.is_turn(&jid, "failed", seq));
                     assert!(only(&events, name).contains(told), "{name}: {}", only(&events, name));
-                    assert_eq!(self.row.tried(name), 1, "{name} is asked again in vain");
+                    let most = if *trouble == Trouble::BadKey { self.row.logins } else { 1 };
+                    assert!(self.row.tried(name) <= most, "{name} is asked {} times", self.row.tried(name));
                 }
                 Outcome::Passes => {
                     events.turn_done(&jid, seq, TURN);
@@ -248,7 +251,8 @@ fn claude() {
     let builder = builder(&row.cloud.subscription());
     let program =
         Program { find: &["-x", "claude"], conversations: ".claude/projects", remedy: "parlor image build full" };
-    holds(Row { builder, program: Some(program), ..row });
+    // It looks for a newer token first.
+    holds(Row { builder, logins: 2, program: Some(program), ..row });
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! The status decides first. Words only tell apart what one status stands for, so that no vendor's choice of words turns
 //! a refusal for good into a passing one. Of all refusals with a status of 4xx, only 408 and 429 pass by themselves.
 
+use serde_json::Value;
+
 use crate::protocol::ErrorKind;
 
 /// What a vendor said when it did not answer.
@@ -299,10 +301,21 @@ const TABLE: &[Row] = &[
     all(Status::Any, Meaning::Unknown),
 ];
 
+/// The vendor's own error, where its JSON stands in a message: words for its kind, and what it says.
+pub fn inside(message: &str) -> Option<(String, String)> {
+    let start = message.find('{')?;
+    let value = serde_json::Deserializer::from_str(&message[start..]).into_iter::<Value>().next()?.ok()?;
+    let error = if value["error"].is_object() { &value["error"] } else { &value };
+    let said = error["message"].as_str()?.trim().to_owned();
+    let words: Vec<&str> = ["type", "code", "status"].iter().filter_map(|key| error[*key].as_str()).collect();
+    Some((words.join(" "), said))
+}
+
 /// What a refusal means.
 pub fn meaning(refusal: Refusal<'_>) -> Meaning {
     let said = refusal.said.to_lowercase();
-    let code: String = refusal.code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let code = inside(refusal.said).map_or_else(String::new, |(code, _)| code) + " " + refusal.code;
+    let code: String = code.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     let holds = |row: &&Row| {
         let status = match row.status {
             Status::Is(one) => refusal.status == one,

@@ -107,6 +107,19 @@ fn every_vendors_refusals_mean_what_they_say() {
 }
 
 #[test]
+fn the_vendors_error_is_found_inside_of_a_message() {
+    let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"No. "},"id":"x"}"#;
+    assert_eq!(
+        inside(&format!("API Error: 400 {body} (see above)")),
+        Some(("invalid_request_error".into(), "No.".into()))
+    );
+    for none in ["plain", "{", r#"{"a":1}"#, "{x} {\"message\":1}"] {
+        assert_eq!(inside(none), None, "{none}");
+    }
+    assert_eq!(at(0, "other", body), Meaning::Conversation);
+}
+
+#[test]
 fn a_quota_that_lasts_a_minute_is_a_limit() {
     let said = "You exceeded your current quota, please check your plan and billing details.";
     let minute = Refusal { status: 429, code: "RESOURCE_EXHAUSTED", said, waits: true };

@@ -52,8 +52,11 @@ impl Chosen {
     /// Notes servers that did not start, each once.
     pub fn without_server(&mut self, name: &str, why: &str) {
         if self.common.servers.remove(name).is_some() {
+            // What follows on its first sentence is of a file that nobody here has.
+            let why = why.split(". ").next().unwrap_or_default();
             let why = if why.is_empty() { "Codex could not start or reach it" } else { why };
-            self.common.left_out(&format!("mcp.{name}"), why);
+            let limit = "start_timeout in its table sets how long it may take";
+            self.common.left_out(&format!("mcp.{name}"), format!("{why}; {limit}"));
         }
     }
 

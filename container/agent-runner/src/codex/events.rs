@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::json;
 use crate::live::said;
+use crate::refusal;
 
 /// A line: what it tells, and of which thread. Sub-agents have threads of their own.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,7 +210,12 @@ fn fault(error: &Value) -> Fault {
     };
     // While it tries again, the reason is among the details.
     let message = [&error["additionalDetails"], &error["message"]].into_iter().map(words).find(|text| !text.is_empty());
-    Fault { message: message.unwrap_or_else(|| "Codex failed without a reason".to_owned()), kind, status }
+    let message = message.unwrap_or_else(|| "Codex failed without a reason".to_owned());
+    // Of a request that was wrong only the vendor's answer is passed on, as it came.
+    match refusal::inside(&message).filter(|_| message.starts_with('{')) {
+        Some((code, said)) => Fault { message: said, kind: format!("{kind} {code}"), status: status.or(Some(400)) },
+        None => Fault { message, kind, status },
+    }
 }
 
 fn limits(limits: &Value) -> Event {
@@ -284,6 +290,10 @@ mod tests {
             panic!()
         };
         assert!(odd.message.contains("without a reason"));
+        let wrong = r#"{"method":"error","params":{"error":{"message":"{\"error\":{\"message\":\"No.\",\"type\":\"api_error\"}}",
+            "codexErrorInfo":"other"},"willRetry":false}}"#;
+        let fault = Fault { message: "No.".into(), kind: "other api_error".into(), status: Some(400) };
+        assert_eq!(event(wrong), Event::Trouble { fault, again: false });
         let again = r#"{"method":"error","params":{"error":{"message":"Reconnecting... 1/2","codexErrorInfo":
             {"responseStreamDisconnected":{"httpStatusCode":null}},"additionalDetails":"why"},"willRetry":true}}"#;
         let fault = Fault { message: "why".into(), kind: "responseStreamDisconnected".into(), status: None };

@@ -17,7 +17,7 @@ pub use self::process::Live;
 use crate::agent_toml::AgentToml;
 use crate::inputs::{Input, Inputs, Next};
 use crate::protocol::{Output, Turn};
-use crate::run::{Room, failure};
+use crate::run::{Room, refused};
 
 /// How long a CLI may take to open its conversation.
 const OPEN_LIMIT: Duration = Duration::from_secs(120);
@@ -79,20 +79,13 @@ impl Program {
         )
     }
 
-    /// Answers for a program that the image does not have. Told to the chat at once and as a reply: trying again would
-    /// not make the program appear.
+    /// Answers for a program that the image does not have: trying again would not make it appear.
     pub fn missing(&self, room: &Room, signals: &Receiver<Signal>) -> ExitCode {
         let refuse = |consumed| {
             room.wire.begin_turn();
-            room.wire.say(&format!(
-                "This room has no {}: its image has no program `{}`. {}",
-                self.title, self.name, self.remedy
-            ));
-            room.wire.end_turn(&Output {
-                consumed,
-                turn: Some(Turn::Done),
-                ..failure(format!("the image has no {}", self.title))
-            });
+            let reason =
+                format!("This room has no {}: its image has no program `{}`. {}", self.title, self.name, self.remedy);
+            room.wire.end_turn(&Output { consumed, turn: Some(Turn::Done), ..refused(reason) });
         };
         refuse(Vec::new());
         for signal in signals {
