@@ -197,6 +197,35 @@ fn a_conversation_is_billed_once_whatever_came_between() {
 }
 
 #[test]
+fn a_used_up_subscription_pauses_the_group_until_it_begins_anew() {
+    let resets = chrono::Utc::now().timestamp() + 7200;
+    let vendor = Vendor::start(move |_| {
+        let headers = [
+            ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
+            ("anthropic-ratelimit-unified-reset", resets.to_string()),
+            ("anthropic-ratelimit-unified-representative-claim", "five_hour".to_owned()),
+        ];
+        Answer::Refuse(429, "rate_limit_error", headers.to_vec())
+    });
+    // Only a subscription's token knows such a limit.
+    let mut host =
+        builder(&format!("ANTHROPIC_BASE_URL={}\nCLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-{KEY}\n", vendor.url)).prepare();
+    build(&host);
+    host.start();
+    host.register_with("web:quota", "quota", &json!({ "env": { "CLAUDE_CODE_MAX_RETRIES": "0" } }));
+    let mut events = host.events();
+    host.send("web:quota", "hello");
+    let told = events.message("web:quota", TURN, |text| text.contains("quota is used up until "));
+    assert!(told.text().ends_with("I go on by myself."), "{}", told.text());
+    let until = eventually("the group is paused", TURN, || {
+        let status = host.api.get("/v1/status").expect(200).json();
+        let group = status["groups"].as_array().unwrap().iter().find(|group| group["folder"] == "quota")?.clone();
+        group["paused"]["until"].as_str()?.parse::<chrono::DateTime<chrono::Utc>>().ok()
+    });
+    assert_eq!(until.timestamp(), resets);
+}
+
+#[test]
 fn a_long_command_shows_signs_of_life() {
     let vendor = Vendor::start(repeat);
     let mut host = builder(&vendor.dot_env()).env("IDLE_TIMEOUT", 100).prepare();

@@ -83,17 +83,9 @@ impl Trouble {
     }
 
     fn of_claude(self) -> Answer {
-        let quota = || {
-            let resets = chrono::Utc::now().timestamp() + 3600;
-            vec![
-                ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
-                ("anthropic-ratelimit-unified-reset", resets.to_string()),
-                ("anthropic-ratelimit-unified-representative-claim", "five_hour".to_owned()),
-            ]
-        };
         match self {
             Self::BadKey => Answer::Refuse(401, "authentication_error", Vec::new()),
-            Self::Quota => Answer::Refuse(429, "rate_limit_error", quota()),
+            Self::Quota => Answer::Refuse(402, "billing_error", Vec::new()),
             Self::Limit => Answer::Refuse(429, "rate_limit_error", Vec::new()),
             Self::Overloaded => Answer::Refuse(529, "overloaded_error", Vec::new()),
             Self::NoModel => Answer::Refuse(404, "not_found_error", Vec::new()),

@@ -245,10 +245,8 @@ const BUSY: Signs = (
     &["overloaded", "temporarily unavailable"],
 );
 const RATE: Signs = (&["ratelimit", "resourceexhausted", "toomanyrequests"], &["rate limit"]);
-const NO_WAY: Signs = (
-    &["connectionfailed"],
-    &["unable to connect", "connection error", "econnrefused", "enotfound", "fetch failed"],
-);
+const NO_WAY: Signs =
+    (&["connectionfailed"], &["unable to connect", "connection error", "econnrefused", "enotfound", "fetch failed"]);
 const REQUEST: Signs = (&["invalidrequest", "badrequest", "invalidargument", "invalidprompt"], &[]);
 
 /// The first row that holds decides.
