@@ -119,6 +119,9 @@ pub(super) fn counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>
             while from.next_element::<IgnoredAny>()?.is_some() {}
             Ok(None)
         }
+        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
         nothing!();
     }
     from.deserialize_any(Counts)
