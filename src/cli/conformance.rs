@@ -126,8 +126,10 @@ fn report(checks: &[Check], colours: bool) -> String {
             }
         }
     }
-    let v1 = if holds(checks, Level::V1) { "holds" } else { "does not hold" };
-    let parlor = if holds(checks, Level::Parlor) { "nothing is missing" } else { "something is missing" };
-    let _ = writeln!(out, "The protocol {v1}; of what Parlor adds {parlor}.");
+    out.push_str(match (holds(checks, Level::V1), holds(checks, Level::Parlor)) {
+        (true, true) => "The image speaks the protocol; none of Parlor's additions is missing.\n",
+        (true, false) => "The image speaks the protocol; some of Parlor's additions are missing.\n",
+        (false, _) => "The image does not speak the protocol.\n",
+    });
     out
 }

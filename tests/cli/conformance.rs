@@ -93,7 +93,7 @@ fn the_small_image_does_all_of_it() {
 fn an_agent_of_the_first_version_holds_what_every_agent_must() {
     let host = host();
     let text = run(&host, &["conformance", image::shell_agent()]).expect(0).out;
-    assert!(text.contains("The protocol holds; of what Parlor adds something is missing."), "{text}");
+    assert!(text.contains("The image speaks the protocol; some of Parlor's additions are missing."), "{text}");
     let report = check(&host, &[image::shell_agent()], 0);
     assert_eq!(faults(&report, "v1"), Vec::<String>::new(), "{report:#}");
     assert_eq!(faults(&report, "parlor"), ["turn: missing", "consumed: missing"]);

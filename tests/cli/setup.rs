@@ -144,7 +144,7 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     terminal.wait("[y/N] ");
     terminal.press("y\r");
     let why = terminal.wait("Type it again");
-    assert!(why.contains("It does not work.") && why.contains("401"), "{why}");
+    assert!(why.contains("That did not work:") && why.contains("401"), "{why}");
     terminal.press("a\r");
     // Nothing that was said before counts.
     stays(&mut terminal, "OPENAI_BASE_URL");

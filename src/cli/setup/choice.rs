@@ -189,7 +189,7 @@ impl Choice {
     }
 }
 
-/// What is odd about a key; it may be right all the same.
+/// A warning about a key that looks wrong; it may be right all the same.
 pub(super) fn oddity(key: &str, value: &str) -> Option<String> {
     let prefix = match key {
         "ANTHROPIC_API_KEY" => "sk-ant-api",
@@ -199,17 +199,17 @@ pub(super) fn oddity(key: &str, value: &str) -> Option<String> {
     };
     if !value.starts_with(prefix) {
         let other = match value {
-            v if v.starts_with("sk-ant-oat") => ", and this looks like a token of `claude setup-token`",
-            v if v.starts_with("sk-ant-") => ", and this looks like a key of Anthropic",
+            v if v.starts_with("sk-ant-oat") => " It looks like a token of `claude setup-token`.",
+            v if v.starts_with("sk-ant-") => " It looks like a key of Anthropic.",
             _ => "",
         };
-        return Some(format!("keys of this kind usually begin with {prefix}{other}"));
+        return Some(format!("This does not look like {key}: its values usually begin with {prefix}.{other}"));
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if value.chars().count() < 20 {
-        return Some("it is shorter than keys usually are".to_owned());
+        return Some("This is shorter than keys usually are.".to_owned());
     }
-    (!value.chars().all(plain)).then(|| "it has characters that keys usually do not have".to_owned())
+    (!value.chars().all(plain)).then(|| "This has characters that keys usually do not have.".to_owned())
 }
 
 /// Which setting an address of a server of one's own is; an error says what is wrong with it.

@@ -33,7 +33,7 @@ impl Dialog {
             }
             let odd = choice::oddity(key, value.expose_secret());
             if let Some(odd) = odd {
-                tell(&format!("That may not be right: {odd}."))?;
+                tell(&odd)?;
                 if !self.asker.yes("Take it all the same?", true).await? {
                     continue;
                 }

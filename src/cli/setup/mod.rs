@@ -240,7 +240,7 @@ impl Dialog {
                 tell(&format!("It works: {agent} answered after {:.1} s.", took.as_secs_f64()))?;
                 return Ok(Next::Keep);
             }
-            Checked::Fails(why) => tell(&format!("It does not work. {why}"))?,
+            Checked::Fails(why) => tell(&format!("That did not work: {why}"))?,
             Checked::Unknown(why) => tell(&format!("It cannot be checked: {why}."))?,
         }
         loop {
