@@ -10,7 +10,7 @@ help:
 	@echo 'make build     build target/release/parlor'
 	@echo 'make check     formatting and lints only'
 	@echo 'make bench     measure every figure, and write docs/BENCHMARKS.md'
-	@echo 'make install   copy parlor, one file, to $$(PREFIX)/bin ($(PREFIX))'
+	@echo 'make install   copy parlor, one file, to $$(PREFIX)/bin ($(PREFIX)), with its manual pages and completions'
 
 run:
 	@scripts/run.sh
@@ -38,3 +38,7 @@ test-agent:
 
 install: build
 	install -D -m 755 target/release/parlor '$(DESTDIR)$(PREFIX)/bin/parlor'
+	target/release/parlor man '$(DESTDIR)$(PREFIX)/share/man/man1'
+	install -d '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'
+	target/release/parlor completions bash > '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/parlor'
+	target/release/parlor completions zsh > '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_parlor'

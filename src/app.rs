@@ -29,6 +29,8 @@ use crate::container::detect::detect;
 use crate::container::{orphans, user};
 use crate::dispatch::{Deps, DispatchHandle, Rooms, Slots};
 use crate::domain::clock::{SharedClock, SystemClock};
+use crate::domain::words;
+use crate::host_log::HostLog;
 use crate::ipc::{IpcDeps, IpcHandle, IpcService};
 use crate::lifecycle::Shutdown;
 use crate::policy::senders::SenderRules;
@@ -54,7 +56,7 @@ pub struct Host {
 }
 
 /// Starts everything; returns when the host is ready.
-pub async fn start(settings: Settings) -> anyhow::Result<Host> {
+pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
     let settings = Arc::new(settings);
     let clock: SharedClock = Arc::new(SystemClock);
     let shutdown = Shutdown::default();
@@ -63,6 +65,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     let mut workers = Workers::default();
     place::prepare_folders(&settings.home)?;
     let lock = place::lock(&settings.home).await?;
+    if let Err(error) = log.open(&settings.home.host_log()) {
+        // It goes to stderr all the same.
+        tracing::warn!("the log is not kept in {}: {error}", settings.home.host_log().display());
+    }
     let metrics = metrics();
 
     let options = CliOptions { cache: Some(settings.home.data()), ..CliOptions::default() };
@@ -84,7 +90,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Host> {
     // Their rows say so until they are gone: a host that dies here has the next one look again.
     if !store.read(runs::live).await?.is_empty() {
         let cleared = orphans::clear(&*engine, &instance).await.context("clearing containers of an earlier life")?;
-        tracing::info!("{cleared} containers of an earlier life are gone");
+        tracing::info!("removed: {} of an earlier life", words::count(cleared as u64, "container"));
     }
     let work = recovery::recover(&store, &clock, &channels).await?;
 

@@ -5,8 +5,8 @@
 //! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
 //!
 //! Layers, each may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch scheduler ipc api
-//! import channel::{ingest, outbound}`; below them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
-//! safe_dir`; 0 `domain` and the runner's protocol types.
+//! import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
+//! safe_dir`; 0 `domain host_log` and the runner's protocol types.
 //! A test holds the `use crate::` lines against this.
 
 // They panic when nobody reads any more; `cli::output` writes what can fail.
@@ -15,6 +15,7 @@
 pub mod agent;
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod channel;
 pub mod cli;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod conformance;
 pub mod container;
 pub mod dispatch;
 pub mod domain;
+pub mod host_log;
 pub mod import;
 pub mod ipc;
 pub mod lifecycle;

@@ -9,17 +9,22 @@ use parlor::app::{self, Host};
 use parlor::cli::{self, Cli, Program, Running};
 use parlor::config;
 use parlor::config::settings::{LogFormat, LogLevel, Settings};
+use parlor::host_log::{HostLog, LocalTime};
 use parlor::lifecycle::Signals;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt};
 
 /// Threads of the runtime: a host waits far more than it computes.
 const MAX_THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
-    log_to_stderr(&cli);
+    let kept = HostLog::default();
+    log_to(&cli, &kept);
     // Secrets pass through this process: what crashes must not leave them on the disk.
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
         tracing::warn!("core dumps cannot be switched off: {error}");
@@ -29,7 +34,7 @@ fn main() -> ExitCode {
     let threads = available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(cli::run(cli, &Parlor)),
+        Ok(runtime) => runtime.block_on(cli::run(cli, &Parlor(kept))),
         Err(error) => {
             cli::tell(&format!("parlor: the threads of the runtime cannot be started: {error}"));
             ExitCode::FAILURE
@@ -44,8 +49,9 @@ fn raise_open_files() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// A host in the foreground logs what happens; any other command only what is wrong.
-fn log_to_stderr(cli: &Cli) {
+/// A host in the foreground logs what happens to stderr; any other command only what is wrong. What a host keeps in its
+/// installation does not depend on that.
+fn log_to(cli: &Cli, kept: &HostLog) {
     // Settings that are wrong are reported by the command itself.
     let settings = config::examine(&cli.overrides()).settings;
     let level = match settings.log_level {
@@ -55,28 +61,39 @@ fn log_to_stderr(cli: &Cli) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let level = if cli.is_host() || level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
+    let here = if cli.is_host() || level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
     // Errors of its own it would print, and panic where stderr is gone.
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).log_internal_errors(false);
-    match settings.log_format {
-        LogFormat::Text => log.with_ansi(cli::has_colours(&std::io::stderr())).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_ansi(false).init(),
-    }
+    let stderr =
+        fmt::layer().with_timer(LocalTime(settings.timezone)).with_writer(std::io::stderr).log_internal_errors(false);
+    let file = fmt::layer().with_timer(LocalTime(settings.timezone)).with_writer(kept.clone()).with_ansi(false);
+    let layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = match settings.log_format {
+        LogFormat::Text => {
+            let stderr = stderr.with_ansi(cli::has_colours(&std::io::stderr()));
+            vec![stderr.with_filter(here).boxed(), file.with_filter(level).boxed()]
+        }
+        LogFormat::Json => {
+            let stderr = stderr.json().flatten_event(true).with_ansi(false);
+            let file = file.json().flatten_event(true);
+            vec![stderr.with_filter(here).boxed(), file.with_filter(level).boxed()]
+        }
+    };
+    tracing_subscriber::registry().with(layers).init();
 }
 
-struct Parlor;
+/// The program, with the log that its hosts keep.
+struct Parlor(HostLog);
 
 impl Program for Parlor {
     type Host = Inside;
 
     async fn start(&self, settings: Settings) -> anyhow::Result<Inside> {
-        app::start(settings).await.map(Inside)
+        app::start(settings, &self.0).await.map(Inside)
     }
 
     async fn up(&self, settings: Settings) -> anyhow::Result<()> {
         let grace = settings.shutdown_grace;
         let signals = Signals::catch()?;
-        let host = app::start(settings).await?;
+        let host = app::start(settings, &self.0).await?;
         let signals = tokio::spawn(signals.relay(host.shutdown.clone(), grace));
         let ended = host.wait().await;
         signals.abort();

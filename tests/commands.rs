@@ -123,7 +123,7 @@ fn commands_need_no_trigger_but_the_right_to_trigger() {
     say("eve", "/stop");
     say("eve", "@Andy !say mine");
     say("ann", "/status");
-    let status = events.message("web:a", SOON, |text| text.contains("waiting messages"));
+    let status = events.message("web:a", SOON, |text| text.contains("waiting message"));
     assert!(status.text().contains("The room works (run "), "{}", status.text());
     assert!(status.text().contains("1 of 5 containers in use"), "{}", status.text());
     events.turn_done("web:a", seq, SOON);

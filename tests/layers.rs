@@ -8,12 +8,12 @@ fn layer(path: &str) -> u8 {
     match path.split("::").collect::<Vec<_>>().as_slice() {
         ["app" | "cli" | "main" | "lib", ..] => 40,
         ["conformance", ..] => 35,
-        ["dispatch" | "scheduler" | "ipc" | "api" | "import", ..]
+        ["dispatch" | "scheduler" | "ipc" | "api" | "import" | "backup", ..]
         | ["channel", "ingest" | "outbound" | "post" | "typing" | "retention" | "pace", ..] => 30,
         ["ops", ..] => 25,
         ["store" | "container" | "agent" | "channel", ..] => 20,
         ["config" | "policy" | "safe_dir", ..] => 10,
-        ["lifecycle" | "domain", ..] => 0,
+        ["lifecycle" | "domain" | "host_log", ..] => 0,
         other => panic!("{other:?} has no layer: add it to the table"),
     }
 }

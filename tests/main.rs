@@ -39,6 +39,7 @@ mod mcp;
 mod outputs;
 mod outside;
 mod providers;
+mod recipe;
 mod refusals;
 mod resumed;
 mod retries;

@@ -36,12 +36,14 @@ pub(super) async fn stream(
         None => query.since,
     };
     let store = &api.deps.store;
-    let since = given.as_deref().map(Cursor::from_str).transpose()?;
     let (oldest, newest) = store.read(events::bounds).await?;
+    let kept = oldest.map_or(newest, |oldest| oldest - 1);
+    // All that are kept.
+    let begin = || Cursor { store: store.id().to_owned(), seq: kept };
+    let since = given.as_deref().map(|text| if text == "0" { Ok(begin()) } else { text.parse() }).transpose()?;
     let seq = match since {
         None => newest,
         Some(cursor) => {
-            let kept = oldest.map_or(newest, |oldest| oldest - 1);
             if cursor.store != store.id() || !(kept..=newest).contains(&cursor.seq) {
                 return Err(Problem::new(
                     StatusCode::GONE,

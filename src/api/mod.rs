@@ -11,6 +11,7 @@ mod chats;
 mod events;
 mod groups;
 mod guard;
+mod history;
 mod listen;
 mod loose;
 mod messages;

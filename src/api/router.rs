@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
 use super::upload::MAX_UPLOADS;
-use super::{ApiDeps, chats, events, groups, messages, outbox, runs, sessions, status, tasks, usage};
+use super::{ApiDeps, chats, events, groups, history, messages, outbox, runs, sessions, status, tasks, usage};
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Deref for Api {
 pub(super) fn router(deps: ApiDeps, shutdown: CancellationToken) -> Router {
     Router::new()
         .route("/v1/chats", get(chats::list))
-        .route("/v1/chats/{jid}/messages", post(messages::accept))
+        .route("/v1/chats/{jid}/messages", get(history::list).post(messages::accept))
         .route("/v1/events", get(events::stream))
         .route("/v1/groups", get(groups::list).post(groups::register))
         .route("/v1/groups/{folder}", get(groups::show).patch(groups::update).delete(groups::remove))

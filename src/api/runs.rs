@@ -108,12 +108,20 @@ pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Re
 pub(super) async fn log(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Response, Problem> {
     let run = find(&api, id).await?;
     let (folder, id) = (api.deps.settings.home.runs(&run.folder), run.id);
-    let text = tokio::task::spawn_blocking(move || read_log(&run_log::path(&folder, id))).await.ok().flatten();
+    let text = tokio::task::spawn_blocking(move || {
+        read_log(&run_log::path(&folder, id)).or_else(|| read_log(&run_log::live_path(&folder, id)))
+    })
+    .await
+    .ok()
+    .flatten();
+    // One that has logged nothing yet.
+    let live = matches!(run.state, RunState::Starting | RunState::Running);
+    let text = text.or_else(|| live.then(Vec::new));
     let Some(text) = text else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "no_log",
-            format!("run {id} has no log: it has not ended yet, it never came to a start, or its log was rotated away"),
+            format!("run {id} has no log: it never came to a start, or its log was rotated away"),
         ));
     };
     let mut response = text.into_response();

@@ -18,6 +18,7 @@ use crate::domain::clock::SharedClock;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::ids::{ChatJid, DeliveryId};
 use crate::domain::task::FireState;
+use crate::domain::words;
 use crate::ipc::IpcHandle;
 use crate::safe_dir::Owner;
 use crate::scheduler;
@@ -67,7 +68,9 @@ pub(super) async fn recover(store: &Store, clock: &SharedClock, channels: &Regis
     if let [_, reclaimed, interrupted] = was_under_way
         && was_under_way != [0; 3]
     {
-        tracing::info!("recovered: {reclaimed} messages wait again, {interrupted} tasks were interrupted");
+        let messages = words::count(reclaimed as u64, "message");
+        let tasks = words::count(interrupted as u64, "task");
+        tracing::info!("recovered: {messages} to be answered again, {tasks} interrupted");
     }
     Ok(work)
 }
@@ -163,7 +166,7 @@ async fn try_clear_unknown(store: &Store, engine: &dyn ContainerEngine, instance
         return Ok(false);
     }
     engine.remove(&names).await?;
-    tracing::info!("{} containers of an earlier life are gone", names.len());
+    tracing::info!("removed: {} of an earlier life", words::count(names.len() as u64, "container"));
     Ok(true)
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::container::run_log;
 use crate::domain::clock::SharedClock;
+use crate::domain::words;
 use crate::store::{Store, StoreError, events, outbox_files, prune};
 
 /// How long events, delivered texts and records of handled IPC files are kept.
@@ -58,7 +59,9 @@ pub async fn expire(store: &Store, clock: &SharedClock, keep: &Keep) -> Result<(
     let tasks = prune::tasks(store, before).await?;
     if messages + runs + tasks > 0 {
         tracing::info!(
-            "older than PARLOR_KEEP_DAYS and gone: {messages} messages, {runs} runs, {tasks} firings and tasks"
+            "older than PARLOR_KEEP_DAYS and gone: {}, {}, {tasks} firings and tasks",
+            words::count(messages as u64, "message"),
+            words::count(runs as u64, "run"),
         );
     }
     let logs = keep.run_logs.clone();

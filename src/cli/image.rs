@@ -1,11 +1,13 @@
 //! `parlor image`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::client::{Client, ClientError};
 use super::output::{has_progress, say, say_json};
 use super::{Done, Failure};
 use crate::config::settings::Settings;
@@ -13,7 +15,7 @@ use crate::container::build::BuildStep;
 use crate::container::cli_engine::CliOptions;
 use crate::container::detect::detect;
 use crate::container::engine::{ContainerEngine, EngineError};
-use crate::container::full::FullImage;
+use crate::container::full::{self, FullImage};
 use crate::container::image::{self, Inputs, Step};
 
 #[derive(Debug, Subcommand)]
@@ -25,12 +27,27 @@ pub(super) enum Image {
         which: Which,
     },
     /// Show which images are there; exit code 1 when the one that rooms use is not
+    #[command(visible_alias = "ls")]
     Status {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Remove Parlor's own images of earlier versions, which nothing here uses
+    #[command(visible_aliases = ["rm", "delete"])]
+    Prune {
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
+
+/// Names that stay the same from version to version, for images that are built upon them.
+const LITE: &str = "parlor-agent:lite";
+const FULL: &str = "parlor-agent:full";
 
 /// Which of Parlor's images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,7 +59,7 @@ pub(super) enum Which {
 }
 
 impl Image {
-    pub(super) async fn run(self, settings: &Settings) -> Done {
+    pub(super) async fn run(self, settings: &Settings, client: &Client) -> Done {
         let engine = engine(settings).await?;
         let own = image::Image::new(Inputs::system(), settings.home.data());
         match self {
@@ -51,8 +68,11 @@ impl Image {
                 let progress = |step: Step| bar.show(step.number, step.of, step.label);
                 let built = own.ensure(&*engine, &progress).await;
                 bar.clear();
-                say(&format!("{} is ready in {}.\n", built?, engine.name()))
+                let built = built?;
+                engine.tag_image(&built, LITE).await?;
+                say(&format!("{built} is ready in {}, also as {LITE}.\n", engine.name()))
             }
+            Self::Prune { dry_run, json } => prune(&*engine, settings, client, (dry_run, json)).await,
             Self::Build { which: Which::Full } => make_full(settings).await,
             Self::Status { json } => {
                 // An image of the operator's own choice is used instead of Parlor's.
@@ -81,6 +101,58 @@ impl Image {
     }
 }
 
+/// Removes what earlier versions left, as far as no group, no setting and no container names it.
+async fn prune(
+    engine: &dyn ContainerEngine,
+    settings: &Settings,
+    client: &Client,
+    (dry_run, json): (bool, bool),
+) -> Done {
+    let lite = image::Image::new(Inputs::system(), settings.home.data()).status(engine).await?.image;
+    let Some(lite) = lite else {
+        // Without its name the image in use could not be told from the others.
+        return Err(Failure::Failed("what the small image is made of is not there: see `parlor doctor`".into()));
+    };
+    let full = FullImage::new(settings).status(engine).await?.image;
+    let groups = match client.get("/v1/groups").await {
+        Ok(answer) => answer["groups"].as_array().cloned().unwrap_or_default(),
+        Err(ClientError::NoHost(_)) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let named = groups.iter().filter_map(|group| group["containerConfig"]["image"].as_str()).map(str::to_owned);
+    let kept: BTreeSet<String> = named.chain([lite]).chain(full).chain(settings.image.clone()).collect();
+    let (mut removed, mut used) = (Vec::new(), Vec::new());
+    for image in engine.images().await? {
+        if !is_old(&image.name, &kept) {
+            continue;
+        }
+        match if dry_run { Ok(()) } else { engine.remove_image(&image.name).await } {
+            Ok(()) => removed.push(image),
+            Err(error) => used.push((image, error.to_string())),
+        }
+    }
+    if json {
+        let removed: Vec<&str> = removed.iter().map(|image| image.name.as_str()).collect();
+        let used: Vec<&str> = used.iter().map(|(image, _)| image.name.as_str()).collect();
+        return say_json(&json!({ "removed": removed, "used": used, "dryRun": dry_run }));
+    }
+    let verb = if dry_run { "Would remove" } else { "Removed" };
+    for image in &removed {
+        say(&format!("{verb} {} ({}).\n", image.name, image.size))?;
+    }
+    for (image, why) in &used {
+        say(&format!("Kept {}: {why}\n", image.name))?;
+    }
+    if removed.is_empty() && used.is_empty() { say("There are no images of earlier versions.\n") } else { Ok(()) }
+}
+
+/// Whether an image is one that Parlor made, and nothing here names.
+fn is_old(name: &str, kept: &BTreeSet<String>) -> bool {
+    let hash = [image::NAME, full::NAME].iter().find_map(|prefix| name.strip_prefix(prefix));
+    let own = hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    own && !kept.contains(name)
+}
+
 /// Makes the image `full` where the engine does not have it, and tells what that takes and how far it is.
 pub(super) async fn make_full(settings: &Settings) -> Done {
     let engine = engine(settings).await?;
@@ -98,7 +170,9 @@ pub(super) async fn make_full(settings: &Settings) -> Done {
     };
     let built = full.ensure(&*engine, &progress).await;
     bar.clear();
-    say(&format!("{} is ready in {}.\n", built?, engine.name()))
+    let built = built?;
+    engine.tag_image(&built, FULL).await?;
+    say(&format!("{built} is ready in {}, also as {FULL}.\n", engine.name()))
 }
 
 /// Whether the image `full` is there; an engine that does not answer has none.
@@ -134,6 +208,30 @@ impl Bar {
     fn clear(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_parlor_s_own_images_that_nothing_names_are_old() {
+        let kept = BTreeSet::from(["parlor-agent:lite-0123456789abcdef".to_owned()]);
+        for old in ["parlor-agent:lite-1123456789abcdef", "parlor-agent:full-0123456789abcdef"] {
+            assert!(is_old(old, &kept), "{old}");
+        }
+        for other in [
+            "parlor-agent:lite-0123456789abcdef",
+            "parlor-agent:lite",
+            "parlor-agent:full",
+            "parlor-agent:lite-mine",
+            "parlor-agent:full-0123456789abcdefg",
+            "debian:12",
+            "registry.example/parlor-agent:lite-1123456789abcdef",
+        ] {
+            assert!(!is_old(other, &kept), "{other}");
         }
     }
 }

@@ -2,19 +2,24 @@
 //! `import`, `conformance` and `service` speaks to the running host through its socket, and so sees and does exactly what other
 //! programs can; what only reads is answered by the same API over the database where no host runs.
 
+mod backup;
 mod chat;
 mod client;
 mod conformance;
 mod doctor;
 mod events;
 mod examples;
+mod follow;
 mod groups;
 mod help;
 mod image;
 mod import;
+mod logs;
 mod markdown;
+mod messages;
 mod outbox;
 mod output;
+mod pages;
 mod refusals;
 mod runs;
 mod service;
@@ -22,6 +27,7 @@ mod sessions;
 mod setup;
 mod show_config;
 mod status;
+mod stop;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -107,6 +113,7 @@ enum Command {
     /// Talk to a group's agent
     Chat(chat::Chat),
     Setup(setup::Setup),
+    Stop(stop::Stop),
     /// Show what runs, what waits, and why
     Status(status::Status),
     /// Register, show and change groups
@@ -118,6 +125,7 @@ enum Command {
     /// Show and end runs, read their logs, retry what failed
     #[command(subcommand)]
     Runs(runs::Runs),
+    Messages(messages::Messages),
     /// Show and forget the sessions that agents resume
     #[command(subcommand)]
     Sessions(sessions::Sessions),
@@ -134,6 +142,8 @@ enum Command {
     /// Make the agent's image, or show whether it is there
     #[command(subcommand)]
     Image(image::Image),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Import(import::Import),
     /// Check whether an image speaks the protocol of agents, and say what holds
     Conformance(conformance::Conformance),
@@ -144,18 +154,23 @@ enum Command {
     Service(service::Service),
     /// Follow the host's events
     Events(events::Events),
+    Logs(logs::Logs),
+    Completions(pages::Completions),
+    Man(pages::Man),
 }
 
 impl Command {
     /// Whether it only reads what the database has, and so can do without a host.
     fn reads(&self) -> bool {
         match self {
-            Self::Status(_) | Self::Refusals(_) | Self::Usage(_) => true,
+            Self::Status(_) | Self::Refusals(_) | Self::Usage(_) | Self::Messages(_) => true,
             Self::Groups(it) => matches!(it, groups::Groups::List { .. } | groups::Groups::Show { .. }),
             Self::Tasks(it) => it.reads(),
             Self::Runs(it) => it.reads(),
             Self::Sessions(it) => matches!(it, sessions::Sessions::List { .. }),
             Self::Outbox(it) => matches!(it, outbox::Outbox::List { .. } | outbox::Outbox::Show { .. }),
+            Self::Logs(it) => it.asks(),
+            Self::Image(it) => matches!(it, image::Image::Prune { .. }),
             _ => false,
         }
     }
@@ -259,6 +274,11 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
     if let Command::Config(config) = cli.command {
         return config.run(&overrides);
     }
+    match &cli.command {
+        Command::Completions(it) => return it.run(),
+        Command::Man(it) => return it.run(),
+        _ => {}
+    }
     let settings = config::load(&overrides)?;
     times::set_zone(settings.timezone);
     let client = client(&cli.command, &settings).await?;
@@ -273,19 +293,24 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Up { console: true, .. } => chat::console(settings, program).await,
         Command::Chat(chat) => chat.run(settings, program).await,
         Command::Setup(setup) => setup.run(settings, &client).await,
+        Command::Stop(stop) => stop.run(&settings, &client).await,
         Command::Status(status) => status.run(&client).await,
         Command::Groups(groups) => groups.run(&client).await,
         Command::Tasks(tasks) => tasks.run(&client).await,
-        Command::Runs(runs) => runs.run(&client).await,
+        Command::Runs(runs) => runs.run(&client, &settings.home).await,
+        Command::Messages(messages) => messages.run(&client).await,
         Command::Sessions(sessions) => sessions.run(&client).await,
         Command::Outbox(outbox) => outbox.run(&client).await,
         Command::Refusals(refusals) => refusals.run(&client).await,
         Command::Usage(usage) => usage.run(&client).await,
-        Command::Image(image) => image.run(&settings).await,
+        Command::Image(image) => image.run(&settings, &client).await,
         Command::Conformance(conformance) => conformance.run(&settings).await,
         Command::Service(service) => service.run(&settings, &client).await,
+        Command::Backup(backup) => backup.run(&settings).await,
+        Command::Restore(restore) => restore.run(&settings).await,
         Command::Import(import) => import.run(&settings).await,
         Command::Events(events) => events.run(&client).await,
-        Command::Doctor(_) | Command::Config(_) => Ok(()),
+        Command::Logs(logs) => logs.run(&settings.home, &client).await,
+        Command::Doctor(_) | Command::Config(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }

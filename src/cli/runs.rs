@@ -1,14 +1,13 @@
 //! `parlor runs`.
 
-use std::io::IsTerminal;
-
 use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::Done;
 use super::client::{Client, segment};
-use super::output::{list, say, show, text, write};
+use super::output::{list, say, show, tell, text};
+use super::{Done, follow};
+use crate::config::home::Home;
 use crate::domain::words::are;
 
 #[derive(Debug, Subcommand)]
@@ -33,10 +32,13 @@ pub(super) enum Runs {
         #[arg(long)]
         json: bool,
     },
-    /// Print a run's log
+    /// Print a run's log; of a live run what its agent logged so far
     Log {
         /// The run: its id, or the beginning of it
         id: String,
+        /// Follow a live run to its end
+        #[arg(short, long)]
+        follow: bool,
     },
     /// End a live run now
     Stop {
@@ -53,10 +55,10 @@ pub(super) enum Runs {
 impl Runs {
     /// Whether it changes nothing.
     pub(super) fn reads(&self) -> bool {
-        matches!(self, Self::List { .. } | Self::Show { .. } | Self::Log { .. })
+        matches!(self, Self::List { .. } | Self::Show { .. } | Self::Log { follow: false, .. })
     }
 
-    pub(super) async fn run(self, client: &Client) -> Done {
+    pub(super) async fn run(self, client: &Client, home: &Home) -> Done {
         match self {
             Self::List { folder, limit, json } => {
                 let mut path = format!("/v1/runs?limit={limit}");
@@ -67,9 +69,14 @@ impl Runs {
                 list(&client.get(&path).await?, "runs", json, &heading, "No runs yet.", row)
             }
             Self::Show { id, json } => show(&client.get(&path(&id)).await?, json),
-            Self::Log { id } => {
-                let bytes = client.bytes(Method::GET, &format!("{}/log", path(&id)), None).await?;
-                if std::io::stdout().is_terminal() { say(&String::from_utf8_lossy(&bytes)) } else { write(&bytes) }
+            Self::Log { id, follow: true } => follow::follow(client, home, &id).await,
+            Self::Log { id, follow: false } => {
+                let run = client.get(&path(&id)).await?;
+                follow::print(&client.bytes(Method::GET, &format!("{}/log", path(&id)), None).await?)?;
+                if follow::is_live(&run) {
+                    tell("(the run has not ended: -f follows it)");
+                }
+                Ok(())
             }
             Self::Stop { id } => {
                 client.call(Method::DELETE, &path(&id), None).await?;

@@ -191,6 +191,8 @@ async fn groups_are_found_by_folder_chat_and_name_and_wait_for_no_turn_that_neve
     let (_, result) = say(&client, None, "hi").await;
     let Err(Failure::Failed(why)) = result else { panic!("no main") };
     assert!(why.contains("set-main"), "{why}");
+    served.group("tty:main", "main").await;
+    assert_eq!(say(&client, None, "hi").await.0, "echo: hi", "registered by hand, and not made main");
     let patch = json!({ "requiresTrigger": true });
     client.call(http::Method::PATCH, "/v1/groups/lab", Some(&patch)).await.unwrap();
     let (_, result) = say(&client, Some("lab"), "not addressed").await;
@@ -386,7 +388,7 @@ async fn run(client: &Client, args: &[&str]) -> Result<(), Failure> {
     match cli.command {
         Command::Groups(it) => it.run(client).await,
         Command::Tasks(it) => it.run(client).await,
-        Command::Runs(it) => it.run(client).await,
+        Command::Runs(it) => it.run(client, &crate::config::home::Home::new("/nonexistent".into())).await,
         Command::Sessions(it) => it.run(client).await,
         Command::Outbox(it) => it.run(client).await,
         Command::Refusals(it) => it.run(client).await,

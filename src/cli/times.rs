@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
@@ -35,6 +35,14 @@ pub(super) fn local(text: &str) -> Option<String> {
 fn local_in(text: &str, zone: Tz) -> Option<String> {
     let time = DateTime::parse_from_rfc3339(text).ok().filter(|_| text.len() >= 20)?;
     Some(time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// The time of day of a time of the host, with the date where that is not today's.
+pub(super) fn short(text: &str, now: DateTime<Utc>) -> Option<String> {
+    let zone = current();
+    let time = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&zone);
+    let today = time.date_naive() == now.with_timezone(&zone).date_naive();
+    Some(time.format(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string())
 }
 
 /// A time in a sentence, with its zone.
@@ -72,6 +80,9 @@ mod tests {
             assert_eq!(local_in(text, berlin), None, "{text}");
         }
         assert_eq!(heading(&["ID", "@NEXT", "@LAST", "TEXT"]), ["ID", "NEXT (UTC)", "LAST", "TEXT"]);
+        let now = DateTime::parse_from_rfc3339("2026-12-24T20:00:00Z").unwrap().to_utc();
+        assert_eq!(short("2026-12-24T17:00:00.5Z", now).as_deref(), Some("17:00:00"));
+        assert_eq!(short("2026-12-23T17:00:00Z", now).as_deref(), Some("2026-12-23 17:00:00"));
         assert_eq!(at(&serde_json::json!("2026-12-24T17:00:00Z")), "2026-12-24 17:00:00 (UTC)");
     }
 }

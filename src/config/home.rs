@@ -74,6 +74,10 @@ impl Home {
     pub fn lock(&self) -> PathBuf {
         self.data().join("lock")
     }
+    /// The host's log.
+    pub fn host_log(&self) -> PathBuf {
+        self.data().join("parlor.log")
+    }
     /// What is known of the image `full`; there once it was made for this installation.
     pub fn full_image(&self) -> PathBuf {
         self.data().join("image-full.json")

@@ -13,7 +13,7 @@ use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START, Status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use zeroize::Zeroizing;
 
-use crate::container::engine::{Attached, Build, Capabilities, ContainerEngine, EngineError, Lines};
+use crate::container::engine::{Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, NamedImage};
 use crate::container::output::{self, Decoder, Frame, Warning};
 use crate::container::spec::RunSpec;
 
@@ -108,6 +108,15 @@ impl ContainerEngine for Tap {
     }
     async fn image_exists(&self, image: &str) -> Result<bool, EngineError> {
         self.engine.image_exists(image).await
+    }
+    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
+        self.engine.images().await
+    }
+    async fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError> {
+        self.engine.tag_image(image, name).await
+    }
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        self.engine.remove_image(image).await
     }
     async fn import_image(&self, tar: &Path, image: &str, entry: &[&str], workdir: &str) -> Result<(), EngineError> {
         self.engine.import_image(tar, image, entry, workdir).await

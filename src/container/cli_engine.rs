@@ -14,7 +14,7 @@ use tokio::process::Child;
 use super::argv::{self, Dialect};
 use super::build;
 use super::cli::{Cli, GroupGuard, Output};
-use super::engine::{Attached, Build, Capabilities, Client, ContainerEngine, EngineError, Exit, Lines};
+use super::engine::{Attached, Build, Capabilities, Client, ContainerEngine, EngineError, Exit, Lines, NamedImage};
 use super::rootfs::LOCALE;
 use super::spec::RunSpec;
 use super::{docker, podman};
@@ -87,14 +87,6 @@ impl CliEngine {
     /// Which command line it speaks.
     pub fn flavor(&self) -> Flavor {
         self.flavor
-    }
-
-    /// Removes an image; one that is not there is success. An image in use stays, with an error.
-    pub async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
-        if !self.image_exists(image).await? {
-            return Ok(());
-        }
-        self.demand("image rm", &["image", "rm", image]).await.map(drop)
     }
 
     fn facts(&self) -> Facts {
@@ -249,6 +241,22 @@ impl ContainerEngine for CliEngine {
         }
     }
 
+    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
+        let args = ["images", "--format", "{{.Repository}}:{{.Tag}}\t{{.Size}}"];
+        Ok(self.demand("images", &args).await?.stdout.lines().filter_map(named).collect())
+    }
+
+    async fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError> {
+        self.demand("tag", &["tag", image, name]).await.map(drop)
+    }
+
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        if !self.image_exists(image).await? {
+            return Ok(());
+        }
+        self.demand("image rm", &["image", "rm", image]).await.map(drop)
+    }
+
     async fn import_image(
         &self,
         tar: &Path,
@@ -283,6 +291,13 @@ impl ContainerEngine for CliEngine {
         let output = self.cli.call_with_lines(&args, BUILD, line).await?;
         if output.ok() { Ok(()) } else { Err(self.cli.failed("build", build::reason(&output.stdout))) }
     }
+}
+
+/// A line of `images`; None for what has no name.
+fn named(line: &str) -> Option<NamedImage> {
+    let (name, size) = line.split_once('\t')?;
+    let name = name.strip_prefix("localhost/").unwrap_or(name);
+    (!name.contains("<none>")).then(|| NamedImage { name: name.to_owned(), size: size.trim().to_owned() })
 }
 
 /// Names from `ps`, one per line; docker adds the names of links after a comma.
@@ -358,6 +373,16 @@ mod tests {
         for said in ["bash: line 1: prompt: command not found", "Error: cannot find module", "", "no docker: here"] {
             assert!(!complains(Flavor::Docker, said) && !complains(Flavor::Podman, said), "{said}");
         }
+    }
+
+    #[test]
+    fn images_are_named_alike_by_all_engines() {
+        let image = |name: &str| Some(NamedImage { name: name.into(), size: "9MB".into() });
+        assert_eq!(named("parlor-agent:lite-1\t9MB"), image("parlor-agent:lite-1"));
+        assert_eq!(named("localhost/parlor-agent:lite-1\t9MB "), image("parlor-agent:lite-1"));
+        assert_eq!(named("<none>:<none>\t9MB"), None);
+        assert_eq!(named("a:<none>\t9MB"), None);
+        assert_eq!(named("warning"), None);
     }
 
     #[test]

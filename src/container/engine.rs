@@ -46,6 +46,12 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
     async fn remove(&self, names: &[String]) -> Result<(), EngineError>;
     /// Whether an image is there.
     async fn image_exists(&self, image: &str) -> Result<bool, EngineError>;
+    /// Every image that has a name.
+    async fn images(&self) -> Result<Vec<NamedImage>, EngineError>;
+    /// Gives an image a second name, which may have been another one's.
+    async fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError>;
+    /// Removes an image by its name; one that is not there is success. One that a container uses stays, with an error.
+    async fn remove_image(&self, image: &str) -> Result<(), EngineError>;
     /// Makes an image of one layer from a tar file, with an entrypoint and a working directory.
     async fn import_image(
         &self,
@@ -56,6 +62,15 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
     ) -> Result<(), EngineError>;
     /// Makes an image from a folder with a Dockerfile, and passes on each line that the engine writes meanwhile.
     async fn build_image(&self, build: &Build<'_>, line: Lines<'_>) -> Result<(), EngineError>;
+}
+
+/// An image as an engine lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// Its name with its tag, without the registry that stands for this machine.
+    pub name: String,
+    /// Its size, for people.
+    pub size: String,
 }
 
 /// Hears the lines of a build.

@@ -65,6 +65,11 @@ pub fn path(dir: &Path, run: RunId) -> PathBuf {
     named(dir, run, LOG)
 }
 
+/// What a run that has not ended has logged so far.
+pub fn live_path(dir: &Path, run: RunId) -> PathBuf {
+    named(dir, run, ".live")
+}
+
 fn named(dir: &Path, run: RunId, ending: &str) -> PathBuf {
     dir.join(run.to_string().to_lowercase() + ending)
 }

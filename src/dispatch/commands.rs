@@ -11,6 +11,7 @@ use crate::domain::group::Group;
 use crate::domain::ids::DeliveryId;
 use crate::domain::message::{Inbound, InboundState};
 use crate::domain::run::Lane as LaneKind;
+use crate::domain::words;
 use crate::policy::trigger::{self, Command, Trigger};
 use crate::store::{events, groups, inbound, tasks};
 
@@ -138,11 +139,14 @@ impl GroupActor {
             .await;
         if let Ok((waiting, tasks)) = counts {
             // The command itself waits, too.
-            lines.push(format!("{} waiting messages, {tasks} scheduled tasks.", (waiting - 1).max(0)));
+            let waiting = words::count((waiting - 1).max(0).unsigned_abs(), "waiting message");
+            lines.push(format!("{waiting}, {}.", words::count(tasks as u64, "scheduled task")));
         }
         lines.extend(self.stand_ins(group).await);
         let (queue, used) = self.deps.slots.load();
-        lines.push(format!("{used} of {} containers in use, {queue} groups wait.", self.deps.settings.max_containers));
+        let groups = words::count(queue as u64, "group");
+        let wait = if queue == 1 { "waits" } else { "wait" };
+        lines.push(format!("{used} of {} containers in use, {groups} {wait}.", self.deps.settings.max_containers));
         if let Some(pause) = &group.paused
             && pause.until > self.deps.clock.now()
         {

@@ -13,7 +13,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::channel::local::Local;
-use crate::container::engine::{Attached, Build, Capabilities, Client, EngineError, Exit, Lines};
+use crate::container::engine::{Attached, Build, Capabilities, Client, EngineError, Exit, Lines, NamedImage};
 use crate::container::spec::{RunSpec, User};
 use crate::domain::clock::{Clock, SystemClock, from_ms};
 use crate::domain::group::{ContainerConfig, Group};
@@ -98,6 +98,15 @@ impl ContainerEngine for Scripted {
     }
     async fn image_exists(&self, _: &str) -> Result<bool, EngineError> {
         Ok(false)
+    }
+    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
+        Ok(Vec::new())
+    }
+    async fn tag_image(&self, _: &str, _: &str) -> Result<(), EngineError> {
+        Ok(())
+    }
+    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
+        Ok(())
     }
     async fn import_image(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
         let _importing = Importing(&self.importing);

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::plan::{Plan, PlannedGroup};
 use super::report::{Kind, Outcome, Report};
 use crate::domain::message::{InboundState, Role};
+use crate::domain::words;
 use crate::store::{Tx, TxError, TxResult, groups, import, tasks};
 
 /// Stores everything that is not there yet. `files` are the folders whose files were all taken.
@@ -52,7 +53,7 @@ fn about(planned: &PlannedGroup) -> String {
         (None, true) => "answers to the default trigger".to_owned(),
     });
     if !group.container_config.additional_mounts.is_empty() {
-        words.push(format!("{} extra mounts", group.container_config.additional_mounts.len()));
+        words.push(words::count(group.container_config.additional_mounts.len() as u64, "extra mount"));
     }
     words.join(", ")
 }
@@ -117,8 +118,8 @@ fn messages(tx: &mut Tx<'_>, planned: &PlannedGroup, now: DateTime<Utc>, report:
     count(report, Kind::Message, folder, [done + context + waiting, present], &about);
     if waiting > 0 {
         report.advise(format!(
-            "{waiting} messages of {folder} were not answered yet: they are as soon as `parlor up` runs (`/stop` in the \
-             chat takes them back)"
+            "{} not answered yet in {folder}: `parlor up` sees to that (`/stop` in the chat takes back what waits)",
+            words::are(waiting, "message"),
         ));
     }
     Ok(())

@@ -29,6 +29,7 @@ use crate::config::home::Home;
 use crate::config::settings::Settings;
 use crate::domain::clock::SharedClock;
 use crate::domain::schedule::parse_zone;
+use crate::domain::words;
 use crate::safe_dir::{Owner, SafeDir};
 use crate::store::{Store, StoreError, groups, import as rows, tasks};
 
@@ -59,6 +60,9 @@ pub enum ImportError {
     /// The home is in use.
     #[error("a host runs with the home {0}: stop it, import, and start it again")]
     HostRuns(PathBuf),
+    /// A folder that is not there.
+    #[error("{0} is not there: give the folder of an installation of NanoClaw, with groups/, store/ and data/")]
+    Missing(PathBuf),
     /// The source.
     #[error("{path} cannot be read: {source}; run this as a user who may read it", path = .0.display(), source = .1)]
     Read(PathBuf, io::Error),
@@ -88,7 +92,10 @@ pub enum ImportError {
 
 impl ImportError {
     fn read(path: &Path, error: io::Error) -> Self {
-        Self::Read(path.to_owned(), error)
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path.to_owned()),
+            _ => Self::Read(path.to_owned(), error),
+        }
     }
     fn write(path: &Path, error: io::Error) -> Self {
         Self::Write(path.to_owned(), error)
@@ -278,8 +285,8 @@ fn sync(path: &Path) -> Result<(), ImportError> {
 /// What only the operator can do.
 fn advise(source: &Source, settings: &Settings, keys: &BTreeMap<String, String>, report: &mut Report) {
     if source.unread_ipc > 0 {
-        let count = source.unread_ipc;
-        report.advise(format!("{count} files in data/ipc that agents had dropped and nobody had read are left out"));
+        let files = words::are(source.unread_ipc, "file");
+        report.advise(format!("{files} left out which agents had dropped in data/ipc and nobody had read"));
     }
     let has_key = settings.secret_keys.iter().any(|key| source.env.contains_key(key));
     if has_key && settings.image.is_none() && !keys.contains_key("CONTAINER_IMAGE") {

@@ -6,9 +6,11 @@
 //! looks into the store.
 
 mod convert;
+pub mod copy;
 pub mod events;
 pub mod fallbacks;
 pub mod groups;
+pub mod history;
 pub mod import;
 pub mod inbound;
 pub mod inbox_files;

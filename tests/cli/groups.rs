@@ -29,7 +29,7 @@ fn a_group_is_registered_with_its_folder_shown_and_changed_in_words_of_its_optio
         wrong.err
     );
     let wrong = run(&host, &["groups", "update", "f2", "--memory", "much"]).expect(1);
-    assert!(wrong.err.starts_with("parlor: --memory must be "), "{}", wrong.err);
+    assert!(wrong.err.starts_with("parlor: --memory: use "), "{}", wrong.err);
     let wrong = run(&host, &["--provider", "gpt", "groups", "list"]).expect(1);
     assert!(wrong.err.contains("--provider = \"gpt\""), "{}", wrong.err);
 

@@ -7,6 +7,7 @@ mod conformance;
 mod doctor;
 mod groups;
 mod offline;
+mod operator;
 mod setup;
 mod terminal;
 

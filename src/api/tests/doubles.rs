@@ -10,7 +10,9 @@ use crate::api::Work;
 use crate::config::home::Home;
 use crate::config::proxies::Proxies;
 use crate::config::settings::{Limits, LogLevel, Settings};
-use crate::container::engine::{Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, Unsupported};
+use crate::container::engine::{
+    Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, NamedImage, Unsupported,
+};
 use crate::container::spec::RunSpec;
 use crate::dispatch::{GroupActivity, Typing};
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
@@ -83,6 +85,15 @@ impl ContainerEngine for FakeEngine {
         nothing()
     }
     async fn image_exists(&self, _: &str) -> Result<bool, EngineError> {
+        nothing()
+    }
+    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
+        nothing()
+    }
+    async fn tag_image(&self, _: &str, _: &str) -> Result<(), EngineError> {
+        nothing()
+    }
+    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
         nothing()
     }
     async fn import_image(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {

@@ -241,19 +241,18 @@ pub(super) fn in_words_of_options(detail: &str) -> String {
         ("agentMay", "--agent-may"),
         ("budget.usd", "--budget-usd"),
         ("budget.tokens", "--budget-tokens"),
-        ("hostPath", "--mount"),
+        ("additionalMounts", "--mount"),
         ("env", "--env"),
         ("timeout", "--timeout"),
         ("settle", "--settle"),
     ];
-    let ours = detail.strip_prefix("containerConfig.").or_else(|| detail.strip_prefix("containerConfig: "));
-    let Some(rest) = ours else { return detail.to_owned() };
-    let rest = rest.replace("; null clears it", "; an empty value clears it");
-    let named = NAMES.iter().find_map(|(key, option)| {
-        let rest = rest.strip_prefix(key)?;
-        rest.starts_with([' ', ':']).then(|| format!("{option}{rest}"))
-    });
-    named.unwrap_or(rest)
+    let Some(rest) = detail.strip_prefix("containerConfig") else { return detail.to_owned() };
+    let rest = rest.trim_start_matches(['.', ':', ' ']).replace("; null clears it", "; an empty value clears it");
+    let Some((field, why)) = rest.split_once(": ") else { return rest };
+    // One of several mounts has its number and its part.
+    let name = field.split('[').next().unwrap_or(field);
+    let option = NAMES.iter().find(|(key, _)| *key == name).map(|(_, option)| *option);
+    option.map_or_else(|| rest.clone(), |option| format!("{option}: {why}"))
 }
 
 /// What may be wrong with a chat's id: an id that no channel can serve is refused, one that none serves yet is told.
@@ -284,14 +283,15 @@ mod tests {
     fn errors_name_what_was_typed() {
         for (detail, said) in [
             (
-                "containerConfig: provider: provider \"gpt\" is not known: use a",
+                "containerConfig.provider: provider \"gpt\" is not known: use a",
                 "--agent-provider: provider \"gpt\" is not known: use a",
             ),
-            ("containerConfig: memory must be x; null clears it", "--memory must be x; an empty value clears it"),
-            ("containerConfig: budget.usd must be x", "--budget-usd must be x"),
-            ("containerConfig.budget.usd: use x; null clears it", "--budget-usd: use x; an empty value clears it"),
-            ("containerConfig: env \"1\" is not allowed", "--env \"1\" is not allowed"),
-            ("containerConfig: version 2", "version 2"),
+            ("containerConfig.memory: use x; null clears it", "--memory: use x; an empty value clears it"),
+            ("containerConfig.budget.usd: use x", "--budget-usd: use x"),
+            ("containerConfig.env: \"1\" is not allowed", "--env: \"1\" is not allowed"),
+            ("containerConfig.additionalMounts[1].hostPath: use x", "--mount: use x"),
+            ("containerConfig.version: 2", "version: 2"),
+            ("containerConfig: give an object", "give an object"),
             ("name is too long", "name is too long"),
         ] {
             assert_eq!(in_words_of_options(detail), said);

@@ -9,6 +9,7 @@
 //! ```
 
 mod ending;
+mod live;
 mod log;
 mod pace;
 mod pump;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::live::Live;
 use super::pace::{self, Pace};
 use crate::container::capture::{Capture, Tail};
 use crate::container::output::{self, Decoder, Frame};
@@ -164,13 +165,19 @@ impl Forward {
 }
 
 /// Keeps stderr until it ends. Beyond what the log keeps it is read slowly, but read.
-pub(super) async fn stderr(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: KeptErr, hurry: CancellationToken) {
+pub(super) async fn stderr(
+    mut pipe: Box<dyn AsyncRead + Send + Unpin>,
+    kept: KeptErr,
+    mut live: Live,
+    hurry: CancellationToken,
+) {
     let mut buffer = vec![0; READ];
     let mut pace = Pace::new(lock(&kept).0.limit(), Instant::now());
     while let Ok(n) = pipe.read(&mut buffer).await {
         if n == 0 {
             return;
         }
+        live.push(&buffer[..n]);
         {
             let mut kept = lock(&kept);
             kept.0.push(&buffer[..n]);

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::live::Live;
 use super::pump::{self, Forward, Kept, KeptErr, Pumped};
 use super::{EndReason, Item, Order, Outcome, Plan, RunEvent, ending, log};
 use crate::container::bounds;
@@ -91,7 +92,8 @@ impl RunTask {
         let hurry = CancellationToken::new();
         let to = Forward { budget: budget.clone(), found: found_tx };
         tokio::spawn(pump::stdout(attached.stdout, plan.max_output, kept.clone(), to, hurry.clone()));
-        let stderr_task = tokio::spawn(pump::stderr(attached.stderr, kept_err.clone(), hurry.clone()));
+        let live = Live::new(&plan.log_dir, plan.id, plan.max_log, plan.redact.clone());
+        let stderr_task = tokio::spawn(pump::stderr(attached.stderr, kept_err.clone(), live, hurry.clone()));
         let now = Instant::now();
         Self {
             engine,

@@ -1,0 +1,133 @@
+//! The log of the host in its own installation: `data/parlor.log`, beside what goes to stderr, so that there is one place
+//! to look however the host was started. Rotated by size; times are local, with their offset.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{SecondsFormat, Utc};
+use chrono_tz::Tz;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
+/// Bytes of a file before the next one is begun.
+const MAX: u64 = 10 << 20;
+/// Older files that are kept: `parlor.log.1` is the newest of them.
+const OLD: u32 = 4;
+
+/// The log's file; nothing is kept until a host opens it. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct HostLog(Arc<Mutex<Option<Open>>>);
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl HostLog {
+    /// Keeps what is logged from now on. To be called by a host that holds the lock of its home: two writers would
+    /// rotate each other's files away.
+    pub fn open(&self, path: &Path) -> io::Result<()> {
+        let open = Open::new(path)?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        Ok(())
+    }
+}
+
+/// The files of a log that are there, oldest first.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let old = (1..=OLD).rev().map(|number| numbered(path, number));
+    old.chain([path.to_owned()]).filter(|path| path.exists()).collect()
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+impl Open {
+    fn new(path: &Path) -> io::Result<Self> {
+        let file = File::options().create(true).append(true).mode(0o600).open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, size })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.size > 0 && self.size + line.len() as u64 > MAX {
+            for number in (1..OLD).rev() {
+                let _ = fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1));
+            }
+            fs::rename(&self.path, numbered(&self.path, 1))?;
+            *self = Self::new(&self.path)?;
+        }
+        self.file.write_all(line)?;
+        self.size += line.len() as u64;
+        Ok(())
+    }
+}
+
+impl Write for HostLog {
+    /// Takes a whole line. A disk that is full costs the line, and nothing else.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Some(open) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = open.write(line);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for HostLog {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Times of log lines: local, with the offset from UTC.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalTime(pub Tz);
+
+impl FormatTime for LocalTime {
+    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        w.write_str(&Utc::now().with_timezone(&self.0).to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_rotated_between_lines_and_the_oldest_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("parlor.log");
+        let mut log = HostLog::default();
+        log.write_all(b"before a host opened it\n").unwrap();
+        assert!(files(&path).is_empty());
+        log.open(&path).unwrap();
+        let line = |letter: u8| [vec![letter; MAX as usize / 2 + 1], b"\n".to_vec()].concat();
+        for letter in b'a'..=b'g' {
+            log.write_all(&line(letter)).unwrap();
+        }
+        let kept: Vec<u8> = files(&path).iter().map(|path| fs::read(path).unwrap()[0]).collect();
+        assert_eq!(kept, b"cdefg");
+        // The next host goes on where this one ended.
+        let mut next = HostLog::default();
+        next.open(&path).unwrap();
+        next.write_all(b"next\n").unwrap();
+        assert!(fs::read(&path).unwrap().ends_with(b"\nnext\n"));
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
