@@ -67,7 +67,9 @@ async fn what_is_wrong_is_named() {
     post(&api, "telegram:1", json!({"sender": "u", "text": "x"})).await.problem(403, "chat_of_another_channel");
     post(&api, "web:a%20b", json!({"sender": "u", "text": "x"})).await.problem(400, "invalid_id");
     post(&api, "web:%ff", json!({"sender": "u", "text": "x"})).await.problem(400, "invalid_id");
-    api.call("GET", "/v1/chats/web:lab/messages", None).await.problem(405, "method_not_allowed");
+    api.call("DELETE", "/v1/chats/web:lab/messages", None).await.problem(405, "method_not_allowed");
+    api.call("GET", "/v1/chats/web:none/messages", None).await.problem(404, "not_found");
+    api.call("GET", "/v1/chats/web:lab/messages?before=x", None).await.problem(400, "invalid_cursor");
     api.call("GET", "/v2", None).await.problem(404, "no_such_route");
     let stored: i64 =
         api.store.read(|db| Ok(db.query_row("SELECT count(*) FROM inbound", [], |r| r.get(0))?)).await.unwrap();

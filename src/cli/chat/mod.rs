@@ -341,9 +341,11 @@ fn is_local(group: &Value) -> bool {
     group["jid"].as_str().is_some_and(|jid| jid.starts_with("tty:") || jid.starts_with("web:"))
 }
 
-/// Main; where that is in a chat of another platform, the only group that can be talked to here.
+/// Main, or what was registered by that name while no group is the owner's yet; where that is in a chat of another
+/// platform, the only group that can be talked to here.
 fn default_group(groups: &[Value]) -> Option<&Value> {
-    let main = groups.iter().find(|group| group["isMain"] == true)?;
+    let is_main = |group: &&Value| group["isMain"] == true;
+    let main = groups.iter().find(is_main).or_else(|| groups.iter().find(|group| group["folder"] == "main"))?;
     let mut local = groups.iter().filter(|group| is_local(group));
     match (local.next(), local.next()) {
         (Some(only), None) if !is_local(main) => Some(only),
