@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiDeps, Listeners};
 use crate::channel::attach::Attachments;
-use crate::channel::ingest::Ingest;
+use crate::channel::ingest::{Ingest, Policy};
 use crate::channel::local::Local;
 use crate::channel::outbound::Outbound;
 use crate::channel::{Registry, retention, typing};
@@ -157,7 +157,7 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
                 store: store.clone(),
                 clock: clock.clone(),
                 settings: settings.clone(),
-                ingest: Ingest::new(store.clone(), clock.clone(), &settings.assistant_name, senders, files),
+                ingest: Ingest::new(store.clone(), clock.clone(), Policy::of(&settings), senders, files),
                 dispatch: Arc::new(dispatch.clone()),
                 ready,
                 engine: Some(engine.clone()),

@@ -81,5 +81,5 @@ fn a_shell_script_is_a_bot_with_the_hosts_tools() {
         .expect(200);
     host.ask("web:other", "/new");
     let raw = host.ask("web:other", "a <b>").join("");
-    assert!(raw.starts_with("<messages>\n<message sender=\"Ann\"") && raw.contains(">a &lt;b&gt;</message>"), "{raw}");
+    assert!(raw.starts_with("<context format=\"2\" ") && raw.contains("\n<messages>\n<message sender=\"Ann\"") && raw.contains(">a &lt;b&gt;</message>"), "{raw}");
 }

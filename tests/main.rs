@@ -52,6 +52,7 @@ mod sessions;
 mod shell_agent;
 mod shutdown;
 mod slots;
+mod streams;
 mod timeouts;
 mod usage;
 mod v1_sdk;

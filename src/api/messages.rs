@@ -13,7 +13,7 @@ use super::router::Api;
 use super::{loose, upload};
 use crate::channel::ingest::Accepted;
 use crate::domain::ids::ChatJid;
-use crate::domain::message::{NewMessage, Role};
+use crate::domain::message::{NewMessage, Quoted, Role};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -26,6 +26,26 @@ pub(super) struct Body {
     id: Option<String>,
     #[serde(default, deserialize_with = "loose::time")]
     timestamp: Option<DateTime<Utc>>,
+    reply_to: Option<ReplyTo>,
+}
+
+/// What a message answers: an id alone, or what else the client knows of it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "give an id, or {id, sender?, text?, assistant?}")]
+enum ReplyTo {
+    Id(String),
+    Number(i64),
+    Whole(Quoted),
+}
+
+impl From<ReplyTo> for Quoted {
+    fn from(reply: ReplyTo) -> Self {
+        match reply {
+            ReplyTo::Id(id) => Self { id, ..Self::default() },
+            ReplyTo::Number(id) => Self { id: id.to_string(), ..Self::default() },
+            ReplyTo::Whole(quoted) => quoted,
+        }
+    }
 }
 
 pub(super) async fn accept(
@@ -74,6 +94,7 @@ pub(super) fn message(api: &Api, jid: ChatJid, body: Body) -> NewMessage {
         sender: body.sender,
         text: body.text,
         attachments: Vec::new(),
+        quoted: body.reply_to.map(Quoted::from),
         sent_at: body.timestamp.unwrap_or_else(|| api.deps.clock.now()),
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ApiDeps, Limits, Work, router};
 use crate::channel::attach::Attachments;
-use crate::channel::ingest::Ingest;
+use crate::channel::ingest::{Ingest, Policy};
 use crate::config::allowlists::{self, Watched};
 use crate::config::settings::Settings;
 use crate::dispatch::{GroupActivity, Typing};
@@ -43,7 +43,7 @@ impl Offline {
         let files = Attachments::new(&store, clock.clone(), groups, None, max);
         let (_, ready) = watch::channel(false);
         let deps = ApiDeps {
-            ingest: Ingest::new(store.clone(), clock.clone(), &settings.assistant_name, senders, files),
+            ingest: Ingest::new(store.clone(), clock.clone(), Policy::of(settings), senders, files),
             store,
             clock,
             settings: Arc::new(settings.clone()),

@@ -30,6 +30,8 @@ use super::{ApiDeps, Limits, router};
 
 /// How long answers in progress may take once shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Bytes of requests and answers that wait on one connection.
+const MAX_BUFFER: usize = 256 << 10;
 /// How long accepting rests after the system refused (out of descriptors).
 const REST: Duration = Duration::from_millis(50);
 
@@ -147,6 +149,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(server.limits.head)
         .max_headers(64)
+        .max_buf_size(MAX_BUFFER)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

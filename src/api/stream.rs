@@ -1,6 +1,7 @@
 //! The body of an event stream: frames pulled from the store as fast as the client reads, and no faster.
 //!
-//! A text is escaped piece by piece while it is sent: what is held is the text itself and one piece, however long it is.
+//! A long text is read from the store part by part as it is sent: what is held for a client is a page of small events or a
+//! part of a long one, and what is on its way to the socket, together less than a MiB.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,7 +23,7 @@ use crate::store::events::{self, StoredEvent};
 use crate::store::{Store, StoreError};
 
 /// Bytes that are escaped and sent in one piece.
-const PIECE: usize = 128 << 10;
+const PIECE: usize = 64 << 10;
 
 /// Everything one client's stream holds.
 struct Follower {
@@ -44,8 +45,19 @@ struct Follower {
 
 /// A text in the middle of being sent.
 struct OpenText {
+    /// The part that was read.
     text: String,
+    /// Bytes of it that were sent.
     sent: usize,
+    /// What is not read yet.
+    rest: Option<Rest>,
+}
+
+/// The rest of a long text.
+struct Rest {
+    event: i64,
+    from: i64,
+    bytes: i64,
 }
 
 /// Events after `cursor`, then those to come, until the client leaves or the host ends.
@@ -86,6 +98,10 @@ impl Follower {
             if self.over {
                 return None;
             }
+            if self.text.as_ref().is_some_and(OpenText::is_read) && !self.read_on().await {
+                self.over = true;
+                continue;
+            }
             if self.text.is_some() || !self.page.is_empty() {
                 return Some(self.piece());
             }
@@ -99,6 +115,21 @@ impl Follower {
             if let Some(frame) = self.wait().await {
                 return Some(frame);
             }
+        }
+    }
+
+    /// Reads the next part of a long text; false when it is not there any more. A client that comes back goes on before it.
+    async fn read_on(&mut self) -> bool {
+        let Some(OpenText { rest: Some(rest), .. }) = &self.text else { return true };
+        let (event, from, bytes) = (rest.event, rest.from, rest.bytes);
+        match self.store.read(move |db| events::part(db, event, from)).await {
+            Ok(Some(text)) if !text.is_empty() => {
+                let from = from + text.len() as i64;
+                let rest = (from < bytes).then_some(Rest { event, from, bytes });
+                self.text = Some(OpenText { text, sent: 0, rest });
+                true
+            }
+            Ok(_) | Err(_) => false,
         }
     }
 
@@ -159,6 +190,9 @@ impl Follower {
         while out.len() < PIECE {
             if let Some(open) = &mut self.text {
                 if open.append(&mut out) {
+                    if open.rest.is_some() {
+                        break;
+                    }
                     self.text = None;
                     out.extend_from_slice(b"\"}\n\n");
                 }
@@ -176,15 +210,21 @@ impl Follower {
 /// Writes an event's frame, up to its text where it has one; `StoredEvent::json` joins the same way, in one string.
 fn begin(store: &str, event: StoredEvent, out: &mut BytesMut) -> Option<OpenText> {
     put(out, format_args!("id: {store}-{}\nevent: {}\ndata: {}", event.seq, event.name, event.head()));
-    let Some(text) = event.text else {
+    let rest = event.long.map(|bytes| Rest { event: event.seq, from: 0, bytes });
+    let Some(text) = event.text.or_else(|| rest.as_ref().map(|_| String::new())) else {
         out.extend_from_slice(b"}\n\n");
         return None;
     };
     out.extend_from_slice(b",\"text\":\"");
-    Some(OpenText { text, sent: 0 })
+    Some(OpenText { text, sent: 0, rest })
 }
 
 impl OpenText {
+    /// Whether all that was read is sent, and there is more to read.
+    fn is_read(&self) -> bool {
+        self.rest.is_some() && self.sent == self.text.len()
+    }
+
     /// Appends the next part, escaped; true when that was the last.
     fn append(&mut self, out: &mut BytesMut) -> bool {
         let mut end = self.text.len().min(self.sent.saturating_add(PIECE));
@@ -229,6 +269,7 @@ mod tests {
             jid: "web:a".into(),
             body: r#"{"chatJid":"web:a"}"#.into(),
             text: Some(text),
+            long: None,
             at: chrono::DateTime::UNIX_EPOCH,
         };
         let whole = format!("id: s-7\nevent: message\ndata: {}\n\n", event.json());

@@ -2,6 +2,7 @@
 
 use axum::Json as Out;
 use axum::extract::State;
+use chrono_tz::Tz;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -64,7 +65,7 @@ enum WantedStatus {
     Cancelled,
 }
 
-fn view(task: &Task) -> Value {
+fn view(task: &Task, host: Tz) -> Value {
     json!({
         "id": task.id,
         "folder": task.folder,
@@ -77,6 +78,7 @@ fn view(task: &Task) -> Value {
         "missed": task.missed,
         "status": task.status,
         "nextDue": task.next_due.map(rfc3339),
+        "nextDueLocal": task.next_due_local(host),
         "createdAt": rfc3339(task.created_at),
     })
 }
@@ -107,12 +109,13 @@ pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -
         Ok(all)
     };
     let all = api.deps.store.read(list).await?;
-    Ok(Out(json!({ "tasks": all.iter().map(view).collect::<Vec<_>>() })))
+    let host = api.deps.settings.timezone;
+    Ok(Out(json!({ "tasks": all.iter().map(|task| view(task, host)).collect::<Vec<_>>() })))
 }
 
 pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
     let task = api.deps.store.read(move |db| find(db, &id)).await?;
-    Ok(Out(view(&task)))
+    Ok(Out(view(&task, api.deps.settings.timezone)))
 }
 
 pub(super) async fn history(
@@ -162,7 +165,7 @@ pub(super) async fn create(State(api): State<Api>, Json(new): Json<New>) -> Resu
             ops::create(tx, &group, task, fresh, now, host)
         })
         .await?;
-    Ok((StatusCode::CREATED, Out(view(&task))))
+    Ok((StatusCode::CREATED, Out(view(&task, api.deps.settings.timezone))))
 }
 
 pub(super) async fn update(
@@ -221,5 +224,5 @@ async fn write(
     work: impl FnOnce(&mut Tx<'_>) -> TxResult<Task> + Send + 'static,
 ) -> Result<Out<Value>, Problem> {
     let task = api.deps.store.write(work).await?;
-    Ok(Out(view(&task)))
+    Ok(Out(view(&task, api.deps.settings.timezone)))
 }

@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
 use super::attach::{Attachments, Parcel};
 use crate::config::allowlists::Watched;
+use crate::config::settings::Settings;
 use crate::domain::attachment::Attachment;
 use crate::domain::clock::SharedClock;
 use crate::domain::group::Group;
 use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::domain::message::{InboundState, NewMessage, Role};
+use crate::domain::text::is_blank;
 use crate::policy::senders::{Decision, SenderRules};
 use crate::policy::trigger::{Trigger, command};
 use crate::store::{Store, StoreError, Tx, TxResult, events, groups, inbound};
@@ -57,8 +60,35 @@ pub struct Accepted {
     pub attachments: Vec<Attachment>,
 }
 
+/// What starts turns, for every group.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Makes the default trigger, and signs what the assistant said.
+    pub assistant_name: Arc<str>,
+    /// The trigger counts anywhere in a message.
+    pub anywhere: bool,
+    /// Messages older than that start nothing.
+    pub max_age: Option<TimeDelta>,
+}
+
+impl Policy {
+    /// As the installation has it.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            anywhere: settings.trigger_anywhere,
+            max_age: settings.trigger_max_age.and_then(|age| TimeDelta::from_std(age).ok()),
+            ..Self::plain(&settings.assistant_name)
+        }
+    }
+
+    /// The trigger at the start alone, and messages of any age.
+    pub fn plain(assistant_name: &str) -> Self {
+        Self { assistant_name: assistant_name.into(), anywhere: false, max_age: None }
+    }
+}
+
 /// Says what a message means to its group.
-pub fn judge(group: &Group, new: &NewMessage, rules: &SenderRules, assistant_name: &str) -> Verdict {
+pub fn judge(group: &Group, new: &NewMessage, rules: &SenderRules, policy: &Policy, now: DateTime<Utc>) -> Verdict {
     match rules.decide(&new.jid, &new.sender, group.is_main) {
         Decision::Allow => {}
         Decision::Deny { drop, log } => {
@@ -68,12 +98,19 @@ pub fn judge(group: &Group, new: &NewMessage, rules: &SenderRules, assistant_nam
             return if drop { Verdict::Drop } else { Verdict::Keep(Role::Denied) };
         }
     }
-    let trigger = Trigger::of(group.trigger.as_deref(), assistant_name);
+    if policy.max_age.is_some_and(|age| now.signed_duration_since(new.sent_at) > age) {
+        return Verdict::Keep(Role::Context);
+    }
+    let trigger = Trigger::of(group.trigger.as_deref(), &policy.assistant_name);
     if command(&new.text, &trigger).is_some() {
         return Verdict::Keep(Role::Command);
     }
-    let answers_all = group.is_main || !group.requires_trigger;
-    Verdict::Keep(if answers_all || trigger.matches(&new.text) { Role::Trigger } else { Role::Context })
+    let meant = group.is_main
+        || !group.requires_trigger
+        || new.quoted.as_ref().is_some_and(|quoted| quoted.assistant)
+        || trigger.matches(&new.text)
+        || (policy.anywhere && trigger.is_in(&new.text));
+    Verdict::Keep(if meant { Role::Trigger } else { Role::Context })
 }
 
 /// Takes messages in. Clones share it.
@@ -81,21 +118,21 @@ pub fn judge(group: &Group, new: &NewMessage, rules: &SenderRules, assistant_nam
 pub struct Ingest {
     store: Store,
     clock: SharedClock,
-    assistant_name: Arc<str>,
+    policy: Policy,
     senders: Arc<Watched<SenderRules>>,
     files: Attachments,
 }
 
 impl Ingest {
-    /// Takes messages into a store, and their files into groups' folders. The assistant's name makes the default trigger.
+    /// Takes messages into a store, and their files into groups' folders.
     pub fn new(
         store: Store,
         clock: SharedClock,
-        assistant_name: &str,
+        policy: Policy,
         senders: Arc<Watched<SenderRules>>,
         files: Attachments,
     ) -> Self {
-        Self { store, clock, assistant_name: assistant_name.into(), senders, files }
+        Self { store, clock, policy, senders, files }
     }
 
     /// Why the list of senders cannot be used, if it cannot.
@@ -113,13 +150,17 @@ impl Ingest {
     pub async fn files_for(&self, new: &NewMessage) -> Result<Parcel, IngestError> {
         let new = check(new.clone(), true)?;
         let rules = self.senders.get();
-        let name = self.assistant_name.clone();
+        let (policy, now) = (self.policy.clone(), self.clock.now());
         let look = self.store.read(move |db| {
+            let mut new = new;
             if inbound::knows(db, &new.jid, &new.platform_id)? {
                 return Ok(Err("the message is known already"));
             }
             let Some(group) = groups::by_jid(db, &new.jid)? else { return Ok(Err("the chat is not registered")) };
-            Ok(worth_files(judge(&group, &new, &rules, &name)).map(|()| group.folder))
+            if let Some(quoted) = &mut new.quoted {
+                inbound::complete(db, &new.jid, quoted, &policy.assistant_name)?;
+            }
+            Ok(worth_files(judge(&group, &new, &rules, &policy, now)).map(|()| group.folder))
         });
         let to: Result<GroupFolder, &'static str> = look.await?;
         Ok(self.files.parcel(to))
@@ -161,7 +202,7 @@ impl Ingest {
         let now = self.clock.now();
         // The file is looked at here, not while the store's writer waits.
         let rules = self.senders.get();
-        let name = self.assistant_name.clone();
+        let policy = self.policy.clone();
         let accepted = self
             .store
             .write(move |tx| {
@@ -170,7 +211,10 @@ impl Ingest {
                     return Ok(None);
                 };
                 let before = tx.total_changes();
-                let verdict = judge(&group, &new, &rules, &name);
+                if let Some(quoted) = &mut new.quoted {
+                    inbound::complete(tx, &new.jid, quoted, &policy.assistant_name)?;
+                }
+                let verdict = judge(&group, &new, &rules, &policy, now);
                 new.attachments = settled(brought, &group.folder, verdict);
                 let (seq, role) = match verdict {
                     Verdict::Keep(role) => (inbound::insert(tx, &new, role, now)?, role),
@@ -231,9 +275,10 @@ fn settled(brought: Brought, group: &GroupFolder, verdict: Verdict) -> Vec<Attac
 
 /// A dropped message takes a number like any other, so that its channel sees it accepted once, but its words are gone
 /// and nothing will ever look at it.
-fn store_dropped(tx: &mut Tx<'_>, new: &mut NewMessage, now: chrono::DateTime<chrono::Utc>) -> TxResult<i64> {
+fn store_dropped(tx: &mut Tx<'_>, new: &mut NewMessage, now: DateTime<Utc>) -> TxResult<i64> {
     new.text.clear();
     new.attachments.clear();
+    new.quoted = None;
     let before = tx.total_changes();
     let seq = inbound::insert(tx, new, Role::Denied, now)?;
     // A message that was known already changed nothing, and keeps its state: its sender was allowed then.
@@ -251,22 +296,33 @@ fn check(mut new: NewMessage, files: bool) -> Result<NewMessage, IngestError> {
             "the text has {length} bytes, {MAX_TEXT} are allowed: send long content as a file in the group's folder"
         )));
     }
-    if new.text.trim().is_empty() && !files {
+    if new.text.trim_matches(is_blank).is_empty() && !files {
         return Err(IngestError::Invalid("the text is empty: write something".to_owned()));
     }
-    for (what, value) in [("id", &new.platform_id), ("sender", &new.sender)] {
+    let quoted = new.quoted.as_ref().map(|quoted| ("id in replyTo", &quoted.id));
+    for (what, value) in [("id", &new.platform_id), ("sender", &new.sender)].into_iter().chain(quoted) {
         if value.is_empty() || value.len() > MAX_NAME {
             return Err(IngestError::Invalid(format!(
                 "the {what} has {} bytes, 1 to {MAX_NAME} are allowed",
                 value.len()
             )));
         }
+        if value.chars().any(|c| c.is_control() && c != '\0') {
+            return Err(IngestError::Invalid(format!("the {what} holds control characters: leave them out")));
+        }
+    }
+    if let Some(sender) = new.quoted.as_mut().and_then(|quoted| quoted.sender.as_mut()) {
+        *sender = sender.chars().filter(|c| !c.is_control()).take(MAX_NAME / 4).collect();
     }
     if new.sender_name.len() > MAX_NAME {
         let length = new.sender_name.len();
         return Err(IngestError::Invalid(format!("the sender's name has {length} bytes, {MAX_NAME} are allowed")));
     }
-    for text in [&mut new.text, &mut new.platform_id, &mut new.sender, &mut new.sender_name] {
+    // A name is one line.
+    new.sender_name = new.sender_name.replace(|c: char| c.is_control() && c != '\0', " ");
+    let quoted =
+        new.quoted.as_mut().into_iter().flat_map(|quoted| [Some(&mut quoted.id), quoted.text.as_mut()]).flatten();
+    for text in quoted.chain([&mut new.text, &mut new.platform_id, &mut new.sender, &mut new.sender_name]) {
         if text.contains('\0') {
             *text = text.replace('\0', "\u{fffd}");
         }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::group::ContainerConfig;
+use crate::domain::message::Quoted;
 use crate::store::testing::store;
 use crate::store::{Wake, events};
 
@@ -12,8 +13,13 @@ fn message(jid: &str, id: &str, text: &str) -> NewMessage {
         sender_name: "Ann".into(),
         text: text.into(),
         attachments: Vec::new(),
+        quoted: None,
         sent_at: SystemClock.now(),
     }
+}
+
+fn policy() -> Policy {
+    Policy { max_age: Some(TimeDelta::hours(1)), ..Policy::plain("Andy") }
 }
 
 async fn register(store: &Store, jid: &str) {
@@ -39,7 +45,7 @@ fn ingest(store: &Store, dir: &tempfile::TempDir) -> Ingest {
     std::fs::write(&file, rules).unwrap();
     let senders = Arc::new(Watched::new(file, SenderRules::from_file));
     let files = Attachments::new(store, Arc::new(SystemClock), dir.path().join("groups"), None, 1 << 20);
-    Ingest::new(store.clone(), Arc::new(SystemClock), "Andy", senders, files)
+    Ingest::new(store.clone(), Arc::new(SystemClock), policy(), senders, files)
 }
 
 /// What waits for the chat's agent.
@@ -112,11 +118,20 @@ async fn roles_follow_sender_trigger_and_command() {
     let group = store.read(|db| groups::by_jid(db, &"web:a".parse().unwrap())).await.unwrap().unwrap();
     let everyone = SenderRules::from_file(Ok(None));
     for free in [Group { is_main: true, ..group.clone() }, Group { requires_trigger: false, ..group.clone() }] {
-        assert_eq!(judge(&free, &message("web:a", "9", "hi"), &everyone, "Andy"), Verdict::Keep(Role::Trigger));
+        assert_eq!(
+            judge(&free, &message("web:a", "9", "hi"), &everyone, &Policy::plain("Andy"), SystemClock.now()),
+            Verdict::Keep(Role::Trigger)
+        );
     }
     let own = Group { trigger: Some("!bot".into()), ..group };
-    assert_eq!(judge(&own, &message("web:a", "9", "!BOT hi"), &everyone, "Andy"), Verdict::Keep(Role::Trigger));
-    assert_eq!(judge(&own, &message("web:a", "9", "@Andy hi"), &everyone, "Andy"), Verdict::Keep(Role::Context));
+    assert_eq!(
+        judge(&own, &message("web:a", "9", "!BOT hi"), &everyone, &Policy::plain("Andy"), SystemClock.now()),
+        Verdict::Keep(Role::Trigger)
+    );
+    assert_eq!(
+        judge(&own, &message("web:a", "9", "@Andy hi"), &everyone, &Policy::plain("Andy"), SystemClock.now()),
+        Verdict::Keep(Role::Context)
+    );
 }
 
 #[tokio::test]
@@ -183,4 +198,85 @@ async fn fifty_writers_share_commits_and_lose_nothing() {
         writer.await.unwrap();
     }
     assert_eq!(waiting(&store, "web:a").await.len(), 2000);
+}
+
+#[tokio::test]
+async fn an_old_message_starts_nothing_and_a_reply_to_the_assistant_does() {
+    use crate::domain::delivery::{DeliveryKind, NewDelivery};
+    use crate::domain::ids::DeliveryId;
+    use crate::store::outbox::{self, Route};
+    let (dir, store, _wakes) = store();
+    register(&store, "web:a").await;
+    let ingest = ingest(&store, &dir);
+    let aged = |id: &str, minutes: i64, text: &str| NewMessage {
+        sent_at: SystemClock.now() - TimeDelta::minutes(minutes),
+        ..message("web:a", id, text)
+    };
+    for (id, minutes, text, role) in [
+        ("1", 59, "@Andy hi", Role::Trigger),
+        ("2", 61, "@Andy hi", Role::Context),
+        ("3", 366 * 24 * 60, "/stop", Role::Context),
+        ("4", -600, "/stop", Role::Command),
+    ] {
+        assert_eq!(ingest.accept(aged(id, minutes, text)).await.unwrap().role, role, "{id}");
+    }
+    let said = NewDelivery {
+        id: DeliveryId(SystemClock.ulid()),
+        jid: "web:a".parse().unwrap(),
+        text: "Did you take them? ".repeat(100),
+        sender: None,
+        reply_to: None,
+        file: None,
+        kind: DeliveryKind::Reply,
+        run_id: None,
+    };
+    let delivery = said.id.to_string();
+    store.write(move |tx| outbox::put(tx, &said, Route::Local, false, SystemClock.now())).await.unwrap();
+    let reply = |n: &str, quoted: Quoted| NewMessage { quoted: Some(quoted), ..message("web:a", n, "yes") };
+    let named = |id: &str| Quoted { id: id.into(), ..Quoted::default() };
+    for (n, quoted, role) in [
+        ("5", named(&delivery), Role::Trigger),
+        ("6", named("1"), Role::Context),
+        ("7", Quoted { assistant: true, ..named("1") }, Role::Context),
+        ("8", Quoted { assistant: true, ..named("elsewhere") }, Role::Trigger),
+        ("9", named("elsewhere"), Role::Context),
+    ] {
+        assert_eq!(ingest.accept(reply(n, quoted)).await.unwrap().role, role, "{n}");
+    }
+    let quoted: Vec<Option<String>> = store
+        .read(|db| {
+            let mut s = db.prepare("SELECT quoted FROM inbound WHERE platform_id IN ('5', '6', '9') ORDER BY seq")?;
+            Ok(s.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+        .unwrap();
+    let quoted: Vec<Quoted> = quoted.into_iter().map(|json| serde_json::from_str(&json.unwrap()).unwrap()).collect();
+    let text = quoted[0].text.as_deref().unwrap();
+    assert!(text.starts_with("Did you") && text.ends_with('…') && text.chars().count() == 1001, "{text}");
+    assert_eq!((quoted[0].sender.as_deref(), quoted[0].assistant), (Some("Andy"), true));
+    assert_eq!((quoted[1].sender.as_deref(), quoted[1].text.as_deref()), (Some("Ann"), Some("@Andy hi")));
+    assert_eq!(quoted[2], named("elsewhere"));
+}
+
+#[test]
+fn the_trigger_may_count_anywhere() {
+    let group = Group {
+        folder: "room".parse().unwrap(),
+        jid: "web:a".parse().unwrap(),
+        name: "Room".into(),
+        trigger: None,
+        requires_trigger: true,
+        is_main: false,
+        container_config: ContainerConfig::default(),
+        created_at: SystemClock.now(),
+        paused: None,
+    };
+    let rules = SenderRules::from_file(Ok(None));
+    let role = |anywhere, text: &str| {
+        let policy = Policy { anywhere, ..Policy::plain("Mo") };
+        judge(&group, &message("web:a", "1", text), &rules, &policy, SystemClock.now())
+    };
+    assert_eq!(role(false, "hey @Mo"), Verdict::Keep(Role::Context));
+    assert_eq!(role(true, "hey @Mo"), Verdict::Keep(Role::Trigger));
+    assert_eq!(role(true, "hey Moritz"), Verdict::Keep(Role::Context));
 }

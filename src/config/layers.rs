@@ -65,7 +65,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
 }
 
 /// Every setting there is.
-pub(super) const KEYS: [Key; 42] = [
+pub(super) const KEYS: [Key; 44] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
     key("PARLOR_IMAGE_BASE", "image_base"),
@@ -108,6 +108,8 @@ pub(super) const KEYS: [Key; 42] = [
     key("PARLOR_BUDGET_USD", "budget_usd"),
     key("PARLOR_BUDGET_TOKENS", "budget_tokens"),
     key("PARLOR_KEEP_DAYS", "keep_days"),
+    key("PARLOR_TRIGGER_ANYWHERE", "trigger_anywhere"),
+    key("PARLOR_TRIGGER_MAX_AGE", "trigger_max_age"),
 ];
 
 /// The name of every setting in the environment and in `parlor.toml`.

@@ -306,6 +306,16 @@ fn check(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings 
             let days = values::number(v, 0, 36_500)?;
             (days == 0 || days >= 7).then(|| u32::try_from(days).ok().filter(|days| *days > 0))
         }),
+        trigger_anywhere: layers.take("PARLOR_TRIGGER_ANYWHERE", false, "1 or 0", values::switch),
+        trigger_max_age: layers.take(
+            "PARLOR_TRIGGER_MAX_AGE",
+            Some(Duration::from_secs(3 * 24 * 3600)),
+            "whole milliseconds from 60000, or 0 for any age",
+            |v| {
+                let ms = values::number(v, 0, 315_360_000_000)?;
+                (ms == 0 || ms >= 60_000).then(|| (ms > 0).then(|| Duration::from_millis(ms)))
+            },
+        ),
         shutdown_grace: timeout(layers, "PARLOR_SHUTDOWN_GRACE", 20_000),
         settle: layers.take("PARLOR_SETTLE", Duration::ZERO, "whole milliseconds from 0 to 60000", |v| {
             values::number(v, 0, values::MAX_SETTLE_MS).map(Duration::from_millis)

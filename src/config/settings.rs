@@ -95,6 +95,10 @@ pub struct Settings {
     pub budget: Budget,
     /// `PARLOR_KEEP_DAYS`: how long messages, runs and firings that are over are kept; none keeps them for ever.
     pub keep_days: Option<u32>,
+    /// `PARLOR_TRIGGER_ANYWHERE`: the trigger counts anywhere in a message, and not at its start alone.
+    pub trigger_anywhere: bool,
+    /// `PARLOR_TRIGGER_MAX_AGE`: how old a message may be that starts a turn; none is never too old.
+    pub trigger_max_age: Option<Duration>,
     /// How long a graceful shutdown may take.
     pub shutdown_grace: Duration,
     /// How long a chat must be quiet before its messages begin a turn; zero for at once.

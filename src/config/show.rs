@@ -69,6 +69,8 @@ fn value(s: &Settings, env: &str) -> Option<String> {
         "PARLOR_SETTLE" => milliseconds(s.settle),
         "PARLOR_BUDGET_USD" => return s.budget.usd.map(|usd| usd.to_string()),
         "PARLOR_BUDGET_TOKENS" => return s.budget.tokens.map(|tokens| tokens.to_string()),
+        "PARLOR_TRIGGER_ANYWHERE" => u8::from(s.trigger_anywhere).to_string(),
+        "PARLOR_TRIGGER_MAX_AGE" => milliseconds(s.trigger_max_age.unwrap_or_default()),
         "PARLOR_KEEP_DAYS" => s.keep_days.unwrap_or(0).to_string(),
         other => forgotten(other),
     })

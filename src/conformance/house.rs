@@ -71,6 +71,7 @@ pub(super) fn prompt(text: &str, jid: &ChatJid, clock: &SharedClock) -> String {
         sender_name: "conformance".into(),
         text: text.to_owned(),
         attachments: Vec::new(),
+        quoted: None,
         sent_at: clock.now(),
         role: Role::Trigger,
         state: InboundState::Pending,
@@ -78,7 +79,7 @@ pub(super) fn prompt(text: &str, jid: &ChatJid, clock: &SharedClock) -> String {
         input_name: None,
         tries: 0,
     };
-    format_prompt(&Batch { messages: vec![message], omitted: 0 }, false)
+    format_prompt(&Batch { messages: vec![message], omitted: 0 }, None)
 }
 
 impl House {

@@ -21,8 +21,7 @@ use super::fallback::Answering;
 use super::hold::{Hold, Now};
 use super::live::Conversation;
 use super::slots::{Slot, Ticket};
-use super::start::{NotOpened, Started};
-use crate::config::provider;
+use super::start::{NotOpened, Sees, Started};
 use crate::container::run::{EndReason, RunEvent, RunHandle};
 use crate::domain::run::RunState;
 use crate::store::runs::Run;
@@ -108,8 +107,7 @@ pub(super) struct Live {
     pub(super) handle: RunHandle,
     pub(super) events: mpsc::Receiver<RunEvent>,
     pub(super) slot: Slot,
-    /// Whether its agent is given the messages' ids.
-    pub(super) ids: bool,
+    pub(super) sees: Sees,
     /// When the last follow-up was given.
     pub(super) last_follow_up: Option<Instant>,
     /// When what waits for company is given.
@@ -208,7 +206,7 @@ impl Lane {
             handle,
             events,
             slot,
-            ids: provider::knows_ids(provider),
+            sees: Sees::of(provider),
             answering,
             last_follow_up: None,
             follow_up_at: None,

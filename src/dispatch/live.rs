@@ -98,6 +98,8 @@ pub struct Conversation {
     next_input: u64,
     /// The message that replies answer.
     reply_to: Option<String>,
+    /// Up to where in the outbox its prompts told what was said outside its session.
+    pub told: i64,
     /// Runs whose open turns this one takes over.
     resumed: Vec<RunId>,
     /// A session id of the open turn; stored when the turn ends well.
@@ -129,6 +131,7 @@ impl Conversation {
             inputs: BTreeMap::new(),
             next_input: 0,
             reply_to: None,
+            told: 0,
             resumed: Vec::new(),
             session: None,
             unfit_session: false,
@@ -299,8 +302,9 @@ impl Conversation {
         }
         let mut runs = vec![self.run];
         runs.append(&mut self.resumed);
-        if self.said || runs.len() > 1 {
-            to.steps.push(Step::CloseTurn(runs));
+        to.steps.push(Step::CloseTurn(runs));
+        if self.told > 0 && state == InboundState::Done {
+            to.steps.push(Step::Told { jid: self.jid.clone(), seq: self.told });
         }
         self.said = false;
         if let Some(through_seq) = given.iter().map(|g| g.seq).max() {

@@ -4,9 +4,9 @@ use tokio::time::Instant;
 
 use super::group_actor::{GroupActor, LOOK_AGAIN};
 use super::live::{Conversation, Work};
-use super::prompt;
+use super::prompt::{self, View};
 use super::slots::Slot;
-use super::start::{self, Past, StartRequest};
+use super::start::{self, Past, Sees, StartRequest};
 use super::steps::Step;
 use crate::domain::event::{Event, TurnState};
 use crate::domain::group::Group;
@@ -16,18 +16,30 @@ use crate::domain::run::{Lane as LaneKind, RunState};
 use crate::domain::task::{ContextMode, Fire, FireState, Task};
 use crate::store::runs::{self, Run};
 use crate::store::tasks::FireEnd;
-use crate::store::{StoreError, events, groups, inbound, outbox, tasks};
+use crate::store::told::Told;
+use crate::store::{StoreError, events, groups, inbound, outbox, tasks, told};
+
+/// What a run with messages begins with.
+struct First {
+    batch: Batch,
+    past: Past,
+    /// What a broken turn said.
+    said: Vec<String>,
+    /// What was said in the chat outside its session.
+    news: Vec<Told>,
+}
 
 impl GroupActor {
     /// Gives what waits to the live run. The batch is in the store as given before the agent can see it.
     pub(super) async fn follow_up(&mut self, group: &Group) {
         let Some(live) = self.chat.live_mut() else { return };
         let (run, name, jid) = (live.talk.run, live.talk.next_name(), self.jid.clone());
-        let (input, now) = (name.clone(), self.deps.clock.now());
+        let (input, now, told) = (name.clone(), self.deps.clock.now(), live.talk.told);
         let taken = self
             .deps
             .store
             .write(move |tx| {
+                let chat = jid.clone();
                 let batch = inbound::take_batch(tx, &jid, run, &input)?;
                 if let Some(batch) = &batch {
                     let event = Event::Turn {
@@ -38,16 +50,22 @@ impl GroupActor {
                     };
                     events::append(tx, &event, now)?;
                 }
-                Ok(batch)
+                let Some(batch) = batch else { return Ok(None) };
+                let news = told::news(tx, &chat, told)?;
+                Ok(Some((news, batch)))
             })
             .await;
         match taken {
-            Ok(Some(batch)) => {
+            Ok(Some((news, batch))) => {
+                let zone = self.deps.settings.timezone;
                 let Some(live) = self.chat.live_mut() else { return };
                 live.slot.set_idle(false);
                 live.last_follow_up = Some(Instant::now());
                 live.talk.follow_up(&name, &batch);
-                live.handle.deliver(name, prompt::format(&batch, live.ids), prompt::images(&batch));
+                live.talk.told = news.last().map_or(live.talk.told, |told| told.seq);
+                let view = View { ids: live.sees == Sees::Ids, now, zone, told: &news };
+                let view = Some(&view).filter(|_| live.sees != Sees::V1);
+                live.handle.deliver(name, prompt::format(&batch, view), prompt::images(&batch));
                 self.show_typing();
             }
             Ok(None) => {}
@@ -61,7 +79,7 @@ impl GroupActor {
     /// Starts a run with what waits in the chat.
     pub(super) async fn start_messages(&mut self, group: &Group, slot: Slot) {
         let run = RunId(self.deps.clock.ulid());
-        let (batch, past, said) = match self.take_first_batch(group, run).await {
+        let First { batch, past, said, news } = match self.take_first_batch(group, run).await {
             Ok(Some(taken)) => taken,
             Ok(None) => return,
             Err(error) => {
@@ -73,13 +91,16 @@ impl GroupActor {
         let route = self.deps.registry.route(&self.jid);
         let mut talk = Conversation::new(run, group.folder.clone(), self.jid.clone(), route, Work::Messages, true);
         talk.begin(&batch);
+        talk.told = news.last().map_or(0, |told| told.seq);
         talk.is_main = group.is_main;
         talk.config = group.container_config.clone();
         let request = StartRequest {
             group: group.clone(),
             run,
             lane: LaneKind::Chat,
-            prompt: prompt::format(&batch, false),
+            prompt: prompt::format(&batch, None),
+            news,
+            now: self.deps.clock.now(),
             images: prompt::images(&batch),
             batch: Some(batch),
             past,
@@ -90,11 +111,7 @@ impl GroupActor {
         self.open(LaneKind::Chat, talk, request, slot);
     }
 
-    async fn take_first_batch(
-        &self,
-        group: &Group,
-        run: RunId,
-    ) -> Result<Option<(Batch, Past, Vec<String>)>, StoreError> {
+    async fn take_first_batch(&self, group: &Group, run: RunId) -> Result<Option<First>, StoreError> {
         let (jid, folder, now) = (self.jid.clone(), group.folder.clone(), self.deps.clock.now());
         let (was_paused, of) = (group.paused.is_some(), group.clone());
         let row = self.row(group, run, LaneKind::Chat);
@@ -115,6 +132,7 @@ impl GroupActor {
                     outbox::take_over_turn(tx, old, run)?;
                 }
                 runs::put(tx, &row)?;
+                let news = told::news(tx, &jid, 0)?;
                 let event = Event::Turn {
                     chat_jid: jid,
                     state: TurnState::Started,
@@ -122,7 +140,7 @@ impl GroupActor {
                     reason: None,
                 };
                 events::append(tx, &event, now)?;
-                Ok(Some((batch, past, said)))
+                Ok(Some(First { batch, past, said, news }))
             })
             .await
     }
@@ -169,6 +187,8 @@ impl GroupActor {
             run,
             lane,
             prompt: task.prompt,
+            news: Vec::new(),
+            now,
             images: Vec::new(),
             batch: None,
             past,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared as SharedFuture, WeakShared};
 use parlor_agent_runner::protocol::{ImageAttachment, RunInput};
@@ -12,9 +13,10 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Deps;
 use super::fallback::{self, Answering};
+use super::prompt::{self, View};
 use super::steps::Step;
-use super::{Deps, prompt};
 use crate::agent::{self, AgentPlan};
 use crate::config::allowlists::{self, Watched};
 use crate::config::home::Home;
@@ -40,6 +42,7 @@ use crate::domain::run::Lane;
 use crate::policy::mounts::MountRules;
 use crate::safe_dir::Owner;
 use crate::store::sessions::{self, Session};
+use crate::store::told::Told;
 use crate::store::{Connection, TxResult};
 
 /// What rooms need that is made once per host. Clones share it.
@@ -209,6 +212,9 @@ pub(super) struct StartRequest {
     pub(super) past: Past,
     pub(super) resumed: Vec<String>,
     pub(super) task: bool,
+    /// What was said in the chat outside its session.
+    pub(super) news: Vec<Told>,
+    pub(super) now: DateTime<Utc>,
 }
 
 /// What the store knows of a group's earlier runs.
@@ -237,6 +243,27 @@ pub(super) struct Started {
     pub(super) answering: Answering,
     /// The session that it resumes.
     pub(super) session: Option<String>,
+}
+
+/// What an agent is shown beside the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sees {
+    /// Nothing, like images of NanoClaw v1.
+    V1,
+    /// Times with their offset, and what it said elsewhere: scripts.
+    Times,
+    /// The messages' ids, too.
+    Ids,
+}
+
+impl Sees {
+    pub(super) fn of(provider: &str) -> Self {
+        match provider {
+            provider::IMAGE => Self::V1,
+            _ if provider::knows_ids(provider) => Self::Ids,
+            _ => Self::Times,
+        }
+    }
 }
 
 /// `parlor-<folder>-<run id>`: what a run's container is called.
@@ -353,10 +380,14 @@ fn plan(
     redactor: Redactor,
 ) -> anyhow::Result<Plan> {
     let shared = &*rooms.0;
-    let StartRequest { group, run, lane: _, prompt, images, batch, past, resumed, task } = request;
-    let prompt = match batch.filter(|_| provider::knows_ids(agent.provider)) {
-        Some(batch) => prompt::format(&batch, true),
-        None => prompt,
+    let StartRequest { group, run, lane: _, prompt, images, batch, past, resumed, task, news, now } = request;
+    let sees = Sees::of(agent.provider);
+    let view = View { ids: sees == Sees::Ids, now, zone: settings.timezone, told: &news };
+    let prompt = match batch {
+        Some(batch) if sees != Sees::V1 => prompt::format(&batch, Some(&view)),
+        // A script is given its task as it was written.
+        None if sees == Sees::Ids => format!("{}{prompt}", prompt::context(&view)),
+        _ => prompt,
     };
     let inputs = Inputs::create(&settings.home, run, shared.owner).context("the run's input folder")?;
     let spec = mounts::run_spec(&Room {

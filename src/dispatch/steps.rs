@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use crate::domain::delivery::NewDelivery;
+use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::event::{Event, TurnState};
 use crate::domain::group::Pause;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
@@ -13,7 +13,7 @@ use crate::store::fallbacks::{self, Outage};
 use crate::store::outbox::{self, Route};
 use crate::store::runs::{self, Run};
 use crate::store::tasks::{self, FireEnd};
-use crate::store::{Tx, TxResult, events, groups, inbound, sessions, usage};
+use crate::store::{Tx, TxResult, events, groups, inbound, sessions, told, usage};
 
 /// One thing to store.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub enum Step {
     PutBack { seqs: Vec<i64>, counts: bool },
     /// What these runs said belongs to no open turn any more.
     CloseTurn(Vec<RunId>),
+    /// The chat's agent knows what was said there up to this place in the outbox.
+    Told { jid: ChatJid, seq: i64 },
     /// A turn changed.
     Turn { jid: ChatJid, state: TurnState, through_seq: i64, reason: Option<String> },
     /// The session that the next run resumes.
@@ -58,7 +60,12 @@ impl Step {
     /// Stores it.
     pub fn apply(&self, tx: &mut Tx<'_>, now: DateTime<Utc>) -> TxResult<()> {
         match self {
+            // What an agent sent with a tool and then answers once more is said once.
+            Self::Say { new, .. } if new.kind == DeliveryKind::Reply && outbox::is_said(tx, &new.jid, &new.text)? => {
+                Ok(())
+            }
             Self::Say { new, route, turn_open } => outbox::put(tx, new, *route, *turn_open, now).map(drop),
+            Self::Told { jid, seq } => told::set(tx, jid, *seq),
             Self::Settle { seqs, state } => inbound::settle(tx, seqs, *state),
             Self::PutBack { seqs, counts } => inbound::put_back(tx, seqs, *counts),
             Self::CloseTurn(all) => all.iter().try_for_each(|run| outbox::close_turn(tx, *run)),

@@ -252,6 +252,7 @@ impl House {
             sender_name: "Ann".into(),
             text: text.into(),
             attachments: Vec::new(),
+            quoted: None,
             sent_at: from_ms(1),
         };
         self.store.write(move |tx| inbound::insert(tx, &new, role, Utc::now())).await.unwrap();

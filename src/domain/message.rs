@@ -21,8 +21,27 @@ pub struct NewMessage {
     pub text: String,
     /// Files that came with it.
     pub attachments: Vec<Attachment>,
+    /// What it answers.
+    pub quoted: Option<Quoted>,
     /// When the platform says it was sent. Shown to the agent, never used for ordering.
     pub sent_at: DateTime<Utc>,
+}
+
+/// What a message answers, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Quoted {
+    /// The platform's id of that message, or the id of a delivery.
+    pub id: String,
+    /// The name of who wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// Its text, or the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Whether the assistant wrote it: then the answer is meant for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assistant: bool,
 }
 
 /// What a stored message means to its group.
@@ -72,6 +91,8 @@ pub struct Inbound {
     pub text: String,
     /// Files that came with it.
     pub attachments: Vec<Attachment>,
+    /// What it answers.
+    pub quoted: Option<Quoted>,
     /// When it was sent.
     pub sent_at: DateTime<Utc>,
     /// What it means.

@@ -27,7 +27,7 @@ pub enum Schedule {
     Cron(String),
     /// Every so many milliseconds, from the task's anchor.
     Interval(u64),
-    /// Once, at a local time without zone, as written.
+    /// Once, at a local time, or at one with its offset, as written.
     Once(String),
 }
 
@@ -56,13 +56,10 @@ pub enum ScheduleError {
     #[error("cron {0:?} never fires: no such date exists; check day and month")]
     Never(String),
     /// Not a local time.
-    #[error("time {0:?} is not allowed: use a local time such as 2031-05-17T09:30:00")]
-    Once(String),
-    /// A local time with a zone.
     #[error(
-        "time {0:?} has a zone: leave the suffix away (`Z`, `+02:00`) and give the local time; the zone is the task's `timezone`, else the host's"
+        "time {0:?} is not allowed: use a local time such as 2031-05-17T09:30:00, or one with its offset such as 2031-05-17T09:30:00+02:00"
     )]
-    Zone(String),
+    Once(String),
     /// Over already.
     #[error("time {value:?} has passed in zone {zone} (it is {now} there): give a time in the future")]
     Past {
@@ -140,7 +137,7 @@ impl Schedule {
             Self::Cron(value) => next_cron(value, after, tz),
             Self::Interval(ms) => next_interval(*ms, after, anchor),
             Self::Once(value) => {
-                let due = resolve(parse_once(value).ok()?, tz)?;
+                let due = parse_once(value).ok()?.instant(tz)?;
                 (due > after).then_some(due)
             }
         }
@@ -214,17 +211,31 @@ fn next_interval(period: u64, after: DateTime<Utc>, anchor: DateTime<Utc>) -> Op
     DateTime::from_timestamp_millis(due)
 }
 
-fn parse_once(value: &str) -> Result<NaiveDateTime, ScheduleError> {
-    for format in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"] {
-        if let Ok(time) = NaiveDateTime::parse_from_str(value, format) {
-            return Ok(time);
+/// A time as `once` names it.
+enum OnceTime {
+    Local(NaiveDateTime),
+    /// With an offset: no zone is needed to know when that is.
+    At(DateTime<Utc>),
+}
+
+impl OnceTime {
+    fn instant(self, tz: Tz) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Local(local) => resolve(local, tz),
+            Self::At(time) => Some(time),
         }
     }
-    let zoned = DateTime::parse_from_rfc3339(value).is_ok()
-        || DateTime::parse_from_str(value, "%Y-%m-%dT%H:%M%:z").is_ok()
-        || DateTime::parse_from_str(value, "%Y-%m-%dT%H:%M:%S%.f%z").is_ok()
-        || value.strip_suffix(['Z', 'z']).is_some_and(|rest| parse_once(rest.trim_end()).is_ok());
-    Err(if zoned { ScheduleError::Zone(shorten(value)) } else { ScheduleError::Once(shorten(value)) })
+}
+
+fn parse_once(value: &str) -> Result<OnceTime, ScheduleError> {
+    const FORMS: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
+    if let Some(time) = FORMS.iter().find_map(|form| NaiveDateTime::parse_from_str(value, form).ok()) {
+        return Ok(OnceTime::Local(time));
+    }
+    let utc = value.strip_suffix(['Z', 'z']).map(|local| format!("{}+00:00", local.trim_end()));
+    let value = utc.as_deref().unwrap_or(value);
+    let time = FORMS.iter().find_map(|form| DateTime::parse_from_str(value, &format!("{form}%#z")).ok());
+    time.map(|time| OnceTime::At(time.to_utc())).ok_or_else(|| ScheduleError::Once(shorten(value)))
 }
 
 /// The instant of a local time: the first of two, or the end of the gap it falls into.

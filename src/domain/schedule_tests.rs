@@ -74,12 +74,25 @@ fn kinds_are_checked() {
 }
 
 #[test]
-fn a_time_with_a_zone_is_refused_with_a_hint() {
-    for value in ["2031-05-17T09:30:00Z", "2031-05-17T09:30:00+02:00", "2031-05-17T09:30Z", "2031-05-17T09:30:00+0200"]
-    {
-        let error = Schedule::parse("once", value).unwrap_err();
-        assert!(matches!(error, ScheduleError::Zone(_)), "{value}: {error}");
-        assert!(error.to_string().contains("leave the suffix away"));
+fn a_time_with_an_offset_is_that_time_in_every_zone() {
+    for value in [
+        "2031-05-17T07:30:00Z",
+        "2031-05-17T09:30:00+02:00",
+        "2031-05-17T07:30Z",
+        "2031-05-17T09:30:00+0200",
+        "2031-05-17 09:30+02:00",
+        "2031-05-17T03:30:00.000-04:00",
+        "2031-05-17 07:30:00z",
+    ] {
+        let once = Schedule::parse("once", value).unwrap();
+        for name in ["Europe/Berlin", "America/New_York", "UTC"] {
+            let due = once.next_due(at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), zone(name));
+            assert_eq!(due, Some(at("2031-05-17T07:30:00Z")), "{value} in {name}");
+        }
+        assert_eq!(once.to_string(), value);
+    }
+    for value in ["2031-05-17T09:30:00 Berlin", "2031-05-17T09:30:00+99:00", "+02:00", "2031-05-17Z", "Z"] {
+        assert!(matches!(Schedule::parse("once", value), Err(ScheduleError::Once(_))), "{value}");
     }
 }
 

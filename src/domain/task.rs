@@ -72,6 +72,15 @@ pub struct Task {
     pub created_at: DateTime<Utc>,
 }
 
+impl Task {
+    /// When it fires next by the clock of its zone, else of the host's, with both written out.
+    pub fn next_due_local(&self, host: Tz) -> Option<String> {
+        let zone = self.timezone.unwrap_or(host);
+        let due = self.next_due?.with_timezone(&zone);
+        Some(format!("{} {}", due.format("%A %Y-%m-%d %H:%M:%S UTC%:z"), zone.name()))
+    }
+}
+
 /// Where one firing of a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,6 +2,22 @@
 
 use std::borrow::Cow;
 
+/// Whether a character shows nothing wherever it stands (Unicode's default-ignorable code points): marks of direction and
+/// isolation around names, joiners, variation selectors, soft hyphens.
+pub fn is_ignorable(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0xad | 0x34f | 0x61c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f | 0x202a..=0x202e
+            | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfff8 | 0x1bca0..=0x1bca3
+            | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff
+    )
+}
+
+/// Whether a character shows nothing, white space among them.
+pub fn is_blank(c: char) -> bool {
+    c.is_whitespace() || is_ignorable(c)
+}
+
 const OPEN: &str = "<internal>";
 const CLOSE: &str = "</internal>";
 

@@ -2,12 +2,16 @@
 
 use std::str::Chars;
 
+use crate::domain::text::{is_blank, is_ignorable};
+
 /// A group's trigger word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     word: String,
-    /// Case-folded, so that a comparison allocates nothing.
+    /// Case-folded, so that a comparison allocates nothing; without what shows nothing.
     folded: Vec<char>,
+    /// Names that may stand behind a command, in lower case.
+    names: Vec<String>,
 }
 
 /// A command of the chat. Whoever may trigger may use them; they need no trigger.
@@ -24,16 +28,21 @@ pub enum Command {
 impl Trigger {
     /// A trigger word, for example `@Andy`. An empty word never matches.
     pub fn new(word: &str) -> Self {
-        let word = word.trim();
-        Self { word: word.to_owned(), folded: word.chars().flat_map(fold).collect() }
+        let word = word.trim_matches(is_blank);
+        let name = word.trim_start_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        let folded = word.chars().filter(|c| !is_ignorable(*c)).flat_map(fold).collect();
+        Self { word: word.to_owned(), folded, names: vec![name] }
     }
 
     /// A group's trigger: its own, else `@` and the assistant's name.
     pub fn of(own: Option<&str>, assistant_name: &str) -> Self {
-        match own.map(str::trim).filter(|own| !own.is_empty()) {
+        let assistant = assistant_name.trim();
+        let mut trigger = match own.map(|own| own.trim_matches(is_blank)).filter(|own| !own.is_empty()) {
             Some(own) => Self::new(own),
-            None => Self::new(&format!("@{}", assistant_name.trim())),
-        }
+            None => Self::new(&format!("@{assistant}")),
+        };
+        trigger.names.push(assistant.to_lowercase());
+        trigger
     }
 
     /// The word as it was given.
@@ -41,27 +50,40 @@ impl Trigger {
         &self.word
     }
 
-    /// Whether a text starts with the trigger: at its start (white space aside), in any case, and not as the beginning
-    /// of a longer word.
+    /// Whether a text starts with the trigger: at its start (what shows nothing aside), in any case, and not as the
+    /// beginning of a longer word.
     pub fn matches(&self, text: &str) -> bool {
         self.rest(text).is_some()
     }
 
+    /// Whether the trigger stands anywhere in a text, as a word of its own.
+    pub fn is_in(&self, text: &str) -> bool {
+        let mut in_word = false;
+        text.char_indices().any(|(at, c)| {
+            let begins = !in_word;
+            if !is_ignorable(c) {
+                in_word = c.is_alphanumeric();
+            }
+            begins && !is_blank(c) && self.rest(&text[at..]).is_some()
+        })
+    }
+
     /// The text without its trigger and the white space around it; the whole text when it has none.
     pub fn strip<'a>(&self, text: &'a str) -> &'a str {
-        self.rest(text).map_or(text, str::trim_start)
+        self.rest(text).map_or(text, |rest| rest.trim_start_matches(is_blank))
     }
 
     /// What follows the trigger.
     fn rest<'a>(&self, text: &'a str) -> Option<&'a str> {
-        let mut chars = text.trim_start().chars();
+        let mut chars = text.trim_start_matches(is_blank).chars();
         let mut wanted = self.folded.as_slice();
         if wanted.is_empty() {
             return None;
         }
         while !wanted.is_empty() {
             // A character may fold to several; all of them must be wanted.
-            for part in fold(chars.next()?) {
+            let next = chars.find(|c| !is_ignorable(*c))?;
+            for part in fold(next) {
                 let (first, others) = wanted.split_first()?;
                 if *first != part {
                     return None;
@@ -71,18 +93,32 @@ impl Trigger {
         }
         ends_word(&chars).then_some(chars.as_str())
     }
+
+    /// Whether a name that stands behind a command is this assistant's, also as platforms call their bots.
+    fn is_named(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        let short = name.strip_suffix("bot").map_or(name.as_str(), |short| short.trim_end_matches('_'));
+        self.names.iter().any(|own| !own.is_empty() && (*own == name || own == short))
+    }
 }
 
-/// Which command a text is: it alone, in any case, also after the group's trigger.
+/// Which command a text is: its first word, in any case, also after the group's trigger. Behind it may stand the
+/// assistant's name (`/stop@AndyBot`) and further words (`/stop please`).
 pub fn command(text: &str, trigger: &Trigger) -> Option<Command> {
-    let text = trigger.strip(text).trim_start_matches([',', ':']).trim();
+    let text = trigger.strip(text).trim_start_matches([',', ':']).trim_matches(is_blank);
+    let word = text.split(char::is_whitespace).next()?.trim_end_matches(['.', ',', '!', '?', ':', ';']);
+    let word: String = word.chars().filter(|c| !is_ignorable(*c)).collect();
+    let (word, name) = word.split_once('@').map_or((word.as_str(), None), |(word, name)| (word, Some(name)));
+    if name.is_some_and(|name| !trigger.is_named(name)) {
+        return None;
+    }
     [("/stop", Command::Stop), ("/new", Command::New), ("/status", Command::Status)]
         .into_iter()
-        .find_map(|(word, command)| text.eq_ignore_ascii_case(word).then_some(command))
+        .find_map(|(known, command)| word.eq_ignore_ascii_case(known).then_some(command))
 }
 
 fn ends_word(rest: &Chars<'_>) -> bool {
-    rest.clone().next().is_none_or(|next| !next.is_alphanumeric())
+    rest.clone().find(|c| !is_ignorable(*c)).is_none_or(|next| !next.is_alphanumeric())
 }
 
 /// Upper and then lower case: unites forms that lower case alone keeps apart (ς and σ, ß and ss).
@@ -139,9 +175,66 @@ mod tests {
         assert_eq!(command(" /NEW \n", &andy), Some(Command::New));
         assert_eq!(command("@andy /status", &andy), Some(Command::Status));
         assert_eq!(command("@Andy, /stop", &andy), Some(Command::Stop));
-        for text in ["/stop it", "stop", "/stopped", "do /stop", "@Andystop", "/", "@Andy", "@Bob /stop"] {
+        for text in ["stop", "/stopped", "do /stop", "@Andystop", "/", "@Andy", "@Bob /stop", "/stop/now"] {
             assert_eq!(command(text, &andy), None, "{text}");
         }
+    }
+
+    #[test]
+    fn commands_may_carry_a_name_and_further_words() {
+        let own = Trigger::of(Some("!mo"), "Andy");
+        for text in [
+            "/stop please",
+            "/stop it",
+            "/STOP!",
+            "/stop, now",
+            "/stop\nnow",
+            "/stop@Andy",
+            "/stop@andybot",
+            "/stop@Andy_Bot go",
+            "/stop@mo",
+            "!mo /stop@MoBot",
+            "\u{200e}/stop",
+            "\u{2068}/stop\u{2069} please",
+            "/st\u{2060}op",
+        ] {
+            assert_eq!(command(text, &own), Some(Command::Stop), "{text}");
+        }
+        for text in ["/stop@Bob", "/stop@", "/stop@bot", "/stop@Andyx", "/stop@AndyBob"] {
+            assert_eq!(command(text, &own), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn marks_that_show_nothing_are_passed_over() {
+        let andy = Trigger::new("@Andy");
+        for text in [
+            "\u{200e}@Andy hi",
+            "\u{feff} \u{2068}@Andy\u{2069} hi",
+            "@\u{2068}Andy\u{2069} hi",
+            "@An\u{ad}dy",
+            "\u{200b}\n@Andy",
+        ] {
+            assert!(andy.matches(text), "{text:?}");
+        }
+        assert_eq!(andy.strip("\u{200e}@\u{2068}Andy\u{2069} hi"), "hi");
+        assert!(!andy.matches("@Andy\u{200d}x"), "the word goes on behind the mark");
+        assert!(Trigger::new("\u{200e}@Andy\u{fe0f}").matches("@Andy"));
+        assert!(!Trigger::new("\u{200e}").matches("\u{200e}"));
+    }
+
+    #[test]
+    fn anywhere_means_as_a_word_of_its_own() {
+        let mo = Trigger::new("@Mo");
+        for text in ["hey @Mo", "hey @mo, come", "(@Mo)", "one\n@Mo two", "@Mo", "hey\u{2060} @Mo", "@Moritz and @Mo"] {
+            assert!(mo.is_in(text), "{text:?}");
+        }
+        for text in ["", "hey", "me@Mo", "x\u{200d}@Mo", "@Moritz", "hey @Mo5"] {
+            assert!(!mo.is_in(text), "{text:?}");
+        }
+        assert!(!Trigger::new("").is_in("anything"));
+        let long = "@M ".repeat(100_000);
+        assert!(!mo.is_in(&long));
     }
 
     proptest! {
@@ -150,7 +243,7 @@ mod tests {
             let trigger = Trigger::new(&word);
             let text = format!("{}{rest}", word.trim());
             prop_assert!(trigger.matches(&text));
-            prop_assert_eq!(trigger.strip(&text), rest.trim_start());
+            prop_assert_eq!(trigger.strip(&text), rest.trim_start_matches(is_blank));
         }
 
         #[test]

@@ -20,8 +20,10 @@ pub struct StoredEvent {
     pub jid: String,
     /// JSON without the text of a message.
     pub body: String,
-    /// The message's text, where there is one.
+    /// The message's text, where there is one and it is not long.
     pub text: Option<String>,
+    /// Bytes of a long text, which is read with [`part`].
+    pub long: Option<i64>,
     /// When it was committed.
     pub at: DateTime<Utc>,
 }
@@ -64,6 +66,9 @@ pub fn message_in(tx: &mut Tx<'_>, new: &NewMessage, seq: i64, role: Role, at: D
     if !new.attachments.is_empty() {
         body["attachments"] = serde_json::json!(new.attachments);
     }
+    if let Some(quoted) = &new.quoted {
+        body["replyTo"] = serde_json::json!(quoted);
+    }
     insert(tx, "message_in", &new.jid, &body.to_string(), &Text::Inbound(seq), at).map(drop)
 }
 
@@ -98,17 +103,20 @@ pub(super) fn insert(
 }
 
 /// What a page of the stream may hold: rows, and bytes of text.
-const PAGE_ROWS: i64 = 1000;
-const PAGE_BYTES: usize = 1 << 20;
+const PAGE_ROWS: i64 = 500;
+const PAGE_BYTES: usize = 128 << 10;
+/// Bytes of a text that is read at once, and of a part of a longer one.
+pub const PART: i64 = 128 << 10;
 
 /// Events after a cursor, in order; at most a page, but always the next one where there is one. With a chat, only its own.
 pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<StoredEvent>> {
     let mut s = db.prepare_cached(
-        "SELECT e.seq, e.name, e.jid, e.body, coalesce(o.text, i.text), e.at FROM events e
+        "SELECT e.seq, e.name, e.jid, e.body, e.at, octet_length(coalesce(o.text, i.text)),
+           CASE WHEN octet_length(coalesce(o.text, i.text)) <= ?4 THEN coalesce(o.text, i.text) END FROM events e
          LEFT JOIN outbox o ON o.id = e.outbox_id LEFT JOIN inbound i ON i.seq = e.inbound_seq
          WHERE e.seq > ?1 AND (?2 IS NULL OR e.jid = ?2) ORDER BY e.seq LIMIT ?3",
     )?;
-    let mut rows = s.query((seq, chat, PAGE_ROWS))?;
+    let mut rows = s.query((seq, chat, PAGE_ROWS, PART))?;
     let mut page = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
@@ -117,8 +125,9 @@ pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<
             name: row.get(1)?,
             jid: row.get(2)?,
             body: row.get(3)?,
-            text: row.get(4)?,
-            at: row.get::<_, Ms>(5)?.0,
+            at: row.get::<_, Ms>(4)?.0,
+            long: row.get::<_, Option<i64>>(5)?.filter(|bytes| *bytes > PART),
+            text: row.get(6)?,
         };
         bytes += event.body.len() + event.text.as_ref().map_or(0, String::len);
         page.push(event);
@@ -127,6 +136,24 @@ pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<
         }
     }
     Ok(page)
+}
+
+/// A part of an event's text from a byte on, up to a whole character; none when the text is not kept any more.
+pub fn part(db: &Connection, seq: i64, from: i64) -> TxResult<Option<String>> {
+    let mut s = db.prepare_cached(
+        "SELECT substr(CAST(coalesce(o.text, i.text) AS BLOB), ?2, ?3) FROM events e
+         LEFT JOIN outbox o ON o.id = e.outbox_id LEFT JOIN inbound i ON i.seq = e.inbound_seq WHERE e.seq = ?1",
+    )?;
+    let bytes: Option<Option<Vec<u8>>> = s.query_row((seq, from + 1, PART), |row| row.get(0)).optional()?;
+    Ok(bytes.flatten().map(|bytes| match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(cut) => {
+            let whole = cut.utf8_error().valid_up_to();
+            let mut bytes = cut.into_bytes();
+            bytes.truncate(whole);
+            String::from_utf8(bytes).unwrap_or_default()
+        }
+    }))
 }
 
 /// The oldest event that is still kept, and the newest ever made (0 when none was).

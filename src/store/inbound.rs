@@ -3,14 +3,16 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Ms, Tx, TxResult, Wake, events, groups};
+use super::{Ms, Tx, TxResult, Wake, events, groups, outbox};
 use crate::domain::attachment::{self, Attachment};
 use crate::domain::event::{Event, TurnState};
-use crate::domain::ids::{ChatJid, RunId};
-use crate::domain::message::{Batch, Inbound, InboundState, NewMessage, Role};
+use crate::domain::ids::{ChatJid, DeliveryId, RunId};
+use crate::domain::message::{Batch, Inbound, InboundState, NewMessage, Quoted, Role};
 
-const COLUMNS: &str =
-    "seq, jid, platform_id, sender, sender_name, text, attachments, sent_at, role, state, run_id, input_name, tries";
+/// Characters of a quoted text that are kept.
+const QUOTED: usize = 1_000;
+
+const COLUMNS: &str = "seq, jid, platform_id, sender, sender_name, text, attachments, quoted, sent_at, role, state, run_id, input_name, tries";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Inbound> {
     Ok(Inbound {
@@ -21,6 +23,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Inbound> {
         sender_name: row.get("sender_name")?,
         text: row.get("text")?,
         attachments: list(row.get("attachments")?),
+        quoted: row.get::<_, Option<String>>("quoted")?.and_then(|json| serde_json::from_str(&json).ok()),
         sent_at: row.get::<_, Ms>("sent_at")?.0,
         role: row.get("role")?,
         state: row.get("state")?,
@@ -39,10 +42,11 @@ fn list(json: Option<String>) -> Vec<Attachment> {
 pub fn insert(tx: &mut Tx<'_>, new: &NewMessage, role: Role, now: DateTime<Utc>) -> TxResult<i64> {
     let files = &new.attachments;
     let files = (!files.is_empty()).then(|| serde_json::to_string(files).unwrap_or_default());
+    let quoted = new.quoted.as_ref().map(|quoted| serde_json::to_string(quoted).unwrap_or_default());
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state, attachments)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', ?9)
+            "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state, attachments, quoted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', ?9, ?10)
              ON CONFLICT (jid, platform_id) DO NOTHING RETURNING seq",
         )?
         .query_row(
@@ -55,7 +59,8 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewMessage, role: Role, now: DateTime<Utc>)
                 Ms(new.sent_at),
                 Ms(now),
                 role,
-                files
+                files,
+                quoted
             ],
             |row| row.get(0),
         )
@@ -140,7 +145,8 @@ pub fn take_batch(tx: &Tx<'_>, jid: &ChatJid, run: RunId, input_name: &str) -> T
 
 /// Bytes that a prompt shows of a message: its words, and what is said of its files.
 fn shown(message: &Inbound) -> usize {
-    attachment::with_marks(&message.text, &message.attachments).len()
+    let quoted = message.quoted.as_ref().and_then(|quoted| quoted.text.as_ref()).map_or(0, String::len);
+    attachment::with_marks(&message.text, &message.attachments).len() + quoted
 }
 
 fn context_before(db: &Connection, jid: &ChatJid, first: i64) -> TxResult<Vec<Inbound>> {
@@ -283,6 +289,29 @@ pub fn cancel_before(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<Option<i6
 pub fn attachments(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResult<Option<Vec<Attachment>>> {
     let mut s = db.prepare_cached("SELECT attachments FROM inbound WHERE jid = ?1 AND platform_id = ?2")?;
     Ok(s.query_row((jid, platform_id), |row| row.get(0)).optional()?.map(list))
+}
+
+/// Completes what a message answers by what is stored of it: a delivery of the same chat, or a message that came in there.
+pub fn complete(db: &Connection, jid: &ChatJid, quoted: &mut Quoted, assistant: &str) -> TxResult<()> {
+    let delivery = match quoted.id.parse::<DeliveryId>() {
+        Ok(id) => outbox::get(db, id)?.filter(|delivery| delivery.new.jid == *jid),
+        Err(_) => None,
+    };
+    if let Some(delivery) = delivery {
+        quoted.sender = Some(delivery.new.sender.unwrap_or_else(|| assistant.to_owned()));
+        quoted.text = Some(delivery.new.text);
+        quoted.assistant = true;
+    } else {
+        let mut s = db.prepare_cached("SELECT sender_name, text FROM inbound WHERE jid = ?1 AND platform_id = ?2")?;
+        let found = s.query_row((jid, &quoted.id), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if let Some((sender, text)) = found {
+            (quoted.sender, quoted.text, quoted.assistant) = (Some(sender), Some(text), false);
+        }
+    }
+    if let Some(text) = quoted.text.as_mut().filter(|text| text.chars().count() > QUOTED) {
+        *text = format!("{}…", text.chars().take(QUOTED).collect::<String>());
+    }
+    Ok(())
 }
 
 /// Whether a chat has a message of this platform id.

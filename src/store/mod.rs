@@ -28,6 +28,7 @@ pub mod short_ids;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod told;
 pub mod usage;
 mod writer;
 

@@ -279,6 +279,21 @@ pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Whether an open turn of the chat has already sent this text with a tool, equal but for white space.
+pub fn is_said(db: &Connection, jid: &ChatJid, text: &str) -> TxResult<bool> {
+    let mut s = db.prepare_cached(
+        "SELECT text FROM outbox WHERE turn_open = 1 AND jid = ?1 AND kind = 'message' AND file_name IS NULL",
+    )?;
+    let mut rows = s.query([jid])?;
+    while let Some(row) = rows.next()? {
+        let said: String = row.get(0)?;
+        if said.split_whitespace().eq(text.split_whitespace()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A new run takes a broken turn over, with what it said.
 pub fn take_over_turn(tx: &Tx<'_>, from: RunId, to: RunId) -> TxResult<()> {
     tx.prepare_cached("UPDATE outbox SET run_id = ?2 WHERE run_id = ?1 AND turn_open = 1")?.execute((from, to))?;

@@ -22,6 +22,7 @@ fn message(jid: &str, id: &str) -> NewMessage {
         text: id.into(),
         sent_at: from_ms(1),
         attachments: Vec::new(),
+        quoted: None,
     }
 }
 

@@ -24,6 +24,7 @@ fn message(id: &str, text: &str) -> NewMessage {
         sender_name: "U".into(),
         text: text.into(),
         attachments: Vec::new(),
+        quoted: None,
         sent_at: from_ms(0),
     }
 }

@@ -42,10 +42,17 @@ pub fn parse(prompt: &str) -> Vec<Message> {
         messages.push(message(&body[..tag_end], &body[tag_end + 1..close]));
         rest = &body[close + "</message>".len()..];
     }
-    if messages.is_empty() && !prompt.trim_start().starts_with("<messages>") {
-        messages.push(Message { text: prompt.trim().to_owned(), ..Message::default() });
+    let text = without_context(prompt).trim();
+    if messages.is_empty() && !text.starts_with("<messages>") {
+        messages.push(Message { text: text.to_owned(), ..Message::default() });
     }
     messages
+}
+
+/// A prompt without the line that says when and where it is.
+fn without_context(prompt: &str) -> &str {
+    let Some(rest) = prompt.strip_prefix("<context ") else { return prompt };
+    rest.split_once("/>\n").filter(|(line, _)| !line.contains('\n')).map_or(prompt, |(_, rest)| rest)
 }
 
 fn message(attributes: &str, text: &str) -> Message {

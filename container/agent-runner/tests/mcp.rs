@@ -189,7 +189,7 @@ fn what_is_wrong_is_told_before_the_host_is_asked() {
         ("send_file", json!({"path": "link"}), "not a regular file"),
         ("schedule_task", task("cron", "0 9 * *"), "4 fields"),
         ("schedule_task", task("interval", "9999"), "10 seconds"),
-        ("schedule_task", task("once", "2031-01-01T00:00:00Z"), "has a zone"),
+        ("schedule_task", task("once", "2031-01-01T00:00:00 Berlin"), "local time"),
         ("schedule_task", task("daily", "9"), "use cron or interval or once"),
         ("pause_task", json!({"taskId": "a b"}), "task id \"a b\" is not allowed"),
         ("pause_task", json!({"taskId": 7}), "There are no tasks."),

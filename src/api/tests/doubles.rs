@@ -147,6 +147,8 @@ pub(crate) fn settings(root: &Path) -> Settings {
         limits: Limits { memory: "2g".into(), cpus: "2".into(), pids: 512 },
         network: None,
         keep_days: Some(90),
+        trigger_anywhere: false,
+        trigger_max_age: Some(Duration::from_secs(3 * 24 * 3600)),
         shutdown_grace: Duration::from_secs(5),
         settle: Duration::ZERO,
     }

@@ -15,7 +15,10 @@ type Row = (String, String, i64);
 async fn a_message_is_stored_once_whatever_is_sent_twice() {
     let api = start().await;
     api.group("web:lab", "lab").await;
-    let body = json!({"sender": "u1", "senderName": "Uma", "text": "hi", "id": "m-1", "timestamp": "2026-01-02T03:04:05+01:00"});
+    // With another offset than the host's.
+    let now = chrono::Utc::now().with_timezone(&chrono::FixedOffset::east_opt(3600).unwrap());
+    let (ms, now) = (now.timestamp_millis(), now.to_rfc3339());
+    let body = json!({"sender": "u1", "senderName": "Uma", "text": "hi", "id": "m-1", "timestamp": now});
     let first = post(&api, "web:lab", body.clone()).await;
     assert_eq!((first.status, first.json()), (202, json!({"seq": 1, "role": "trigger"})));
     let again = post(&api, "web%3Alab", body).await;
@@ -33,7 +36,7 @@ async fn a_message_is_stored_once_whatever_is_sent_twice() {
         .await
         .unwrap();
     assert_eq!(stored.len(), 3);
-    assert_eq!(stored[0], ("hi".to_owned(), "Uma".to_owned(), 1_767_319_445_000));
+    assert_eq!(stored[0], ("hi".to_owned(), "Uma".to_owned(), ms));
     assert_eq!(stored[1].1, "u1");
     api.end().await;
 }
@@ -105,6 +108,27 @@ async fn what_is_clear_is_taken_however_it_is_written() {
     let texts: Vec<&str> = stored.iter().map(|row| row.0.as_str()).collect();
     assert_eq!(texts, ["with a mark", "from a number", "half a face \u{fffd}", "two\nlines and no \u{fffd}"]);
     assert_eq!((stored[1].1.as_str(), stored[1].2), ("4217", 1_767_319_445_000));
+    for (reply, id) in [("\"m-1\"", "m-1"), ("12", "12"), (r#"{"id":"m-2","text":"what was said"}"#, "m-2")] {
+        let body = format!("{{\"sender\":\"u\",\"text\":\"an answer\",\"replyTo\":{reply}}}");
+        assert_eq!(send(body.as_bytes()).await.status, 202, "{reply}");
+        let quoted: String = api
+            .store
+            .read(|db| Ok(db.query_row("SELECT quoted FROM inbound ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))?))
+            .await
+            .unwrap();
+        assert!(quoted.contains(id), "{quoted}");
+    }
+    for wrong in ["true", "{}", r#"{"id":"x","colour":1}"#, r#""""#] {
+        let body = format!("{{\"sender\":\"u\",\"text\":\"an answer\",\"replyTo\":{wrong}}}");
+        assert_eq!(send(body.as_bytes()).await.status, 400, "{wrong}");
+    }
+    for (field, value) in [("id", r"a\nb"), ("sender", r"a\u0007b"), ("id", ""), ("sender", "")] {
+        let mut body = json!({"sender": "u", "text": "x", "id": "y"});
+        body[field] = serde_json::from_str(&format!("\"{value}\"")).unwrap();
+        let detail = send(body.to_string().as_bytes()).await.problem(400, "invalid_field");
+        assert!(detail.contains(field), "{detail}");
+    }
+    send(r#"{"sender":"u","text":" \u200b\u2060 "}"#.as_bytes()).await.problem(400, "invalid_field");
     let wrong = send(br#"{"sender":"u","text":"x","timestamp":-5}"#).await.problem(400, "invalid_body");
     assert!(wrong.starts_with("timestamp does not fit"), "{wrong}");
     api.end().await;

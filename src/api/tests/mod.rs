@@ -24,7 +24,7 @@ pub(crate) use self::doubles::settings;
 use self::doubles::{FakeEngine, FakeWork};
 use super::{ApiDeps, Limits, Listeners, serve};
 use crate::channel::attach::Attachments;
-use crate::channel::ingest::Ingest;
+use crate::channel::ingest::{Ingest, Policy};
 use crate::config::allowlists::{self, Watched};
 use crate::config::settings::Settings;
 use crate::dispatch::Typing;
@@ -80,7 +80,7 @@ pub(crate) async fn serve_settings(settings: Settings, limits: Limits) -> Served
         store: store.clone(),
         clock: Arc::new(SystemClock),
         settings: settings.clone(),
-        ingest: Ingest::new(store.clone(), Arc::new(SystemClock), "Andy", senders, files),
+        ingest: Ingest::new(store.clone(), Arc::new(SystemClock), Policy::of(&settings), senders, files),
         dispatch: Arc::new(FakeWork { typing: typing.clone() }),
         ready: is_ready,
         engine: Some(Arc::new(FakeEngine)),

@@ -1,9 +1,7 @@
 //! Which groups are taken, and as what.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 use super::{PlannedGroup, Present, Rules, Sorted, same, shown, time};
 use crate::domain::group::{ContainerConfig, Group};
@@ -11,7 +9,6 @@ use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::import::report::{Kind, Outcome, Report};
 use crate::import::source::{RawGroup, Tables};
 use crate::ops::groups::{GroupFields, NewGroup, agent_config};
-use crate::policy::mounts::engine_safe;
 
 /// Characters of a group's name.
 const MAX_NAME: usize = 256;
@@ -151,20 +148,22 @@ fn container_config(text: Option<&str>, name: &str, report: &mut Report) -> Cont
         return config;
     };
     for (key, value) in &asked {
+        if let ("additionalMounts", Some(mounts)) = (key.as_str(), value.as_array()) {
+            for mount in mounts {
+                match agent_config(Some(&json!({ "additionalMounts": [mount] }))) {
+                    Ok(found) => config.additional_mounts.extend(found.additional_mounts),
+                    Err(why) => odd(format!("a mount is left out: {}", why.0)),
+                }
+            }
+            continue;
+        }
         match (key.as_str(), agent_config(Some(&json!({ key.as_str(): value })))) {
-            ("additionalMounts", Ok(found)) => config.additional_mounts = found.additional_mounts,
+            ("additionalMounts", Ok(_)) => {}
             ("timeout", Ok(found)) => config.timeout = found.timeout,
             (_, Ok(_)) => odd(format!("its container setting {:?} is left out: it is not known", shown(key))),
             (_, Err(why)) => odd(format!("a container setting is left out: {}", why.0)),
         }
     }
-    config.additional_mounts.retain(|mount| {
-        let safe = engine_safe(Path::new(&mount.host_path));
-        if let Err(why) = &safe {
-            odd(format!("a mount is left out: {why}"));
-        }
-        safe.is_ok()
-    });
     config
 }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::tasks::cut;
 use super::{PlannedGroup, PlannedMessage, Rules, shown, time};
-use crate::channel::ingest::{MAX_NAME, MAX_TEXT, Verdict, judge};
+use crate::channel::ingest::{MAX_NAME, MAX_TEXT, Policy, Verdict, judge};
 use crate::domain::group::Group;
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::import::report::{Kind, Outcome, Report};
@@ -127,6 +127,7 @@ fn message(
         sender_name: cut(&clean(sender_name), MAX_NAME),
         text: clean(&raw.text),
         attachments: Vec::new(),
+        quoted: None,
         sent_at: at,
     };
     let is_open = match answered {
@@ -139,7 +140,7 @@ fn message(
     } else if raw.from_me {
         (Role::Context, InboundState::Pending)
     } else {
-        match judge(group, &new, rules.senders, rules.assistant_name) {
+        match judge(group, &new, rules.senders, &Policy::plain(rules.assistant_name), at) {
             Verdict::Keep(role) => (role, InboundState::Pending),
             Verdict::Drop => return Err("its sender's words are to be left out, says sender-allowlist.json".to_owned()),
         }

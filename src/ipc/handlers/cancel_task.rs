@@ -7,5 +7,5 @@ use crate::ops::tasks;
 use crate::store::{Tx, TxResult};
 
 pub(in crate::ipc) fn handle(tx: &mut Tx<'_>, command: Authorized<TaskId>, cx: &Context) -> TxResult<Details> {
-    Ok(of_task(&tasks::cancel(tx, &command.into_inner(), cx.now)?))
+    Ok(of_task(&tasks::cancel(tx, &command.into_inner(), cx.now)?, cx.zone))
 }

@@ -71,10 +71,13 @@ pub(super) fn handle(tx: &mut Tx<'_>, permitted: Permitted, cx: &Context) -> TxR
 }
 
 /// What an agent learns of a task.
-fn of_task(task: &Task) -> Details {
+fn of_task(task: &Task, host: Tz) -> Details {
     let mut details = Details::new();
     details.insert("taskId".into(), task.id.as_str().into());
     details.insert("status".into(), serde_json::to_value(task.status).unwrap_or_default());
     details.insert("nextRun".into(), task.next_due.map(rfc3339).into());
+    if let Some(local) = task.next_due_local(host) {
+        details.insert("nextRunLocal".into(), local.into());
+    }
     details
 }

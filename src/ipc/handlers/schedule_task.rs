@@ -9,5 +9,5 @@ pub(in crate::ipc) fn handle(tx: &mut Tx<'_>, command: Authorized<ScheduleTask>,
     let ScheduleTask { group, new } = command.into_inner();
     let fresh = format!("task-{}", cx.claim.to_string().to_lowercase());
     let fresh = fresh.parse().map_err(|e| TxError::Conflict(format!("{e}")))?;
-    Ok(of_task(&tasks::create(tx, &group, new, fresh, cx.now, cx.zone)?))
+    Ok(of_task(&tasks::create(tx, &group, new, fresh, cx.now, cx.zone)?, cx.zone))
 }

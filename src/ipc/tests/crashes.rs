@@ -153,6 +153,7 @@ async fn what_a_killed_hosts_run_said_is_known_to_the_retry_and_its_secrets_are_
                     sender_name: "U".into(),
                     text: "x".into(),
                     attachments: Vec::new(),
+                    quoted: None,
                     sent_at: now,
                 };
                 let seq = inbound::insert(tx, &new, Role::Trigger, now)?;

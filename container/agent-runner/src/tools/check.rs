@@ -159,13 +159,15 @@ fn once(value: &str) -> Result<(), Trouble> {
     if forms.iter().any(|form| NaiveDateTime::parse_from_str(value, form).is_ok()) {
         return Ok(());
     }
-    if DateTime::parse_from_rfc3339(value).is_ok() {
-        return no(format!(
-            "time {:?} has a zone: leave the suffix away and give the local time; the zone is timezone, else the host's",
-            cut(value)
-        ));
+    let utc = value.strip_suffix(['Z', 'z']).map(|local| format!("{}+00:00", local.trim_end()));
+    let zoned = utc.as_deref().unwrap_or(value);
+    if forms.iter().any(|form| DateTime::parse_from_str(zoned, &format!("{form}%#z")).is_ok()) {
+        return Ok(());
     }
-    no(format!("time {:?} is not allowed: use a local time such as 2031-05-17T09:30:00", cut(value)))
+    no(format!(
+        "time {:?} is not allowed: use a local time such as 2031-05-17T09:30:00, or one with its offset such as 2031-05-17T09:30:00+02:00",
+        cut(value)
+    ))
 }
 
 fn cut(text: &str) -> String {
@@ -238,7 +240,7 @@ mod tests {
             ("cron", "61 9 * * *", "is not allowed"),
             ("interval", "9999", "10000"),
             ("interval", "10m", "milliseconds"),
-            ("once", "2031-05-17T09:30:00Z", "has a zone"),
+            ("once", "2031-05-17T09:30:00 Berlin", "local time"),
             ("once", "tomorrow", "local time"),
             ("weekly", "1", "not known"),
         ] {

@@ -61,7 +61,7 @@ const fn schedule_value(required: bool) -> Arg {
         required,
         Form::When,
         "For cron five fields (minute hour day-of-month month day-of-week), as in 0 9 * * 1-5. For interval \
-         milliseconds, at least 10000. For once a local time without a zone, as in 2031-05-17T09:30:00.",
+         milliseconds, at least 10000. For once a local time, as in 2031-05-17T09:30:00, or one with its offset or Z.",
     )
 }
 
