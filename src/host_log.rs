@@ -106,6 +106,8 @@ impl FormatTime for LocalTime {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -127,7 +129,6 @@ mod tests {
         next.open(&path).unwrap();
         next.write_all(b"next\n").unwrap();
         assert!(fs::read(&path).unwrap().ends_with(b"\nnext\n"));
-        use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
