@@ -189,7 +189,7 @@ fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
     assert!(texts.len() < 10, "{} texts: {texts:?}", texts.len());
 
     // The end of stderr, which the host makes a reason of.
-    stage.host.send(ROOM, "!crash 3 \u{1b}]0;title\u{7}it \u{1b}[31mbroke\u{1b}[0m\0");
+    stage.host.send(ROOM, "!crash 3 \u{1b}]0;title\u{7}it \u{1b}[31mbroke\u{1b}[0m\u{8}");
     let run = events.wait("the crashed run", SOON, |e| e.name == "run" && e.data["state"] == "failed");
     assert_eq!(run.data["error"], "Container exited with code 3: it broke");
 }
