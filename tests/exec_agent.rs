@@ -81,5 +81,44 @@ fn a_shell_script_is_a_bot_with_the_hosts_tools() {
         .expect(200);
     host.ask("web:other", "/new");
     let raw = host.ask("web:other", "a <b>").join("");
-    assert!(raw.starts_with("<context format=\"2\" ") && raw.contains("\n<messages>\n<message sender=\"Ann\"") && raw.contains(">a &lt;b&gt;</message>"), "{raw}");
+    assert!(
+        raw.starts_with("<context format=\"2\" ")
+            && raw.contains("\n<messages>\n<message sender=\"Ann\"")
+            && raw.contains(">a &lt;b&gt;</message>"),
+        "{raw}"
+    );
+}
+
+#[test]
+fn a_text_is_said_once_and_the_next_turn_knows_what_a_task_said() {
+    const TELLS: &str = r#"#!/bin/sh
+prompt=$(cat)
+case $prompt in
+    *'>twice</message>'*) parlor-tool send 'the  same text' > /dev/null; echo 'the same text' ;;
+    *'>different</message>'*) parlor-tool send one > /dev/null; echo two ;;
+    ask) echo 'Did you take your pills?' ;;
+    *) echo "$prompt" ;;
+esac
+"#;
+    let host =
+        Host::builder().env("CONTAINER_IMAGE", "").env("PARLOR_PROVIDER", "exec").env("TZ", "Asia/Tokyo").start();
+    host.register("web:x", "x");
+    program(&host, "x", TELLS, 0o755);
+    assert_eq!(host.ask("web:x", "different"), ["one", "two"]);
+    assert_eq!(host.ask("web:x", "twice"), ["the  same text"], "equal but for white space");
+    // A later turn may say the same again.
+    assert_eq!(host.ask("web:x", "twice"), ["the  same text"]);
+    let mut events = host.events();
+    let at = (chrono::Utc::now() + chrono::TimeDelta::seconds(2)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let task = json!({ "folder": "x", "prompt": "ask", "scheduleType": "once", "scheduleValue": at });
+    let made = host.api.post("/v1/tasks", &task).expect(201).json();
+    assert!(made["nextDueLocal"].as_str().unwrap().ends_with("UTC+09:00 Asia/Tokyo"), "{made}");
+    events.message("web:x", SOON, |text| text == "Did you take your pills?");
+    let shown = host.ask("web:x", "yes").join("\n");
+    assert!(shown.starts_with("<context format=\"2\" timezone=\"Asia/Tokyo\" now=\""), "{shown}");
+    let told = shown.lines().find(|line| line.starts_with("<said ")).unwrap_or_default();
+    assert!(told.contains("+09:00\" task=\"") && told.ends_with(">Did you take your pills?</said>"), "{shown}");
+    assert_eq!(shown.matches("<said ").count(), 1, "what the chat's own turns said is no news: {shown}");
+    let again = host.ask("web:x", "and now").join("\n");
+    assert!(!again.contains("<said "), "once: {again}");
 }

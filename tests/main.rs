@@ -16,6 +16,7 @@ mod disk;
 mod docs;
 mod engine_faults;
 mod engines;
+mod exec_agent;
 mod exits;
 mod extra_mounts;
 mod fallback;
