@@ -117,7 +117,9 @@ fn tasks_live_their_whole_life_by_files() {
     done(&host, MAIN, "task", &verb("cancel_task"));
     assert_eq!(task(&host, "daily")["status"], "cancelled");
     eventually("the snapshot follows", SOON, || (shown(&host, ROOM, "current_tasks.json") == json!([])).then_some(()));
-    for (what, value) in [("interval", "9999"), ("cron", "* * *"), ("once", "2099-01-01T00:00:00Z"), ("monthly", "1")] {
+    for (what, value) in
+        [("interval", "9999"), ("cron", "* * *"), ("once", "2099-01-01T00:00:00 Berlin"), ("monthly", "1")]
+    {
         let bad = json!({ "type": "schedule_task", "prompt": "p", "schedule_type": what, "schedule_value": value, "targetJid": ROOM });
         let answer = request(&host, ROOM, "task", &bad);
         assert_eq!(answer["ok"], false, "{what} {value}: {answer}");
