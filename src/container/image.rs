@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use super::runner::Runner;
 
 /// Changes with the layout of the tree.
 const LAYOUT: u32 = 2;
+/// Tells the builds of this process apart.
+static BUILDS: AtomicU64 = AtomicU64::new(0);
 /// The image's name before its content's hash.
 pub const NAME: &str = "parlor-agent:lite-";
 
@@ -254,11 +257,15 @@ impl Image {
         let fingerprint = self.inputs.fingerprint();
         self.inputs.check()?;
         step(1);
-        let tar = TempFile(self.data.join("image.tar"));
-        let (inputs, path) = (Arc::clone(&self.inputs), tar.0.clone());
-        let hash = blocking(move || {
-            let file = File::create(&path).map_err(|e| ImageError::io("create", &path, e))?;
-            rootfs::write_tar(&inputs, BufWriter::new(file))
+        clear(&self.data);
+        // A name of its own, and removed by whoever has it last: a build that is broken off here leaves no file, and is not
+        // in the next one's way.
+        let number = BUILDS.fetch_add(1, Ordering::Relaxed);
+        let tar = TempFile(self.data.join(format!("image-{}-{number}.tar", std::process::id())));
+        let inputs = Arc::clone(&self.inputs);
+        let (hash, tar) = blocking(move || {
+            let file = File::create(&tar.0).map_err(|e| ImageError::io("create", &tar.0, e))?;
+            Ok((rootfs::write_tar(&inputs, BufWriter::new(file))?, tar))
         })
         .await?;
         let image = format!("{NAME}{}", &hash[..16]);
@@ -298,6 +305,18 @@ impl Image {
 
     fn known_file(&self) -> PathBuf {
         self.data.join("image-lite.json")
+    }
+}
+
+/// Removes files of builds that died. The lock says that nobody builds now.
+fn clear(data: &Path) {
+    for entry in fs::read_dir(data).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("image-") && name.ends_with(".tar") {
+            // One that stays takes room, and harms nothing.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

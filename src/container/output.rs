@@ -174,6 +174,12 @@ impl Decoder {
         let line = &self.head[..self.head_len];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (start, end) = (line == OUTPUT_START.as_bytes(), line == OUTPUT_END.as_bytes());
+        if self.state == State::Skipping && !self.long_line && (start || end) {
+            // The marker itself was no part of what is dropped.
+            let edges = self.edges.strip_suffix(b"\n").unwrap_or(&self.edges);
+            let kept = edges.strip_suffix(&self.head[..self.head_len]).unwrap_or(edges).len();
+            self.edges.truncate(kept);
+        }
         if !self.long_line && start {
             match self.state {
                 State::Inside => {
@@ -326,7 +332,10 @@ mod tests {
     fn an_output_over_the_limit_is_dropped_and_the_next_one_is_not() {
         let text = frame(&"x".repeat(5000)) + &frame("{}");
         let found = decode([text.as_bytes()], 100);
-        assert!(matches!(&found[0], Owned::TooLong(edges) if edges.len() == 2 * EDGE), "{found:?}");
+        assert!(
+            matches!(&found[0], Owned::TooLong(edges) if edges.len() == 100 + EDGE - OUTPUT_END.len() - 1),
+            "{found:?}"
+        );
         assert_eq!(found[1..], [out("{}")]);
         let exact = frame(&"x".repeat(99));
         assert_eq!(decode([exact.as_bytes()], 100), [out(&"x".repeat(99))]);
@@ -338,7 +347,7 @@ mod tests {
             let found = decode(text.as_bytes().chunks(cut), limit);
             let [Owned::TooLong(kept)] = &found[..] else { panic!("{found:?}") };
             let kept = String::from_utf8_lossy(kept);
-            assert!(kept.starts_with("aaaa") && kept.ends_with(&format!("cccc{OUTPUT_END}")), "{cut}, {limit}: {kept}");
+            assert!(kept.starts_with("aaaa") && kept.ends_with("cccc\n"), "{cut}, {limit}: {kept}");
             assert!(kept.len() <= 2 * EDGE, "{cut}, {limit}");
         }
         let endless = format!("{OUTPUT_START}\n{}", "x".repeat(5000));
@@ -408,7 +417,8 @@ mod tests {
         assert_eq!(noise("a\nbc"), 3 + line);
         assert_eq!(noise(&frame("{}")), start);
         assert_eq!(noise(&frame(&"x".repeat(5000))), start + 5001 + OUTPUT_END.len() + line);
-        assert_eq!(noise(&format!("{OUTPUT_START}\nlost\n{}", frame("kept"))), 2 * start + 5);
+        // The output that another one's start broke off, with that start.
+        assert_eq!(noise(&format!("{OUTPUT_START}\nlost\n{}", frame("kept"))), start + 5 + OUTPUT_START.len() + 1);
         let mut decoder = Decoder::new(100);
         decoder.push(b"a", &mut |_| {});
         assert_eq!((decoder.take_noise(), decoder.take_noise()), (1, 0));

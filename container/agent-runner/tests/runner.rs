@@ -298,10 +298,10 @@ fn a_program_that_fails_or_is_missing_is_an_error_that_helps() {
     let home = Home::new();
     let agent = Agent::start(&home, &exec("x"));
     let advice = agent.output();
-    assert_eq!((advice.status, advice.turn), (Status::Success, Some(Turn::Open)));
-    let text = advice.result.unwrap();
-    assert!(text.contains("group/agent") && text.contains("executable"), "{text}");
-    assert_eq!(agent.output().status, Status::Error);
+    assert_eq!((advice.status, advice.turn), (Status::Error, Some(Turn::Done)));
+    assert_eq!(advice.error_kind, Some(ErrorKind::Refused), "another try would not make it appear");
+    let text = advice.error.unwrap();
+    assert!(text.contains("agent") && text.contains("executable"), "{text}");
 
     home.program("#!/bin/sh\necho partly\necho why it failed >&2\nexit 7\n");
     home.follow_up("1.json", "x");

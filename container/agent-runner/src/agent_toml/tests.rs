@@ -84,7 +84,7 @@ fn what_is_wrong_is_named_and_the_rest_counts() {
         "modell is left out: there is no such setting",
         "model is left out: it must be one word",
         "max_steps is left out: the provider claude does not know it",
-        "hooks is left out: write each",
+        "a hook is left out: write each",
         "tools.ban is left out: there is no such list",
         "the agent has no tools",
         "mcp.parlor is left out: the name is taken",
