@@ -74,7 +74,10 @@ fn each_fault_flips_its_own_line() {
 
     let gone = changed(&healthy, &lines(command(&host, &[]).env("CONTAINER_RUNTIME", "/nonexistent/docker")));
     assert_eq!(gone["engine"], "\"failed\"");
-    assert!(gone.keys().all(|check| ["engine", "image", "init", "limits"].contains(&check.as_str())), "{gone:?}");
+    assert!(
+        gone.keys().all(|check| ["engine", "image", "init", "limits", "rooms"].contains(&check.as_str())),
+        "{gone:?}"
+    );
     let image = lines(command(&host, &[]).env("CONTAINER_IMAGE", "parlor-test-no-such-image:1"));
     only(&healthy, &image, "image");
 

@@ -154,7 +154,7 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     terminal.press("y\r");
     // The key is right, the account is empty: that is no reason not to keep it.
     let why = terminal.wait("Type it again");
-    assert!(why.contains("no credit left"), "{why}");
+    assert!(why.contains("You exceeded your current quota"), "{why}");
     terminal.press("k\r");
     let (status, shown) = terminal.ended();
     assert!(status.success() && !shown.contains(KEY) && !shown.contains("nonsense"), "{shown}");

@@ -275,7 +275,7 @@ async fn the_image_is_made_once(b: Arc<Bench>) {
     // Content of its own, so that no earlier run of this test made it.
     let runner = format!("#!/bin/sh\n# {}\n", b.instance).into_bytes();
     let image = Image::new(Inputs { runner: runner.into(), ..Inputs::system() }, data.path().to_owned());
-    assert_eq!(image.status(&b.engine).await.unwrap().image, None);
+    assert!(!image.status(&b.engine).await.unwrap().present);
     let steps = std::sync::Mutex::new(Vec::new());
     let note = |step: parlor::container::image::Step| steps.lock().unwrap().push((step.number, step.of));
     let (one, two) = tokio::join!(image.ensure(&b.engine, &note), image.ensure(&b.engine, &note));

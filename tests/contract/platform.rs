@@ -98,7 +98,15 @@ async fn large_texts_are_bounded_by_their_bytes() {
     // The local API shows even this in one piece.
     assert_eq!(say(&store, "web:a", Route::Local, large()).await, 1);
     let shown = store.read(|db| events::after(db, 0, None)).await.unwrap();
-    assert_eq!(shown[0].text.as_ref().map(String::len), Some(5 << 20));
+    assert_eq!((shown[0].long, &shown[0].text), (Some(5 << 20), &None), "it is read part by part");
+    let (seq, mut read) = (shown[0].seq, 0);
+    while let Some(part) =
+        store.read(move |db| events::part(db, seq, read)).await.unwrap().filter(|part| !part.is_empty())
+    {
+        assert!(part.len() as i64 <= events::PART);
+        read += part.len() as i64;
+    }
+    assert_eq!(read, 5 << 20);
 }
 
 #[tokio::test]

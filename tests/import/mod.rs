@@ -78,7 +78,9 @@ fn an_installation_moves_in_and_its_groups_go_on() {
     assert_eq!((main.len(), &main[0]["folder"]), (1, &json!("main")));
     let tasks = json_of(&host, &["tasks", "list", "--all"]);
     let task = |id: &str| tasks.as_array().unwrap().iter().find(|t| t["id"] == id).cloned().unwrap();
-    assert_eq!(task("task-1-cron")["nextDue"], "2099-06-01T09:00:00.000Z");
+    // A start plans the tasks of the host's zone anew.
+    let due = task("task-1-cron")["nextDue"].as_str().unwrap().to_owned();
+    assert!(due.ends_with("T09:00:00.000Z") && !due.starts_with("2099"), "{due}");
     assert_eq!(task("task-1-cron")["contextMode"], "group");
     assert_eq!(
         (&task("task-2-interval")["status"], &task("task-3-once")["status"]),
@@ -273,7 +275,7 @@ fn what_is_no_installation_is_refused_without_a_trace() {
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(import(&nanoclaw.path("store")).contains("is no NanoClaw installation"));
-    assert!(import(&nanoclaw.path("nowhere")).contains("cannot be read"));
+    assert!(import(&nanoclaw.path("nowhere")).contains("is not there"));
     assert!(import(host.root()).contains("must not lie within each other"));
     assert_eq!(tree(host.root()), before);
     fs::write(nanoclaw.path("store/messages.db"), "this is no database, but long enough to be taken for one").unwrap();

@@ -52,7 +52,9 @@ pub(super) fn meant(offered: &[Choice], answer: &str) -> Result<Choice, String> 
     if let Some(choice) = offered.iter().find(|choice| choice.names().contains(&answer.as_str())) {
         return Ok(*choice);
     }
-    let mut holding = offered.iter().filter(|choice| choice.label().to_lowercase().contains(&answer));
+    // A letter or two stand in nearly every line.
+    let long = answer.chars().count() >= 4;
+    let mut holding = offered.iter().filter(|choice| long && choice.label().to_lowercase().contains(&answer));
     match (holding.next(), holding.next()) {
         (Some(choice), None) => Ok(*choice),
         (Some(_), Some(_)) => Err(format!("More than one line has “{answer}” in it: please type its number.")),
@@ -404,7 +406,7 @@ mod tests {
         ] {
             assert_eq!(meant(&offered, answer).as_ref(), Ok(&choice), "{answer}");
         }
-        for answer in ["0", "99", "key", "oracle", "-1"] {
+        for answer in ["0", "99", "key", "with", "x", "oracle", "-1"] {
             let why = meant(&offered, answer).unwrap_err();
             assert!(why.contains("number"), "{answer}: {why}");
         }
