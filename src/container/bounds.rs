@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use parlor_agent_runner::protocol::Output;
-use parlor_agent_runner::protocol::limits::{MAX_CONSUMED, MAX_ERROR, MAX_INPUT_NAME, MAX_TIME, MAX_TOKENS, MAX_USD};
+use parlor_agent_runner::protocol::limits::{
+    MAX_CONSUMED, MAX_ERROR, MAX_INPUT_NAME, MAX_TIME, MAX_TOKENS, MAX_USD, MODEL,
+};
 
-use crate::domain::text;
+use crate::domain::{text, usage};
 
 /// Characters of a complaint about something unreadable, which quotes it.
 const MAX_COMPLAINT: usize = 300;
@@ -47,7 +49,11 @@ pub fn hold(output: &mut Output, redact: Clean<'_>) -> Vec<&'static str> {
     }
     if let Some(counts) = output.usage.as_mut().and_then(|usage| usage.as_object_mut()) {
         let reported = counts.len();
-        counts.retain(|_, count| count.as_u64().is_some_and(|count| count <= MAX_TOKENS));
+        counts.retain(|name, count| match count.as_str() {
+            // Its price is found by it.
+            Some(model) => name == MODEL && usage::is_model(model),
+            None => count.as_u64().is_some_and(|count| count <= MAX_TOKENS),
+        });
         if counts.len() < reported {
             over.push("usage");
         }
@@ -118,6 +124,13 @@ mod tests {
         for odd in [json!(MAX_TOKENS + 1), json!(u64::MAX), json!(-5), json!(0.5), json!("5")] {
             let (output, cut) = tokens(odd);
             assert_eq!((output.usage.unwrap(), cut), (json!({"output_tokens": 7}), vec!["usage"]));
+        }
+        let model = |name: &str| over(|o| o.usage = Some(json!({"model": name, "output_tokens": 7})));
+        let (output, cut) = model("vendor/m-1:free");
+        assert_eq!((output.usage.unwrap()["model"].as_str(), cut), (Some("vendor/m-1:free"), vec![]));
+        for odd in ["", "two words", "a\nb", &"m".repeat(257)] {
+            let (output, cut) = model(odd);
+            assert_eq!((output.usage.unwrap(), cut), (json!({"output_tokens": 7}), vec!["usage"]), "{odd}");
         }
         for fine in [0.0, 0.25, MAX_USD] {
             assert_eq!(over(|o| o.cost_usd = Some(fine)).1, [""; 0]);

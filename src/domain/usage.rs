@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use parlor_agent_runner::protocol::limits::{MAX_TOKENS, MAX_USD};
+use parlor_agent_runner::protocol::limits::{MAX_MODEL, MAX_TOKENS, MAX_USD, MODEL};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,9 +51,12 @@ impl Usage {
 
 /// The model that a turn's report names.
 pub fn model_of(report: &Value) -> Option<&str> {
-    let fine =
-        |name: &&str| (1..=256).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
-    report.get("model")?.as_str().filter(fine)
+    report.get(MODEL)?.as_str().filter(|name| is_model(name))
+}
+
+/// Whether a text can be a model's name: one word.
+pub fn is_model(name: &str) -> bool {
+    (1..=MAX_MODEL).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 /// What a group may use on one day of the host's zone.

@@ -20,6 +20,10 @@ pub const MAX_TIME: usize = 64;
 pub const MAX_COUNTS: usize = 64;
 /// Bytes of the name of one count.
 pub const MAX_COUNT_NAME: usize = 64;
+/// The only key of `usage` that holds a text: the model that the turn used, whose price the host may know.
+pub const MODEL: &str = "model";
+/// Bytes of a model's name.
+pub const MAX_MODEL: usize = 256;
 /// Tokens of one count: more is no report but a mistake, or an attempt to spoil the sums.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
 /// US dollars of one turn, for the same reason.
@@ -63,9 +67,6 @@ macro_rules! nothing {
         fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
             Ok(None)
         }
-        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-            Ok(None)
-        }
     };
 }
 /// Reads at most one name more than are allowed, so that the reader sees that there were too many; the rest is read over.
@@ -89,9 +90,9 @@ pub(super) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
     from.deserialize_seq(Names)
 }
 
-/// Reads the counts of a report. Anything else in it is read over: nobody needs it, and it may be of any size and depth.
+/// Reads the counts of a report, and its model. Anything else in it is read over: nobody needs it, and it may be of any size and depth.
 pub(super) fn counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    struct Count(Option<u64>);
+    struct Count(Option<Value>);
     impl<'de> serde::Deserialize<'de> for Count {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
             from.deserialize_any(OneCount).map(Self)
@@ -109,17 +110,21 @@ pub(super) fn counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>
                 if let Some(count) = count
                     && counts.len() < MAX_COUNTS
                     && name.len() <= MAX_COUNT_NAME
+                    && (count.is_u64() || name == MODEL)
                 {
                     counts.insert(name, count);
                 }
             }
-            Ok(Some(counts.into_iter().map(|(name, count)| (name, Value::from(count))).collect()))
+            Ok(Some(counts.into_iter().collect()))
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
             while from.next_element::<IgnoredAny>()?.is_some() {}
             Ok(None)
         }
         fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
             Ok(None)
         }
         nothing!();
@@ -130,12 +135,15 @@ pub(super) fn counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>
 struct OneCount;
 
 impl<'de> Visitor<'de> for OneCount {
-    type Value = Option<u64>;
+    type Value = Option<Value>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a count")
     }
     fn visit_u64<E>(self, count: u64) -> Result<Self::Value, E> {
-        Ok(Some(count))
+        Ok(Some(count.into()))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok((text.len() <= MAX_MODEL).then(|| text.into()))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
         while from.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -171,6 +179,11 @@ mod tests {
         let json =
             format!(r#"{{"input_tokens":3,"tier":"x","a":{deep},"b":{{"c":1}},"d":-1,"e":1.5,"f":null,"g":true}}"#);
         assert_eq!(usage(&json), Some(serde_json::json!({"input_tokens": 3})));
+        let model = |name: &str| usage(&format!(r#"{{"model":"{name}","tier":"x","output_tokens":1}}"#)).unwrap();
+        assert_eq!(model("m-1"), serde_json::json!({"model": "m-1", "output_tokens": 1}));
+        assert_eq!(model(&"m".repeat(MAX_MODEL))["model"].as_str().map(str::len), Some(MAX_MODEL));
+        assert_eq!(model(&"m".repeat(MAX_MODEL + 1)), serde_json::json!({"output_tokens": 1}));
+        assert_eq!(usage(r#"{"model":["m"]}"#), Some(serde_json::json!({})));
         for odd in [r#""many""#, "[1,[2]]", "5", "-5", "1.5", "true", "null"] {
             assert_eq!(usage(odd), None, "{odd}");
         }
