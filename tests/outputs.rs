@@ -32,7 +32,7 @@ fn last_log(host: &Host, folder: &str) -> (PathBuf, String) {
     let path = host.root().join(format!("data/runs/{folder}/{}.log", run.to_lowercase()));
     let text = eventually("the run's log", SOON, || {
         let answer = host.api.get(&format!("/v1/runs/{run}/log"));
-        (answer.status == 200).then(|| answer.text())
+        (answer.status == 200 && path.exists()).then(|| answer.text())
     });
     (path, text)
 }

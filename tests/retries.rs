@@ -168,7 +168,7 @@ fn waiting(host: &Host, folder: &str) -> String {
 
 fn ask_status(host: &Host, events: &mut Events) -> String {
     host.send("web:a", "/status");
-    events.message("web:a", Duration::from_secs(5), |text| text.contains("waiting messages")).text().to_owned()
+    events.message("web:a", Duration::from_secs(5), |text| text.contains("waiting message")).text().to_owned()
 }
 
 fn at(value: &Value) -> chrono::DateTime<chrono::Utc> {

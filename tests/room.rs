@@ -240,7 +240,7 @@ fn an_agent_is_told_what_it_needs_and_sees_the_lists_of_its_own() {
     let a = stdin("web:a", text);
     let run = host.api.get("/v1/runs?folder=a").json()["runs"][0].clone();
     let prompt = a["prompt"].as_str().unwrap();
-    assert!(prompt.starts_with("<messages>\n<message sender=\"Ann\" time=\"") && prompt.ends_with("</messages>"));
+    assert!(prompt.contains("\n<messages>\n<message sender=\"Ann\" time=\"") && prompt.ends_with("</messages>"));
     let mut rest = a.clone();
     rest["prompt"] = json!("");
     let expected = json!({

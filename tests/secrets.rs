@@ -89,7 +89,7 @@ fn secrets_go_in_over_stdin_and_are_found_nowhere_else() {
         |json: &str| base64(format!("---NANOCLAW_OUTPUT_START---\n{json}\n---NANOCLAW_OUTPUT_END---\n").as_bytes());
     let session = json!({ "status": "success", "result": null, "turn": "open", "newSessionId": KEY }).to_string();
     assert_eq!(host.ask("web:k", &format!("!raw {}\n!silent", frame(&session))), Vec::<String>::new());
-    let kind = json!({ "status": KEY }).to_string();
+    let kind = json!({ "status": KEY, "turn": "open" }).to_string();
     let said = host.ask("web:k", &format!("!raw {}\n!say done", frame(&kind)));
     assert!(said[0].contains("could not be read") && said[0].contains("[redacted]"), "{said:?}");
     let by_file = json!({ "type": "message", "chatJid": "web:k", "text": format!("by file: {KEY} {TOKEN}") });
