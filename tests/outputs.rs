@@ -209,7 +209,10 @@ fn the_log_tells_how_a_run_went_and_the_prompt_only_when_asked() {
     host.register("web:l", "l");
     host.ask("web:l", prompt);
     let (_, log) = last_log(&host, "l");
-    assert!(log.contains("== prompt\n<messages>") && log.contains("a-word-of-the-prompt</message>"), "{log}");
+    assert!(
+        log.contains("== prompt\n<context format=\"2\"") && log.contains("a-word-of-the-prompt</message>"),
+        "{log}"
+    );
     assert!(log.contains("== argv") && log.contains("== stdout"));
     let folder = host.root().join("data/runs/l");
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);

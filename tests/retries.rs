@@ -121,7 +121,7 @@ fn a_limited_group_is_paused_until_it_is_told_and_its_tasks_with_it() {
     let until = at(&group["paused"]["until"]);
     eventually("it waits", SOON, || waiting(&host, "room").starts_with("tries again in").then_some(()));
     let shown = ask_status(&host, &mut events);
-    assert!(shown.contains("Paused until") && shown.contains("1 waiting messages"), "{shown}");
+    assert!(shown.contains("Paused until") && shown.contains("1 waiting message,"), "{shown}");
     let id = crate::slots::task(&host, "room", "!say task", "isolated");
     crate::slots::run_now(&host, &id);
     events.turn_done("web:a", seq, SOON);
