@@ -155,8 +155,7 @@ impl Stage {
                 Outcome::Fails => {
                     events.wait("a failed turn", TURN, |event| event.is_turn(&jid, "failed", seq));
                     assert!(only(&events, name).contains(told), "{name}: {}", only(&events, name));
-                    // Claude Code looks a second time by itself before it gives up on a key or a model.
-                    let most = if matches!(trouble, Trouble::BadKey | Trouble::NoModel) { self.row.logins } else { 1 };
+                    let most = if *trouble == Trouble::BadKey { self.row.logins } else { 1 };
                     assert!(self.row.tried(name) <= most, "{name} is asked {} times", self.row.tried(name));
                 }
                 Outcome::Passes => {
