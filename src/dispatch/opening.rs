@@ -63,19 +63,24 @@ impl GroupActor {
         let (mut row, ended) = (opening.row.clone(), opening.ended);
         let (folder, run) = (row.folder.clone(), row.id);
         row.ended_at = Some(clock.now());
-        row.state = match ended {
-            Some(EndReason::Stopped) => RunState::Stopped,
-            Some(_) => RunState::Interrupted,
-            None => RunState::EngineFailed,
+        let end = match ended {
+            Some(EndReason::Stopped) => {
+                row.state = RunState::Stopped;
+                Step::Run(Box::new(row))
+            }
+            Some(_) => Step::Unrun(run),
+            None => {
+                (row.state, row.error) = (RunState::EngineFailed, Some(error.clone()));
+                Step::Run(Box::new(row))
+            }
         };
-        row.error = (row.state != RunState::Stopped).then(|| error.clone());
         let mut steps = if let Some(reason) = ended {
             Self::unwanted(&mut opening.talk, reason)
         } else {
             tracing::warn!("cannot open a room for group {folder}: {error}");
             Self::not_started(&mut opening.talk, &error, probes, &clock)
         };
-        steps.push(Step::Run(Box::new(row)));
+        steps.push(end);
         self.commit(steps).await;
         start::clean_up(&self.deps, &folder, run).await;
         // Frees the slot.

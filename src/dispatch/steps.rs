@@ -50,6 +50,8 @@ pub enum Step {
     Pause { folder: GroupFolder, pause: Option<Pause> },
     /// A run's row, and its event.
     Run(Box<Run>),
+    /// A run never was: its room was taken back before it opened, and what it was for runs later as another.
+    Unrun(RunId),
     /// A task's firing ended.
     FireEnd { task: TaskId, due: DateTime<Utc>, jid: ChatJid, end: FireEnd },
     /// A task's firing never started: it waits again.
@@ -97,6 +99,7 @@ impl Step {
                 };
                 events::append(tx, &event, now).map(drop)
             }
+            Self::Unrun(run) => runs::forget(tx, *run),
             Self::FireEnd { task, due, jid, end } => {
                 tasks::end(tx, task, *due, end, now)?;
                 let change = match end.state {

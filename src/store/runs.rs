@@ -96,6 +96,12 @@ pub fn put(tx: &Tx<'_>, run: &Run) -> TxResult<()> {
     Ok(())
 }
 
+/// Removes the row of a run that never began.
+pub fn forget(tx: &Tx<'_>, id: RunId) -> TxResult<()> {
+    tx.execute("DELETE FROM runs WHERE id = ?1 AND state = 'starting'", [id])?;
+    Ok(())
+}
+
 /// A run.
 pub fn get(db: &Connection, id: RunId) -> TxResult<Option<Run>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE id = ?1"))?;

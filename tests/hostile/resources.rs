@@ -58,11 +58,15 @@ fn a_memory_hog_ends_alone_and_the_chat_hears_of_it() {
     let mut events = stage.host.events();
     let seq = stage.host.send(ROOM, "!once !memory 512");
     stage.other_answers("meanwhile");
-    // Killed, then tried again, when it behaves.
-    events.turn_done(ROOM, seq, SOON);
-    assert_eq!(events.texts(ROOM), ["once: over"]);
+    // Killed, named with its setting, and not tried again: it would only meet the same limit.
+    events.wait("a failed turn", SOON, |event| event.is_turn(ROOM, "failed", seq));
+    let texts = events.texts(ROOM);
+    assert!(
+        matches!(&texts[..], [text] if text.contains("memory limit of 64m") && text.contains("--memory")),
+        "{texts:?}"
+    );
     let runs = stage.host.api.get("/v1/runs?folder=room").expect(200).json();
-    let failed = runs["runs"].as_array().unwrap().iter().find(|run| run["state"] == "failed").cloned();
-    let error = failed.unwrap_or_else(|| panic!("{runs}"))["error"].to_string();
-    assert!(error.contains("137"), "{error}");
+    let [run] = &runs["runs"].as_array().unwrap()[..] else { panic!("{runs}") };
+    assert_eq!((run["state"].as_str(), run["exitCode"].as_i64()), (Some("failed"), Some(137)), "{run}");
+    assert_eq!(stage.host.ask(ROOM, "again"), ["echo: again"]);
 }
