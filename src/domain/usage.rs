@@ -43,9 +43,24 @@ impl Usage {
         (usage.tokens() > 0 || usage.cost_usd > 0.0).then_some(usage)
     }
 
-    /// All tokens together.
+    /// All tokens together; never more than the type holds.
     pub fn tokens(&self) -> u64 {
-        self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+        [self.output_tokens, self.cache_read_tokens, self.cache_write_tokens]
+            .into_iter()
+            .fold(self.input_tokens, u64::saturating_add)
+    }
+
+    /// Both together; sums that the types do not hold stay at their largest value.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            turns: self.turns.saturating_add(other.turns),
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cache_read_tokens: self.cache_read_tokens.saturating_add(other.cache_read_tokens),
+            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
+            cost_usd: (self.cost_usd + other.cost_usd).min(f64::MAX),
+        }
     }
 }
 

@@ -45,33 +45,33 @@ fn number(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
-/// Adds what a turn used, and the model where nobody knows what that costs.
+/// Adds the use of a turn to its group's day, and the turn's model if that has no price. Sums stay at the largest number
+/// that the database holds: a sum in SQL that overflows fails its transaction, and so the turn's outputs.
 pub fn add(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate, turn: &Usage, unpriced: Option<&str>) -> TxResult<()> {
+    let before = of_day(tx, folder, day)?.map(|day| day.used).unwrap_or_default();
+    let sum = before.plus(turn);
     tx.prepare_cached(&format!(
         "INSERT INTO usage (folder, day, {COLUMNS}, unpriced) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (folder, day) DO UPDATE SET
-           turns = turns + excluded.turns, input_tokens = input_tokens + excluded.input_tokens,
-           output_tokens = output_tokens + excluded.output_tokens,
-           cache_read_tokens = cache_read_tokens + excluded.cache_read_tokens,
-           cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens,
-           cost_usd = cost_usd + excluded.cost_usd,
-           unpriced = coalesce(excluded.unpriced, usage.unpriced)"
+           turns = excluded.turns, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+           cache_read_tokens = excluded.cache_read_tokens, cache_write_tokens = excluded.cache_write_tokens,
+           cost_usd = excluded.cost_usd, unpriced = coalesce(excluded.unpriced, usage.unpriced)"
     ))?
     .execute(rusqlite::params![
         folder,
         day.to_string(),
-        number(turn.turns),
-        number(turn.input_tokens),
-        number(turn.output_tokens),
-        number(turn.cache_read_tokens),
-        number(turn.cache_write_tokens),
-        turn.cost_usd,
+        number(sum.turns),
+        number(sum.input_tokens),
+        number(sum.output_tokens),
+        number(sum.cache_read_tokens),
+        number(sum.cache_write_tokens),
+        sum.cost_usd,
         unpriced,
     ])?;
     Ok(())
 }
 
-/// A group's day; none when nothing was used.
+/// Returns a group's day, or None if nothing was used on it.
 pub fn of_day(db: &Connection, folder: &GroupFolder, day: NaiveDate) -> TxResult<Option<Day>> {
     let mut s =
         db.prepare_cached(&format!("SELECT {COLUMNS}, unpriced, told FROM usage WHERE folder = ?1 AND day = ?2"))?;
@@ -107,4 +107,36 @@ pub fn since(db: &Connection, from: NaiveDate, folder: Option<&GroupFolder>) -> 
         Ok(Day { folder: row.get("folder")?, day, used: used(row)?, unpriced: row.get("unpriced")?, told: false })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing;
+
+    #[tokio::test]
+    async fn sums_add_up_and_stay_at_the_largest_number_instead_of_failing() {
+        let (_dir, store, _wakes) = testing::store();
+        let folder: GroupFolder = "a".parse().unwrap();
+        let day = NaiveDate::from_ymd_opt(2026, 11, 28).unwrap();
+        store
+            .write(move |tx| {
+                let turn = Usage { turns: 1, input_tokens: 2, cost_usd: 0.5, ..Usage::default() };
+                add(tx, &folder, day, &turn, Some("new"))?;
+                add(tx, &folder, day, &turn, None)?;
+                let found = of_day(tx, &folder, day)?.unwrap();
+                assert_eq!((found.used.turns, found.used.input_tokens, found.used.cost_usd), (2, 4, 1.0));
+                assert_eq!(found.unpriced.as_deref(), Some("new"));
+
+                let huge = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX, cost_usd: f64::MAX, ..turn };
+                add(tx, &folder, day, &huge, None)?;
+                add(tx, &folder, day, &huge, None)?;
+                let found = of_day(tx, &folder, day)?.unwrap().used;
+                assert_eq!((found.turns, found.input_tokens, found.cost_usd), (4, i64::MAX.unsigned_abs(), f64::MAX));
+                assert_eq!(Usage { cache_read_tokens: 5, ..found }.tokens(), u64::MAX);
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
 }
