@@ -82,12 +82,14 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     }
     let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars();
+    // The least that follows where no string for the terminal ends any more: each stretch is searched once.
+    let mut endless = usize::MAX;
     while let Some(c) = rest.next() {
         match c {
             '\n' | '\t' => kept.push(c),
             '\r' if rest.as_str().starts_with('\n') => {}
             '\r' => kept.push('\n'),
-            '\u{1b}' => rest = after_escape(rest.as_str()).chars(),
+            '\u{1b}' => rest = after_escape(rest.as_str(), &mut endless).chars(),
             '\u{9b}' => rest = after_parameters(rest.as_str()).chars(),
             c if c.is_control() => {}
             c => kept.push(c),
@@ -100,17 +102,32 @@ fn is_c1(c: char) -> bool {
     ('\u{80}'..='\u{9f}').contains(&c)
 }
 
-/// What follows an escape sequence, whose first character is gone. What is no whole sequence is text.
-fn after_escape(rest: &str) -> &str {
+/// Returns the text behind an escape sequence, whose first character is gone. A sequence that is not whole is text.
+///
+/// `endless` is the length of the text behind the last line that was searched in vain: a search that begins in that line
+/// would be in vain, too, and the time would grow with the square of the text.
+fn after_escape<'a>(rest: &'a str, endless: &mut usize) -> &'a str {
     let Some(first) = rest.chars().next() else { return rest };
     match first {
         '[' => after_parameters(&rest[1..]),
         // A string for the terminal itself, such as a title or a link's target: it ends with a bell or `ESC \`, on its line.
         ']' | 'P' | 'X' | '^' | '_' => {
-            let line = rest.split(['\n', '\r']).next().unwrap_or(rest);
-            let bell = line.find('\u{7}').map(|at| at + 1);
-            let end = [bell, line.find("\u{1b}\\").map(|at| at + 2)].into_iter().flatten().min();
-            end.map_or(&rest[1..], |end| &rest[end..])
+            if rest.len() > *endless {
+                return &rest[1..];
+            }
+            let end = rest.as_bytes().iter().enumerate().find_map(|(at, byte)| match byte {
+                b'\n' | b'\r' => Some(Err(at)),
+                0x07 => Some(Ok(at + 1)),
+                0x1b if rest[at + 1..].starts_with('\\') => Some(Ok(at + 2)),
+                _ => None,
+            });
+            match end.unwrap_or(Err(rest.len())) {
+                Ok(end) => &rest[end..],
+                Err(line) => {
+                    *endless = rest.len() - line;
+                    &rest[1..]
+                }
+            }
         }
         ' '..='/' => {
             let tail = rest.trim_start_matches(|c| (' '..='/').contains(&c));
@@ -251,6 +268,17 @@ mod tests {
         let started = std::time::Instant::now();
         assert_eq!(strip_internal(&"<internal>".repeat(100_000)).len(), 1_000_000);
         assert_eq!(strip_internal(&"<internal></internal>".repeat(50_000)), "");
+        assert!(started.elapsed().as_secs() < 5);
+    }
+
+    #[test]
+    fn many_sequences_take_linear_time() {
+        let started = std::time::Instant::now();
+        for (begun, shown) in [("\u{1b}]", ""), ("\u{1b}P\u{1b}X", ""), ("\u{1b}]x\r", "x\n"), ("\u{1b}]\u{7}", "")] {
+            assert_eq!(visible(&begun.repeat(500_000)), shown.repeat(500_000), "{begun:?}");
+        }
+        // A line without an end does not hide the end of the next one.
+        assert_eq!(visible("\u{1b}]a\u{1b}]b\n\u{1b}]0;title\u{7}c"), "ab\nc");
         assert!(started.elapsed().as_secs() < 5);
     }
 }
