@@ -27,6 +27,8 @@ struct First {
     said: Vec<String>,
     /// What was said in the chat outside its session.
     news: Vec<Told>,
+    /// The place in the outbox up to which the prompt tells of it.
+    told: i64,
 }
 
 impl GroupActor {
@@ -52,17 +54,17 @@ impl GroupActor {
                 }
                 let Some(batch) = batch else { return Ok(None) };
                 let news = told::news(tx, &chat, told)?;
-                Ok(Some((news, batch)))
+                Ok(Some((news, told::newest(tx, &chat)?, batch)))
             })
             .await;
         match taken {
-            Ok(Some((news, batch))) => {
+            Ok(Some((news, newest, batch))) => {
                 let zone = self.deps.settings.timezone;
                 let Some(live) = self.chat.live_mut() else { return };
                 live.slot.set_idle(false);
                 live.last_follow_up = Some(Instant::now());
                 live.talk.follow_up(&name, &batch);
-                live.talk.told = news.last().map_or(live.talk.told, |told| told.seq);
+                live.talk.told = newest;
                 let view = View { ids: live.sees == Sees::Ids, now, zone, told: &news };
                 let view = Some(&view).filter(|_| live.sees != Sees::V1);
                 live.handle.deliver(name, prompt::format(&batch, view), prompt::images(&batch));
@@ -79,7 +81,7 @@ impl GroupActor {
     /// Starts a run with what waits in the chat.
     pub(super) async fn start_messages(&mut self, group: &Group, slot: Slot) {
         let run = RunId(self.deps.clock.ulid());
-        let First { batch, past, said, news } = match self.take_first_batch(group, run).await {
+        let First { batch, past, said, news, told } = match self.take_first_batch(group, run).await {
             Ok(Some(taken)) => taken,
             Ok(None) => return,
             Err(error) => {
@@ -91,7 +93,7 @@ impl GroupActor {
         let route = self.deps.registry.route(&self.jid);
         let mut talk = Conversation::new(run, group.folder.clone(), self.jid.clone(), route, Work::Messages, true);
         talk.begin(&batch);
-        talk.told = news.last().map_or(0, |told| told.seq);
+        talk.told = told;
         talk.is_main = group.is_main;
         talk.config = group.container_config.clone();
         let request = StartRequest {
@@ -132,7 +134,7 @@ impl GroupActor {
                     outbox::take_over_turn(tx, old, run)?;
                 }
                 runs::put(tx, &row)?;
-                let news = told::news(tx, &jid, 0)?;
+                let (news, told) = (told::news(tx, &jid, 0)?, told::newest(tx, &jid)?);
                 let event = Event::Turn {
                     chat_jid: jid,
                     state: TurnState::Started,
@@ -140,7 +142,7 @@ impl GroupActor {
                     reason: None,
                 };
                 events::append(tx, &event, now)?;
-                Ok(Some(First { batch, past, said, news }))
+                Ok(Some(First { batch, past, said, news, told }))
             })
             .await
     }

@@ -16,12 +16,15 @@ use crate::channel::local::Local;
 use crate::container::engine::{Attached, Build, Capabilities, Client, EngineError, Exit, Lines, NamedImage};
 use crate::container::spec::{RunSpec, User};
 use crate::domain::clock::{Clock, SystemClock, from_ms};
+use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::group::{ContainerConfig, Group};
+use crate::domain::ids::DeliveryId;
 use crate::domain::message::{NewMessage, Role};
 use crate::domain::run::RunState;
 use crate::ipc::{IpcDeps, IpcService};
+use crate::store::outbox::Route;
 use crate::store::runs::Run;
-use crate::store::{Wake, inbound, runs};
+use crate::store::{Wake, inbound, outbox, runs};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -493,4 +496,25 @@ async fn messages_of_one_thought_are_one_turn_and_commands_do_not_wait() {
     let prompts = house.engine.prompts.lock().unwrap().clone();
     assert_eq!(prompts.len(), 1, "{prompts:?}");
     assert!(["one", "two", "three"].iter().all(|word| prompts[0].contains(&format!(">{word}<"))), "{prompts:?}");
+}
+
+#[tokio::test]
+async fn what_a_chats_own_agent_said_is_not_searched_again_in_each_turn() {
+    let house = House::build(Some("an-image")).await;
+    let earlier = NewDelivery {
+        id: DeliveryId(Ulid::new()),
+        jid: jid("a"),
+        text: "an earlier answer".into(),
+        sender: None,
+        reply_to: None,
+        file: None,
+        kind: DeliveryKind::Reply,
+        run_id: Some(RunId(Ulid::new())),
+    };
+    house.store.write(move |tx| outbox::put(tx, &earlier, Route::Local, false, from_ms(1))).await.unwrap();
+    house.script(&[r#"{"status":"success","result":"hello","turn":"done"}"#]);
+    house.say("a", "hello").await;
+    house.eventually("it is done", async || (house.messages("a").await == ["done 0"]).then_some(())).await;
+    let told = house.store.read(|db| Ok(db.query_row("SELECT seq FROM told", [], |row| row.get::<_, i64>(0))?));
+    assert_eq!(told.await.unwrap(), 1, "the agent's own words up to its turn are known");
 }

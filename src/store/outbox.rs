@@ -279,15 +279,21 @@ pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether an open turn of the chat has already sent this text with a tool, equal but for white space.
+/// Texts of an open turn that an answer is compared with: the last ones. An agent may send any number in one turn, and the
+/// writer, which all groups share, compares them.
+const COMPARED: u32 = 16;
+
+/// Whether an open turn of the chat has just sent this text with a tool, equal but for white space.
 pub fn is_said(db: &Connection, jid: &ChatJid, text: &str) -> TxResult<bool> {
+    // A text of quite another length is not read.
     let mut s = db.prepare_cached(
-        "SELECT text FROM outbox WHERE turn_open = 1 AND jid = ?1 AND kind = 'message' AND file_name IS NULL",
+        "SELECT CASE WHEN octet_length(text) BETWEEN ?2 / 2 AND ?2 * 2 + 64 THEN text END FROM outbox
+         WHERE turn_open = 1 AND jid = ?1 AND kind = 'message' AND file_name IS NULL ORDER BY seq DESC LIMIT ?3",
     )?;
-    let mut rows = s.query([jid])?;
+    let mut rows = s.query((jid, i64::try_from(text.len()).unwrap_or(i64::MAX / 4), COMPARED))?;
     while let Some(row) = rows.next()? {
-        let said: String = row.get(0)?;
-        if said.split_whitespace().eq(text.split_whitespace()) {
+        let said: Option<String> = row.get(0)?;
+        if said.is_some_and(|said| said.split_whitespace().eq(text.split_whitespace())) {
             return Ok(true);
         }
     }

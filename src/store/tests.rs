@@ -238,6 +238,42 @@ async fn a_second_local_delivery_shows_nothing_twice() {
 }
 
 #[tokio::test]
+async fn an_answer_is_compared_with_the_last_texts_of_its_turn_whatever_the_chat_has_seen() {
+    use crate::domain::delivery::{DeliveryKind, NewDelivery};
+    let (_dir, store, _wakes) = store();
+    let run = RunId(ulid::Ulid::from_parts(1, 1));
+    store
+        .write(move |tx| {
+            for n in 0..20 {
+                let new = NewDelivery {
+                    id: crate::domain::ids::DeliveryId(ulid::Ulid::from_parts(n, 2)),
+                    jid: jid(),
+                    text: format!("text {n}\n"),
+                    sender: None,
+                    reply_to: None,
+                    file: None,
+                    kind: DeliveryKind::Message,
+                    run_id: Some(run),
+                };
+                outbox::put(tx, &new, outbox::Route::Local, true, from_ms(1))?;
+            }
+            let said = |text: &str| outbox::is_said(tx, &jid(), text);
+            assert_eq!((said(" text  19")?, said("text 4")?, said("text 0")?, said("text")?), (true, true, false, false));
+            let plan: String = tx.query_row(
+                "EXPLAIN QUERY PLAN SELECT text FROM outbox WHERE turn_open = 1 AND jid = 'web:a' ORDER BY seq DESC LIMIT 1",
+                [],
+                |row| row.get(3),
+            )?;
+            assert!(plan.contains("outbox_said"), "{plan}");
+            outbox::close_turn(tx, run)?;
+            assert!(!outbox::is_said(tx, &jid(), "text 19")?);
+            Ok(())
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn what_a_broken_turn_said_is_known_to_every_later_try() {
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     let (_dir, store, _wakes) = store();

@@ -31,14 +31,14 @@ pub fn news(db: &Connection, jid: &ChatJid, after: i64) -> TxResult<Vec<Told>> {
         db.prepare_cached("SELECT seq FROM told WHERE jid = ?1")?.query_row([jid], |row| row.get(0)).optional()?;
     let after = after.max(known.unwrap_or(0));
     let mut s = db.prepare_cached(
-        "SELECT o.seq, o.text, o.created_at, o.file_name, r.task_id FROM outbox o
+        "SELECT o.seq, substr(o.text, 1, ?4), o.created_at, o.file_name, r.task_id FROM outbox o
          LEFT JOIN runs r ON r.id = o.run_id LEFT JOIN tasks t ON t.id = r.task_id
          WHERE o.jid = ?1 AND o.seq > ?2 AND o.kind IN ('reply', 'message')
            AND (o.run_id IS NULL OR (r.task_id IS NOT NULL AND coalesce(t.context_mode, 'isolated') <> 'group'))
          ORDER BY o.seq DESC LIMIT ?3",
     )?;
     let mut news = Vec::new();
-    let mut rows = s.query((jid, after, TEXTS))?;
+    let mut rows = s.query((jid, after, TEXTS, LENGTH as i64 + 1))?;
     while let Some(row) = rows.next()? {
         let (mut text, file): (String, Option<String>) = (row.get(1)?, row.get(3)?);
         if text.chars().count() > LENGTH {
@@ -51,6 +51,12 @@ pub fn news(db: &Connection, jid: &ChatJid, after: i64) -> TxResult<Vec<Told>> {
     }
     news.reverse();
     Ok(news)
+}
+
+/// Returns the newest place in a chat's outbox: a prompt with all news tells of everything up to there.
+pub fn newest(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
+    let mut s = db.prepare_cached("SELECT coalesce(max(seq), 0) FROM outbox WHERE jid = ?1")?;
+    Ok(s.query_row([jid], |row| row.get(0))?)
 }
 
 /// A turn that had been told up to there ended well: it is known.
