@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{Id, Params, limit};
-
 use super::problem::Problem;
 use super::router::Api;
 use crate::domain::clock::rfc3339;
@@ -36,15 +35,14 @@ pub(super) async fn list(
     })?;
     let read = move |db: &Connection| {
         let found = history::before(db, &jid, place, limit)?;
-        if found.is_empty() && groups::by_jid(db, &jid)?.is_none() {
+        if found.messages.is_empty() && groups::by_jid(db, &jid)?.is_none() {
             return Err(TxError::NotFound(format!("nothing is known of the chat {jid}")));
         }
         Ok(found)
     };
     let page = api.deps.store.read(read).await?;
-    // A page that is not full is the last one.
-    let more = page.last().filter(|_| page.len() == limit as usize).map(|said| said.place.to_string());
-    Ok(Out(json!({ "messages": page.iter().map(view).collect::<Vec<_>>(), "before": more })))
+    let before = page.messages.last().filter(|_| page.more).map(|said| said.place.to_string());
+    Ok(Out(json!({ "messages": page.messages.iter().map(view).collect::<Vec<_>>(), "before": before })))
 }
 
 fn view(said: &Said) -> Value {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Ms, TxResult};
 use crate::domain::clock::{from_ms, to_ms};
@@ -76,14 +76,41 @@ pub struct Said {
     pub file: Option<FileInfo>,
 }
 
-/// The last messages of a chat before a place, newest first.
-pub fn before(db: &Connection, jid: &ChatJid, place: Option<Place>, limit: u32) -> TxResult<Vec<Said>> {
+/// Bytes of text after which a page ends: messages have up to megabytes, and a client may ask for thousands.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// A part of a chat's history, newest message first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// At least one message where there is one.
+    pub messages: Vec<Said>,
+    /// Whether there may be earlier ones.
+    pub more: bool,
+}
+
+/// Returns the last messages of a chat before a place: at most `limit`, and fewer if their texts are long.
+pub fn before(db: &Connection, jid: &ChatJid, place: Option<Place>, limit: u32) -> TxResult<Page> {
     let end = place.unwrap_or(Place { at: DateTime::<Utc>::MAX_UTC, way: Way::Out, seq: i64::MAX });
-    let mut all = incoming(db, jid, end, limit)?;
-    all.extend(outgoing(db, jid, end, limit)?);
-    all.sort_unstable_by_key(|said| std::cmp::Reverse(said.place));
-    all.truncate(limit as usize);
-    Ok(all)
+    // The places first: a sort of whole rows would hold the texts of all of them.
+    let mut places = places(db, jid, end, Way::In, limit)?;
+    places.extend(self::places(db, jid, end, Way::Out, limit)?);
+    places.sort_unstable_by(|a, b| b.cmp(a));
+    places.truncate(limit as usize);
+    let mut more = places.len() == limit as usize;
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    for (nth, place) in places.iter().enumerate() {
+        let said = match place.way {
+            Way::In => incoming(db, *place)?,
+            Way::Out => outgoing(db, *place)?,
+        };
+        bytes += said.as_ref().map_or(0, |said| said.text.len());
+        messages.extend(said);
+        if bytes >= PAGE_BYTES && nth + 1 < places.len() {
+            more = true;
+            break;
+        }
+    }
+    Ok(Page { messages, more })
 }
 
 /// The number below which rows of the same millisecond stand before a place.
@@ -95,19 +122,31 @@ fn same_time(end: Place, way: Way) -> i64 {
     }
 }
 
-fn place(row: &Row<'_>, way: Way) -> rusqlite::Result<Place> {
-    Ok(Place { at: row.get::<_, Ms>("at")?.0, way, seq: row.get("seq")? })
+fn places(db: &Connection, jid: &ChatJid, end: Place, way: Way, limit: u32) -> TxResult<Vec<Place>> {
+    let mut s = db.prepare_cached(match way {
+        Way::In => {
+            "SELECT seq, received_at AS at FROM inbound
+             WHERE jid = ?1 AND (received_at < ?2 OR (received_at = ?2 AND seq < ?3))
+             ORDER BY received_at DESC, seq DESC LIMIT ?4"
+        }
+        Way::Out => {
+            "SELECT seq, created_at AS at FROM outbox
+             WHERE jid = ?1 AND (created_at < ?2 OR (created_at = ?2 AND seq < ?3))
+             ORDER BY created_at DESC, seq DESC LIMIT ?4"
+        }
+    })?;
+    let place = |row: &Row<'_>| Ok(Place { at: row.get::<_, Ms>("at")?.0, way, seq: row.get("seq")? });
+    let rows = s.query_map((jid, Ms(end.at), same_time(end, way), limit), place)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn incoming(db: &Connection, jid: &ChatJid, end: Place, limit: u32) -> TxResult<Vec<Said>> {
+fn incoming(db: &Connection, place: Place) -> TxResult<Option<Said>> {
     let mut s = db.prepare_cached(
-        "SELECT seq, received_at AS at, platform_id, sender_name, text, state, role, attachments FROM inbound
-         WHERE jid = ?1 AND (received_at < ?2 OR (received_at = ?2 AND seq < ?3))
-         ORDER BY received_at DESC, seq DESC LIMIT ?4",
+        "SELECT platform_id, sender_name, text, state, role, attachments FROM inbound WHERE seq = ?1",
     )?;
-    let rows = s.query_map((jid, Ms(end.at), same_time(end, Way::In), limit), |row| {
+    let said = s.query_row([place.seq], |row| {
         Ok(Said {
-            place: place(row, Way::In)?,
+            place,
             id: row.get("platform_id")?,
             sender: Some(row.get("sender_name")?),
             text: row.get("text")?,
@@ -116,21 +155,18 @@ fn incoming(db: &Connection, jid: &ChatJid, end: Place, limit: u32) -> TxResult<
             attachments: row.get("attachments")?,
             file: None,
         })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    });
+    Ok(said.optional()?)
 }
 
-fn outgoing(db: &Connection, jid: &ChatJid, end: Place, limit: u32) -> TxResult<Vec<Said>> {
-    let mut s = db.prepare_cached(
-        "SELECT seq, created_at AS at, id, sender, text, state, kind, file_name, file_size FROM outbox
-         WHERE jid = ?1 AND (created_at < ?2 OR (created_at = ?2 AND seq < ?3))
-         ORDER BY created_at DESC, seq DESC LIMIT ?4",
-    )?;
-    let rows = s.query_map((jid, Ms(end.at), same_time(end, Way::Out), limit), |row| {
+fn outgoing(db: &Connection, place: Place) -> TxResult<Option<Said>> {
+    let mut s =
+        db.prepare_cached("SELECT id, sender, text, state, kind, file_name, file_size FROM outbox WHERE seq = ?1")?;
+    let said = s.query_row([place.seq], |row| {
         let name: Option<String> = row.get("file_name")?;
         let size: Option<i64> = row.get("file_size")?;
         Ok(Said {
-            place: place(row, Way::Out)?,
+            place,
             id: row.get("id")?,
             sender: row.get("sender")?,
             text: row.get("text")?,
@@ -139,8 +175,8 @@ fn outgoing(db: &Connection, jid: &ChatJid, end: Place, limit: u32) -> TxResult<
             attachments: None,
             file: name.zip(size).map(|(name, size)| FileInfo { name, size: size.unsigned_abs() }),
         })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    });
+    Ok(said.optional()?)
 }
 
 #[cfg(test)]
@@ -178,6 +214,8 @@ mod tests {
             store.read(move |db| before(db, &jid, place, limit)).await.unwrap()
         };
         let whole = page(None, 1000).await;
+        assert!(!whole.more);
+        let whole = whole.messages;
         assert_eq!(whole.len(), 2 * times.len());
         assert!(whole.is_sorted_by(|a, b| a.place > b.place));
         assert_eq!((whole[0].text.as_str(), whole[1].text.as_str()), ("out 9", "in 9"));
@@ -185,12 +223,27 @@ mod tests {
             let (mut all, mut place) = (Vec::new(), None);
             loop {
                 let some = page(place, limit).await;
-                let Some(last) = some.last() else { break };
+                let Some(last) = some.messages.last() else { break };
                 place = Some(last.place.to_string().parse().unwrap());
-                all.extend(some);
+                all.extend(some.messages);
+                if !some.more {
+                    break;
+                }
             }
             assert_eq!(all, whole, "{limit}");
         }
+        // Texts of half a page each: two to a page, and one that is longer alone.
+        store
+            .write(move |tx| {
+                Ok(tx.execute("UPDATE outbox SET text = printf('%.*c', ?1, 'x')", [PAGE_BYTES as i64 / 2])?)
+            })
+            .await
+            .unwrap();
+        let first = page(None, 1000).await;
+        assert_eq!((first.messages.len(), first.more), (3, true), "two out, and what came in between");
+        store.write(|tx| Ok(tx.execute("UPDATE inbound SET text = printf('%.*c', 3000000, 'x')", [])?)).await.unwrap();
+        let first = page(None, 1000).await;
+        assert_eq!((first.messages.len(), first.more), (2, true), "a text that is longer than a page ends one");
         for bad in ["", "5", "5-x-1", "a-i-1", "5-i-", "5-i-b"] {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
         }
