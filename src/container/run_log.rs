@@ -56,9 +56,10 @@ impl Record<'_> {
     }
 }
 
-/// The ending of a log's name, and of one that is being written.
+/// The ending of a log's name, of one that is being written, and of what a live run has logged so far.
 const LOG: &str = ".log";
 const FRESH: &str = ".log.tmp";
+const LIVE: &str = ".live";
 
 /// Where a run's log is once it is whole: the only place that anyone reads it from.
 pub fn path(dir: &Path, run: RunId) -> PathBuf {
@@ -67,7 +68,7 @@ pub fn path(dir: &Path, run: RunId) -> PathBuf {
 
 /// What a run that has not ended has logged so far.
 pub fn live_path(dir: &Path, run: RunId) -> PathBuf {
-    named(dir, run, ".live")
+    named(dir, run, LIVE)
 }
 
 fn named(dir: &Path, run: RunId, ending: &str) -> PathBuf {
@@ -182,7 +183,8 @@ pub fn expire(dir: &Path, before: DateTime<Utc>) -> io::Result<()> {
             // Also what a host that died was writing.
             let run = path.file_name().and_then(|name| {
                 let name = name.to_str()?;
-                name.strip_suffix(LOG).or_else(|| name.strip_suffix(FRESH))?.parse::<ulid::Ulid>().ok()
+                let run = [LOG, FRESH, LIVE].iter().find_map(|ending| name.strip_suffix(ending))?;
+                run.parse::<ulid::Ulid>().ok()
             });
             let started = run.and_then(|run| i64::try_from(run.timestamp_ms()).ok());
             if started.is_some_and(|started| started < to_ms(before)) {
@@ -209,12 +211,13 @@ mod tests {
                 let run = RunId(ulid::Ulid::from_parts(ms, 7));
                 fs::write(path(&logs.join(group), run), "x").unwrap();
                 fs::write(named(&logs.join(group), run, FRESH), "half").unwrap();
+                fs::write(live_path(&logs.join(group), run), "of a host that was killed").unwrap();
             }
         }
         fs::write(logs.join("a/notes.txt"), "x").unwrap();
         expire(&logs, at(2_000)).unwrap();
         let left = |group: &str| fs::read_dir(logs.join(group)).unwrap().count();
-        assert_eq!((left("a"), left("gone")), (3, 2));
+        assert_eq!((left("a"), left("gone")), (4, 3), "those of the second run, and what is no log");
     }
 
     #[test]

@@ -37,9 +37,11 @@ impl Live {
 
     /// Takes what came.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        let before = self.partial.len();
         self.partial.extend_from_slice(bytes);
-        let end = match self.partial.iter().rposition(|byte| *byte == b'\n') {
-            Some(at) => at + 1,
+        // What was held before has no end of a line: it is not searched again.
+        let end = match memchr::memrchr(b'\n', bytes) {
+            Some(at) => before + at + 1,
             None if self.partial.len() >= MAX_LINE => self.partial.len(),
             None => return,
         };
