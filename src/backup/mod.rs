@@ -30,7 +30,7 @@ const DATABASE: &str = "data/parlor.db";
 /// Folders that are in a backup. What else lies in `data/` is of the moment, or is made again.
 const TREES: [&str; 4] = ["groups", "data/sessions", "data/inbox-files", "data/outbox-files"];
 /// Files that are in a backup where they are there.
-const FILES: [&str; 3] = ["parlor.toml", "data/image-full.json", "data/setup-asked"];
+const FILES: [&str; 4] = ["parlor.toml", "prices.toml", "data/image-full.json", "data/setup-asked"];
 /// The keys, only where they are asked for.
 const KEYS: &str = ".env";
 
@@ -61,6 +61,17 @@ pub enum BackupError {
     /// It must not be done as things are.
     #[error("{0}")]
     Refused(String),
+    /// A restore broke off after the installation was moved aside.
+    #[error(
+        "{source}; what was there before lies whole in {aside}: move it back, or restore again with --replace",
+        aside = .aside.display()
+    )]
+    BrokenOff {
+        /// Where the installation lies.
+        aside: PathBuf,
+        /// What went wrong.
+        source: Box<BackupError>,
+    },
 }
 
 impl BackupError {

@@ -12,7 +12,7 @@ use tar::EntryType;
 
 use super::check::{check, may_hold, open, private};
 use super::manifest::Manifest;
-use super::{BackupError, DATABASE, KEYS, MANIFEST};
+use super::{BackupError, DATABASE, FILES, KEYS, MANIFEST, TREES};
 use crate::config::home::Home;
 use crate::store::copy;
 
@@ -46,14 +46,21 @@ pub fn restore(file: &Path, home: &Home, replace: bool, now: DateTime<Utc>) -> R
         )));
     }
     let aside = if occupied.is_empty() { None } else { Some(move_aside(home, &occupied, now)?) };
+    match (put(file, home), aside) {
+        (Ok(()), aside) => Ok(Restored { manifest, aside }),
+        (Err(source), Some(aside)) => Err(BackupError::BrokenOff { aside, source: Box::new(source) }),
+        (Err(error), None) => Err(error),
+    }
+}
+
+fn put(file: &Path, home: &Home) -> Result<(), BackupError> {
     // Last: a restore that was broken off has no database, and is seen as what it is.
     let database = home.data().join("restored.db");
     let _ = fs::remove_file(&database);
     unpack(file, home, &database)?;
     copy::renew(&database)?;
     File::open(&database).and_then(|file| file.sync_all()).map_err(BackupError::io("write", &database))?;
-    fs::rename(&database, home.database()).map_err(BackupError::io("write", &home.database()))?;
-    Ok(Restored { manifest, aside })
+    fs::rename(&database, home.database()).map_err(BackupError::io("write", &home.database()))
 }
 
 fn lock(home: &Home) -> Result<File, BackupError> {
@@ -84,11 +91,12 @@ fn occupied(home: &Home, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupErro
             found.push(Path::new("data").join(name));
         }
     }
-    let mut others = vec!["groups", "parlor.toml"];
+    let mut others: Vec<&str> = TREES.into_iter().chain(FILES).filter(|name| !name.starts_with("data/")).collect();
     if manifest.keys {
         others.push(KEYS);
     }
-    found.extend(others.into_iter().filter(|name| home.root().join(name).exists()).map(PathBuf::from));
+    let is_there = |name: &&str| home.root().join(name).symlink_metadata().is_ok();
+    found.extend(others.into_iter().filter(is_there).map(PathBuf::from));
     found.sort();
     Ok(found)
 }

@@ -35,6 +35,7 @@ impl Case {
         put("data/outbox-files/01A/report.pdf", "pdf");
         put("data/runs/lab/1.log", "a log");
         put("parlor.toml", "tz = \"UTC\"\n");
+        put("prices.toml", "[own]\ninput = 1\noutput = 2\n");
         put(".env", "KEY=secret\n");
         fs::set_permissions(home.root().join("groups/lab/agent"), fs::Permissions::from_mode(0o755)).unwrap();
         let (wakes, _) = mpsc::unbounded_channel();
@@ -73,6 +74,7 @@ async fn an_installation_comes_back_as_it_was_while_its_host_runs() {
         ("data/sessions/lab/.claude/settings.json", Some("{}")),
         ("data/outbox-files/01A/report.pdf", Some("pdf")),
         ("parlor.toml", Some("tz = \"UTC\"\n")),
+        ("prices.toml", Some("[own]\ninput = 1\noutput = 2\n")),
         (".env", None),
         ("data/runs/lab/1.log", None),
     ] {
@@ -108,7 +110,7 @@ async fn what_is_there_is_refused_or_moved_aside_and_a_live_host_is_left_alone()
     assert_eq!(read(&there, "groups/lab/CLAUDE.md").as_deref(), Some("remember"));
     assert!(!aside.starts_with(there.root()), "the main group's agent sees what lies in the home");
     assert_eq!(fs::read_to_string(aside.join("groups/lab/CLAUDE.md")).unwrap(), "changed since");
-    assert!(aside.join("data/parlor.db").exists());
+    assert!(aside.join("data/parlor.db").exists() && aside.join("prices.toml").exists());
 
     let lock = fs::File::create(there.lock()).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
@@ -136,6 +138,25 @@ async fn links_are_kept_as_links_and_nothing_outside_is_read_or_written() {
     let link = |name: &str| fs::read_link(there.root().join("groups/lab").join(name)).unwrap();
     assert_eq!((link("dir-link"), link("dangling")), (secret.clone(), PathBuf::from("nowhere")));
     assert_eq!(fs::read_dir(&secret).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_restore_that_breaks_off_says_where_the_installation_lies() {
+    let case = Case::new().await;
+    let deep = |levels: usize| -> PathBuf { std::iter::repeat_n("d".repeat(200), levels).collect() };
+    fs::create_dir_all(case.home.root().join("groups/lab").join(deep(20))).unwrap();
+    let file = case.file("b.tar.gz");
+    case.pack(&file, false).unwrap();
+    // There the system does not take paths of that length.
+    let there = Home::new(case.dir.path().join(deep(1)).join("home"));
+    fs::create_dir_all(there.groups()).unwrap();
+    fs::write(there.groups().join("mine"), "mine").unwrap();
+    let error = restore(&file, &there, true, Utc::now()).unwrap_err();
+    let BackupError::BrokenOff { aside, .. } = &error else { panic!("{error}") };
+    assert_eq!(fs::read_to_string(aside.join("groups/mine")).unwrap(), "mine");
+    let said = error.to_string();
+    assert!(said.contains("move it back") && said.contains(aside.to_str().unwrap()), "{said}");
+    assert!(!there.database().exists());
 }
 
 /// A backup with these entries and no manifest.
