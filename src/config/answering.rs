@@ -10,6 +10,7 @@ use super::home::Home;
 use super::provider::{self, AUTO, CLAUDE, EXEC, GUIDE, IMAGE, LLM, Means};
 use super::secrets;
 use super::settings::Settings;
+use super::values;
 use crate::domain::group::ContainerConfig;
 use crate::domain::prices::{Price, Prices};
 
@@ -46,11 +47,8 @@ impl Choice {
             (Ok(provider), model) => Self { provider, model: model.map(str::to_owned) },
             (Err(_), _) => Self { provider: own, model: Some(text.to_owned()) },
         };
-        let word = |model: &String| {
-            (1..=256).contains(&model.len())
-                && !model.starts_with('-')
-                && !model.chars().any(|c| c.is_whitespace() || c.is_control() || c == ',')
-        };
+        // A comma ends an entry of the list.
+        let word = |model: &String| values::model(model).is_ok_and(|plain| plain == *model) && !model.contains(',');
         if !choice.model.as_ref().is_none_or(word) {
             return Err(format!("{text:?} names no model: use one word"));
         }

@@ -139,7 +139,7 @@ pub(super) struct Layers {
 /// Settings whose names other programs use, too: what these left in the environment ends no command.
 const SHARED: [&str; 3] = ["TZ", "LOG_LEVEL", "LOG_FORMAT"];
 /// The only settings for which `true` and `false` are values.
-const SWITCHES: [&str; 2] = ["PARLOR_LISTEN_PUBLIC", "PARLOR_FALLBACK_DEARER"];
+const SWITCHES: [&str; 3] = ["PARLOR_LISTEN_PUBLIC", "PARLOR_FALLBACK_DEARER", "PARLOR_TRIGGER_ANYWHERE"];
 
 impl Layers {
     /// Adds a layer; earlier ones win. Empty values count as absent.
@@ -329,7 +329,7 @@ fn line_at(text: &str, byte: usize) -> usize {
 }
 
 /// A line number and what is wrong, without the line itself: it may hold a secret.
-fn toml_reason(text: &str, error: &toml::de::Error) -> String {
+pub(super) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
     match error.span() {
         Some(span) => format!("line {} is not valid TOML: {}", line_at(text, span.start), error.message()),
         None => format!("is not valid TOML: {}", error.message()),

@@ -1,9 +1,11 @@
 use std::fs;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::super::provider;
+use super::super::settings::Limits;
 use super::*;
-use crate::domain::group::ContainerConfig;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -207,7 +209,9 @@ fn a_misspelled_setting_is_named_with_the_one_that_is_meant() {
 fn a_switch_is_no_text() {
     let text = Place::new().file("parlor.toml", "network = true\n").load(&[]).unwrap_err().to_string();
     assert!(text.contains("network = \"true\"") && text.contains("line 1): is no switch"), "{text}");
-    assert!(Place::new().file("parlor.toml", "listen_public = true\ncpus = 1.5\npids = 0x100\n").load(&[]).is_ok());
+    let switches = "listen_public = true\nfallback_dearer = true\ntrigger_anywhere = true\ncpus = 1.5\npids = 0x100\n";
+    let settings = Place::new().file("parlor.toml", switches).load(&[]).unwrap();
+    assert!(settings.trigger_anywhere && settings.fallback_dearer);
 }
 
 #[test]

@@ -3,12 +3,14 @@
 pub mod allowlists;
 pub mod answering;
 pub mod bounds;
+mod checked;
 pub mod env_edit;
 mod env_file;
 pub mod extras;
 pub mod home;
 mod layers;
 mod load;
+mod place;
 mod prices;
 pub mod provider;
 pub mod proxies;

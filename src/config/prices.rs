@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::layers::toml_reason;
 use crate::domain::prices::{Price, Prices};
 
 /// Entries the file may have.
@@ -27,11 +28,7 @@ pub fn read(path: &Path) -> Result<Prices, Vec<(String, String)>> {
 
 fn parse(text: &str) -> Result<Prices, Vec<(String, String)>> {
     let whole = |why: String| vec![("prices.toml".to_owned(), why)];
-    let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line =
-            error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
-        whole(format!("line {line} is not valid TOML: {}", error.message()))
-    })?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| whole(toml_reason(text, &error)))?;
     if table.len() > COUNT {
         return Err(whole(format!("has {} models: it may have {COUNT}", table.len())));
     }
