@@ -47,8 +47,7 @@ pub(super) struct Conformance {
 
 /// Seconds, up to an hour. A bare number is seconds, too.
 fn timeout(text: &str) -> Result<u64, &'static str> {
-    let bare = text.trim().bytes().all(|byte| byte.is_ascii_digit());
-    let time = if bare { text.trim().parse().ok() } else { words::parse_duration(text).map(|time| time.as_secs()) };
+    let time = words::parse_seconds(text).map(|time| time.as_secs());
     time.filter(|seconds| (1..=3600).contains(seconds)).ok_or("use a time from 1s to 1h, such as 90s")
 }
 

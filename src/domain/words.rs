@@ -69,6 +69,16 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(factor).map(Duration::from_millis)
 }
 
+/// The same, but a bare number counts seconds.
+pub fn parse_seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        parse_duration(&format!("{text}s"))
+    } else {
+        parse_duration(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +136,9 @@ mod tests {
         }
         for text in ["", "m", "1.5h", "1w", "-1s", "99999999999999999d", "soon"] {
             assert_eq!(parse_duration(text), None, "{text}");
+            assert_eq!(parse_seconds(text), None, "{text}");
         }
+        let seconds = |text| parse_seconds(text).map(|time| time.as_millis());
+        assert_eq!((seconds(" 90 "), seconds("2m"), seconds("500ms")), (Some(90_000), Some(120_000), Some(500)));
     }
 }

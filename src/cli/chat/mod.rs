@@ -28,6 +28,7 @@ use super::output::{say, tell, text as shown};
 use super::{Done, Failure, Program, Running, SIGNALLED, failed};
 use crate::config::settings::Settings;
 use crate::domain::message::Role;
+use crate::domain::words;
 use crate::policy::trigger::Trigger;
 
 /// Commands that every chat has.
@@ -262,18 +263,8 @@ async fn talk(client: &Client, group: Option<&str>, message: Option<Said>, host:
 
 /// A time such as `90s`; a number alone is seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let factor = match unit {
-        "" | "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3_600),
-        _ => None,
-    };
-    let seconds = digits.parse().ok().zip(factor).and_then(|(number, factor): (u64, u64)| number.checked_mul(factor));
-    match seconds {
-        Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err("use a number with s, m or h, such as 90s".into()),
-    }
+    let time = words::parse_seconds(text).filter(|time| !time.is_zero());
+    time.ok_or_else(|| "use a number with s, m or h, such as 90s".into())
 }
 
 fn read_stdin() -> Result<String, Failure> {

@@ -35,10 +35,10 @@ pub(super) fn page(group: &Value) -> String {
     for name in ["image", "network", "memory", "cpus", "pids"] {
         line(name, text(&config[name]));
     }
-    line(
-        "timeout",
-        config["timeout"].as_u64().map(|ms| words::duration(Duration::from_millis(ms))).unwrap_or_default(),
-    );
+    for name in ["timeout", "settle"] {
+        let time = config[name].as_u64().map(|ms| words::duration(Duration::from_millis(ms)));
+        line(name, time.unwrap_or_default());
+    }
     line("budget", budget(&config["budget"]));
     line("may set", config["agentMay"].as_array().map(|kinds| may(kinds)).unwrap_or_default());
     line("mounts", config["additionalMounts"].as_array().map(|all| joined(all, mount)).unwrap_or_default());
@@ -99,7 +99,7 @@ mod tests {
             "folder": "lab", "path": "/srv/parlor/groups/lab", "jid": "web:lab", "name": "Lab\u{1b}[2J", "isMain": false,
             "trigger": null, "requiresTrigger": true, "createdAt": "2026-12-24T17:00:00Z",
             "effective": {"provider": "llm", "model": "m-1", "trigger": "@Andy"},
-            "containerConfig": {"version": 1, "model": "m-1", "timeout": 1_800_000, "budget": {"usd": 2.5},
+            "containerConfig": {"version": 1, "model": "m-1", "timeout": 1_800_000, "settle": 2_000, "budget": {"usd": 2.5},
                 "agentMay": [], "additionalMounts": [{"hostPath": "/srv/x", "containerPath": "x", "readonly": false},
                 {"hostPath": "/srv/y"}], "env": {"A": "b", "C": "d"}},
             "paused": {"until": "2026-12-25T00:00:00Z", "reason": "a limit"},
@@ -114,6 +114,7 @@ mod tests {
         provider    llm (the installation's)
         model       m-1
         timeout     30 minutes
+        settle      2 seconds
         budget      $2.50 a day
         may set     none
         mounts      /srv/x as x, writable
