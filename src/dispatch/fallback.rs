@@ -3,10 +3,12 @@
 //! A choice that fails is out for a while; the next run takes the first that is not. Of each change the chat hears once.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use parlor_agent_runner::protocol::ErrorKind;
 
 use super::failure::{Failure, sentence};
 use super::group_actor::GroupActor;
+use super::hold;
 use super::lane::Live;
 use super::live::{Effects, Given, Work};
 use super::steps::Step;
@@ -119,10 +121,10 @@ impl GroupActor {
     pub(super) async fn stand_ins(&self, group: &Group) -> Vec<String> {
         let of = group.clone();
         let Ok(known) = self.deps.store.read(move |db| Known::of(db, &of)).await else { return Vec::new() };
-        let now = self.deps.clock.now();
+        let (now, zone) = (self.deps.clock.now(), self.deps.settings.timezone);
         let out = known.outages.iter().filter(|outage| outage.until > now).map(|outage| {
-            let until = outage.until.format("%Y-%m-%d %H:%M UTC");
-            format!("{} cannot answer until {until}: {}", outage.choice, sentence(&outage.reason))
+            let until = hold::until(outage.until, now, zone);
+            format!("{} cannot answer {until}: {}", outage.choice, sentence(&outage.reason))
         });
         known.told.iter().map(|who| format!("{who} answers in this chat.")).chain(out).collect()
     }
@@ -134,7 +136,7 @@ impl Live {
         &mut self,
         given: &[Given],
         failure: &Failure,
-        clock: &SharedClock,
+        (clock, zone): (&SharedClock, Tz),
         effects: &mut Effects,
     ) -> bool {
         let now = clock.now();
@@ -159,9 +161,9 @@ impl Live {
         tracing::warn!("{folder}: {name} cannot answer until {until}, {next_name} does: {}", failure.error);
         if self.answering.told.as_ref() != Some(&next_name) {
             let text = format!(
-                "{name} cannot answer: {} {next_name} answers in its place, at least until {}.{}",
+                "{name} cannot answer: {} {next_name} answers in its place, at least {}.{}",
                 sentence(&failure.error),
-                until.format("%Y-%m-%d %H:%M UTC"),
+                hold::until(until, now, zone),
                 if next.provider == self.talk.provider { "" } else { " It has a conversation of its own." }
             );
             effects.steps.push(self.talk.say(text, DeliveryKind::Notice, false, clock));

@@ -109,7 +109,7 @@ impl GroupActor {
         live.failed.get_or_insert_with(|| failure.error.clone());
         tracing::info!("group {}: a turn of run {} failed ({:?})", live.talk.folder, live.talk.run, failure.kind);
         live.talk.drop_session();
-        if live.hand_over(given, failure, &clock, effects) {
+        if live.hand_over(given, failure, (&clock, zone), effects) {
             return None;
         }
         if let Work::Task { task, due } = &live.talk.work {
