@@ -1,7 +1,9 @@
 //! The provider `guide`: answers without a key and without a network, and does real things through the host's own
 //! means: tasks, the group's folder, commands in the room.
 
+mod chats;
 mod clock;
+mod command;
 mod days;
 mod delay;
 mod grammar;
@@ -9,12 +11,16 @@ mod lang;
 mod lexicon;
 mod phrase;
 mod recurring;
+mod request;
 mod room;
+mod rule;
 mod state;
+mod task_texts;
 mod tasks;
 mod texts;
 mod typos;
 pub mod when;
+mod whole;
 mod words;
 
 use chrono::Utc;
@@ -23,7 +29,7 @@ use crate::host;
 use crate::prompt::{self, Message};
 use crate::protocol::{Output, Status};
 use crate::run::{Mail, Provider, Room};
-use grammar::{Command, Unclear};
+use command::{Command, Request, Unclear};
 use lang::Lang;
 use state::Place;
 use words::by_lang;
@@ -88,8 +94,8 @@ impl Guide {
             Command::Remind(text) => self.remind(lang, &text),
             Command::Say(text) => text,
             Command::Files(files) => texts::files(lang, &files),
-            Command::ListChats => tasks::chats(&self.room),
-            Command::Register(jid, folder) => tasks::register(&self.room, &jid, &folder),
+            Command::ListChats => chats::list(&self.room),
+            Command::Register(jid, folder) => chats::register(&self.room, &jid, &folder),
             Command::Help => texts::help(lang).to_owned(),
             Command::About => texts::about(lang, self.name()),
             Command::Status => self.status(lang),
@@ -188,7 +194,7 @@ fn time(lang: Lang) -> String {
 }
 
 /// Reads a request. A group may have a trigger of its own, which the agent is not told: it is the first word then.
-fn understand(request: &str) -> grammar::Request {
+fn understand(request: &str) -> Request {
     let read = grammar::parse(request);
     let own_trigger = request.starts_with(['@', '!', '/']);
     match request.split_once(char::is_whitespace) {

@@ -7,36 +7,11 @@ use chrono::{NaiveTime, Timelike};
 use super::clock::{Bare, day_part, time};
 use super::days::{self, ordinal, weekday};
 use super::delay::{Span, number, span};
+use super::rule::{Rule, Step};
 use super::when::{Day, MORNING, Problem, When};
 
-/// A rhythm while it is read.
-#[derive(Debug, Default)]
-struct Rule {
-    /// Days of the week, Sunday is 0; None is every day.
-    days: Option<BTreeSet<u32>>,
-    /// `1#2` or `5L`: a certain such day of the month.
-    nth: Option<String>,
-    /// The field for days of the month.
-    of_month: Option<String>,
-    month: Option<u32>,
-    /// A step of minutes or hours.
-    step: Option<Step>,
-    times: Vec<NaiveTime>,
-    /// From the beginning of one hour to that of another.
-    window: Option<(u32, u32)>,
-    /// What no schedule can say.
-    problem: Option<Problem>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Minutes(u32),
-    Hours(u32),
-    Other(u64),
-}
-
 const ALL: [u32; 7] = [0, 1, 2, 3, 4, 5, 6];
-const WORKDAYS: [u32; 5] = [1, 2, 3, 4, 5];
+pub(super) const WORKDAYS: [u32; 5] = [1, 2, 3, 4, 5];
 const WEEKEND: [u32; 2] = [0, 6];
 
 /// Reads a rhythm from the beginning of `words` and says how many of them it took.
@@ -345,73 +320,4 @@ fn window(words: &[&str], rule: &mut Rule) -> Option<usize> {
     }
     rule.window = Some((start, end));
     Some(2 + count + more)
-}
-
-impl Rule {
-    fn when(self) -> When {
-        if let Some(problem) = self.problem {
-            return When::Never(problem);
-        }
-        match self.step {
-            Some(step) => self.stepping(step),
-            None if self.window.is_some() => When::Never(Problem::Window),
-            None => self.at_times(),
-        }
-    }
-
-    /// Every so often, perhaps on certain days or between certain hours.
-    fn stepping(&self, step: Step) -> When {
-        let plain = self.days.is_none() && self.window.is_none() && self.times.is_empty();
-        let hours = |last: u32| self.window.map_or_else(|| "*".to_owned(), |(from, _)| format!("{from}-{last}"));
-        let days = self.days_field();
-        match step {
-            Step::Minutes(minutes) if plain => When::Every(u64::from(minutes) * 60_000),
-            Step::Hours(hours) if plain => When::Every(u64::from(hours) * 3_600_000),
-            Step::Other(ms) if plain => When::Every(ms),
-            // Days at a certain time: counted anew in each month, which the answer says.
-            Step::Other(ms) if self.window.is_none() && self.days.is_none() && ms.is_multiple_of(86_400_000) => {
-                let every = format!("*/{}", ms / 86_400_000);
-                Rule { of_month: Some(every), times: self.times.clone(), ..Self::default() }.at_times()
-            }
-            Step::Minutes(minutes) if 60 % minutes == 0 && self.times.is_empty() => {
-                // The last hour ends the window and is not in it.
-                When::Cron(format!("*/{minutes} {} * * {days}", hours(self.window.map_or(23, |(_, to)| to - 1))))
-            }
-            Step::Hours(step) if self.times.is_empty() => {
-                let hours = hours(self.window.map_or(23, |(_, to)| to));
-                let hours = if step == 1 { hours } else { format!("{hours}/{step}") };
-                When::Cron(format!("0 {hours} * * {days}"))
-            }
-            _ => When::Never(Problem::Window),
-        }
-    }
-
-    fn at_times(&self) -> When {
-        let every_day = self.days.is_none() && self.nth.is_none() && self.of_month.is_none();
-        if self.times.is_empty() && every_day {
-            return When::Daily;
-        }
-        let times = if self.times.is_empty() { vec![MORNING] } else { self.times.clone() };
-        if times.iter().any(|time| time.minute() != times[0].minute()) {
-            return When::Never(Problem::TwoMinutes);
-        }
-        let hours: BTreeSet<u32> = times.iter().map(Timelike::hour).collect();
-        let of_month = self.of_month.as_deref().unwrap_or("*");
-        let month = self.month.map_or_else(|| "*".to_owned(), |month| month.to_string());
-        When::Cron(format!("{} {} {of_month} {month} {}", times[0].minute(), list(&hours), self.days_field()))
-    }
-
-    fn days_field(&self) -> String {
-        match (&self.nth, &self.days) {
-            (Some(nth), _) => nth.clone(),
-            (None, None) => "*".to_owned(),
-            (None, Some(days)) if days.len() == 7 => "*".to_owned(),
-            (None, Some(days)) if days.iter().eq(&WORKDAYS) => "1-5".to_owned(),
-            (None, Some(days)) => list(days),
-        }
-    }
-}
-
-fn list(numbers: &BTreeSet<u32>) -> String {
-    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }

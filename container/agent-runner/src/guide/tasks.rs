@@ -1,4 +1,4 @@
-//! Tasks and chats: asked of the host, and told as the host answered.
+//! Tasks: asked of the host, and reported as the host answered.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,16 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::Voice;
-use super::grammar::Change;
+use super::command::Change;
 use super::lang::Lang;
 use super::state::Undo;
+use super::task_texts::{done, guessed, how_to_end, moment_of, next_on, next_run, none, quoted, refused, unseen};
 use super::texts;
 use super::when::When;
 use super::words::{self, by_lang};
 use crate::host::{self, Refusal, find_task};
 use crate::prompt::Message;
-use crate::protocol::{CommandResult, EXISTS_ALREADY, TaskFile, TaskSnapshot};
+use crate::protocol::{EXISTS_ALREADY, TaskFile, TaskSnapshot};
 use crate::run::Room;
 
 /// The id of the task that a message asks for: the same whenever the same message is read, so that a turn that is tried
@@ -306,145 +307,6 @@ fn recreate(room: &Room, task: TaskSnapshot) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
-}
-
-/// The chats that the host knows.
-pub fn chats(room: &Room) -> String {
-    let groups = match host::groups(&room.folders) {
-        Ok(snapshot) => snapshot.groups,
-        Err(reason) => return format!("I cannot see the chats: {reason}"),
-    };
-    if groups.is_empty() {
-        return if room.input.is_main {
-            "No other chat has been seen yet.".to_owned()
-        } else {
-            "Only the main group sees the list of chats.".to_owned()
-        };
-    }
-    let line = |group: &crate::protocol::GroupSnapshot| {
-        let state = if group.is_registered { "registered" } else { "available" };
-        format!("- {} ({}), {state}", group.jid, group.name)
-    };
-    let lines: Vec<String> = groups.iter().map(line).collect();
-    format!("{}\n\n“register JID as FOLDER” makes a chat a group with an agent of its own.", lines.join("\n"))
-}
-
-/// Makes a chat a group.
-pub fn register(room: &Room, jid: &str, folder: &str) -> String {
-    let known = host::groups(&room.folders).unwrap_or_default();
-    let name = known.groups.into_iter().find(|group| group.jid == jid).map(|group| group.name);
-    let trigger = format!("@{}", room.input.assistant_name.as_deref().unwrap_or("Andy"));
-    let group = TaskFile::RegisterGroup {
-        jid: jid.to_owned(),
-        name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| folder.to_owned()),
-        folder: folder.to_owned(),
-        trigger: trigger.clone(),
-        requires_trigger: None,
-        container_config: None,
-    };
-    match host::ask(&room.folders, "tasks", &group) {
-        Ok(_) => format!("Done: {jid} is a group now, with the folder {folder}. In it, write {trigger} to begin."),
-        Err(refusal) => refused(Lang::En, &refusal),
-    }
-}
-
-fn refused(lang: Lang, refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Refused(why) => by_lang!(
-            lang,
-            refusal.to_string(),
-            format!("Parlor hat das abgelehnt: {why}"),
-            format!("Parlor lo ha rechazado: {why}"),
-            format!("Parlor l'a refusé : {why}")
-        ),
-        _ => refusal.to_string(),
-    }
-}
-
-/// A task in words: what it says, or what it does.
-fn quoted(lang: Lang, prompt: &str) -> String {
-    if let Some((_, text)) = Lang::reminder(prompt) {
-        return by_lang!(
-            lang,
-            format!("reminder “{text}”"),
-            format!("Erinnerung „{text}“"),
-            format!("recordatorio «{text}»"),
-            format!("rappel « {text} »")
-        );
-    }
-    let text = prompt.trim();
-    by_lang!(
-        lang,
-        format!("task “{text}”"),
-        format!("Aufgabe „{text}“"),
-        format!("tarea «{text}»"),
-        format!("tâche « {text} »")
-    )
-}
-
-fn done(lang: Lang) -> &'static str {
-    by_lang!(lang, "Done", "Erledigt", "Hecho", "Fait ")
-}
-
-fn none(lang: Lang) -> &'static str {
-    by_lang!(
-        lang,
-        "There are no tasks. Try “remind me in 10 seconds to smile”.",
-        "Es gibt keine Aufgaben. Versuch „erinnere mich in 10 Sekunden ans Lächeln“.",
-        "No hay tareas. Prueba «recuérdame en 10 segundos sonreír».",
-        "Il n'y a pas de tâches. Essaie « rappelle-moi dans 10 secondes de sourire »."
-    )
-}
-
-fn unseen(lang: Lang, reason: &str) -> String {
-    by_lang!(
-        lang,
-        format!("I cannot see the tasks: {reason}"),
-        format!("Ich kann die Aufgaben nicht sehen: {reason}"),
-        format!("No puedo ver las tareas: {reason}"),
-        format!("Je ne peux pas voir les tâches : {reason}")
-    )
-}
-
-fn next_on(lang: Lang, next: &str) -> String {
-    by_lang!(
-        lang,
-        format!(", next on {next}"),
-        format!(", nächstes Mal {next}"),
-        format!(", próxima vez {next}"),
-        format!(", prochaine fois {next}")
-    )
-}
-
-fn how_to_end(lang: Lang, number: u32) -> String {
-    by_lang!(
-        lang,
-        format!(" “cancel {number}” ends it, “list tasks” shows all."),
-        format!(" „lösche {number}“ beendet sie, „Aufgaben“ zeigt alle."),
-        format!(" «cancela {number}» la termina, «tareas» las muestra todas."),
-        format!(" « annule {number} » y met fin, « tâches » montre tout.")
-    )
-}
-
-fn guessed(lang: Lang) -> &'static str {
-    by_lang!(
-        lang,
-        " I took the hour for the afternoon; write “am” for the early morning.",
-        " Ich habe die Stunde als nachmittags verstanden; mit „Uhr“ gilt sie, wie sie dasteht.",
-        " He entendido que es por la tarde; escribe «de la mañana» si no.",
-        " J'ai compris l'après-midi ; écris « du matin » sinon."
-    )
-}
-
-fn next_run(lang: Lang, result: &CommandResult) -> Option<String> {
-    let text = ["nextRun", "next_run"].iter().find_map(|key| result.details.get(*key)?.as_str())?;
-    Some(moment_of(lang, text))
-}
-
-/// An RFC 3339 text as people read it; as it is when it is none.
-fn moment_of(lang: Lang, text: &str) -> String {
-    let time = DateTime::parse_from_rfc3339(text);
-    time.map_or_else(|_| text.to_owned(), |time| words::moment(lang, time.with_timezone(&host::zone())))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the guide says, in four languages.
 
-use super::grammar::Unclear;
+use super::command::Unclear;
 use super::lang::Lang;
 use super::when::Problem;
 use super::words::by_lang;
