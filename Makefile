@@ -39,6 +39,8 @@ test-agent:
 install: build
 	install -D -m 755 target/release/parlor '$(DESTDIR)$(PREFIX)/bin/parlor'
 	target/release/parlor man '$(DESTDIR)$(PREFIX)/share/man/man1'
-	install -d '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'
+	install -d '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' \
+	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
 	target/release/parlor completions bash > '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/parlor'
 	target/release/parlor completions zsh > '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_parlor'
+	target/release/parlor completions fish > '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/parlor.fish'

@@ -5,7 +5,7 @@
 //! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
 //!
 //! Layers, each may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch scheduler ipc api
-//! import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` and `domain`; 2 `store channel container agent`; 1 `config policy
+//! import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` too; 2 `store channel container agent`; 1 `config policy
 //! safe_dir`; 0 `domain host_log` and the runner's protocol types.
 //! A test holds the `use crate::` lines against this.
 

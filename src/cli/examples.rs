@@ -86,6 +86,7 @@ pub(super) const EXAMPLES: &[Examples] = &[
         &[
             "parlor completions bash > ~/.local/share/bash-completion/completions/parlor",
             "parlor completions zsh > ~/.zfunc/_parlor",
+            "parlor completions fish > ~/.config/fish/completions/parlor.fish",
         ],
     ),
     ("man", &["parlor man | man -l -", "parlor man ~/.local/share/man/man1"]),

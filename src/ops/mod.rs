@@ -1,7 +1,7 @@
 //! What agents, people and programs can ask for alike, as plain functions inside a store transaction: the IPC service and
 //! the local API call the same ones. Who may ask is decided before.
 //!
-//! Lies between the store and the services: uses `store` and `domain` only.
+//! Lies between the store and the services: uses `store`, and the layers below it (`config`, `policy`, `domain`).
 
 pub mod container;
 pub mod groups;

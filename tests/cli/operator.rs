@@ -91,7 +91,12 @@ fn a_backup_of_a_running_host_lives_on_elsewhere_without_touching_it() {
 #[test]
 fn completions_and_pages_need_no_installation() {
     let host = Host::builder().prepare();
-    assert!(run(&host, &["completions", "bash"]).expect(0).out.contains("_parlor"));
+    let recipe = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&host, &["completions", shell]).expect(0).out;
+        assert!(script.contains("parlor") && script.contains("conformance"), "{shell}");
+        assert!(recipe.contains(&format!("parlor completions {shell} > ")), "`make install` knows no {shell}");
+    }
     assert!(run(&host, &["man"]).expect(0).out.contains(".TH"));
     assert!(!host.root().join("data").exists());
     let meant = run(&host, &["version"]).expect(2);
