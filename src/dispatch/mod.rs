@@ -1,5 +1,6 @@
 //! From wake-ups to runs: one actor per group, made when there is something to do and gone when there is not.
 
+mod advance;
 mod backoff;
 mod budget;
 mod commands;
@@ -14,6 +15,7 @@ mod messages;
 mod opening;
 mod outputs;
 mod prompt;
+mod rooms;
 mod slots;
 mod spend;
 mod start;
@@ -42,8 +44,8 @@ use crate::store::{Store, groups};
 
 use group_actor::{GroupActor, Verb};
 pub use prompt::format as format_prompt;
+pub use rooms::Rooms;
 pub use slots::Slots;
-pub use start::Rooms;
 
 /// Whether an agent works for a chat at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

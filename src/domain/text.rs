@@ -279,6 +279,7 @@ mod tests {
         }
         // A line without an end does not hide the end of the next one.
         assert_eq!(visible("\u{1b}]a\u{1b}]b\n\u{1b}]0;title\u{7}c"), "ab\nc");
-        assert!(started.elapsed().as_secs() < 5);
+        // The square of it would be minutes on any machine.
+        assert!(started.elapsed().as_secs() < 60);
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::process::{self, Plan};
-use crate::protocol::{ErrorKind, ImageAttachment, Output, Status};
-use crate::run::{Mail, Provider, Room, failure};
+use crate::protocol::{ImageAttachment, Output, Status};
+use crate::run::{Mail, Provider, Room, failure, refused};
 use crate::tool;
 
 /// The program's name in the group's folder.
@@ -67,7 +67,7 @@ impl Exec {
 impl Provider for Exec {
     fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output {
         if let Err(reason) = usable(&self.program, &self.shown) {
-            return for_good(reason);
+            return refused(reason);
         }
         let prompt = prompts.join("\n");
         let plan = Plan { stdin: &prompt, merge: false, log_stderr: true, keep: REPLY_LIMIT, limit: None };
@@ -86,18 +86,13 @@ impl Provider for Exec {
                 let said = if said.is_empty() { "it wrote nothing to stderr" } else { said };
                 failure(format!("The agent program {} ended with {}: {said}", self.shown, ended.how()))
             }
-            Err(error) => for_good(format!(
+            Err(error) => refused(format!(
                 "The agent program {} cannot be started: {error}. Is its first line (#!) right, and is the \
                  interpreter in the image?",
                 self.shown
             )),
         }
     }
-}
-
-/// A failure that trying again would not mend.
-fn for_good(reason: String) -> Output {
-    Output { error_kind: Some(ErrorKind::Refused), ..failure(reason) }
 }
 
 fn usable(program: &Path, shown: &str) -> Result<(), String> {
