@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::hold::Now;
 use super::lane::{Lane, News};
-use super::look::Look;
 use super::slots::{Slot, Ticket};
 use super::{Deps, Doing, GroupActivity, RunActivity};
 use crate::container::run::{EndReason, Outcome, RunEvent};
