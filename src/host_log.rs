@@ -1,5 +1,5 @@
-//! The log of the host in its own installation: `data/parlor.log`, beside what goes to stderr, so that there is one place
-//! to look however the host was started. Rotated by size; times are local, with their offset.
+//! The log of the host in its own installation: `data/parlor.log`, beside what goes to stderr, so that there is one
+//! place to look however the host was started. Rotated by size; times are local, with their offset.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -4,10 +4,10 @@
 //! store (outbox) → outbound → channel`. An IPC file: `watcher → command → authorize → handler → store, scheduler wake
 //! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
 //!
-//! Layers, each may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch scheduler ipc api
-//! import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` too; 2 `store channel container agent`; 1 `config policy
-//! safe_dir`; 0 `domain host_log` and the runner's protocol types.
-//! A test holds the `use crate::` lines against this.
+//! Layers, each may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch scheduler ipc
+//! api import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` too; 2 `store channel container
+//! agent`; 1 `config policy safe_dir`; 0 `domain host_log` and the runner's protocol types. A test holds the `use
+//! crate::` lines against this.
 
 // They panic when nobody reads any more; `cli::output` writes what can fail.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]

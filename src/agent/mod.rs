@@ -1,4 +1,5 @@
-//! What an agent needs on the host before its container starts: its folders, its home, the shipped skills, its secrets.
+//! The needs of an agent on the host before its container starts: its folders, its home, the shipped skills, its
+//! secrets.
 //!
 //! Everything below a group's folders may have been arranged by a hostile container: all of it goes through
 //! [`SafeDir`]. Blocking; a group where nothing changed costs well under a millisecond.
@@ -51,20 +52,20 @@ pub const RUNNER_SRC: &str = "agent-runner-src";
 /// What a run needs to know about its agent.
 #[derive(Debug)]
 pub struct AgentPlan {
-    /// The provider, as the runner is told.
+    /// The provider, by its name for the runner.
     pub provider: &'static str,
     /// What the group may choose besides, and what was not followed of its choice.
     pub may: AgentMay,
     /// What goes in over stdin; empty for providers that need none.
     pub secrets: BTreeMap<String, SecretString>,
-    /// Whether the provider talks to the network.
+    /// True if the provider talks to the network.
     pub needs_network: bool,
     /// The group's copy of `AGENT_RUNNER_SRC`, to be mounted at `/app/src`.
     pub runner_src: Option<PathBuf>,
 }
 
 impl AgentPlan {
-    /// What the room must have for this agent.
+    /// Returns what the room must have for this agent.
     pub fn mounts(&self) -> AgentNeeds {
         AgentNeeds {
             network: self.needs_network,
@@ -160,8 +161,8 @@ pub fn workspace(home: &Home, folder: &GroupFolder, owner: Option<Owner>) -> Res
     groups.ensure_dir(Path::new(folder.as_str()), owner, 0o755).at(&home.group(folder))
 }
 
-/// Whether a group's rooms have the browser that the shipped skill is about. Skills of the operator's own choice are
-/// shipped whatever they are about.
+/// Returns true if a group's rooms have the browser that the shipped skill is about. Skills of the operator's own
+/// choice are shipped whatever they are about.
 fn has_browser(settings: &Settings, group: &Group, provider: &str) -> bool {
     let config = &group.container_config;
     let full = match config.parlors_image() {

@@ -180,7 +180,8 @@ fn walk(dir: &Path, prefix: &str, depth: usize, files: &mut Vec<Shipped>, hash: 
     Ok(())
 }
 
-/// How a file lies in the group's copy; none when it is missing, no file, or not to be had without following links.
+/// Returns how a file lies in the group's copy; None if it is missing, no file, or not to be had without following
+/// links.
 fn stamp(skills: &SafeDir, path: &str) -> Option<Stamp> {
     let path = Path::new(path);
     let dir = skills.open_dir(path.parent()?).ok()?;

@@ -13,8 +13,8 @@ pub(super) const FILE: &str = "agent.toml";
 /// The largest file that is read; the runner reads no larger one either.
 const LIMIT: u64 = 32 * 1024;
 
-/// The provider that is asked for, if any. What else the file says is the runner's business, and so is telling that it is
-/// no TOML. The error is for the chat.
+/// The provider that is asked for, if any. What else the file says is the runner's business, and so is telling that it
+/// is no TOML. The error is for the chat.
 pub(super) fn provider(dir: &SafeDir) -> Result<Option<&'static str>, String> {
     let bytes = match dir.read(OsStr::new(FILE), LIMIT) {
         Ok(bytes) => bytes,

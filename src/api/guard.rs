@@ -1,5 +1,5 @@
-//! Who may speak to the TCP listener: the bearer of the token, from a page of no other origin, under a name that no
-//! attacker's DNS can point here. The Unix socket needs none of this: its mode lets in only its owner.
+//! The guard of the TCP listener. It admits the bearer of the token, from a page of no other origin, under a name that
+//! no attacker's DNS can point here. The Unix socket needs none of this: its mode lets in only its owner.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ const GATEWAYS: [&str; 2] = ["host.docker.internal", "host.containers.internal"]
 #[derive(Debug)]
 pub(super) struct Guard {
     token: SecretString,
-    /// Whether the listener can be reached from this machine alone.
+    /// True if the listener can be reached from this machine alone.
     loopback: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Where the API listens: the Unix socket, and TCP when both an address and a token are set.
+//! The listeners of the API: the Unix socket, and TCP when both an address and a token are set.
 
 use std::fs::{self, File, Permissions};
 use std::io;

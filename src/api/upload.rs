@@ -1,4 +1,5 @@
-//! A message with files: `multipart/form-data` with the message's JSON first and a part for each file, streamed to disk.
+//! A message with files: `multipart/form-data` with the message's JSON first and a part for each file, streamed to
+//! disk.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ const PATIENCE: u32 = 20;
 /// The part with the message.
 const MESSAGE: &str = "message";
 
-/// The boundary of a form; none when the body is something else.
+/// The boundary of a form; None if the body is something else.
 pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let form = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("multipart/form-data"));
@@ -152,8 +153,8 @@ impl Form {
 #[error("there is no end to it")]
 struct TooLong;
 
-/// A body that is handed over piece by piece: the parser keeps what it is given until it makes something of it, and would
-/// take all there is at once.
+/// A body that is handed over piece by piece: the parser keeps what it is given until it makes something of it, and
+/// would take all there is at once.
 struct Paced {
     body: BodyDataStream,
     held: Arc<AtomicUsize>,

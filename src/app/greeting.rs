@@ -1,4 +1,4 @@
-//! What a host says about itself when it starts: where it lies, what works for it, and where to talk.
+//! The first lines of a host's log: its home, its engine, its provider, and the ways to talk to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Op
     }
 }
 
-/// How main can be talked to.
+/// Returns how main can be talked to.
 fn talk(main: &Group) -> &'static str {
     match main.jid.channel() {
         "tty" | "web" => ": `parlor chat` talks to it",
@@ -68,7 +68,7 @@ fn talk(main: &Group) -> &'static str {
     }
 }
 
-/// Which limits an engine cannot enforce here, in one sentence.
+/// Returns which limits an engine cannot enforce here, in one sentence.
 fn gaps(can: &Capabilities) -> Option<String> {
     let mut reasons: Vec<&str> = can.unsupported.iter().map(|limit| limit.why.as_str()).collect();
     reasons.dedup();

@@ -1,4 +1,4 @@
-//! Where an installation lies: its folders, its lock, its database.
+//! An installation's place: its folders, its lock, its database.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use crate::store::{Store, Wake, instance};
 /// How long a host waits for the lock of its home.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// What a new installation's owner and all its groups are told.
+/// The first memory of a new installation's owner, and of all its groups.
 const MEMORIES: [(&str, &str); 2] =
     [("main", include_str!("../../groups/main/CLAUDE.md")), ("global", include_str!("../../groups/global/CLAUDE.md"))];
 

@@ -1,5 +1,5 @@
-//! What a host finds from an earlier life, and what it does about it: first what must come before anything runs, then, in the
-//! background, what takes long on a large installation.
+//! The remains of an earlier life of the host, and their recovery: first what must come before anything runs, then, in
+//! the background, what takes long on a large installation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ use crate::store::{Store, groups, inbound, outbox, runs, tasks};
 /// Pauses before looks for containers that a killed host's engine clients still brought up.
 const LATECOMERS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(50)];
 
-/// After a crash everything that was under way waits again; only a task's firing does not start twice: it is told. Returns
-/// the chats that have work.
+/// After a crash everything that was under way waits again; only a task's firing does not start twice: it is reported.
+/// Returns the chats that have work.
 pub(super) async fn recover(store: &Store, clock: &SharedClock, channels: &Registry) -> anyhow::Result<Vec<ChatJid>> {
     let (now, clock, channels) = (clock.now(), clock.clone(), channels.clone());
     let (work, was_under_way) = store
@@ -111,7 +111,7 @@ pub(super) async fn settle_in(parts: Parts) {
     tokio::join!(full, latecomers(&settings, &store, &ipc, &*engine, &instance, &services));
 }
 
-/// Whether rooms will be of the image with vendors' programs: made again before the first message waits for it.
+/// Returns true if rooms will be of the image with vendors' programs: made again before the first message waits for it.
 fn wants_full_image(settings: &Settings) -> bool {
     let chosen = match settings.provider.as_str() {
         provider::AUTO => settings.home.full_image().exists(),

@@ -103,7 +103,7 @@ pub(super) fn private(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Whether a path is one that a backup has: nothing else is ever written.
+/// Returns true if a path is one that a backup has: nothing else is ever written.
 pub(super) fn may_hold(path: &Path) -> bool {
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     let file = FILES.iter().chain([&KEYS, &DATABASE]).any(|name| path == Path::new(name));

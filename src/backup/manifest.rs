@@ -1,4 +1,4 @@
-//! What a backup holds, entry by entry.
+//! The content of a backup, entry by entry.
 
 use std::io::{self, Read};
 
@@ -19,7 +19,7 @@ pub struct Manifest {
     pub created: String,
     /// The installation it was made of.
     pub home: String,
-    /// Whether the keys of `.env` are in it.
+    /// True if the keys of `.env` are in it.
     pub keys: bool,
     /// What stands before the manifest, in this order.
     pub entries: Vec<Entry>,
@@ -57,7 +57,7 @@ pub(super) struct Hashing<R> {
     left: u64,
     size: u64,
     digest: Sha256,
-    /// Whether the file was shorter than announced.
+    /// True if the file was shorter than announced.
     pub(super) short: bool,
 }
 

@@ -30,9 +30,9 @@ pub struct Wish {
     pub home: Home,
     /// The backup's file.
     pub file: PathBuf,
-    /// Whether the keys of `.env` go into it.
+    /// True if the keys of `.env` go into it.
     pub keys: bool,
-    /// Whether a file that is there may be replaced.
+    /// True if a file that is there may be replaced.
     pub replace: bool,
     /// When it is.
     pub now: DateTime<Utc>,

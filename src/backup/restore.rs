@@ -77,7 +77,7 @@ fn lock(home: &Home) -> Result<File, BackupError> {
     }
 }
 
-/// What is in the way: everything that the backup has, too, and all that belongs to the database.
+/// Returns what is in the way: everything that the backup has, too, and all that belongs to the database.
 fn occupied(home: &Home, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupError> {
     let data = home.data();
     let mut found = Vec::new();

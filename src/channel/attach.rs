@@ -1,5 +1,5 @@
-//! Files that come with messages, whatever the channel: taken up beside the database, looked at there, and moved into the
-//! group's folder before the message that names them is committed.
+//! Files that come with messages, whatever the channel: taken up beside the database, looked at there, and moved into
+//! the group's folder before the message that names them is committed.
 //!
 //! A group's folder is in the hands of its agent. What it does not take is named in the message, which goes on without.
 
@@ -81,7 +81,7 @@ impl Attachments {
 }
 
 impl Shared {
-    /// Where a group's files lie.
+    /// Returns where a group's files lie.
     fn folder(&self, group: &GroupFolder) -> io::Result<SafeDir> {
         let groups = SafeDir::open(&self.groups)?;
         let group = groups.ensure_dir(Path::new(group.as_str()), self.owner, 0o755)?;
@@ -118,7 +118,7 @@ impl Shared {
 struct Item {
     /// What is known of it.
     file: Attachment,
-    /// Its number beside the database; none when it is not kept.
+    /// Its number beside the database; None if it is not kept.
     number: Option<usize>,
 }
 
@@ -149,7 +149,7 @@ pub struct Parcel {
 }
 
 impl Parcel {
-    /// Whether no file came.
+    /// Returns true if no file came.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -294,7 +294,7 @@ pub(super) struct Placed {
     pub(super) attachments: Vec<Attachment>,
     /// How many files came, those that are not even named among them.
     pub(super) came: u64,
-    /// The group whose folder they are in; none when there are none.
+    /// The group whose folder they are in; None if there are none.
     pub(super) folder: Option<GroupFolder>,
     dir: Option<SafeDir>,
     names: Vec<String>,

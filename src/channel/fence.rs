@@ -16,12 +16,12 @@ pub(super) struct Fence<'a> {
 }
 
 impl Fence<'_> {
-    /// What stands before a part that goes on inside the block.
+    /// Returns what stands before a part that goes on inside the block.
     pub fn reopen(&self) -> String {
         format!("{}\n", self.open)
     }
 
-    /// What ends a part inside the block.
+    /// Returns what ends a part inside the block.
     pub fn close(&self) -> String {
         let indent = &self.open[..self.open.len() - self.open.trim_start().len()];
         format!("\n{indent}{}", self.marker)
@@ -69,7 +69,7 @@ fn marker(line: &str) -> Option<&str> {
     (length >= 3 && !(sign == '`' && info.contains('`'))).then(|| &line[..length])
 }
 
-/// Whether a text begins with a marker.
+/// Returns true if a text begins with a marker.
 pub(super) fn begins(text: &str) -> bool {
     text.starts_with("```") || text.starts_with("~~~")
 }

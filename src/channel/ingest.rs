@@ -135,7 +135,7 @@ impl Ingest {
         Self { store, clock, policy, senders, files }
     }
 
-    /// Why the list of senders cannot be used, if it cannot.
+    /// Returns why the list of senders cannot be used, if it cannot.
     pub fn senders_problem(&self) -> Option<String> {
         self.senders.get().problem().map(str::to_owned)
     }
@@ -145,8 +145,8 @@ impl Ingest {
         self.files.max()
     }
 
-    /// Begins to take the files of a message that [`Self::accept_with`] is about to be given. Where the message will not
-    /// have them they are only counted: nobody fills the disk who may not be heard.
+    /// Begins to take the files of a message that [`Self::accept_with`] is about to be given. Where the message will
+    /// not have them they are only counted: nobody fills the disk who may not be heard.
     pub async fn files_for(&self, new: &NewMessage) -> Result<Parcel, IngestError> {
         let new = check(new.clone(), true)?;
         let rules = self.senders.get();
@@ -238,7 +238,7 @@ impl Ingest {
     }
 }
 
-/// Whether a message of this meaning may bring files.
+/// Returns whether a message of this meaning may bring files.
 fn worth_files(verdict: Verdict) -> Result<(), &'static str> {
     match verdict {
         Verdict::Keep(Role::Trigger | Role::Context) => Ok(()),
@@ -253,11 +253,11 @@ struct Brought {
     files: Vec<Attachment>,
     /// How many came, those that are not even named among them.
     came: u64,
-    /// The group that they were meant for; none when none is kept.
+    /// The group that they were meant for; None if none is kept.
     meant: Option<GroupFolder>,
 }
 
-/// What a message's files are at the moment of its commit: much may have changed since they began to come.
+/// Returns what a message's files are at the moment of its commit: much may have changed since they began to come.
 fn settled(brought: Brought, group: &GroupFolder, verdict: Verdict) -> Vec<Attachment> {
     let Brought { files, came, meant } = brought;
     let unheard = worth_files(verdict).err();

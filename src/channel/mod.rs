@@ -26,9 +26,9 @@ use crate::store::outbox::Route;
 pub trait Channel: Send + Sync + fmt::Debug {
     /// Its name in settings and logs.
     fn name(&self) -> &str;
-    /// Whether a chat is this channel's.
+    /// Returns true if a chat is this channel's.
     fn owns(&self, jid: &ChatJid) -> bool;
-    /// What it can do.
+    /// Returns what it can do.
     fn capabilities(&self) -> Capabilities;
     /// Delivers parts of one text, in order; `first` is the number, from 0, of the first of them in the whole text.
     /// `id` and a part's number in the whole text are its idempotency key: a part that is delivered a second time must
@@ -51,15 +51,15 @@ pub trait Channel: Send + Sync + fmt::Debug {
 pub struct Capabilities {
     /// Characters a message may have; none means any number in one piece.
     pub max_length: Option<usize>,
-    /// Whether it takes files.
+    /// True if it takes files.
     pub files: bool,
-    /// Whether messages can be edited.
+    /// True if messages can be edited.
     pub edits: bool,
-    /// Whether it shows typing.
+    /// True if it shows typing.
     pub typing: bool,
-    /// Whether it takes idempotency keys.
+    /// True if it takes idempotency keys.
     pub idempotency_keys: bool,
-    /// Whether the event stream is the channel, so that the commit delivers.
+    /// True if the event stream is the channel, so that the commit delivers.
     pub local: bool,
 }
 
@@ -133,7 +133,7 @@ impl Registry {
     pub fn of(&self, jid: &ChatJid) -> Option<&Arc<dyn Channel>> {
         self.channels.iter().find(|c| c.owns(jid))
     }
-    /// How a chat's texts leave.
+    /// Returns how a chat's texts leave.
     pub fn route(&self, jid: &ChatJid) -> Route {
         match self.of(jid) {
             Some(channel) if channel.capabilities().local => Route::Local,

@@ -1,4 +1,4 @@
-//! How fast and how often deliveries are tried. Pure.
+//! The pace and the tries of deliveries. Pure.
 
 use std::time::Duration;
 
@@ -42,14 +42,14 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The wait before the next try, after so many failed ones before this; none when it was the last.
+    /// The wait before the next try, after so many failed ones before this; None if it was the last.
     pub fn retry(&self, failed_before: u32, asked: Option<Duration>) -> Option<Duration> {
         let own = *self.retries.get(failed_before as usize)?;
         Some(asked.map_or(own, |asked| asked.min(LONGEST_ASKED)))
     }
 
-    /// How long until the stored time of a try. A time further off than any that is ever stored is due: the clock was
-    /// set back.
+    /// Returns how long until the stored time of a try. A time further off than any that is ever stored is due: the
+    /// clock was set back.
     pub fn wait(&self, due: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
         let longest = self.retries.iter().copied().fold(LONGEST_ASKED, Duration::max);
         let wait = (due - now).to_std().unwrap_or_default();
@@ -70,7 +70,7 @@ impl Bucket {
         Self { tokens: f64::from(pace.burst), at: now }
     }
 
-    /// Whether the chat has all of its burst again.
+    /// Returns true if the chat has all of its burst again.
     pub fn is_full(&self, pace: &Pace, now: Instant) -> bool {
         self.filled(pace, now) >= f64::from(pace.burst)
     }

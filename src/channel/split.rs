@@ -25,7 +25,7 @@ pub const MAX_PARTS: usize = 10;
 pub struct Split {
     /// The parts, in order.
     pub pieces: Vec<Piece>,
-    /// Whether the parts hold the whole text; false when it takes more parts than allowed.
+    /// True if the parts hold the whole text; false when it takes more parts than allowed.
     pub complete: bool,
 }
 
@@ -70,8 +70,8 @@ pub fn split(text: &str, max_chars: usize, max_parts: usize) -> Split {
     split
 }
 
-/// What a channel is to send for a text: the text in as many parts as its length asks for; beyond [`MAX_PARTS`] a file
-/// where it takes files, else the beginning and a notice that says where the whole is.
+/// Returns what a channel is to send for a text: the text in as many parts as its length asks for; beyond [`MAX_PARTS`]
+/// a file where it takes files, else the beginning and a notice that says where the whole is.
 ///
 /// Pure, so that a retry after a restart finds the same parts in the same order.
 pub fn parts(text: &str, caps: Capabilities, id: DeliveryId) -> Vec<Part> {

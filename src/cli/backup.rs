@@ -16,9 +16,9 @@ use crate::domain::words::count;
 
 /// Write the installation into one file; a host may run meanwhile
 ///
-/// In it are the database, the groups' folders, the agents' homes, files of messages under way, and parlor.toml. The keys
-/// of .env only with --keys. Not in it are logs, and the allowlists, which lie outside the installation. The file is read
-/// back as a whole before the command ends.
+/// In it are the database, the groups' folders, the agents' homes, files of messages under way, and parlor.toml. The
+/// keys of .env only with --keys. Not in it are logs, and the allowlists, which lie outside the installation. The file
+/// is read back as a whole before the command ends.
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown, reason = "shown to people as it is")]
 pub(super) struct Backup {

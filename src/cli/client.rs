@@ -302,7 +302,7 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Where the stream began; events after it come.
+    /// Returns where the stream began; events after it come.
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }

@@ -18,9 +18,9 @@ use crate::domain::words;
 
 /// Runs an image through the protocol between host and agent, and says what holds.
 ///
-/// Everything that NanoClaw v1's agents do must hold; exit code 1 when it does not. What Parlor adds may be missing. The image runs in
-/// a few containers, in an installation of its own that is gone afterwards; no host needs to run. For Parlor's own images --provider
-/// says which agent is checked.
+/// Everything that NanoClaw v1's agents do must hold; exit code 1 when it does not. What Parlor adds may be missing.
+/// The image runs in a few containers, in an installation of its own that is gone afterwards; no host needs to run. For
+/// Parlor's own images --provider says which agent is checked.
 #[derive(Debug, Args)]
 pub(super) struct Conformance {
     /// The image, as the engine names it

@@ -56,7 +56,7 @@ pub(super) async fn follow(client: &Client, home: &Home, id: &str) -> Done {
     Err(Failure::Failed(format!("run {whole} has ended and left no log")))
 }
 
-/// Whether a run has not ended.
+/// Returns true if a run has not ended.
 pub(super) fn is_live(run: &Value) -> bool {
     matches!(run["state"].as_str(), Some("starting" | "running"))
 }

@@ -1,4 +1,4 @@
-//! The command line as people meet it: each help with its own options first and examples last, and for a command that
+//! The command line for people: each help with its own options first and examples last, and for a command that
 //! does not exist the one that was probably meant.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};

@@ -20,13 +20,13 @@ const MAX_SHOWN: usize = 20;
 
 /// Take over an installation of NanoClaw v1, without changing it
 ///
-/// Takes groups, sessions, tasks with their history, messages, groups' folders, agents' homes, allowlists and the keys that
-/// Parlor knows. What is here already is never replaced; an import that was broken off is completed by the same command,
-/// and one that is complete changes nothing when it is repeated. No host may run meanwhile; stop NanoClaw first, so that
-/// its last changes come along.
+/// Takes groups, sessions, tasks with their history, messages, groups' folders, agents' homes, allowlists and the keys
+/// that Parlor knows. What is here already is never replaced; an import that was broken off is completed by the same
+/// command, and one that is complete changes nothing when it is repeated. No host may run meanwhile; stop NanoClaw
+/// first, so that its last changes come along.
 ///
-/// Parlor has channels for tty: and web: chats. Chats of WhatsApp, Telegram and other platforms are kept with everything
-/// that belongs to them, and wait for a channel: what their agents write stays in the outbox until then.
+/// Parlor has channels for tty: and web: chats. Chats of WhatsApp, Telegram and other platforms are kept with
+/// everything that belongs to them, and wait for a channel: what their agents write stays in the outbox until then.
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown, reason = "shown to people as it is")]
 pub(super) struct Import {

@@ -22,8 +22,8 @@ const MAX_LINE: u64 = 1 << 20;
 
 /// Show the host's log
 ///
-/// Every host keeps it in data/parlor.log of its installation, whether it runs in a terminal, inside `parlor chat` or as a
-/// service, whose journal has the same. Logs of runs are shown by `parlor runs log`.
+/// Every host keeps it in data/parlor.log of its installation, whether it runs in a terminal, inside `parlor chat` or
+/// as a service, whose journal has the same. Logs of runs are shown by `parlor runs log`.
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown, reason = "shown to people as it is")]
 pub(super) struct Logs {
@@ -38,7 +38,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// Whether it must know what there is.
+    /// Returns true if it must know what there is.
     pub(super) fn asks(&self) -> bool {
         self.group.is_some()
     }
@@ -87,7 +87,7 @@ struct Filter {
 }
 
 impl Filter {
-    /// Whether a line is shown. One that does not begin a record belongs to the one before it.
+    /// Returns true if a line is shown. One that does not begin a record belongs to the one before it.
     fn takes(&mut self, line: &str) -> bool {
         if line.starts_with(|c: char| c.is_ascii_digit() || c == '{') {
             self.passes = self.names.is_empty() || self.names.iter().any(|name| names(line, name));
@@ -96,7 +96,7 @@ impl Filter {
     }
 }
 
-/// Whether a text has a word.
+/// Returns true if a text has a word.
 fn names(text: &str, word: &str) -> bool {
     let inner = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '.');
     text.match_indices(word).any(|(at, _)| {
@@ -150,7 +150,7 @@ impl Follower {
         Ok(kept.into_iter().collect())
     }
 
-    /// What was logged since the last call.
+    /// Returns what was logged since the last call.
     fn new_lines(&mut self, filter: &mut Filter) -> io::Result<String> {
         let mut out = String::new();
         loop {

@@ -75,7 +75,7 @@ fn who(message: &Value) -> String {
     }
 }
 
-/// What is worth a word: whatever has not simply been answered or delivered.
+/// Returns what is worth a word: whatever has not simply been answered or delivered.
 fn state(message: &Value) -> Option<&'static str> {
     match (message["role"].as_str(), message["state"].as_str()?) {
         (Some("context" | "denied"), "pending") => Some("kept for the next turn"),

@@ -1,4 +1,4 @@
-//! How answers look: tables for people, JSON for programs, and nothing in a terminal that an agent could use to play
+//! The form of answers: tables for people, JSON for programs, and nothing in a terminal that an agent could use to play
 //! tricks with it.
 
 use std::fmt::Write as _;
@@ -45,23 +45,23 @@ pub(super) fn json_line(value: &Value) -> String {
     escaped(value.to_string())
 }
 
-/// Whether stdout takes colours.
+/// Returns true if stdout takes colours.
 pub(super) fn colours() -> bool {
     has_colours(&io::stdout())
 }
 
-/// Whether a stream goes to a terminal that shows colours, and the user wants them.
+/// Returns true if a stream goes to a terminal that shows colours, and the user wants them.
 pub fn has_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !is_dumb()
 }
 
-/// Whether the terminal acts on no sequences, such as a shell inside an editor.
+/// Returns true if the terminal acts on no sequences, such as a shell inside an editor.
 pub(super) fn is_dumb() -> bool {
     std::env::var("TERM")
         .is_ok_and(|term| ["dumb", "emacs", "cons25"].iter().any(|dumb| term.eq_ignore_ascii_case(dumb)))
 }
 
-/// Whether stderr is a terminal that shows how far something is.
+/// Returns true if stderr is a terminal that shows how far something is.
 pub(super) fn has_progress() -> bool {
     io::stderr().is_terminal() && !is_dumb()
 }

@@ -53,7 +53,7 @@ pub(super) enum Runs {
 }
 
 impl Runs {
-    /// Whether it changes nothing.
+    /// Returns true if it changes nothing.
     pub(super) fn reads(&self) -> bool {
         matches!(self, Self::List { .. } | Self::Show { .. } | Self::Log { follow: false, .. })
     }

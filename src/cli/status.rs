@@ -68,7 +68,7 @@ fn host(status: &Value) -> String {
     out
 }
 
-/// What a group does, and why it does not do more.
+/// Returns what a group does, and why it does not do more.
 fn now(group: &Value) -> Vec<String> {
     let runs = group["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut now: Vec<String> = runs

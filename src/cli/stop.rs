@@ -20,9 +20,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Stop the running host, and wait for its end
 ///
-/// Rooms are asked to finish, and ended after PARLOR_SHUTDOWN_GRACE. What was not answered is answered by the next host. A
-/// service of systemd stays stopped until the machine starts again, or `systemctl start`. One run alone is ended by
-/// `parlor runs stop`.
+/// Rooms are asked to finish, and ended after PARLOR_SHUTDOWN_GRACE. What was not answered is answered by the next
+/// host. A service of systemd stays stopped until the machine starts again, or `systemctl start`. One run alone is
+/// ended by `parlor runs stop`.
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown, reason = "shown to people as it is")]
 pub(super) struct Stop {

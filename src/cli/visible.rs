@@ -1,5 +1,5 @@
-//! Characters that a terminal acts on or does not show: what agents and strangers write must not steer a terminal, reorder
-//! its lines or hide something in them.
+//! Characters that a terminal acts on or does not show: what agents and strangers write must not steer a terminal,
+//! reorder its lines or hide something in them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -59,7 +59,7 @@ fn is_tag(c: char) -> bool {
     ('\u{e0020}'..='\u{e007f}').contains(&c)
 }
 
-/// Whether an invisible character is needed between its neighbours.
+/// Returns true if an invisible character is needed between its neighbours.
 fn joins(before: Option<char>, c: char, next: Option<char>) -> bool {
     let Some(before) = before else { return false };
     // Scripts that join letters, and emoji; none of the alphabets whose words could be forged with it.

@@ -1,4 +1,4 @@
-//! How many columns a text takes on this terminal.
+//! The columns that a text takes on this terminal.
 
 use std::sync::LazyLock;
 

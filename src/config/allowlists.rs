@@ -14,7 +14,7 @@ pub const SENDERS: &str = "sender-allowlist.json";
 /// Name of the file that says what may be mounted.
 pub const MOUNTS: &str = "mount-allowlist.json";
 
-/// What a file is turned into: its text, none when it does not exist, or why it cannot be read.
+/// What a file is turned into: its text, None if it does not exist, or why it cannot be read.
 pub type Parse<T> = fn(Result<Option<String>, String>) -> T;
 
 /// A file and what it means. Each [`get`](Self::get) costs one `stat`; the file is parsed only when it changed.
@@ -44,7 +44,7 @@ impl<T> Watched<T> {
         &self.path
     }
 
-    /// What the file means now.
+    /// Returns what the file means now.
     pub fn get(&self) -> Arc<T> {
         let stamp = stamp(&self.path);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

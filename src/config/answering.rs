@@ -1,6 +1,6 @@
-//! Who answers a group: its provider with a model, and others in its place for as long as that one cannot.
+//! The chain that answers a group: its provider with a model, then others in its place for as long as that one cannot.
 //!
-//! Here is decided what an operator may set: a budget in money needs prices, and nobody pays more without having said so.
+//! It also refuses settings: a budget in money needs prices, and an entry that costs more needs the operator's word.
 
 use std::collections::BTreeSet;
 
@@ -197,7 +197,7 @@ fn give_price(choice: &Choice) -> String {
     }
 }
 
-/// Whether a group's budget in money can be kept. The error says what to do.
+/// Returns whether a group's budget in money can be kept. The error says what to do.
 pub fn check_budget(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Result<(), String> {
     let Some(usd) = config.budget.or(settings.budget).usd else { return Ok(()) };
     // A provider that is not there at all is said elsewhere.
@@ -219,7 +219,7 @@ pub fn check_budget(settings: &Settings, config: &ContainerConfig, keys: &Keys) 
     }
 }
 
-/// Whether a group's settings of who answers may be. The error says what to do.
+/// Returns whether a group's settings of who answers may be. The error says what to do.
 pub fn check(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Result<(), String> {
     if let Ok(chain) = chain(settings, config, keys)
         && let Some(why) = chain.refused.first()
@@ -239,7 +239,7 @@ pub fn list(text: &str) -> Option<Vec<String>> {
     check_list(&items).is_ok().then_some(items)
 }
 
-/// Whether a list of those who stand in can be read at all.
+/// Returns whether a list of those who stand in can be read at all.
 pub fn check_list(items: &[String]) -> Result<(), String> {
     if items.len() > MOST {
         return Err(format!("{} are too many: use {ALLOWED}", items.len()));

@@ -1,4 +1,4 @@
-//! What groups may choose themselves, in the `agent.toml` that their agents may write.
+//! The operator's bounds of groups' own choices, in the `agent.toml` that their agents may write.
 
 use super::provider::{self, EXEC, GUIDE};
 use super::settings::Settings;
@@ -42,7 +42,7 @@ pub fn kinds(text: &str) -> Option<Vec<String>> {
     check_kinds(&kinds).then_some(kinds)
 }
 
-/// Whether there are such kinds.
+/// Returns true if there are such kinds.
 pub fn check_kinds(kinds: &[String]) -> bool {
     kinds.len() <= KINDS.len() && kinds.iter().all(|kind| KINDS.contains(&kind.as_str()))
 }
@@ -71,7 +71,7 @@ pub fn may<'a>(settings: &'a Settings, config: &'a ContainerConfig) -> &'a [Stri
     config.agent_may.as_deref().unwrap_or(&settings.bounds.may)
 }
 
-/// Whether a group may choose a provider. The error says why not.
+/// Returns whether a group may choose a provider. The error says why not.
 pub fn may_choose(settings: &Settings, config: &ContainerConfig, name: &'static str) -> Result<(), String> {
     if let Some(own) = &config.provider {
         return Err(format!("the operator chose {own} for this group"));

@@ -95,7 +95,7 @@ fn edited(text: &str, key: &str, value: Option<&str>) -> Option<String> {
     Some(out)
 }
 
-/// Whether a line sets a key.
+/// Returns true if a line sets a key.
 fn holds(line: &str, key: &str) -> bool {
     let line = line.trim_start_matches('\u{feff}').trim_start();
     let line = line.strip_prefix("export ").map_or(line, str::trim_start);

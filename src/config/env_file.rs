@@ -1,7 +1,7 @@
 //! Reads `.env` so that a value is what stands there, and names what looks like one thing and means another. No I/O.
 //!
-//! `dotenvy` takes a line apart; what spans lines, and `$` (which stays a dollar sign), is decided here. No text of this
-//! module shows a value: it may be a secret.
+//! `dotenvy` takes a line apart; what spans lines, and `$` (which stays a dollar sign), is decided here. No text of
+//! this module shows a value: it may be a secret.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ impl EnvFile {
     }
 }
 
-/// What is odd about a value, wherever it comes from: it looks right on a screen and is not.
+/// Returns what is odd about a value, wherever it comes from: it looks right on a screen and is not.
 pub fn odd_value(value: &str) -> Option<&'static str> {
     let invisible = |c: char| {
         c.is_control()
@@ -101,7 +101,7 @@ struct Line {
     raw: String,
     /// The same with every `$` that would be replaced escaped.
     literal: String,
-    /// Whether a comment was cut off that does not look like one, such as ` #1`.
+    /// True if a comment was cut off that does not look like one, such as ` #1`.
     glued_comment: bool,
 }
 

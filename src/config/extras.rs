@@ -1,4 +1,4 @@
-//! What the image `full` can have besides Claude Code.
+//! The additions of the image `full` to Claude Code.
 
 /// A program that the image is made with when it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ pub fn list(text: &str) -> Option<Vec<Extra>> {
     Some(extras)
 }
 
-/// What was asked for, and what the installation's provider cannot do without.
+/// Returns what was asked for, and what the installation's provider cannot do without.
 pub fn with_provider(mut extras: Vec<Extra>, provider: &str) -> Vec<Extra> {
     extras.extend(Extra::parse(provider));
     extras.sort_unstable();

@@ -1,5 +1,5 @@
-//! The folders of an installation. Paths only: who touches what lies below must go through [`crate::safe_dir`] wherever a
-//! container can write.
+//! The folders of an installation. Paths only: who touches what lies below must go through [`crate::safe_dir`] wherever
+//! a container can write.
 
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,7 @@ impl Home {
     pub fn host_log(&self) -> PathBuf {
         self.data().join("parlor.log")
     }
-    /// What is known of the image `full`; there once it was made for this installation.
+    /// Returns what is known of the image `full`; there once it was made for this installation.
     pub fn full_image(&self) -> PathBuf {
         self.data().join("image-full.json")
     }
@@ -95,7 +95,7 @@ impl Home {
         self.0.join("parlor.toml")
     }
 
-    /// What models cost that the shipped list does not know.
+    /// Returns what models cost that the shipped list does not know.
     pub fn prices_file(&self) -> PathBuf {
         self.0.join("prices.toml")
     }

@@ -272,7 +272,7 @@ impl Layers {
         self.values.get(env)
     }
 
-    /// Where each setting that is not the default was found.
+    /// Returns where each setting that is not the default was found.
     pub(super) fn origins(&self) -> BTreeMap<&'static str, String> {
         self.values.iter().map(|(env, found)| (*env, found.source.clone())).collect()
     }

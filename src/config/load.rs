@@ -27,7 +27,8 @@ pub struct Overrides {
     pub listen: Option<String>,
 }
 
-/// Reads the settings from the command line, the environment, `.env` and `parlor.toml`. The error lists all that is wrong.
+/// Reads the settings from the command line, the environment, `.env` and `parlor.toml`. The error lists all that is
+/// wrong.
 pub fn load(overrides: &Overrides) -> Result<Settings, ConfigError> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     load_from(overrides, &environment(), &here)
@@ -50,7 +51,7 @@ pub fn examine(overrides: &Overrides) -> Examined {
     examine_from(overrides, &environment(), &here)
 }
 
-/// What of the environment can be a setting. What is not UTF-8 is shown as such and then refused by its check.
+/// Returns what of the environment can be a setting. What is not UTF-8 is shown as such and then refused by its check.
 fn environment() -> BTreeMap<String, String> {
     let ours = |name: &str| {
         name.starts_with("PARLOR_")

@@ -41,14 +41,14 @@ pub(super) fn home(
     Home::new(path)
 }
 
-/// Whether a folder that nobody named is an installation: it has a `groups/`. Parlor's own sources have one, too, and are
-/// none unless a host has run there.
+/// Returns true if a folder that nobody named is an installation: it has a `groups/`. Parlor's own sources have one,
+/// too, and are none unless a host has run there.
 fn is_installation(folder: &Path) -> bool {
     let is_source = || folder.join("Cargo.toml").is_file() && folder.join("container/agent-runner").is_dir();
     folder.join("groups").is_dir() && (!is_source() || folder.join("data/parlor.db").exists())
 }
 
-/// Where the installation would be in any other folder; none where it is, or was named.
+/// Returns where the installation would be in any other folder; None if it is, or was named.
 pub(super) fn home_otherwise(home: &Home, here: &Path, user_home: Option<&Path>) -> Option<PathBuf> {
     let default = user_home?.join(DEFAULT_HOME);
     (home.root() == absolute(here, here) && home.root() != absolute(here, &default)).then_some(default)

@@ -1,4 +1,4 @@
-//! Which provider answers.
+//! The choice of the provider that answers.
 
 use super::secrets::DEFAULT_KEYS;
 use super::settings::Settings;
@@ -89,14 +89,14 @@ impl Means {
         Self { claude_key: true, model_key: true, other_key: true, full_image }
     }
 
-    /// Whether there is any key.
+    /// Returns true if there is any key.
     pub fn any(self) -> bool {
         self.claude_key || self.model_key || self.other_key
     }
 }
 
-/// The provider of a group: its own, else the installation's. `auto` with a key is the agent of the operator's own image
-/// where there is one, else Claude Code where its image was made.
+/// The provider of a group: its own, else the installation's. `auto` with a key is the agent of the operator's own
+/// image where there is one, else Claude Code where its image was made.
 pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Result<Choice, String> {
     let own_image = match config.parlors_image() {
         Some(_) => false,
@@ -128,18 +128,18 @@ pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Re
     }
 }
 
-/// Whether a provider's agent is told the ids of messages, so that it can reply to one. What NanoClaw v1's images and
-/// scripts are given has none.
+/// Returns true if a provider's agent is told the ids of messages, so that it can reply to one. What NanoClaw v1's
+/// images and scripts are given has none.
 pub fn knows_ids(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC | IMAGE)
 }
 
-/// Whether a provider's program is in the image `full`, and not in `lite`.
+/// Returns true if a provider's program is in the image `full`, and not in `lite`.
 pub fn needs_full_image(provider: &str) -> bool {
     matches!(provider, CLAUDE | CODEX | GEMINI)
 }
 
-/// What of `.env` lets a vendor's program answer, any one of them; the first is what to put there.
+/// Returns what of `.env` lets a vendor's program answer, any one of them; the first is what to put there.
 pub fn answers_with(provider: &str) -> Vec<&'static str> {
     match provider {
         CLAUDE => OF_CLAUDE.into_iter().chain(OF_CLAUDE_CODE).collect(),
@@ -159,13 +159,13 @@ pub fn home_folder(provider: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a provider talks to the network.
+/// Returns true if a provider talks to the network.
 pub fn needs_network(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC)
 }
 
-/// Whether a provider is given one of the keys. A vendor's program hands its own to things it starts: other vendors' are
-/// none of its business. What the operator named besides goes to all that get secrets.
+/// Returns true if a provider is given one of the keys. A vendor's program hands its own to things it starts: other
+/// vendors' are none of its business. What the operator named besides goes to all that get secrets.
 pub fn may_have(provider: &str, key: &str) -> bool {
     let named_besides = !DEFAULT_KEYS.contains(&key);
     match provider {
@@ -176,7 +176,7 @@ pub fn may_have(provider: &str, key: &str) -> bool {
     }
 }
 
-/// Whether a provider is given secrets.
+/// Returns true if a provider is given secrets.
 pub fn needs_secrets(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC)
 }

@@ -1,4 +1,4 @@
-//! How this machine reaches the rest of the world: the proxies that its environment names, for rooms and image builds.
+//! The proxies of this machine's environment, for rooms and image builds.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Proxies {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether one leads to this machine itself: a build needs this machine's network for it.
+    /// Returns true if one leads to this machine itself: a build needs this machine's network for it.
     pub fn are_local(&self) -> bool {
         self.addresses().any(|(_, value)| is_loopback(value))
     }
@@ -76,7 +76,7 @@ pub fn gateway(engine: &str) -> &'static str {
     if engine == "podman" { "host.containers.internal" } else { "host.docker.internal" }
 }
 
-/// Whether an address means the machine that it is used on: in a room that is the room itself.
+/// Returns true if an address means the machine that it is used on: in a room that is the room itself.
 pub fn is_loopback(address: &str) -> bool {
     let (_, host, _) = parts(address);
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -96,7 +96,7 @@ fn has_login(address: &str) -> bool {
     parts(address).0.contains('@')
 }
 
-/// What comes before the host, the host, and what comes after it.
+/// Returns what comes before the host, the host, and what comes after it.
 fn parts(address: &str) -> (&str, &str, &str) {
     let start = address.find("://").map_or(0, |at| at + 3);
     let end = address[start..].find(['/', '?', '#']).map_or(address.len(), |at| start + at);

@@ -170,7 +170,7 @@ impl Redactor {
         self.finders.sort_by_key(|finder| std::cmp::Reverse(finder.needle().len()));
     }
 
-    /// Whether there is nothing to look for.
+    /// Returns true if there is nothing to look for.
     pub fn is_empty(&self) -> bool {
         self.finders.is_empty()
     }

@@ -25,7 +25,7 @@ pub struct Settings {
     pub proxies: Proxies,
     /// Where the allowlists lie (`~/.config/parlor`); never mounted.
     pub config_dir: PathBuf,
-    /// The home of the user who runs the host, for `~` in the mount allowlist; none when it is not known.
+    /// The home of the user who runs the host, for `~` in the mount allowlist; None if it is not known.
     pub user_home: Option<PathBuf>,
     /// `ASSISTANT_NAME`: the name in default triggers.
     pub assistant_name: String,

@@ -1,4 +1,5 @@
-//! Checks of single values, shared by the settings and by what operators set per group. Each error says what is allowed.
+//! Checks of single values, shared by the settings and by what operators set per group. Each error says what is
+//! allowed.
 
 use std::net::SocketAddr;
 
@@ -111,7 +112,7 @@ pub fn dollars(text: &str) -> Option<f64> {
     text.parse().ok().filter(|usd| shape && is_budget_usd(*usd))
 }
 
-/// Whether an amount may be a budget.
+/// Returns true if an amount may be a budget.
 pub fn is_budget_usd(usd: f64) -> bool {
     (0.01..=100_000.0).contains(&usd)
 }

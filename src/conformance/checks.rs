@@ -121,13 +121,13 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
     v1.into_iter().map(named(Level::V1)).chain(extras.into_iter().map(named(Level::Parlor))).collect()
 }
 
-/// Whether nothing of a level is missing or wrong.
+/// Returns true if nothing of a level is missing or wrong.
 pub fn holds(checks: &[Check], level: Level) -> bool {
     let good = |check: &Check| matches!(check.verdict, Verdict::Ok | Verdict::NotSeen);
     checks.iter().filter(|check| check.level == level).all(good)
 }
 
-/// Why there is no answer, for people.
+/// Returns why there is no answer, for people.
 fn why_not(why: &Why) -> String {
     match why {
         Why::Silence(limit) => format!("nothing came within {} s", limit.as_secs()),

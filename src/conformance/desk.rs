@@ -136,7 +136,7 @@ pub(super) fn unread(dir: &SafeDir, name: &str) {
     }
 }
 
-/// Whether a file was read since.
+/// Returns true if a file was read since.
 pub(super) fn was_read(dir: &SafeDir, name: &str) -> bool {
     let meta = std::fs::symlink_metadata(dir.proc_path().join(name));
     meta.and_then(|meta| meta.accessed()).is_ok_and(|read| read > LONG_AGO)

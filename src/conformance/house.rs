@@ -245,7 +245,7 @@ impl House {
         Ok(ipc)
     }
 
-    /// What the agents asked the host for.
+    /// Returns what the agents asked the host for.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.counter.asked()
     }
@@ -297,7 +297,7 @@ impl House {
     }
 }
 
-/// Whom the agent's files belong to, where that is not the host's own user.
+/// Returns whom the agent's files belong to, where that is not the host's own user.
 fn owner_of(user: User) -> Option<Owner> {
     rustix::process::getuid().is_root().then_some(Owner { uid: user.uid, gid: user.gid })
 }

@@ -1,5 +1,6 @@
-//! Whether an image speaks the protocol between host and agent: it is run as the host runs it — the same command line,
-//! mounts, decoder and ending — in an installation of its own that is gone afterwards, and what was seen is judged.
+//! The check of an image against the protocol between host and agent: it is run as the host runs it — the same command
+//! line, mounts, decoder and ending — in an installation of its own that is gone afterwards, and what was seen is
+//! judged.
 //!
 //! [`observe`] does, [`checks::judge`] judges. No store and no running host are needed.
 
@@ -46,14 +47,14 @@ pub struct Options {
     pub ipc: Option<String>,
     /// A prompt whose turn takes over a minute.
     pub long: Option<String>,
-    /// Whether it gets the keys of `.env`, and the network.
+    /// True if it gets the keys of `.env`, and the network.
     pub secrets: bool,
     /// How long each wait may take.
     pub timeout: Duration,
 }
 
-/// Runs the image through everything, and tells what was seen. Its containers are gone afterwards in any case, also when
-/// `interrupted` ends it early; none is returned then.
+/// Runs the image through everything, and tells what was seen. Its containers are gone afterwards in any case, also
+/// when `interrupted` ends it early; none is returned then.
 pub async fn observe(
     engine: Arc<dyn ContainerEngine>,
     settings: &Settings,

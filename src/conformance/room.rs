@@ -109,7 +109,7 @@ impl Room {
         Ended { heard, code: outcome.as_ref().and_then(|o| o.exit_code), why: outcome.and_then(|o| o.error) }
     }
 
-    /// Whether it still runs, as far as is known.
+    /// Returns true if it still runs, as far as is known.
     pub(super) fn alive(&self) -> bool {
         self.outcome.is_none()
     }
@@ -131,7 +131,7 @@ impl Room {
         self.handle.close();
     }
 
-    /// Whether the agent removed an input file. One for a run that had ended was never written.
+    /// Returns true if the agent removed an input file. One for a run that had ended was never written.
     pub(super) fn removed(&self, name: &str, answer: &Answer) -> bool {
         match (&self.outcome, answer) {
             (Some(outcome), Err(_)) => outcome.taken.iter().any(|taken| taken == name),

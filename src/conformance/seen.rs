@@ -1,4 +1,4 @@
-//! What was seen of an image: facts, no judgement.
+//! The observations of an image: facts, no judgement.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Turn {
     pub took: Duration,
     /// Texts for the chat.
     pub replies: u32,
-    /// Whether its last output said `turn: done`.
+    /// True if its last output said `turn: done`.
     pub said_done: bool,
     /// The inputs that it said it took.
     pub consumed: Vec<String>,
@@ -46,18 +46,18 @@ pub struct Follow {
     pub name: String,
     /// What came of it.
     pub answer: Answer,
-    /// Whether the agent removed the file.
+    /// True if the agent removed the file.
     pub removed: bool,
 }
 
 /// `_close`, with a follow-up written just before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
-    /// What came of the follow-up; none when there was none.
+    /// What came of the follow-up; None if there was none.
     pub answer: Option<Answer>,
-    /// Whether the agent removed it.
+    /// True if the agent removed it.
     pub removed: bool,
-    /// Whether the agent exited by itself.
+    /// True if the agent exited by itself.
     pub by_itself: bool,
     /// With which code.
     pub code: Option<i32>,
@@ -101,7 +101,7 @@ pub struct Asked {
     pub path: String,
     /// What it asks for, or why that is not understood.
     pub what: Result<String, String>,
-    /// Whether it asked for a result.
+    /// True if it asked for a result.
     pub with_id: bool,
 }
 
@@ -150,7 +150,7 @@ pub struct Seen {
     pub results_read: usize,
     /// The turn of `--long`.
     pub long: Option<Long>,
-    /// Whether a snapshot was read.
+    /// True if a snapshot was read.
     pub snapshots_read: bool,
     /// Mounted folders in which the agent wrote something.
     pub wrote: Vec<&'static str>,

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::spec::{Mount, MountSource, Network, RunSpec};
 
-/// A room's weight where the cores do not suffice: half of what the host, the engine and all else has (1024). The host and
-/// the engine carry every room's words, so a room that works on every core must not make them wait.
+/// A room's weight where the cores do not suffice: half of what the host, the engine and all else has (1024). The host
+/// and the engine carry every room's words, so a room that works on every core must not make them wait.
 const SHARES: &str = "512";
 
 /// What one engine's command line differs in, here.
@@ -22,8 +22,8 @@ pub struct Dialect {
     pub no_cpus: bool,
     /// Leave out `--pids-limit`.
     pub no_pids: bool,
-    /// SELinux is on: containers could not touch the mounted folders. Relabelling them (`:z`) would rewrite the labels of
-    /// the operator's own files, the whole home among them, so the separation by labels is switched off for these
+    /// SELinux is on: containers could not touch the mounted folders. Relabelling them (`:z`) would rewrite the labels
+    /// of the operator's own files, the whole home among them, so the separation by labels is switched off for these
     /// containers instead; users, capabilities, namespaces and seccomp stay.
     pub label_disable: bool,
     /// Largest open-file and process limits the engine may give, where it may not raise its own.
@@ -42,8 +42,8 @@ pub enum Submounts {
     Hidden,
     /// They are left out, in the words of docker's clients since 25.
     Disabled,
-    /// They come along, as an engine without root must: the kernel refuses it to hide them. They are as writable as they
-    /// are for the engine's own user.
+    /// They come along, as an engine without root must: the kernel refuses it to hide them. They are as writable as
+    /// they are for the engine's own user.
     Shown,
 }
 

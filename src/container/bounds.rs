@@ -12,7 +12,7 @@ use crate::domain::{text, usage};
 /// Characters of a complaint about something unreadable, which quotes it.
 const MAX_COMPLAINT: usize = 300;
 
-/// Takes secrets out of text; none when there is nothing to take out.
+/// Takes secrets out of text; None if there is nothing to take out.
 pub type Redact = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 type Clean<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -64,7 +64,7 @@ pub fn hold(output: &mut Output, redact: Clean<'_>) -> Vec<&'static str> {
     over
 }
 
-/// Why something was not read, as one line: it quotes the agent.
+/// Returns why something was not read, as one line: it quotes the agent.
 pub fn complaint(why: &str, redact: Clean<'_>) -> String {
     line(why, MAX_COMPLAINT, redact).0
 }

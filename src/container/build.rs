@@ -1,4 +1,4 @@
-//! What an engine writes while it builds an image, as progress and as a reason. Pure.
+//! The lines of an engine that builds an image, read as progress and as a reason. Pure.
 
 /// A step of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,8 @@ const LABEL: usize = 60;
 const REASON_LINES: usize = 5;
 const REASON: usize = 600;
 
-/// Reads a line that begins a step: docker's `Step 3/17 : RUN …`, podman's `[1/2] STEP 3/17: RUN …` or `STEP 3/17: RUN …`,
-/// and buildkit's `#7 [npm 3/8] RUN …`.
+/// Reads a line that begins a step: docker's `Step 3/17 : RUN …`, podman's `[1/2] STEP 3/17: RUN …` or `STEP 3/17: RUN
+/// …`, and buildkit's `#7 [npm 3/8] RUN …`.
 pub fn step(line: &str) -> Option<BuildStep> {
     let line = line.trim();
     let counted = line.strip_prefix("Step ").or_else(|| line.find("STEP ").map(|at| &line[at + 5..]));
@@ -42,7 +42,7 @@ fn made(count: &str, label: &str) -> Option<BuildStep> {
     Some(BuildStep { number: number.parse().ok()?, of: of.parse().ok()?, label: short })
 }
 
-/// Why a build failed: the last lines that say something.
+/// Returns why a build failed: the last lines that say something.
 pub fn reason(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(REASON_LINES)..].join("; ");

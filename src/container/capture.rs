@@ -1,5 +1,5 @@
-//! What a run's log keeps of a stream: a little in memory, the rest in a file without a name, so that rooms which print
-//! much cost no memory for as long as they live.
+//! The part of a stream that a run's log keeps: a little in memory, the rest in a file without a name, so that rooms
+//! which print much cost no memory for as long as they live.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -33,8 +33,8 @@ impl Capture {
         Self { limit, dir, redact: Some(redact), ..Self::default() }
     }
 
-    /// Takes what came. Writes to the page cache now and then, a few hundred KiB at a time and no more than the limit in all:
-    /// too little to leave the caller's thread for.
+    /// Takes what came. Writes to the page cache now and then, a few hundred KiB at a time and no more than the limit
+    /// in all: too little to leave the caller's thread for.
     pub fn push(&mut self, bytes: &[u8]) {
         let room = self.limit - self.taken;
         if bytes.len() > room {
@@ -58,7 +58,7 @@ impl Capture {
         self.limit
     }
 
-    /// Whether something was left out.
+    /// Returns true if something was left out.
     pub fn truncated(&self) -> bool {
         self.truncated
     }
@@ -112,7 +112,7 @@ impl Capture {
     }
 }
 
-/// How much of the bytes does not end within a character.
+/// Returns how much of the bytes does not end within a character.
 fn whole_characters(bytes: &[u8]) -> usize {
     let from = bytes.len().saturating_sub(3);
     let begun = bytes[from..].iter().rposition(|byte| *byte >= 0xC0).map(|at| from + at);

@@ -1,4 +1,4 @@
-//! Which engine a host uses: the operator's choice, else the first that answers.
+//! The choice of a host's engine: the operator's, else the first that answers.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ async fn probed(flavor: Flavor, program: &str, options: &CliOptions) -> Result<A
     }
 }
 
-/// The user's own rootless daemon, with its error when it does not answer either; none where there is none.
+/// The user's own rootless daemon, with its error when it does not answer either; None if there is none.
 async fn own_docker(program: &str, options: &CliOptions) -> Option<Result<Arc<dyn ContainerEngine>, EngineError>> {
     let socket = own_socket(std::env::vars_os(), rustix::process::geteuid().as_raw()).filter(|path| path.exists())?;
     let host = OsString::from_iter([OsStr::new("unix://"), socket.as_os_str()]);
@@ -64,7 +64,7 @@ async fn own_docker(program: &str, options: &CliOptions) -> Option<Result<Arc<dy
     Some(engine.probe().await.map(|_| Arc::new(engine) as Arc<dyn ContainerEngine>))
 }
 
-/// Where rootless docker listens for a user, unless the environment says where docker is to be looked for.
+/// Returns where rootless docker listens for a user, unless the environment says where docker is to be looked for.
 fn own_socket(environment: impl IntoIterator<Item = (OsString, OsString)>, uid: u32) -> Option<PathBuf> {
     let mut folder = PathBuf::from(format!("/run/user/{uid}"));
     for (name, value) in environment.into_iter().filter(|(_, value)| !value.is_empty()) {

@@ -17,19 +17,19 @@ use super::spec::RunSpec;
 pub trait ContainerEngine: Send + Sync + fmt::Debug {
     /// `docker` or `podman`, for people.
     fn name(&self) -> &str;
-    /// What the engine can and cannot enforce here, as found by the last [`probe`](Self::probe).
+    /// Returns what the engine can and cannot enforce here, as found by the last [`probe`](Self::probe).
     fn capabilities(&self) -> Capabilities;
     /// Asks the engine whether it works; fast enough for every start.
     async fn probe(&self) -> Result<Capabilities, EngineError>;
     /// Starts a run with its streams attached. Returns as soon as the client is started.
     async fn start(&self, spec: &RunSpec) -> Result<Attached, EngineError>;
-    /// How a run of this spec looks on the command line, for run logs; empty where there is none.
+    /// Returns how a run of this spec looks on the command line, for run logs; empty where there is none.
     fn describe(&self, spec: &RunSpec) -> Vec<String>;
-    /// What it means that a run's client ended with a code of the engine's own (125, 126, 127), and what to do about it.
-    /// Returns None if the container ran, and the code is its program's.
+    /// Returns what it means that a run's client ended with a code of the engine's own (125, 126, 127), and what to do
+    /// about it. Returns None if the container ran, and the code is its program's.
     fn refusal(&self, code: i32, stderr: &str) -> Option<EngineError>;
-    /// Whether the kernel ended something in a container for its memory limit since then; false where nobody knows. Asked
-    /// when the container is gone.
+    /// Returns true if the kernel ended something in a container for its memory limit since then; false where nobody
+    /// knows. Asked when the container is gone.
     async fn ran_out_of_memory(&self, _name: &str, _since: DateTime<Utc>) -> bool {
         false
     }
@@ -38,13 +38,13 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
     /// Ends a container at once. A container that is not there is success; one that is just being made may show up
     /// after it, so end its client first and ask [`exists`](Self::exists) afterwards.
     async fn kill(&self, name: &str) -> Result<(), EngineError>;
-    /// Whether the container still exists in any state: the proof after a stop or kill.
+    /// Returns whether the container still exists in any state: the proof after a stop or kill.
     async fn exists(&self, name: &str) -> Result<bool, EngineError>;
     /// Names of all containers, in any state, that carry the label; one call to the engine.
     async fn list(&self, label: &str, value: &str) -> Result<Vec<String>, EngineError>;
     /// Kills and removes containers by name, all at once; missing ones are success.
     async fn remove(&self, names: &[String]) -> Result<(), EngineError>;
-    /// Whether an image is there.
+    /// Returns whether an image is there.
     async fn image_exists(&self, image: &str) -> Result<bool, EngineError>;
     /// Every image that has a name.
     async fn images(&self) -> Result<Vec<NamedImage>, EngineError>;
@@ -87,7 +87,7 @@ pub struct Build<'a> {
     pub args: &'a [(&'a str, &'a str)],
     /// Names of further arguments, whose values the environment has: proxies, which may hold a login.
     pub inherit: &'a [&'a str],
-    /// Whether the build uses this machine's own network.
+    /// True if the build uses this machine's own network.
     pub host_network: bool,
 }
 
@@ -96,9 +96,9 @@ pub struct Build<'a> {
 pub struct Capabilities {
     /// The engine's version.
     pub version: String,
-    /// Whether it runs without root.
+    /// True if it runs without root.
     pub rootless: bool,
-    /// Whether containers get the host user's ids by keep-id.
+    /// True if containers get the host user's ids by keep-id.
     pub keep_id: bool,
     /// What it cannot enforce or give here, each with the reason; shown at start and by `doctor`.
     pub unsupported: Vec<Unsupported>,

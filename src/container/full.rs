@@ -89,14 +89,14 @@ impl FullImage {
         Ok(name)
     }
 
-    /// Whether the image is there, without making it.
+    /// Returns whether the image is there, without making it.
     pub async fn status(&self, engine: &dyn ContainerEngine) -> Result<Status, ImageError> {
         let name = self.name().await?;
         let present = engine.image_exists(&name).await?;
         Ok(Status { image: Some(name), present })
     }
 
-    /// What it is called, with what is in it.
+    /// Returns what it is called, with what is in it.
     pub fn title(&self) -> String {
         let mut title = format!("the image with Claude Code {}", self.claude);
         for (extra, version) in &self.extras {
@@ -111,7 +111,7 @@ impl FullImage {
         title
     }
 
-    /// What to tell people before it is made.
+    /// Returns what to tell people before it is made.
     pub fn size(&self) -> String {
         let (mut download, mut image) = SIZE;
         for (extra, _) in &self.extras {
@@ -205,7 +205,7 @@ fn argument(extra: Extra) -> &'static str {
     }
 }
 
-/// Which version of an extra is asked for; the browser is the one that the base's Debian has.
+/// Returns which version of an extra is asked for; the browser is the one that the base's Debian has.
 fn version(settings: &Settings, extra: Extra) -> String {
     match extra {
         Extra::Chromium => "1".to_owned(),

@@ -1,4 +1,4 @@
-//! What the kernel says about limits: facts that engines do not tell, or tell slowly.
+//! The kernel's word about limits: facts that engines report slowly or not at all.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ const NPROC: u64 = 32_768;
 /// The bit of `CAP_SYS_RESOURCE`, without which no process may raise its hard limits.
 const CAP_SYS_RESOURCE: u32 = 24;
 
-/// The controllers the kernel offers; none when it does not say.
+/// The controllers the kernel offers; None if it does not say.
 pub fn controllers() -> Option<Vec<String>> {
     if let Ok(text) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") {
         return Some(text.split_whitespace().map(str::to_owned).collect());
@@ -44,12 +44,12 @@ pub fn unsupported(controllers: &[String], why: &str) -> Vec<Unsupported> {
         .collect()
 }
 
-/// Whether a limit is among those that cannot be enforced.
+/// Returns true if a limit is among those that cannot be enforced.
 pub fn lacks(caps: &Capabilities, what: &str) -> bool {
     caps.unsupported.iter().any(|limit| limit.what == what)
 }
 
-/// Whether SELinux is on and enforcing.
+/// Returns true if SELinux is on and enforcing.
 pub fn selinux_enforcing() -> bool {
     fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|text| text.trim() == "1")
 }

@@ -1,5 +1,5 @@
-//! Parlor's own image `lite`: made on this machine from the runner inside `parlor` and a few files of the system, without
-//! a registry, and named after its content, so that it is made once and never mistaken for another.
+//! Parlor's own image `lite`: made on this machine from the runner inside `parlor` and a few files of the system,
+//! without a registry, and named after its content, so that it is made once and never mistaken for another.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -61,8 +61,8 @@ impl ImageError {
     }
 }
 
-/// Makes an installation's data folder where there is none, closed to other users as a host wants it: whoever makes an image
-/// first may be the first to need it.
+/// Makes an installation's data folder where there is none, closed to other users as a host wants it: whoever makes an
+/// image first may be the first to need it.
 pub fn make_data(data: &Path) -> io::Result<()> {
     if let Some(root) = data.parent() {
         fs::create_dir_all(root)?;
@@ -90,7 +90,7 @@ impl Inputs {
     const CERTIFICATES_HINT: &'static str =
         "install them with `apt install ca-certificates` or `dnf install ca-certificates`";
 
-    /// What this machine has, at the usual places.
+    /// Returns what this machine has, at the usual places.
     pub fn system() -> Self {
         let first = |paths: &[&str]| {
             let found = paths.iter().find(|path| Path::new(path).exists());
@@ -108,7 +108,7 @@ impl Inputs {
         }
     }
 
-    /// Whether everything is there and fits; reads a few headers only.
+    /// Returns whether everything is there and fits; reads a few headers only.
     pub fn check(&self) -> Result<(), ImageError> {
         let missing = |what, path: &Path, reason: String, hint| {
             Err(ImageError::Input { what, path: path.to_owned(), reason, hint })
@@ -173,9 +173,9 @@ pub fn silent(_: Step) {}
 /// How the image is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Its reference; none when it was never made from these inputs.
+    /// Its reference; None if it was never made from these inputs.
     pub image: Option<String>,
-    /// Whether the engine has it.
+    /// True if the engine has it.
     pub present: bool,
 }
 
@@ -197,14 +197,14 @@ const STEPS: [&str; 4] =
     ["Checking what the image is made of", "Packing the files", "Giving the image to the engine", "Checking the image"];
 
 impl Image {
-    /// The image made of these inputs; `data` is the installation's data folder, which keeps the image's name and, during
-    /// a build, its tar file.
+    /// The image made of these inputs; `data` is the installation's data folder, which keeps the image's name and,
+    /// during a build, its tar file.
     pub fn new(inputs: Inputs, data: PathBuf) -> Self {
         Self { inputs: Arc::new(inputs), data, building: Arc::new(Mutex::new(())) }
     }
 
-    /// The image's reference, after making it where the engine does not have it. Callers at the same time, in this process
-    /// or another of the same installation, share one build.
+    /// The image's reference, after making it where the engine does not have it. Callers at the same time, in this
+    /// process or another of the same installation, share one build.
     pub async fn ensure(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
         if let Some(image) = self.known()
             && engine.image_exists(&image).await?
@@ -226,7 +226,7 @@ impl Image {
         Ok(image)
     }
 
-    /// Whether the image is there, without making it.
+    /// Returns whether the image is there, without making it.
     pub async fn status(&self, engine: &dyn ContainerEngine) -> Result<Status, ImageError> {
         // In a fresh home another installation's build may have made it.
         let image = match self.known() {
@@ -240,7 +240,7 @@ impl Image {
         Ok(Status { image, present })
     }
 
-    /// What the image made of these inputs is called; None where one of them is missing.
+    /// Returns what the image made of these inputs is called; None where one of them is missing.
     async fn would_be(&self) -> Option<String> {
         let inputs = Arc::clone(&self.inputs);
         let hash = blocking(move || {
@@ -330,7 +330,7 @@ impl Drop for TempFile {
     }
 }
 
-/// Where a program says what it needs to run.
+/// Returns where a program says what it needs to run.
 fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(64 << 10).read_to_end(&mut bytes)?;

@@ -36,7 +36,7 @@ impl Inputs {
         self.dir.write_atomic(OsStr::new(CLOSE_SENTINEL), b"", self.owner, 0o600)
     }
 
-    /// Whether the agent has taken a file. A folder that cannot be read has nothing to give back.
+    /// Returns true if the agent has taken a file. A folder that cannot be read has nothing to give back.
     pub fn gone(&self, name: &str) -> bool {
         !self.dir.exists(OsStr::new(name)).unwrap_or(false)
     }

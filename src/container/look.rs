@@ -1,6 +1,6 @@
-//! A look at an installation through a throw-away room: whether the engine's containers see this machine's folders, write
-//! there, and as whom. An engine of another machine, from a snap, or outside the container that Parlor runs in answers every
-//! question well, and its rooms are empty all the same.
+//! A look at an installation through a throw-away room: whether the engine's containers see this machine's folders,
+//! write there, and as whom. An engine of another machine, from a snap, or outside the container that Parlor runs in
+//! answers every question well, and its rooms are empty all the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -178,7 +178,7 @@ impl Place {
     }
 }
 
-/// What a host that is root makes for its rooms belongs to their user.
+/// Returns what a host that is root makes for its rooms belongs to their user.
 fn own(path: &Path, user: User) -> io::Result<()> {
     if rustix::process::geteuid().is_root() { chown(path, Some(user.uid), Some(user.gid)) } else { Ok(()) }
 }

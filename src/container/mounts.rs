@@ -167,7 +167,7 @@ impl MountPlan {
     }
 }
 
-/// What of a group's extra mounts its rooms will not have, each with the reason: for who sets them.
+/// Returns what of a group's extra mounts its rooms will not have, each with the reason: for who sets them.
 pub fn refused(settings: &Settings, group: &Group, rules: &MountRules) -> Vec<String> {
     extra_mounts(settings, group, rules).1
 }
@@ -208,7 +208,7 @@ fn extra_mounts(settings: &Settings, group: &Group, rules: &MountRules) -> (Vec<
 }
 
 /// Composes a run's spec: group settings before the installation's, each checked. Extra mounts that are missing or
-/// read-only are told in the log.
+/// read-only are named in the log.
 pub fn run_spec(room: &Room<'_>) -> Result<RunSpec, MountError> {
     let (settings, group) = (room.settings, room.group);
     let mounts = plan(room)?;

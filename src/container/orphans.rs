@@ -7,8 +7,8 @@ use super::engine::{ContainerEngine, EngineError};
 /// The label that says which installation a container belongs to.
 pub const INSTANCE_LABEL: &str = "parlor.instance";
 
-/// Tries to remove what is there, and the pause between them. An engine that was just starting a container does not find
-/// it for a removal, and shows one a moment longer whose removal is on its way.
+/// Tries to remove what is there, and the pause between them. An engine that was just starting a container does not
+/// find it for a removal, and shows one a moment longer whose removal is on its way.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -1,4 +1,4 @@
-//! How a run ended.
+//! The outcome of a run.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl Outcome {
 /// What is known when a run has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// How the engine's client ended; none when it was abandoned.
+    /// How the engine's client ended; None if it was abandoned.
     pub exit: Option<Exit>,
     /// Why the host ended it, if it did.
     pub ended_for: Option<EndReason>,
@@ -90,17 +90,17 @@ pub struct Facts<'a> {
     pub timeout: Duration,
     /// The end of stderr.
     pub stderr: &'a str,
-    /// Whether the kernel ended something in it for its memory limit.
+    /// True if the kernel ended something in it for its memory limit.
     pub out_of_memory: bool,
-    /// The image, and the memory limit, for people.
+    /// The image, for people.
     pub image: &'a str,
-    /// See [`image`](Self::image).
+    /// The memory limit, for people.
     pub memory: &'a str,
     /// Outputs parsed.
     pub outputs: u64,
     /// The engine's name, for its own failures.
     pub engine: &'a str,
-    /// What an exit code of the engine's own means, and what to do; none where the code is the program's.
+    /// What an exit code of the engine's own means, and what to do; None if the code is the program's.
     pub refusal: Option<&'a str>,
 }
 
@@ -131,7 +131,7 @@ pub fn classify(facts: &Facts<'_>) -> (RunState, Option<String>, Cause) {
     (state, error, Cause::Other)
 }
 
-/// Whether an engine complains of the program that it was to start, and not of the room around it.
+/// Returns true if an engine complains of the program that it was to start, and not of the room around it.
 fn names_program(refusal: &str) -> bool {
     ["exec: \"", "executable file", "exec format error"].iter().any(|words| refusal.contains(words))
 }

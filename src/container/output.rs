@@ -233,8 +233,9 @@ pub fn strict(json: &[u8]) -> Result<Output, BadOutput> {
     serde_json::from_slice(json).map_err(|e| BadOutput { bytes: json.len(), reason: e.to_string() })
 }
 
-/// Whether what could not be read was the last output of a turn, as far as it shows: it has a status, and says neither that
-/// the turn goes on nor that it is only a sign of life. A turn whose end is lost would otherwise wait for the timeout.
+/// Returns true if what could not be read was the last output of a turn, as far as it shows: it has a status, and says
+/// neither that the turn goes on nor that it is only a sign of life. A turn whose end is lost would otherwise wait for
+/// the timeout.
 pub fn ends_turn(json: &[u8]) -> bool {
     let says = |key: &[u8], value: &[u8]| {
         memchr::memmem::find_iter(json, key).any(|at| {

@@ -147,12 +147,12 @@ fn facts(found: Found, options: &CliOptions) -> Facts {
     Facts { caps, dialect }
 }
 
-/// Whether a version lacks what came with 4; an unknown one counts as new.
+/// Returns true if a version lacks what came with 4; an unknown one counts as new.
 pub(super) fn is_before_4(version: &str) -> bool {
     version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 4)
 }
 
-/// Whether a user may make a network device of their own.
+/// Returns true if a user may make a network device of their own.
 fn tun_is_open() -> bool {
     let path = "/dev/net/tun";
     let everyone = fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o006 == 0o006);

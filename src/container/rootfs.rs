@@ -107,7 +107,7 @@ fn tree(inputs: &Inputs) -> Result<BTreeMap<PathBuf, Node<'_>>, ImageError> {
     Ok(nodes)
 }
 
-/// Where busybox wants its applets, without the leading slash.
+/// Returns where busybox wants its applets, without the leading slash.
 fn applets(busybox: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let output = Command::new(busybox)
         .arg("--list-full")
@@ -163,7 +163,7 @@ fn zoneinfo(root: &Path, below: &Path, nodes: &mut BTreeMap<PathBuf, Node<'_>>) 
     Ok(())
 }
 
-/// Whether a relative link from a folder stays below the root.
+/// Returns true if a relative link from a folder stays below the root.
 fn stays_inside(from: &Path, link: &Path) -> bool {
     let mut depth = from.components().count();
     for component in link.components() {
@@ -272,7 +272,7 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// Whether a 64-bit ELF program runs without a dynamic loader; none when it is no such program.
+/// Returns whether a 64-bit ELF program runs without a dynamic loader; None if it is no such program.
 pub fn is_static(program: &[u8]) -> Option<bool> {
     const PT_INTERP: u32 = 3;
     let number = |at: usize, len: usize| -> Option<u64> {

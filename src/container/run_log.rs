@@ -50,7 +50,7 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Whether the log holds more than how the run went.
+    /// Returns true if the log holds more than how the run went.
     fn detailed(&self) -> bool {
         self.error.is_some() || self.verbose
     }
@@ -61,12 +61,12 @@ const LOG: &str = ".log";
 const FRESH: &str = ".log.tmp";
 const LIVE: &str = ".live";
 
-/// Where a run's log is once it is whole: the only place that anyone reads it from.
+/// Returns where a run's log is once it is whole: the only place that anyone reads it from.
 pub fn path(dir: &Path, run: RunId) -> PathBuf {
     named(dir, run, LOG)
 }
 
-/// What a run that has not ended has logged so far.
+/// Returns what a run that has not ended has logged so far.
 pub fn live_path(dir: &Path, run: RunId) -> PathBuf {
     named(dir, run, LIVE)
 }

@@ -1,4 +1,4 @@
-//! What a container is to be, in no engine's words.
+//! The description of a container, in no engine's words.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub struct Mount {
     pub source: MountSource,
     /// Absolute path in the container.
     pub target: String,
-    /// Whether the container may write.
+    /// True if the container may write.
     pub writable: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct User {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Whether the engine maps the host's own user to the same id inside (rootless podman's keep-id).
+    /// True if the engine maps the host's own user to the same id inside (rootless podman's keep-id).
     pub keep_id: bool,
 }
 

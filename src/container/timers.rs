@@ -20,7 +20,7 @@ pub struct Limits {
     pub idle: Duration,
     /// No turn may take longer.
     pub turn: Duration,
-    /// Whether it is a task's run, which exits soon after its result.
+    /// True if it is a task's run, which exits soon after its result.
     pub task: bool,
 }
 
@@ -92,7 +92,7 @@ impl Timers {
         self.closed_at.get_or_insert(now);
     }
 
-    /// Whether the agent was asked to exit.
+    /// Returns true if the agent was asked to exit.
     pub fn is_closed(&self) -> bool {
         self.closed_at.is_some()
     }
@@ -102,7 +102,7 @@ impl Timers {
         self.limits.configured
     }
 
-    /// What is due next, and when.
+    /// Returns what is due next, and when.
     pub fn next(&self) -> (Instant, Due) {
         let mut next = (self.sign_of_life + self.limits.hard, Due::HardTimeout);
         let mut offer = |at: Option<Instant>, due| {

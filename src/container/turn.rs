@@ -1,4 +1,4 @@
-//! What of a run's inputs is answered: which output ends a turn, and what that settles. Pure.
+//! The answered inputs of a run: the output that ends a turn, and the inputs that it settles. Pure.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Whether it settles nothing.
+    /// Returns true if it settles nothing.
     pub fn is_empty(&self) -> bool {
         !self.prompt && self.inputs.is_empty()
     }
@@ -42,17 +42,17 @@ impl Turns {
         self.inputs.push_back(name);
     }
 
-    /// Whether the agent has something to answer.
+    /// Returns true if the agent has something to answer.
     pub fn open(&self) -> bool {
         self.prompt || !self.inputs.is_empty() || self.said_open
     }
 
-    /// Whether the open turn has already replied to the chat.
+    /// Returns true if the open turn has already replied to the chat.
     pub fn replied(&self) -> bool {
         self.replied
     }
 
-    /// What no turn has answered.
+    /// Returns what no turn has answered.
     pub fn unsettled(&self) -> Settled {
         Settled { prompt: self.prompt, inputs: self.inputs.iter().cloned().collect() }
     }

@@ -1,4 +1,4 @@
-//! Who an agent is in its container, so that what it writes belongs to the right user on the host.
+//! The user of an agent in its container, so that what it writes belongs to the right user on the host.
 
 use super::engine::Capabilities;
 use super::spec::User;
@@ -18,8 +18,8 @@ const NODE: u32 = 1000;
 /// The user of a host's containers.
 ///
 /// A host that is not root: itself; through keep-id with rootless podman, as the container's root with rootless docker
-/// (which maps that to the host's user). A root host never runs an agent as root: the user behind `sudo`, else 1000:1000,
-/// and the host owns the groups' folders to that user.
+/// (which maps that to the host's user). A root host never runs an agent as root: the user behind `sudo`, else
+/// 1000:1000, and the host owns the groups' folders to that user.
 pub fn user_for(uid: u32, gid: u32, sudo: Option<SudoIds>, caps: &Capabilities) -> User {
     if uid != 0 {
         return match (caps.rootless, caps.keep_id) {
@@ -37,12 +37,12 @@ pub fn sudo_ids() -> Option<SudoIds> {
     Some(SudoIds { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? })
 }
 
-/// Whom agents and their files belong to on a host that root runs, whatever the engine.
+/// Returns whom agents and their files belong to on a host that root runs, whatever the engine.
 pub fn under_root(sudo: Option<SudoIds>) -> SudoIds {
     sudo.filter(|ids| ids.uid != 0).unwrap_or(SudoIds { uid: NODE, gid: NODE })
 }
 
-/// Why a host of this user cannot use an engine that answers; none when it can.
+/// Returns why a host of this user cannot use an engine that answers; None if it can.
 pub fn misfit(uid: u32, caps: &Capabilities) -> Option<&'static str> {
     (uid == 0 && caps.rootless && !caps.keep_id).then_some(
         "this docker is the rootless one of another user, and files that agents write would be that user's: run Parlor as \

@@ -41,7 +41,7 @@ impl GroupActor {
         }
     }
 
-    /// Whether a back-off, or a pause that may have been stored before a restart, holds a lane.
+    /// Returns true if a back-off, or a pause that may have been stored before a restart, holds a lane.
     fn held_back(&mut self, lane: LaneKind, group: &Group) -> bool {
         let now = Now::of(&*self.deps.clock);
         let lane = self.lane(lane);

@@ -1,4 +1,4 @@
-//! How long to wait after failures.
+//! The waits after failures.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_secs(5);
 /// Engine failures are probed for ever, but not less often than this.
 const ENGINE_MOST: Duration = Duration::from_secs(80);
 
-/// The wait before retry `n` (from 1): 5, 10, 20, 40, 80 s; none when all are used up.
+/// The wait before retry `n` (from 1): 5, 10, 20, 40, 80 s; None if all are used up.
 pub fn retry(n: u32) -> Option<Duration> {
     (1..=MAX_RETRIES).contains(&n).then(|| FIRST * 2u32.pow(n - 1))
 }

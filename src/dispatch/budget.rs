@@ -23,7 +23,7 @@ pub(super) struct UsedUp {
     told: bool,
 }
 
-/// Whether a group's budget for a day is used up.
+/// Returns whether a group's budget for a day is used up.
 pub(super) fn used_up(db: &Connection, group: &Group, settings: &Settings, day: NaiveDate) -> TxResult<Option<UsedUp>> {
     let budget = group.container_config.budget.or(settings.budget);
     if budget.is_empty() {

@@ -1,4 +1,4 @@
-//! What a failed turn leads to. Pure.
+//! The consequences of a failed turn. Pure.
 
 use std::time::Duration;
 
@@ -35,14 +35,14 @@ pub struct Facts<'a> {
     pub probes: u32,
     /// Now.
     pub now: DateTime<Utc>,
-    /// The zone in which times are told.
+    /// The zone of times in notices.
     pub zone: Tz,
 }
 
 /// What happens next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The batch counts as answered; the chat is told that the answer ended badly.
+    /// The batch counts as answered; the chat hears that the answer ended badly.
     Done {
         /// For the chat.
         notice: String,
@@ -51,7 +51,7 @@ pub enum Verdict {
     Retry {
         /// After how long.
         after: Duration,
-        /// Whether the try counts.
+        /// True if the try counts.
         counts: bool,
         /// The group shows as paused, for this reason.
         pause: Option<String>,
@@ -60,7 +60,7 @@ pub enum Verdict {
         /// For the chat, if it is news.
         notice: Option<String>,
     },
-    /// The batch is given up, kept, and the chat is told.
+    /// The batch is given up, kept, and the chat hears of it.
     GiveUp {
         /// For the chat.
         notice: String,

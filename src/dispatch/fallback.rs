@@ -1,6 +1,7 @@
-//! Who answers in a run, and who stands in for as long as that one cannot.
+//! The provider that answers in a run, and the one that stands in while it cannot.
 //!
-//! A choice that fails is out for a while; the next run takes the first that is not. Of each change the chat hears once.
+//! A choice that fails is out for a while; the next run takes the first that is not. The chat hears of each change
+//! once.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -58,14 +59,14 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    /// Whether the room is to make place for one that comes before.
+    /// Returns true if the room is to make place for one that comes before.
     pub(super) fn is_over(&self, now: DateTime<Utc>) -> bool {
         self.back_at.is_some_and(|at| at <= now)
     }
 }
 
-/// Finds who answers, and makes the group's settings those of one that stands in. Returns whether a model that the group
-/// chose itself is not for this one. Reads `.env`.
+/// Finds who answers, and makes the group's settings those of one that stands in. Returns whether a model that the
+/// group chose itself is not for this one. Reads `.env`.
 pub(super) fn pick(settings: &Settings, group: &mut Group, known: Known, now: DateTime<Utc>) -> (Answering, bool) {
     let config = &group.container_config;
     if config.fallback.as_ref().unwrap_or(&settings.fallback).is_empty() {
@@ -105,7 +106,7 @@ fn choose(all: &[Choice], known: Known, now: DateTime<Utc>) -> (Answering, Optio
     (answering, Some(&all[at]))
 }
 
-/// How long a failure of this kind keeps one from answering; None for a failure that is not the provider's.
+/// Returns how long a failure of this kind keeps one from answering; None for a failure that is not the provider's.
 fn lasts(failure: &Failure, now: DateTime<Utc>) -> Option<TimeDelta> {
     let otherwise = match failure.kind {
         ErrorKind::RateLimit | ErrorKind::Overloaded | ErrorKind::Unreachable => BRIEF,
@@ -117,7 +118,7 @@ fn lasts(failure: &Failure, now: DateTime<Utc>) -> Option<TimeDelta> {
 }
 
 impl GroupActor {
-    /// Who answers instead of the group's own, for people.
+    /// Returns who answers instead of the group's own, for people.
     pub(super) async fn stand_ins(&self, group: &Group) -> Vec<String> {
         let of = group.clone();
         let Ok(known) = self.deps.store.read(move |db| Known::of(db, &of)).await else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! Why nothing starts in a lane for now, and until when. Pure but for the clocks, which are passed in.
+//! The reason why nothing starts in a lane for now, and its end. Pure but for the clocks, which are passed in.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::domain::words;
 /// How often the wall clock is looked at: the other one stands still while the machine sleeps.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// The farthest time that is worth to be told.
+/// The farthest time that a notice names.
 const FAR: Duration = Duration::from_secs(366 * 86_400);
 
 /// What both clocks say.
@@ -32,8 +32,8 @@ impl Now {
 #[derive(Debug)]
 pub(super) struct Hold {
     end: Instant,
-    /// The same end by the wall clock; whichever comes first counts. A pause that still lasts, because the clock was set
-    /// back, is found in the store again.
+    /// The same end by the wall clock; whichever comes first counts. A pause that still lasts, because the clock was
+    /// set back, is found in the store again.
     until: Option<DateTime<Utc>>,
     /// When to look at the wall clock.
     look_at: Option<Instant>,
@@ -61,7 +61,7 @@ impl Hold {
         Self { is_pause: true, ..Self::until(until, now, why) }
     }
 
-    /// Whether it is over. When it is not, the next look is a while away.
+    /// Returns true if it is over. When it is not, the next look is a while away.
     pub(super) fn is_over(&mut self, now: Now) -> bool {
         if self.end <= now.monotonic || self.until.is_some_and(|until| until <= now.wall) {
             return true;
@@ -72,7 +72,7 @@ impl Hold {
         false
     }
 
-    /// When to ask again.
+    /// Returns when to ask again.
     pub(super) fn timer(&self) -> Instant {
         self.look_at.map_or(self.end, |at| at.min(self.end))
     }

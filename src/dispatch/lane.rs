@@ -129,7 +129,7 @@ pub(super) struct Live {
 const COMPANY: Duration = Duration::from_millis(5);
 
 impl Live {
-    /// Whether a follow-up should wait for more; it is looked at again when the time is over.
+    /// Returns true if a follow-up should wait for more; it is looked at again when the time is over.
     pub(super) fn waits_for_company(&mut self, now: Instant) -> bool {
         let at = self.last_follow_up.map(|last| last + COMPANY).filter(|at| *at > now && self.talk.open);
         self.follow_up_at = at;
@@ -224,7 +224,7 @@ impl Lane {
         self.state = LaneState::Live(Box::new(live));
     }
 
-    /// What runs or is about to: its row, and whom it works for.
+    /// Returns what runs or is about to: its row, and whom it works for.
     pub(super) fn work(&self) -> Option<(&Run, &Conversation)> {
         match &self.state {
             LaneState::Starting(opening) => Some((&opening.row, &opening.talk)),
@@ -245,7 +245,7 @@ impl Lane {
         matches!(self.state, LaneState::Free)
     }
 
-    /// Whether nothing is left to end.
+    /// Returns true if nothing is left to end.
     pub(super) fn ending(&self) -> bool {
         match &self.state {
             LaneState::Free | LaneState::Waiting(_) => true,
@@ -270,7 +270,7 @@ impl Lane {
         }
     }
 
-    /// Whether a back-off holds it; one that is over is forgotten.
+    /// Returns true if a back-off holds it; one that is over is forgotten.
     pub(super) fn held_back(&mut self, now: Now) -> bool {
         if self.hold.as_mut().is_some_and(|hold| hold.is_over(now)) {
             self.release();
@@ -307,7 +307,7 @@ impl Lane {
         }
     }
 
-    /// When to look whether the hold is over.
+    /// Returns when to look whether the hold is over.
     pub(super) fn timer(&self) -> Option<Instant> {
         self.hold.as_ref().map(Hold::timer)
     }
@@ -363,7 +363,7 @@ impl Lane {
         }
     }
 
-    /// What happens next in the lane; for ever nothing while it is free.
+    /// Returns what happens next in the lane; for ever nothing while it is free.
     pub(super) async fn news(&mut self) -> News {
         match &mut self.state {
             LaneState::Live(live) => News::Run(live.events.recv().await),

@@ -1,5 +1,5 @@
-//! A live run as its group sees it: whom it answers, what it said, and what its outputs mean for the store. Pure but for
-//! ids and time, which are passed in.
+//! A live run as its group sees it: whom it answers, what it said, and what its outputs mean for the store. Pure but
+//! for ids and time, which are passed in.
 
 use std::collections::BTreeMap;
 
@@ -71,11 +71,11 @@ pub struct Conversation {
     pub route: Route,
     /// Whom it works for.
     pub work: Work,
-    /// Whether the group was main when the run started.
+    /// True if the group was main when the run started.
     pub is_main: bool,
     /// The group's settings when the run started.
     pub config: ContainerConfig,
-    /// Whether sessions of this run are the group's.
+    /// True if sessions of this run are the group's.
     pub keeps_session: bool,
     /// Who answers: its sessions are its own.
     pub provider: &'static str,
@@ -253,7 +253,8 @@ impl Conversation {
         }
     }
 
-    /// The last output of a turn, which cannot be read: its answer is lost, and another try would do the turn's work twice.
+    /// The last output of a turn, which cannot be read: its answer is lost, and another try would do the turn's work
+    /// twice.
     pub fn unreadable(&mut self, why: &str, settled: &Settled, open: bool, clock: &SharedClock, to: &mut Effects) {
         self.open = open;
         let text = format!("The answer could not be read: {why}. Ask again if you need it.");

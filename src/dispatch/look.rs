@@ -1,4 +1,5 @@
-//! What the store says about a group: looked up at every wake-up, so that what to do never depends on who woke it.
+//! The store's view of a group, looked up at every wake-up, so that the decision never depends on the reason of the
+//! wake-up.
 
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ impl GroupActor {
 /// A chat that is never quiet is answered all the same, after so many times the quiet that was asked for.
 const AT_MOST: u32 = 10;
 
-/// When what waits begins a turn: after a time of quiet, counted from the last message.
+/// Returns when what waits begins a turn: after a time of quiet, counted from the last message.
 fn settled(first: DateTime<Utc>, last: DateTime<Utc>, quiet: Duration) -> DateTime<Utc> {
     hold::after(last, quiet).min(hold::after(first, quiet * AT_MOST))
 }

@@ -1,4 +1,4 @@
-//! What a live run says, and what its end leads to.
+//! The outputs of a live run, and the consequences of its end.
 
 use std::time::Duration;
 

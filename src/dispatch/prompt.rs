@@ -12,7 +12,7 @@ use crate::domain::clock::rfc3339;
 use crate::domain::message::{Batch, Inbound, Role};
 use crate::store::told::Told;
 
-/// What a prompt says beside the messages. Images of NanoClaw v1 are told none of it, and keep exactly what they had.
+/// The facts of a prompt beside the messages. Images of NanoClaw v1 get none of them: their prompts stay as they were.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// The messages' ids, for agents that can reply to one of them.
@@ -21,7 +21,7 @@ pub struct View<'a> {
     pub now: DateTime<Utc>,
     /// The zone in which people and schedules mean their times.
     pub zone: Tz,
-    /// What the chat was told in the assistant's name outside this session.
+    /// Texts that went to the chat in the assistant's name outside this session.
     pub told: &'a [Told],
 }
 

@@ -51,7 +51,8 @@ pub(super) struct Shared {
 type Making = BoxFuture<'static, Result<String, Arc<anyhow::Error>>>;
 
 impl Rooms {
-    /// Rooms of an engine of this name, whose agents are `user`, and whose files belong to `owner` where that is not the host's own user.
+    /// Rooms of an engine of this name, whose agents are `user`, and whose files belong to `owner` where that is not
+    /// the host's own user.
     pub fn new(settings: &Settings, engine: &str, user: User, owner: Option<Owner>, instance: String) -> Self {
         let lite = Image::new(image::Inputs::system(), settings.home.data());
         let full = FullImage::new(settings);
@@ -119,7 +120,8 @@ impl Rooms {
         Ok(image)
     }
 
-    /// What a chat should hear before the full image is made, which takes minutes: once, however often that fails.
+    /// Returns what a chat should hear before the full image is made, which takes minutes: once, however often that
+    /// fails.
     pub(super) async fn long_build(
         &self,
         engine: &dyn ContainerEngine,
@@ -137,8 +139,8 @@ impl Rooms {
         Some(format!("This room needs {title}, which is made first: {size}. The answer comes after it."))
     }
 
-    /// What main must not see at the moment. Folders that are hidden whole are told in the log, each once for as long as
-    /// it stays so. Reads folders: not for the tasks of the runtime.
+    /// Returns what main must not see at the moment. Folders that are hidden whole are told in the log, each once for
+    /// as long as it stays so. Reads folders: not for the tasks of the runtime.
     pub fn masks(&self, home: &Home) -> anyhow::Result<Masks> {
         let mut hidden = self.0.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, told) = &mut *hidden;

@@ -59,7 +59,7 @@ impl Slots {
         rx
     }
 
-    /// How many wait, and how many are in use.
+    /// Returns how many wait, and how many are in use.
     pub fn load(&self) -> (usize, usize) {
         self.with(|book| {
             book.waiting.retain(|(_, tx)| !tx.is_closed());

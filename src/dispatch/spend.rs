@@ -1,4 +1,5 @@
-//! What a turn cost. The host counts where it knows the model's price: what a group says of prices may be anything. Pure.
+//! The cost of a turn. The host counts it if it knows the model's price: a group's own word about prices may be
+//! anything. Pure.
 
 use parlor_agent_runner::protocol::Output;
 
@@ -6,7 +7,7 @@ use crate::config::provider::{CODEX, GEMINI, LLM};
 use crate::domain::prices::Prices;
 use crate::domain::usage::{Usage, model_of};
 
-/// What a turn used, and the model where nobody knows what that costs.
+/// Returns what a turn used, and the model where nobody knows what that costs.
 pub(super) fn of_turn(prices: &Prices, provider: &str, output: &Output) -> Option<(Usage, Option<String>)> {
     let mut used = Usage::of_turn(output.usage.as_ref(), output.cost_usd)?;
     let model = output.usage.as_ref().and_then(model_of);

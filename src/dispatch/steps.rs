@@ -1,5 +1,5 @@
-//! What an actor wants stored, as data: built without I/O, applied in one transaction, and applied again as it is when
-//! the store was out of order.
+//! The changes that an actor wants stored, as data: built without I/O, applied in one transaction, and applied again as
+//! it is when the store was out of order.
 
 use chrono::{DateTime, NaiveDate, Utc};
 

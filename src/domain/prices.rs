@@ -1,4 +1,4 @@
-//! What models cost, and so what a turn does. Pure.
+//! The prices of models, and so the cost of a turn. Pure.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Price {
 }
 
 impl Price {
-    /// What tokens cost, in US dollars.
+    /// Returns what tokens cost, in US dollars.
     pub fn cost(&self, used: &Usage) -> f64 {
         let of = |tokens: u64, price: f64| tokens as f64 * price / 1e6;
         of(used.input_tokens, self.input)
@@ -30,7 +30,7 @@ impl Price {
             + of(used.cache_write_tokens, self.cache_write)
     }
 
-    /// Whether anything of it is above the other's.
+    /// Returns true if anything of it is above the other's.
     pub fn is_above(&self, other: &Self) -> bool {
         self.input > other.input || self.output > other.output
     }
@@ -123,7 +123,7 @@ fn listed(model: &str) -> Option<Price> {
     LIST.iter().find(|(name, _)| model.strip_prefix(name).is_some_and(is_version)).map(|(_, price)| *price)
 }
 
-/// Whether the rest of a name only says which version of the model it is: nothing, `-latest`, or a date.
+/// Returns true if the rest of a name only says which version of the model it is: nothing, `-latest`, or a date.
 fn is_version(rest: &str) -> bool {
     let Some(word) = rest.strip_prefix('-') else { return rest.is_empty() };
     let first = word.split('-').next().unwrap_or_default();

@@ -105,7 +105,7 @@ impl Schedule {
         }
     }
 
-    /// When a task that is made, resumed or changed at `now` is due first. A `once` that has passed is refused.
+    /// Returns when a task that is made, resumed or changed at `now` is due first. A `once` that has passed is refused.
     pub fn first_due(
         &self,
         now: DateTime<Utc>,
@@ -130,7 +130,7 @@ impl Schedule {
         }
     }
 
-    /// The first due time strictly after a time; none when there is none any more. Intervals stay on the grid of
+    /// The first due time strictly after a time; None if there is none any more. Intervals stay on the grid of
     /// `anchor + k × period`, however late they are asked.
     pub fn next_due(&self, after: DateTime<Utc>, anchor: DateTime<Utc>, tz: Tz) -> Option<DateTime<Utc>> {
         match self {

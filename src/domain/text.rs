@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Whether a character shows nothing wherever it stands (Unicode's default-ignorable code points): marks of direction and
-/// isolation around names, joiners, variation selectors, soft hyphens.
+/// Returns true if a character shows nothing wherever it stands (Unicode's default-ignorable code points): marks of
+/// direction and isolation around names, joiners, variation selectors, soft hyphens.
 pub fn is_ignorable(c: char) -> bool {
     matches!(
         u32::from(c),
@@ -13,7 +13,7 @@ pub fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// Whether a character shows nothing, white space among them.
+/// Returns true if a character shows nothing, white space among them.
 pub fn is_blank(c: char) -> bool {
     c.is_whitespace() || is_ignorable(c)
 }
@@ -21,8 +21,8 @@ pub fn is_blank(c: char) -> bool {
 const OPEN: &str = "<internal>";
 const CLOSE: &str = "</internal>";
 
-/// A text without what stands between `<internal>` and `</internal>` (any case, nested ones too), and without white space
-/// around it. A tag that is never closed is text like any other.
+/// A text without what stands between `<internal>` and `</internal>` (any case, nested ones too), and without white
+/// space around it. A tag that is never closed is text like any other.
 pub fn strip_internal(text: &str) -> Cow<'_, str> {
     // Offsets stay the same: only ASCII letters change.
     let lower = text.to_ascii_lowercase();
@@ -42,7 +42,7 @@ pub fn strip_internal(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept.trim().to_owned())
 }
 
-/// Where the text that opens at `open` is closed: by its own tag, else by the last one there is.
+/// Returns where the text that opens at `open` is closed: by its own tag, else by the last one there is.
 fn end_of(lower: &str, open: usize) -> Option<usize> {
     let mut at = open + OPEN.len();
     let mut depth = 1;
@@ -73,8 +73,8 @@ pub fn strip_internal_owned(text: String) -> String {
     if tagged || text.trim().len() != text.len() { strip_internal(&text).into_owned() } else { text }
 }
 
-/// A text that an agent or another program wrote, as it may be shown: without control characters and the sequences that a
-/// terminal would follow. Line breaks and tabs stay; a carriage return is a line break.
+/// A text that an agent or another program wrote, as it may be shown: without control characters and the sequences that
+/// a terminal would follow. Line breaks and tabs stay; a carriage return is a line break.
 pub fn visible(text: &str) -> Cow<'_, str> {
     let fine = |byte: u8| byte >= b' ' && byte != 0x7f || byte == b'\n' || byte == b'\t';
     if text.bytes().all(fine) && !text.contains(is_c1) {
@@ -104,8 +104,8 @@ fn is_c1(c: char) -> bool {
 
 /// Returns the text behind an escape sequence, whose first character is gone. A sequence that is not whole is text.
 ///
-/// `endless` is the length of the text behind the last line that was searched in vain: a search that begins in that line
-/// would be in vain, too, and the time would grow with the square of the text.
+/// `endless` is the length of the text behind the last line that was searched in vain: a search that begins in that
+/// line would be in vain, too, and the time would grow with the square of the text.
 fn after_escape<'a>(rest: &'a str, endless: &mut usize) -> &'a str {
     let Some(first) = rest.chars().next() else { return rest };
     match first {
@@ -138,14 +138,14 @@ fn after_escape<'a>(rest: &'a str, endless: &mut usize) -> &'a str {
     }
 }
 
-/// What follows the parameters and the last letter of a control sequence.
+/// Returns what follows the parameters and the last letter of a control sequence.
 fn after_parameters(rest: &str) -> &str {
     let tail = rest.trim_start_matches(|c| (' '..='?').contains(&c));
     tail.strip_prefix(|c| ('@'..='~').contains(&c)).unwrap_or(tail)
 }
 
-/// The same as one line of at most `max` characters, for reasons and errors. What changes the direction of the text around
-/// it goes, too.
+/// The same as one line of at most `max` characters, for reasons and errors. What changes the direction of the text
+/// around it goes, too.
 pub fn one_line(text: &str, max: usize) -> String {
     let text = visible(text);
     let mut line = String::new();

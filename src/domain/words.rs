@@ -22,8 +22,8 @@ fn plural(noun: &str) -> String {
 
 const UNITS: [(&str, u64); 4] = [("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1_000)];
 
-/// A duration in its two largest units: `10 minutes`, `1 day 2 hours`. What is less than a second is left out, unless it
-/// is all there is.
+/// A duration in its two largest units: `10 minutes`, `1 day 2 hours`. What is less than a second is left out, unless
+/// it is all there is.
 pub fn duration(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut parts = Vec::new();
@@ -40,7 +40,7 @@ pub fn duration(duration: Duration) -> String {
 
 /// An interval in words: `every 10 minutes`, `every day`.
 pub fn every(milliseconds: u64) -> String {
-    // An interval is told exactly, by the largest unit that it is a whole number of.
+    // An interval is written exactly, in the largest unit that it is a whole number of.
     for (unit, size) in UNITS {
         if milliseconds >= size && milliseconds.is_multiple_of(size) {
             return match milliseconds / size {

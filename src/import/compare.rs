@@ -1,4 +1,4 @@
-//! Whether a file is to come at all, and whether it is here already.
+//! The comparison of a file with the one that is here already.
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What lies outside of groups' folders: allowlists, and keys of `.env`.
+//! Files outside of groups' folders: allowlists, and keys of `.env`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

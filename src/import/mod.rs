@@ -1,8 +1,9 @@
 //! Takes over an installation of NanoClaw v1: groups, sessions, tasks, messages, files, allowlists, keys.
 //!
 //! Read (`source`), decided (`plan`, pure), then done in an order that can be broken off anywhere: files, each whole or
-//! not at all; allowlists and keys; last, in one transaction, all rows, among them what says that the files are complete.
-//! What is here already is never replaced, so that an import can be repeated. Nothing is written to the source.
+//! not at all; allowlists and keys; last, in one transaction, all rows, among them what says that the files are
+//! complete. What is here already is never replaced, so that an import can be repeated. Nothing is written to the
+//! source.
 //!
 //! A dry run does the same with a copy of the database, and only looks at files.
 
@@ -107,7 +108,7 @@ impl ImportError {
 pub struct Options {
     /// NanoClaw's folder.
     pub source: PathBuf,
-    /// Where its allowlists lie; none when that is not known.
+    /// Where its allowlists lie; None if that is not known.
     pub config: Option<PathBuf>,
     /// Only say what would happen.
     pub dry_run: bool,
@@ -178,7 +179,7 @@ pub async fn run(
     Ok(report)
 }
 
-/// Whether there is anything of NanoClaw in a folder.
+/// Returns true if there is anything of NanoClaw in a folder.
 fn looks_right(root: &Path) -> bool {
     ["store/messages.db", "data/registered_groups.json", "data/sessions.json", "data/router_state.json"]
         .iter()

@@ -1,4 +1,4 @@
-//! What an import did, item by item, for people and programs. Pure.
+//! The report of an import, item by item, for people and programs. Pure.
 
 use std::path::PathBuf;
 
@@ -69,7 +69,7 @@ pub struct Report {
     pub source: PathBuf,
     /// The installation that it came to.
     pub home: PathBuf,
-    /// Whether nothing was changed.
+    /// True if nothing was changed.
     pub dry_run: bool,
     /// Everything that was looked at.
     pub items: Vec<Item>,
@@ -112,7 +112,7 @@ impl Report {
         }
     }
 
-    /// How many of a kind had an outcome.
+    /// Returns how many of a kind had an outcome.
     pub fn count(&self, kind: Kind, outcome: Outcome) -> u64 {
         self.items.iter().filter(|i| i.kind == kind && i.outcome == outcome).map(|i| i.count).sum()
     }

@@ -1,6 +1,8 @@
-//! Copies folders: regular files and folders only, each file whole or not at all, nothing that is here already replaced.
+//! Copies folders: regular files and folders only, each file whole or not at all, nothing that is here already
+//! replaced.
 //!
-//! The source may have been arranged by a hostile container, and so may what lies here: both are gone through by handles.
+//! The source may have been arranged by a hostile container, and so may what lies here: both are gone through by
+//! handles.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -32,7 +34,7 @@ pub struct Step<'a> {
 
 /// How trees are gone through.
 pub struct Way<'a> {
-    /// Whether anything is written.
+    /// True if anything is written.
     pub copy: bool,
     /// Whom copies belong to.
     pub owner: Option<Owner>,
@@ -48,7 +50,8 @@ pub struct Done {
     pub report: Report,
     /// Bytes of what is not here yet.
     pub bytes: u64,
-    /// Folders that were gone through without an error, as `groups/<name>` or `data/sessions/<name>`, by their names there.
+    /// Folders that were gone through without an error, as `groups/<name>` or `data/sessions/<name>`, by their names
+    /// there.
     pub complete: Vec<String>,
 }
 
@@ -98,7 +101,7 @@ struct Walk<'a> {
     bytes: u64,
     left: u64,
     logs: u64,
-    /// Whether another import may find more.
+    /// True if another import may find more.
     unread: bool,
 }
 
@@ -152,8 +155,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Opens the folder here, or makes it. The outer none: something else has its name. The inner none: it is not there,
-    /// and nothing is made.
+    /// Opens the folder here, or makes it. The outer none: something else has its name. The inner none: it is not
+    /// there, and nothing is made.
     #[allow(clippy::option_option)]
     fn enter(
         &mut self,

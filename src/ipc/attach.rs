@@ -37,7 +37,7 @@ enum Verdict {
     Full,
 }
 
-/// Takes the file that a claim names; none when it was settled before a crash, or will be refused whatever the file is.
+/// Takes the file that a claim names; None if it was settled before a crash, or will be refused whatever the file is.
 /// `taken` are the bytes that were taken for claims of the same batch.
 pub(super) async fn take(shared: &Arc<Shared>, claimed: &Claimed, command: &Command, taken: u64) -> Option<Taken> {
     let Command::Message(MessageFile::File { path, .. }) = command else { return None };
@@ -68,7 +68,7 @@ fn judge(db: &Connection, claim: Ulid, folder: &GroupFolder, command: Command, t
     Ok(if full { Verdict::Full } else { Verdict::Copy })
 }
 
-/// Why a chat's next file is refused.
+/// Returns why a chat's next file is refused.
 pub(super) fn too_much() -> String {
     let limit = outbox::MAX_FILE_BYTES >> 20;
     format!("files of this chat already take {limit} MiB: they are kept for a week, try again later")

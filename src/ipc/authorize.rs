@@ -31,7 +31,7 @@ impl<C> Authorized<C> {
 pub(super) struct SendMessage {
     /// The chat; registered.
     pub(super) chat: ChatJid,
-    /// Whether it is the asker's own chat.
+    /// True if it is the asker's own chat.
     pub(super) own: bool,
     /// The text.
     pub(super) text: String,
@@ -46,7 +46,7 @@ pub(super) struct SendMessage {
 pub(super) struct SendFile {
     /// The chat; registered.
     pub(super) chat: ChatJid,
-    /// Whether it is the asker's own chat.
+    /// True if it is the asker's own chat.
     pub(super) own: bool,
     /// A text that goes with it.
     pub(super) caption: Option<String>,

@@ -37,7 +37,7 @@ impl Claimed {
         format!("{}.{}.{kind}", self.id, self.folder).into()
     }
 
-    /// What a crash left; none for a name that is not a claim's.
+    /// Returns what a crash left; none for a name that is not a claim's.
     pub(super) fn from_file(name: &OsStr) -> Option<Self> {
         let mut parts = name.to_str()?.split('.');
         let id = Ulid::from_string(parts.next()?).ok()?;

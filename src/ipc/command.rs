@@ -119,8 +119,8 @@ fn clean(value: &mut Value, redactor: &Redactor) {
     }
 }
 
-/// The id in what is no whole JSON, as far as it can be read: whoever waits for the result is to hear of it. It may only
-/// name a file in the group's own `results/`.
+/// The id in what is no whole JSON, as far as it can be read: whoever waits for the result is to hear of it. It may
+/// only name a file in the group's own `results/`.
 fn readable_id(bytes: &[u8]) -> Option<String> {
     const KEY: &[u8] = b"\"id\"";
     memchr::memmem::find_iter(bytes, KEY).find_map(|at| {
@@ -136,7 +136,7 @@ fn is_result_id(id: &str) -> bool {
 }
 
 impl Command {
-    /// What it is, for records and logs: data is quoted and cut.
+    /// Returns what it is, for records and logs: data is quoted and cut.
     pub(super) fn describe(&self) -> String {
         let cut = |text: &str| format!("{:?}", text.chars().take(100).collect::<String>());
         match self {

@@ -21,7 +21,7 @@ const UNFINISHED: i64 = 3_600;
 /// Names that can neither be taken over nor removed, and are passed over.
 const MAX_STUCK: usize = 1_000;
 
-/// Whether a file of this name counts: `*.json`, but for the name that is nothing else.
+/// Returns true if a file of this name counts: `*.json`, but for the name that is nothing else.
 pub(super) fn is_candidate(name: &OsStr) -> bool {
     name.as_bytes().strip_suffix(b".json").is_some_and(|stem| !stem.is_empty())
 }
@@ -120,7 +120,7 @@ fn relative(folder: &GroupFolder) -> std::path::PathBuf {
     Path::new("ipc").join(folder.as_str())
 }
 
-/// Whether a group without a run left anything; cheap, and makes nothing.
+/// Returns whether a group without a run left anything; cheap, and makes nothing.
 pub(super) fn is_waiting(data: &SafeDir, folder: &GroupFolder) -> io::Result<bool> {
     for kind in [Kind::Message, Kind::Task] {
         let dir = match data.open_dir(&relative(folder).join(kind.folder())) {
@@ -190,7 +190,7 @@ impl Files {
         self.sides.iter_mut().for_each(|side| side.dirty = true);
     }
 
-    /// Whether there is something to look at or to take.
+    /// Returns true if there is something to look at or to take.
     pub(super) fn has_work(&self) -> bool {
         self.sides.iter().any(Side::has_work)
     }

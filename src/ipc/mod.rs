@@ -1,12 +1,13 @@
-//! What agents ask for by dropping files; the folder a file lies in is the identity of who asks.
+//! Requests that agents drop as files; the folder of a file is the identity of its author.
 //!
 //! A file's way: `watch` or a sweep wakes the group's worker (`room`) → `files` finds it and renames it into
-//! `data/claimed` → `command` makes a typed command of its bytes → `authorize` decides by the group of the folder → one of
-//! `handlers` acts in a transaction that also records the claim → the answer goes to `results/`, the file is removed.
-//! Whatever happens in between, a claim's effect happens once: after a crash claimed files are handled again, and one that
-//! was recorded only gives its answer.
+//! `data/claimed` → `command` makes a typed command of its bytes → `authorize` decides by the group of the folder → one
+//! of `handlers` acts in a transaction that also records the claim → the answer goes to `results/`, the file is
+//! removed. Whatever happens in between, a claim's effect happens once: after a crash claimed files are handled again,
+//! and one that was recorded only gives its answer.
 //!
-//! To add a verb: a variant in the runner's protocol, an arm in `authorize`, a file in `handlers`, a line in its `handle`.
+//! To add a verb: a variant in the runner's protocol, an arm in `authorize`, a file in `handlers`, a line in its
+//! `handle`.
 //!
 //! Uses store, ops, channel (for routes) and `safe_dir`; everything below a group's IPC folder is hostile.
 
@@ -50,8 +51,8 @@ use crate::store::Store;
 pub use command::MAX_FILE;
 pub use service::{IpcHandle, IpcService};
 
-/// What a file from an agent says, without acting on it: the name of the result it asks for, and what it asks for or why it
-/// is not understood.
+/// Returns what a file from an agent says, without acting on it: the name of the result it asks for, and what it asks
+/// for or why it is not understood.
 pub fn understand(task: bool, bytes: &[u8]) -> (Option<String>, Result<String, String>) {
     let kind = if task { command::Kind::Task } else { command::Kind::Message };
     match command::parse(kind, bytes, &Redactor::new([])) {
@@ -156,8 +157,8 @@ impl Shared {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose words a room's are: the one live run's, and the chat's where a task's run is live beside it, because a retry
-    /// must know what was said already.
+    /// Whose words a room's are: the one live run's, and the chat's where a task's run is live beside it, because a
+    /// retry must know what was said already.
     fn speaker(&self, folder: &GroupFolder) -> Option<RunId> {
         let rooms = self.rooms();
         let runs = &rooms.get(folder)?.runs;
@@ -198,7 +199,7 @@ impl Shared {
         self.rooms().remove(folder);
     }
 
-    /// Whether no run is live and nobody asked for anything.
+    /// Returns true if no run is live and nobody asked for anything.
     fn is_unused(&self, folder: &GroupFolder, orders: &mpsc::UnboundedReceiver<room::Order>) -> bool {
         orders.is_empty() && self.rooms().get(folder).is_none_or(|room| room.runs.is_empty())
     }

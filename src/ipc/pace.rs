@@ -1,4 +1,4 @@
-//! How fast a group may go, and how often it may fill the log.
+//! The pace of a group, and its share of the log.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Pace {
         self.tokens -= files.max(1) as f64;
     }
 
-    /// Whether the group has been quiet for as long as the burst takes to fill.
+    /// Returns true if the group has been quiet for as long as the burst takes to fill.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
         self.tokens >= BURST
@@ -64,7 +64,7 @@ impl Gate {
         Self { since: now, passed: 0, held_back: 0 }
     }
 
-    /// Whether a line may be written, and how many were held back since the last minute that had too many.
+    /// Returns whether a line may be written, and how many were held back since the last minute that had too many.
     pub(super) fn pass(&mut self, now: Instant) -> Option<u64> {
         if now.saturating_duration_since(self.since) >= Duration::from_secs(60) {
             self.since = now;

@@ -60,7 +60,7 @@ enum End {
 }
 
 impl End {
-    /// Whether what was asked was done.
+    /// Returns true if what was asked was done.
     fn is_success(&self) -> bool {
         matches!(self, Self::Done(Outcome { refused: None, .. }))
     }
@@ -69,9 +69,9 @@ impl End {
 /// What a batch came to.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Whether the asker wants its snapshots rewritten.
+    /// True if the asker wants its snapshots rewritten.
     pub(super) refresh: bool,
-    /// Whether files stay claimed because the host shuts down.
+    /// True if files stay claimed because the host shuts down.
     pub(super) left: bool,
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn settle(
     }
     let changed = jobs.iter().zip(&ends).find(|(job, end)| job.is_task() && end.is_success());
     if let Some((job, _)) = changed {
-        // Before the answer: an agent that is told "done" and then looks must see it.
+        // Before the answer: an agent that reads "done" and then looks must see it.
         snapshot::rewrite(shared, &job.claimed.folder, false).await;
     }
     let shared = Arc::clone(shared);
@@ -218,7 +218,7 @@ async fn commit_all(shared: &Arc<Shared>, jobs: &[Arc<Job>], batch: &mut Batch<'
     ends.into_iter().map(|end| end.unwrap_or(End::Left)).collect()
 }
 
-/// Whether the store takes other writes, so that the file must be the reason.
+/// Returns true if the store takes other writes, so that the file must be the reason.
 async fn is_the_files_fault(shared: &Shared, job: &Job, error: &StoreError) -> bool {
     let (folder, now) = (job.claimed.folder.clone(), shared.clock.now());
     let what = job.claimed.name.clone();

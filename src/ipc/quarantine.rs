@@ -1,5 +1,5 @@
-//! What could not be handled: `data/quarantine/<folder>/<claim>` and beside it `<claim>.reason`. The oldest go when a
-//! group has more than its share. Never mounted, so that names and links in it are the host's alone.
+//! Files that could not be handled: `data/quarantine/<folder>/<claim>` and beside it `<claim>.reason`. The oldest go
+//! when a group has more than its share. Never mounted, so that names and links in it are the host's alone.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -46,7 +46,8 @@ impl Quarantine {
         self.kept.push_back((name, size));
     }
 
-    /// Takes a claimed file over. A folder with something in it and a file over the limit are removed; the reason stays.
+    /// Takes a claimed file over. A folder with something in it and a file over the limit are removed; the reason
+    /// stays.
     pub(super) fn take(&mut self, claims: &SafeDir, claimed: &Claimed, why: &str) -> io::Result<()> {
         let name = claimed.file();
         let reason = format!("{}/{}: {why}\n", claimed.kind.folder(), claimed.name);

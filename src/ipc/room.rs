@@ -49,7 +49,7 @@ pub(super) struct Worker {
     gate: Gate,
     /// Records of files that are gone.
     gone: Vec<Ulid>,
-    /// Whether the running flood was reported.
+    /// True if the running flood was reported.
     flood: bool,
     /// The agent may have put other folders in the place of ours.
     replaced: bool,
@@ -93,7 +93,8 @@ impl Worker {
         }
     }
 
-    /// Gives the watches up; must come before the handles are closed and before another worker may watch the same folders.
+    /// Gives the watches up; must come before the handles are closed and before another worker may watch the same
+    /// folders.
     fn unwatch(&mut self) {
         for path in self.watched.drain(..) {
             self.shared.watch.remove(&path);
@@ -152,7 +153,7 @@ impl Worker {
                 shared.watch.remove(path);
             }
             let mut watched = Vec::new();
-            // The room before what lies in it: a folder that is replaced while it is opened is told of.
+            // The room before what lies in it: a folder that is replaced while it is opened is noticed.
             let mut listening = if listen { watch_room(&shared, &files, &signal, &mut watched) } else { Ok(()) };
             let reopened = if reopen { files.reopen() } else { Ok(()) };
             if listen && listening.is_ok() {

@@ -1,4 +1,4 @@
-//! What a room may know of tasks and chats: `current_tasks.json` and `available_groups.json`, written before each run and
+//! A room's view of tasks and chats: `current_tasks.json` and `available_groups.json`, written before each run and
 //! when groups or tasks change. Main sees all, others their own tasks and no chats.
 
 use std::ffi::OsStr;
@@ -18,7 +18,8 @@ use crate::domain::task::{Task, TaskStatus};
 use crate::safe_dir::{Owner, SafeDir};
 use crate::store::{TxResult, groups, tasks};
 
-/// The fingerprint of what a room was given last. Whoever holds it writes, so that an older state never replaces a newer.
+/// The fingerprint of what a room was given last. Whoever holds it writes, so that an older state never replaces a
+/// newer.
 pub(super) type Last = Arc<tokio::sync::Mutex<Option<u64>>>;
 
 /// Writes a live room's snapshots where they changed, or in any case.
@@ -55,7 +56,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads what a group may know now; none when it is not registered.
+    /// Reads what a group may know now; None if it is not registered.
     fn read(db: &Connection, folder: &GroupFolder) -> TxResult<Option<Self>> {
         let Some(group) = groups::by_folder(db, folder)? else { return Ok(None) };
         Ok(Some(Self::of(db, &group)?))

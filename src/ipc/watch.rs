@@ -1,5 +1,5 @@
-//! One watcher for all live rooms. It carries no data: an event sets a flag of the room it came from, and the room looks
-//! into its folder. Folders are watched through open handles, so that a name swapped for a link leads nowhere.
+//! One watcher for all live rooms. It carries no data: an event sets a flag of the room it came from, and the room
+//! looks into its folder. Folders are watched through open handles, so that a name swapped for a link leads nowhere.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl Signal {
         self.notify.notify_one();
     }
 
-    /// What happened since the last call.
+    /// Returns what happened since the last call.
     pub(super) fn take(&self) -> u8 {
         self.flags.swap(0, Ordering::AcqRel)
     }

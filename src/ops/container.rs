@@ -1,5 +1,5 @@
-//! What a group's container settings may be: values that an engine or a program would refuse only at the next run, when
-//! nobody looks, are refused where they are set.
+//! The check of a group's container settings: values that an engine or a program would refuse only at the next run,
+//! when nobody looks, are refused where they are set.
 
 use std::ops::RangeInclusive;
 

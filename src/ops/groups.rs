@@ -77,8 +77,8 @@ fn line<'a>(what: &str, text: &'a str, max: usize) -> Result<&'a str, Invalid> {
     Ok(text)
 }
 
-/// What an agent may set of a group's container: extra mounts (the allowlist still decides) and the timeout. Everything
-/// else is ignored.
+/// Returns what an agent may set of a group's container: extra mounts (the allowlist still decides) and the timeout.
+/// Everything else is ignored.
 pub fn agent_config(asked: Option<&serde_json::Value>) -> Result<ContainerConfig, Invalid> {
     let mut config = ContainerConfig::default();
     let Some(asked) = asked.filter(|value| !value.is_null()) else { return Ok(config) };

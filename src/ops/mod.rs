@@ -1,5 +1,5 @@
-//! What agents, people and programs can ask for alike, as plain functions inside a store transaction: the IPC service and
-//! the local API call the same ones. Who may ask is decided before.
+//! The requests that agents, people and programs share, as plain functions inside a store transaction: the IPC service
+//! and the local API call the same ones. Who may ask is decided before.
 //!
 //! Lies between the store and the services: uses `store`, and the layers below it (`config`, `policy`, `domain`).
 

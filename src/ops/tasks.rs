@@ -212,8 +212,8 @@ pub fn cancel(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Task
     Ok(task)
 }
 
-/// Fires a task once, now, beside its schedule; one whose times are over runs again. One that waits for its turn already
-/// is refused.
+/// Fires a task once, now, beside its schedule; one whose times are over runs again. One that waits for its turn
+/// already is refused.
 pub fn run_now(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Task> {
     let task = match tasks::get(tx, id)? {
         Some(task) if task.status == TaskStatus::Completed => task,

@@ -78,7 +78,7 @@ pub struct AllowedMount {
     pub host: PathBuf,
     /// Where it appears.
     pub target: String,
-    /// Whether the container may write.
+    /// True if the container may write.
     pub writable: bool,
     /// Why it is read-only although writing was asked for.
     pub note: Option<String>,
@@ -112,7 +112,7 @@ impl MountRules {
         Self { list }
     }
 
-    /// Why nothing is allowed.
+    /// Returns why nothing is allowed.
     pub fn problem(&self) -> Option<&str> {
         self.list.as_ref().err().map(String::as_str)
     }

@@ -1,9 +1,9 @@
-//! What is wrong with a rule file, in the words of whoever writes one: never those of the program that reads it.
+//! The faults of a rule file, in words for the person who writes it, and never in those of the parser.
 
 use serde_json::{Map, Value};
 
-/// Why the text of a rule file cannot be used, and how one looks that can. `look` names the first thing that is wrong with
-/// what JSON it is.
+/// Returns why the text of a rule file cannot be used, and how one looks that can. `look` names the first thing that is
+/// wrong with what JSON it is.
 pub(super) fn complaint(
     text: &str,
     error: &serde_json::Error,
@@ -38,7 +38,7 @@ pub(super) fn flag(map: &Map<String, Value>, name: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a value is a list of texts.
+/// Returns true if a value is a list of texts.
 pub(super) fn is_texts(value: &Value) -> bool {
     value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
 }

@@ -116,7 +116,7 @@ impl SenderRules {
         Self { kind }
     }
 
-    /// Why the file cannot be used.
+    /// Returns why the file cannot be used.
     pub fn problem(&self) -> Option<&str> {
         match &self.kind {
             Kind::Broken(why) => Some(why),

@@ -1,4 +1,4 @@
-//! What starts a turn, and the three commands of a chat.
+//! The words that start a turn, and the three commands of a chat.
 
 use std::str::Chars;
 
@@ -50,13 +50,13 @@ impl Trigger {
         &self.word
     }
 
-    /// Whether a text starts with the trigger: at its start (what shows nothing aside), in any case, and not as the
-    /// beginning of a longer word.
+    /// Returns true if a text starts with the trigger: at its start (what shows nothing aside), in any case, and not as
+    /// the beginning of a longer word.
     pub fn matches(&self, text: &str) -> bool {
         self.rest(text).is_some()
     }
 
-    /// Whether the trigger stands anywhere in a text, as a word of its own.
+    /// Returns true if the trigger stands anywhere in a text, as a word of its own.
     pub fn is_in(&self, text: &str) -> bool {
         let mut in_word = false;
         text.char_indices().any(|(at, c)| {
@@ -73,7 +73,7 @@ impl Trigger {
         self.rest(text).map_or(text, |rest| rest.trim_start_matches(is_blank))
     }
 
-    /// What follows the trigger.
+    /// Returns what follows the trigger.
     fn rest<'a>(&self, text: &'a str) -> Option<&'a str> {
         let mut chars = text.trim_start_matches(is_blank).chars();
         let mut wanted = self.folded.as_slice();
@@ -94,7 +94,7 @@ impl Trigger {
         ends_word(&chars).then_some(chars.as_str())
     }
 
-    /// Whether a name that stands behind a command is this assistant's, also as platforms call their bots.
+    /// Returns true if a name that stands behind a command is this assistant's, also as platforms call their bots.
     fn is_named(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         let short = name.strip_suffix("bot").map_or(name.as_str(), |short| short.trim_end_matches('_'));
@@ -102,8 +102,8 @@ impl Trigger {
     }
 }
 
-/// Which command a text is: its first word, in any case, also after the group's trigger. Behind it may stand the
-/// assistant's name (`/stop@AndyBot`) and further words (`/stop please`).
+/// Returns which command a text is: its first word, in any case, also after the group's trigger. Behind it may stand
+/// the assistant's name (`/stop@AndyBot`) and further words (`/stop please`).
 pub fn command(text: &str, trigger: &Trigger) -> Option<Command> {
     let text = trigger.strip(text).trim_start_matches([',', ':']).trim_matches(is_blank);
     let word = text.split(char::is_whitespace).next()?.trim_end_matches(['.', ',', '!', '?', ':', ';']);

@@ -104,7 +104,7 @@ impl SafeDir {
         Ok(Self { fd: self.fd.try_clone()? })
     }
 
-    /// What this directory itself is.
+    /// Returns what this directory itself is.
     pub fn meta(&self) -> io::Result<Meta> {
         Ok(meta_of(&sys::fstat(&self.fd)?))
     }
@@ -115,7 +115,7 @@ impl SafeDir {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// What is known of an entry, links not followed; none when it is missing.
+    /// Returns what is known of an entry, links not followed; None if it is missing.
     pub fn stat(&self, name: &OsStr) -> io::Result<Option<Meta>> {
         match sys::statat(&self.fd, single(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(meta_of(&stat))),
@@ -130,7 +130,7 @@ impl SafeDir {
         open::read_regular(self.fd.as_fd(), single(name)?, max)
     }
 
-    /// Whether something of that name exists, be it a dangling link.
+    /// Returns whether something of that name exists, be it a dangling link.
     pub fn exists(&self, name: &OsStr) -> io::Result<bool> {
         Ok(self.stat(name)?.is_some())
     }

@@ -80,7 +80,7 @@ impl SafeDir {
     }
 }
 
-/// Whether a name is one that only files in the making have.
+/// Returns true if a name is one that only files in the making have.
 pub fn is_unfinished(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(UNFINISHED)
 }

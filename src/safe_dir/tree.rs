@@ -1,4 +1,5 @@
-//! Whole trees: removing them and repairing their owner, with bounded memory and file descriptors however deep they are.
+//! Whole trees: removing them and repairing their owner, with bounded memory and file descriptors however deep they
+//! are.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -1,5 +1,5 @@
-//! Turns due tasks into claimed firings and wakes their groups. The store is the truth: a wake-up or a ring of the timer
-//! only means "look what is due", so that recovery after a crash is the ordinary path.
+//! Turns due tasks into claimed firings and wakes their groups. The store is the truth: a wake-up or a ring of the
+//! timer only means "look what is due", so that recovery after a crash is the ordinary path.
 
 mod plan;
 mod timer;

@@ -1,4 +1,4 @@
-//! What a due task does at a time. Pure.
+//! The decision about a due task at a given time. Pure.
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
@@ -12,15 +12,15 @@ pub const MISSED_AFTER: Duration = Duration::seconds(60);
 /// What is to be done about a due task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The due time to claim; none when it was missed and the task wants none made up for.
+    /// The due time to claim; None if it was missed and the task wants none made up for.
     pub claim: Option<DateTime<Utc>>,
     /// When it is due next, strictly after now: times that passed meanwhile are one firing at the most.
     pub next: Option<DateTime<Utc>>,
-    /// Whether nothing is left to fire.
+    /// True if nothing is left to fire.
     pub completed: bool,
 }
 
-/// Plans a task; none when it is not due.
+/// Plans a task; None if it is not due.
 pub fn plan(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<Plan> {
     let due = task.next_due.filter(|due| *due <= now)?;
     let missed = now - due > MISSED_AFTER;
@@ -36,8 +36,8 @@ pub fn replan(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>
     next(task, now, host).filter(|next| *next < stored)
 }
 
-/// At the start, with a zone that may have changed since: the due time by it, where it is another. Times that have passed
-/// are left to the rule for missed ones.
+/// At the start, with a zone that may have changed since: the due time by it, where it is another. Times that have
+/// passed are left to the rule for missed ones.
 pub fn rezone(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>> {
     let stored = task.next_due.filter(|due| *due > now)?;
     let by_zone = matches!(task.schedule, Schedule::Cron(_)) && task.timezone.is_none();

@@ -1,4 +1,4 @@
-//! How the domain's types look in SQLite: ids and enums as text, times as milliseconds.
+//! The form of the domain's types in SQLite: ids and enums as text, times as milliseconds.
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};

@@ -1,4 +1,4 @@
-//! What comes from another installation: rows with a past, which the ordinary ways in do not take. Every function leaves
+//! Rows from another installation: they have a past, which the ordinary ways in do not take. Every function leaves
 //! what is there already as it is, and says whether it changed anything.
 
 use chrono::{DateTime, Utc};
@@ -64,7 +64,7 @@ pub fn fire(tx: &Tx<'_>, fire: &Fire) -> TxResult<bool> {
     Ok(changed > 0)
 }
 
-/// What was taken once is not taken again, whatever became of it since: the key under which that is noted.
+/// Returns what was taken once is not taken again, whatever became of it since: the key under which that is noted.
 fn key(what: &str, folder: &str) -> String {
     format!("imported_{what}:{}", folder.to_ascii_lowercase())
 }
@@ -94,7 +94,7 @@ pub fn files_taken(tx: &Tx<'_>, folder: &str) -> TxResult<()> {
     Ok(())
 }
 
-/// Whether all files of a folder were taken before.
+/// Returns whether all files of a folder were taken before.
 pub fn has_files(db: &Connection, folder: &str) -> TxResult<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM meta WHERE key = ?1")?.exists([key("files", folder)])?)
 }

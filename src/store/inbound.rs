@@ -108,7 +108,7 @@ pub fn first_trigger(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
     Ok(s.query_row([jid], |row| row.get(0)).optional()?)
 }
 
-/// When the first and the last of the messages came that wait to start a turn. None where none waits.
+/// Returns when the first and the last of the messages came that wait to start a turn. None where none waits.
 pub fn waiting_since(db: &Connection, jid: &ChatJid) -> TxResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
     let mut s = db.prepare_cached(
         "SELECT min(received_at), max(received_at) FROM inbound
@@ -118,7 +118,7 @@ pub fn waiting_since(db: &Connection, jid: &ChatJid) -> TxResult<Option<(DateTim
     Ok(first.zip(last).map(|(first, last)| (first.0, last.0)))
 }
 
-/// How many messages wait to be answered.
+/// Returns how many messages wait to be answered.
 pub fn count_waiting(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
     let mut s = db.prepare_cached(
         "SELECT count(*) FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')",
@@ -127,8 +127,8 @@ pub fn count_waiting(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
 }
 
 /// Takes the next batch of a chat for a run: the triggering message, all that came after it, and a window of context
-/// before it. Context that falls out of the window waits no longer. None when nothing triggers. What was written after a
-/// command waits until the command is done: `/stop` takes back what came before it, and only that.
+/// before it. Context that falls out of the window waits no longer. None when nothing triggers. What was written after
+/// a command waits until the command is done: `/stop` takes back what came before it, and only that.
 pub fn take_batch(tx: &Tx<'_>, jid: &ChatJid, run: RunId, input_name: &str) -> TxResult<Option<Batch>> {
     let end = first_command(tx, jid)?.unwrap_or(i64::MAX);
     let Some(first) = first_trigger(tx, jid)?.filter(|first| *first < end) else { return Ok(None) };
@@ -231,8 +231,8 @@ pub fn reclaim_all(tx: &Tx<'_>) -> TxResult<usize> {
     Ok(tx.execute("UPDATE inbound SET state = 'pending' WHERE state = 'in_flight'", [])?)
 }
 
-/// After a group's actor panicked: what its runs had taken waits again, and the try counts. What was tried too often has
-/// failed; returns whether there is any.
+/// After a group's actor panicked: what its runs had taken waits again, and the try counts. What was tried too often
+/// has failed; returns whether there is any.
 pub fn reclaim(tx: &mut Tx<'_>, jid: &ChatJid, most: u32, now: DateTime<Utc>) -> TxResult<bool> {
     let given_up: Option<i64> = tx.query_row(
         "SELECT max(seq) FROM inbound WHERE jid = ?1 AND state = 'in_flight' AND tries >= ?2",
@@ -285,13 +285,14 @@ pub fn cancel_before(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<Option<i6
     Ok(last)
 }
 
-/// Files that came with a message; none when the chat has no message of this platform id.
+/// Files that came with a message; None if the chat has no message of this platform id.
 pub fn attachments(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResult<Option<Vec<Attachment>>> {
     let mut s = db.prepare_cached("SELECT attachments FROM inbound WHERE jid = ?1 AND platform_id = ?2")?;
     Ok(s.query_row((jid, platform_id), |row| row.get(0)).optional()?.map(list))
 }
 
-/// Completes what a message answers by what is stored of it: a delivery of the same chat, or a message that came in there.
+/// Completes what a message answers by what is stored of it: a delivery of the same chat, or a message that came in
+/// there.
 pub fn complete(db: &Connection, jid: &ChatJid, quoted: &mut Quoted, assistant: &str) -> TxResult<()> {
     let delivery = match quoted.id.parse::<DeliveryId>() {
         Ok(id) => outbox::get(db, id)?.filter(|delivery| delivery.new.jid == *jid),
@@ -314,7 +315,7 @@ pub fn complete(db: &Connection, jid: &ChatJid, quoted: &mut Quoted, assistant: 
     Ok(())
 }
 
-/// Whether a chat has a message of this platform id.
+/// Returns whether a chat has a message of this platform id.
 pub fn knows(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResult<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM inbound WHERE jid = ?1 AND platform_id = ?2")?.exists((jid, platform_id))?)
 }

@@ -1,7 +1,7 @@
 //! Files on their way in: `data/inbox-files/<id>/`, beside the database and never mounted.
 //!
-//! What a message brings is whole and on disk here before any of it reaches the group's folder, and where it goes there is
-//! written down first. So a crash leaves a message with its files, or a folder here that says what to remove.
+//! What a message brings is whole and on disk here before any of it reaches the group's folder, and where it goes there
+//! is written down first. So a crash leaves a message with its files, or a folder here that says what to remove.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -56,7 +56,7 @@ impl InboxFiles {
         Ok(upload)
     }
 
-    /// What an earlier life of the host left behind.
+    /// Returns what an earlier life of the host left behind.
     pub fn left(&self) -> io::Result<Vec<Upload>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -74,7 +74,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Where the n-th file lies.
+    /// Returns where the n-th file lies.
     pub fn path(&self, n: usize) -> PathBuf {
         self.folder.join(n.to_string())
     }
@@ -96,7 +96,7 @@ impl Upload {
         let _ = fs::remove_file(self.path(n));
     }
 
-    /// Whether so many more bytes leave the store enough.
+    /// Returns whether so many more bytes leave the store enough.
     pub fn room_for(&self, bytes: u64) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.folder).map_err(|error| self.failed(&error.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -120,7 +120,7 @@ impl Upload {
         self.left = true;
     }
 
-    /// What was written down; none when nothing was yet, so that nothing has left this folder.
+    /// Returns what was written down; None if nothing was yet, so that nothing has left this folder.
     pub fn plan(&self) -> Option<Plan> {
         serde_json::from_slice(&fs::read(self.folder.join(PLAN)).ok()?).ok()
     }

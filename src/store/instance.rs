@@ -1,4 +1,4 @@
-//! Which installation this is: a random id, bound to where its folder lies.
+//! The identity of an installation: a random id, bound to the place of its folder.
 
 use rusqlite::OptionalExtension;
 

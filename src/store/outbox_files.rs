@@ -35,7 +35,7 @@ impl OutboxFiles {
         self.data.join(FOLDER).join(id.to_string())
     }
 
-    /// Where a delivery's file lies.
+    /// Returns where a delivery's file lies.
     pub fn path(&self, id: DeliveryId, name: &str) -> PathBuf {
         self.folder(id).join(name)
     }

@@ -1,5 +1,5 @@
-//! What is old and over goes. It is found on a reader, page by page, and deleted by its key in small transactions: neither
-//! a message nor an output waits for long, however much there is.
+//! Rows that are old and over go. They are found on a reader, page by page, and deleted by their key in small
+//! transactions: neither a message nor an output waits for long, however much there is.
 //!
 //! What is still needed stays whatever its age: what waits, what is under way, the context that a later message will be
 //! read with, what a broken turn said, and the last firing of a task that goes on.
@@ -37,7 +37,7 @@ impl<K: Clone> Page<K> {
         Self { old, next }
     }
 
-    /// What one write after the other deletes.
+    /// Returns what one write after the other deletes.
     fn batches(self) -> Vec<Vec<K>> {
         let mut batches: Vec<Vec<K>> = Vec::new();
         let mut bytes = 0;

@@ -141,7 +141,7 @@ pub fn due(db: &Connection, now: DateTime<Utc>, limit: u32) -> TxResult<Vec<Task
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// When the next active task is due.
+/// Returns when the next active task is due.
 pub fn next_due(db: &Connection) -> TxResult<Option<DateTime<Utc>>> {
     let mut s =
         db.prepare_cached("SELECT min(next_due) FROM tasks WHERE status = 'active' AND next_due IS NOT NULL")?;
@@ -189,7 +189,7 @@ pub fn claimed(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<(Fire, Tas
     Ok(all)
 }
 
-/// Whether a firing of the task waits to start.
+/// Returns whether a firing of the task waits to start.
 pub fn waits(db: &Connection, task: &Task) -> TxResult<bool> {
     // The folder and the states are those of the index of open firings.
     let mut s = db.prepare_cached(

@@ -1,5 +1,5 @@
-//! What a chat was told in its assistant's name outside the session that its messages are answered in: by tasks of their
-//! own, and by other groups' agents.
+//! Texts that went to a chat in its assistant's name outside the session that its messages are answered in: by tasks of
+//! their own, and by other groups' agents.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
@@ -25,7 +25,8 @@ pub struct Told {
     pub task: Option<TaskId>,
 }
 
-/// What the chat's agent does not know yet, oldest first. `after` is up to where the live run was told.
+/// Returns what the chat's agent does not know yet, oldest first. `after` is the place up to which the live run knows
+/// it.
 pub fn news(db: &Connection, jid: &ChatJid, after: i64) -> TxResult<Vec<Told>> {
     let known =
         db.prepare_cached("SELECT seq FROM told WHERE jid = ?1")?.query_row([jid], |row| row.get(0)).optional()?;
@@ -59,7 +60,7 @@ pub fn newest(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
     Ok(s.query_row([jid], |row| row.get(0))?)
 }
 
-/// A turn that had been told up to there ended well: it is known.
+/// A turn that knew everything up to there ended well: the chat's agent knows it.
 pub fn set(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<()> {
     tx.prepare_cached(
         "INSERT INTO told (jid, seq) VALUES (?1, ?2) ON CONFLICT (jid) DO UPDATE SET seq = excluded.seq

@@ -3,8 +3,8 @@
 use std::io;
 use std::thread;
 
-/// The `toml` crate bounds nested tables and the parts of a dotted key at 80 each, and so 6,400 levels together, which took
-/// more than 8 MiB when measured. Only what is used of it is ever memory.
+/// The `toml` crate bounds nested tables and the parts of a dotted key at 80 each, and so 6,400 levels together, which
+/// took more than 8 MiB when measured. Only what is used of it is ever memory.
 const STACK: usize = 64 << 20;
 
 /// Does the work on a thread with a deep stack: an overflow would abort the whole program.

@@ -1,4 +1,5 @@
-//! The model that the provider `llm` takes where nobody chose one. The host knows it, too: a budget needs its price. Pure.
+//! The model that the provider `llm` takes where nobody chose one. The host knows it, too: a budget needs its price.
+//! Pure.
 
 /// A model for each key; the first key that is there counts.
 const BY_KEY: [(&str, &str); 3] =

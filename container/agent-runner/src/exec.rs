@@ -108,7 +108,7 @@ fn usable(program: &Path, shown: &str) -> Result<(), String> {
     }
 }
 
-/// What was sent before, as JSON; the last texts only and their beginnings, because an environment is small.
+/// Returns what was sent before, as JSON; the last texts only and their beginnings, because an environment is small.
 fn shortened(sent: &[String]) -> String {
     let last = &sent[sent.len().saturating_sub(20)..];
     let texts: Vec<String> = last.iter().map(|text| text.chars().take(500).collect()).collect();

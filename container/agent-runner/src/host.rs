@@ -112,7 +112,7 @@ pub fn readable_text(text: &str, zone: Tz) -> String {
     DateTime::parse_from_rfc3339(text).map_or_else(|_| text.to_owned(), |time| readable(time.with_timezone(&Utc), zone))
 }
 
-/// Which task a number of the list, an id, or the beginning of an id means.
+/// Returns which task a number of the list, an id, or the beginning of an id means.
 pub fn find_task<'a>(tasks: &'a [TaskSnapshot], wanted: &str) -> Result<&'a TaskSnapshot, String> {
     let wanted = wanted.trim().trim_start_matches('#');
     if let Some(task) = tasks.iter().find(|task| task.id.eq_ignore_ascii_case(wanted)) {

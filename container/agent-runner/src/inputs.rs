@@ -62,7 +62,7 @@ impl Inputs {
         })
     }
 
-    /// What the host wants now. A close counts only when no input is left.
+    /// Returns what the host wants now. A close counts only when no input is left.
     pub fn take(&mut self) -> Option<Next> {
         // Looked for before the listing and obeyed after it: what was written before `_close` is then in the listing.
         let close = fs::symlink_metadata(self.dir.join(CLOSE_SENTINEL)).is_ok();

@@ -1,6 +1,6 @@
-//! JSON that strict readers refuse although its meaning is clear: half a surrogate pair (what JavaScript and Python write
-//! of a text that was cut in the middle of an emoji), bytes that are no UTF-8, control characters as they are, a byte
-//! order mark, and numbers that are none.
+//! JSON that strict readers refuse although its meaning is clear: half a surrogate pair (what JavaScript and Python
+//! write of a text that was cut in the middle of an emoji), bytes that are no UTF-8, control characters as they are, a
+//! byte order mark, and numbers that are none.
 
 use std::borrow::Cow;
 
@@ -31,9 +31,9 @@ pub fn from_str<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
     from_slice(json.as_bytes())
 }
 
-/// Replaces what a strict reader refuses: half a surrogate pair and bytes that are no UTF-8 by U+FFFD, a control character
-/// in a string by its escape, `NaN` and infinities by `null`; a byte order mark is left out. Strict JSON stays as it is.
-/// One pass.
+/// Replaces what a strict reader refuses: half a surrogate pair and bytes that are no UTF-8 by U+FFFD, a control
+/// character in a string by its escape, `NaN` and infinities by `null`; a byte order mark is left out. Strict JSON
+/// stays as it is. One pass.
 pub fn mend(json: &[u8]) -> Cow<'_, [u8]> {
     let json = json.strip_prefix(MARK).unwrap_or(json);
     let text = String::from_utf8_lossy(json);

@@ -1,5 +1,5 @@
-//! Limits of the room that the kernel enforced: of memory by ending a program, of processes by refusing a new one. A turn
-//! that failed with it would fail again, and its error says which setting helps.
+//! Limits of the room that the kernel enforced: of memory by ending a program, of processes by refusing a new one. A
+//! turn that failed with it would fail again, and its error says which setting helps.
 
 use std::fs;
 use std::sync::{Mutex, OnceLock, PoisonError};

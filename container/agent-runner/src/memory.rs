@@ -57,8 +57,8 @@ pub fn remove(folder: &Path, fact: &str) -> io::Result<()> {
     fs::rename(&fresh, &path)
 }
 
-/// The start of a memory file as text, and how many bytes of it are left out. None where there is no plain file, or nothing
-/// in it: whatever else bears its name must neither hold up a room nor fill it.
+/// The start of a memory file as text, and how many bytes of it are left out. None where there is no plain file, or
+/// nothing in it: whatever else bears its name must neither hold up a room nor fill it.
 pub fn read(path: &Path, limit: u64) -> Option<(String, u64)> {
     // A pipe is opened without waiting for whoever writes to it.
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;

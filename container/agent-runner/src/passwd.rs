@@ -1,5 +1,5 @@
-//! A name for whoever runs: the host chooses the number of the agent's user, and programs such as `ssh` and `whoami` want a
-//! name for it.
+//! A name for whoever runs: the host chooses the number of the agent's user, and programs such as `ssh` and `whoami`
+//! want a name for it.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 /// The name of a user or group that the image does not know.
 const NAME: &str = "agent";
 
-/// Adds this process's user and group to the image's lists where they are missing. An image whose lists are closed keeps
-/// them as they are, and its programs see the number alone.
+/// Adds this process's user and group to the image's lists where they are missing. An image whose lists are closed
+/// keeps them as they are, and its programs see the number alone.
 pub fn ensure() {
     let Ok(own) = fs::metadata("/proc/self") else { return };
     let home = std::env::var("HOME").unwrap_or_default();
@@ -33,7 +33,7 @@ fn plain(home: &str) -> &str {
     if home.starts_with('/') && !home.contains([':', '\n']) { home } else { "/" }
 }
 
-/// The line to add to a list for a number; none when the list has the number.
+/// The line to add to a list for a number; None if the list has the number.
 fn missing(list: &str, id: u32, rest: &str) -> Option<String> {
     let mut names = Vec::new();
     for line in list.lines() {

@@ -18,7 +18,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Whether the message may be acted on.
+    /// Returns true if the message may be acted on.
     pub fn is_request(&self) -> bool {
         !self.context && !self.denied
     }
@@ -102,7 +102,7 @@ pub fn unescape(text: &str) -> String {
     plain
 }
 
-/// The text without a leading `@<name>`; none when it does not begin with it.
+/// The text without a leading `@<name>`; None if it does not begin with it.
 ///
 /// As on the host: any case, and the next character must not be a letter or digit.
 pub fn strip_trigger<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -120,7 +120,7 @@ pub fn strip_trigger<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-/// What a prompt asks for: the requests among its messages, triggers stripped.
+/// Returns what a prompt asks for: the requests among its messages, triggers stripped.
 ///
 /// The host marks what is not one: whatever else it gives is owed an answer, with or without a trigger.
 pub fn requests(prompt: &str, name: &str) -> Vec<Message> {

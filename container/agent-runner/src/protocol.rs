@@ -38,7 +38,7 @@ pub struct RunInput {
     pub group_folder: String,
     /// The chat that the run answers.
     pub chat_jid: String,
-    /// Whether the group is the owner's.
+    /// True if the group is the owner's.
     pub is_main: bool,
     /// Set for a scheduled task's run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -340,13 +340,14 @@ pub enum TaskFile {
     },
 }
 
-/// What a refusal says of a task whose id is taken: for an agent that chose the id itself and asks again, this is success.
+/// What a refusal says of a task whose id is taken: for an agent that chose the id itself and asks again, this is
+/// success.
 pub const EXISTS_ALREADY: &str = "exists already";
 
 /// What the host writes to `results/<id>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandResult {
-    /// Whether the host did what was asked.
+    /// True if the host did what was asked.
     pub ok: bool,
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -386,7 +387,7 @@ pub struct GroupSnapshot {
     pub name: String,
     /// When someone wrote last, RFC 3339 UTC.
     pub last_activity: String,
-    /// Whether it is a registered group.
+    /// True if it is a registered group.
     pub is_registered: bool,
 }
 

@@ -1,7 +1,8 @@
-//! What a vendor's refusal means, and what follows from it: one table for every provider.
+//! The meaning of a vendor's refusal, and its consequence: one table for every provider.
 //!
-//! The status decides first. Words only tell apart what one status stands for, so that no vendor's choice of words turns
-//! a refusal for good into a passing one. Of all refusals with a status of 4xx, only 408 and 429 pass by themselves.
+//! The status decides first. Words only tell apart what one status stands for, so that no vendor's choice of words
+//! turns a refusal for good into a passing one. Of all refusals with a status of 4xx, only 408 and 429 pass by
+//! themselves.
 
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ pub struct Refusal<'a> {
     pub code: &'a str,
     /// The message for people.
     pub said: &'a str,
-    /// Whether the vendor says when to come again.
+    /// True if the vendor says when to come again.
     pub waits: bool,
 }
 
@@ -58,7 +59,7 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// What the host is told, once nothing the provider itself can do has helped.
+    /// Returns what the host is told, once nothing the provider itself can do has helped.
     pub fn kind(self) -> ErrorKind {
         match self {
             Self::Auth => ErrorKind::Auth,
@@ -75,7 +76,8 @@ impl Meaning {
         }
     }
 
-    /// What people can do about it, as sentences after a space; empty where the host says it or nothing is known.
+    /// Returns what people can do about it, as sentences after a space; empty where the host says it or nothing is
+    /// known.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::NoModel => {
@@ -309,7 +311,7 @@ pub fn inside(message: &str) -> Option<(String, String)> {
     Some((words.join(" "), said))
 }
 
-/// What a refusal means.
+/// Returns what a refusal means.
 pub fn meaning(refusal: Refusal<'_>) -> Meaning {
     let said = refusal.said.to_lowercase();
     let code = inside(refusal.said).map_or_else(String::new, |(code, _)| code) + " " + refusal.code;

@@ -1,12 +1,12 @@
-//! Names of sessions: each provider makes its own, the host keeps them, and they come back as a part of command lines and
-//! of file names. Pure.
+//! Names of sessions: each provider makes its own, the host keeps them, and they come back as a part of command lines
+//! and of file names. Pure.
 
 /// Bytes that a session's id may have.
 pub const MAX_BYTES: usize = 512;
 /// What a session's id may be, for people.
 pub const FIT: &str = "1 to 512 bytes of printable text on one line that does not begin with a hyphen";
 
-/// Whether a text may be a session's id at all. What is no such text is none, whoever says it.
+/// Returns true if a text may be a session's id at all. What is no such text is none, whoever says it.
 pub fn is_fit(id: &str) -> bool {
     (1..=MAX_BYTES).contains(&id.len())
         && !id.starts_with('-')
@@ -14,7 +14,8 @@ pub fn is_fit(id: &str) -> bool {
         && !id.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
-/// Whether a provider can have made a session with this id. One that cannot is refused before any program sees it.
+/// Returns true if a provider can have made a session with this id. One that cannot is refused before any program sees
+/// it.
 pub fn is_usable(provider: &str, id: &str) -> bool {
     is_fit(id)
         && match provider {

@@ -64,7 +64,7 @@ impl Filter {
         }
     }
 
-    /// What is left at the end. A thought that never ended was one.
+    /// Returns what is left at the end. A thought that never ended was one.
     pub fn finish(mut self) -> String {
         if matches!(self.state, State::Inside(_)) {
             return String::new();
@@ -80,15 +80,15 @@ impl Filter {
     }
 }
 
-/// A whole answer without its thoughts. Some servers leave out the tag that opens the first one: then the closing tag has
-/// a line of its own.
+/// A whole answer without its thoughts. Some servers leave out the tag that opens the first one: then the closing tag
+/// has a line of its own.
 pub fn without(answer: &str) -> String {
     let mut filter = Filter::default();
     let said = filter.push(answer) + &filter.finish();
     after_lone_close(&said).map_or(said.clone(), str::to_owned)
 }
 
-/// What comes after a closing tag that nothing opened, outside of code.
+/// Returns what comes after a closing tag that nothing opened, outside of code.
 fn after_lone_close(text: &str) -> Option<&str> {
     let (mut at, mut code) = (0, false);
     for line in text.split_inclusive('\n') {

@@ -41,7 +41,7 @@ pub fn offer(command: &mut Command, room: &Room) {
 /// for the group alone.
 const CACHES: [(&str, &str); 3] = [("npm_config_cache", "npm"), ("UV_CACHE_DIR", "uv"), ("PIP_CACHE_DIR", "pip")];
 
-/// A folder with the link `parlor-tool`; none where nothing can be written or the image has the name already.
+/// A folder with the link `parlor-tool`; None if nothing can be written or the image has the name already.
 fn link_dir() -> Option<PathBuf> {
     let dir = context::dir();
     let link = dir.join(NAME);
@@ -55,7 +55,7 @@ fn link_dir() -> Option<PathBuf> {
     Some(dir)
 }
 
-/// Whether a program name is this command line's.
+/// Returns true if a program name is this command line's.
 pub fn is_name(program: &str) -> bool {
     Path::new(program).file_name().is_some_and(|name| name == NAME)
 }

@@ -34,8 +34,8 @@ fn open_one(path: &Path) -> Result<Local, String> {
     Ok(Local { name, file })
 }
 
-/// What `/attach PATH [TEXT]` names; none when the line is something else. A path with spaces stands in quotes, or has a
-/// backslash before each, or is all there is.
+/// Returns what `/attach PATH [TEXT]` names; none when the line is something else. A path with spaces stands in quotes,
+/// or has a backslash before each, or is all there is.
 pub(super) fn parse(line: &str, home: Option<&Path>) -> Option<Result<(PathBuf, String), String>> {
     let rest = line.trim().strip_prefix(COMMAND)?;
     if rest.starts_with(|c: char| !c.is_whitespace()) {

@@ -51,8 +51,8 @@ pub(super) struct Chat {
     group: Option<String>,
     /// Send this, print the answer, and end with the turn; `-` reads it from stdin
     ///
-    /// Exit codes: 0 it was answered, 1 its turn failed or was stopped, 2 wrong usage, 3 nobody answers it because it does
-    /// not address the group, 124 no answer within --timeout, 130 interrupted.
+    /// Exit codes: 0 it was answered, 1 its turn failed or was stopped, 2 wrong usage, 3 nobody answers it because it
+    /// does not address the group, 124 no answer within --timeout, 130 interrupted.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
     /// Wait no longer than this for the answer, such as 90s or 5m
@@ -84,7 +84,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// What is said to senders whose words start nothing.
+    /// Returns what is said to senders whose words start nothing.
     fn denial(&self) -> String {
         match &self.why {
             Some(why) => format!("until that file is mended only the owner's group may trigger: {why}"),
@@ -120,7 +120,7 @@ impl Room {
 }
 
 impl Chat {
-    /// Whether it goes on for more than one message.
+    /// Returns true if it goes on for more than one message.
     pub(super) fn is_conversation(&self) -> bool {
         self.message.is_none()
     }
@@ -327,7 +327,7 @@ pub(super) async fn room(client: &Client, wanted: Option<&str>) -> Result<Room, 
     })
 }
 
-/// Whether a group's chat is one of this program's own.
+/// Returns true if a group's chat is one of this program's own.
 fn is_local(group: &Value) -> bool {
     group["jid"].as_str().is_some_and(|jid| jid.starts_with("tty:") || jid.starts_with("web:"))
 }

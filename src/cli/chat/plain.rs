@@ -1,5 +1,5 @@
-//! Lines from a terminal that acts on no sequences, such as a shell inside an editor: it shows what is typed, takes it back
-//! and sends Ctrl-C and Ctrl-D by itself.
+//! Lines from a terminal that acts on no sequences, such as a shell inside an editor: it shows what is typed, takes it
+//! back and sends Ctrl-C and Ctrl-D by itself.
 
 use std::io::{self, BufRead};
 

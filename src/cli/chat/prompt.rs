@@ -1,7 +1,8 @@
 //! The prompt, and texts printed above it while someone types.
 //!
-//! The line editor's own printer waits for the terminal although keys that came in one piece wait in its buffer, so that
-//! a pasted or delayed line hangs; this follows the line through the editor's hook for hints and redraws it itself.
+//! The line editor's own printer waits for the terminal although keys that came in one piece wait in its buffer, so
+//! that a pasted or delayed line hangs; this follows the line through the editor's hook for hints and redraws it
+//! itself.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -81,7 +82,7 @@ fn write(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// What takes the line off the screen, prints a text, and puts the line back with its cursor.
+/// Returns what takes the line off the screen, prints a text, and puts the line back with its cursor.
 fn redraw(prompt: &str, line: &Line, text: &str, columns: usize) -> String {
     let text = text.replace('\n', "\r\n");
     if !line.open {
@@ -111,8 +112,8 @@ fn redraw(prompt: &str, line: &Line, text: &str, columns: usize) -> String {
     out
 }
 
-/// What prepares a line for being drawn anew in a window that has changed: the editor goes back as many rows as the line had
-/// before, while terminals have broken it anew.
+/// Returns what prepares a line for being drawn anew in a window that has changed: the editor goes back as many rows as
+/// the line had before, while terminals have broken it anew.
 fn resized(prompt: &str, line: &Line, columns: usize) -> String {
     let before = &line.text[..line.cursor];
     let (was, end) = (position(prompt, before, line.columns).0, position(prompt, &line.text, line.columns).0);

@@ -24,7 +24,7 @@ pub(super) fn text(text: &str, terminal: bool, colours: bool) -> String {
     markdown::render(text, columns(), colours)
 }
 
-/// What somebody else wrote into the chat.
+/// Returns what somebody else wrote into the chat.
 pub(super) fn said(data: &Value, colours: bool) -> String {
     let name = data["senderName"].as_str().or_else(|| data["sender"].as_str()).unwrap_or_default();
     let mut said = data["text"].as_str().unwrap_or_default().to_owned();

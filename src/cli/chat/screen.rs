@@ -1,4 +1,4 @@
-//! What a conversation shows above its prompt.
+//! The part of a conversation above its prompt.
 
 use std::collections::HashSet;
 

@@ -114,7 +114,8 @@ async fn follow(
     ))
 }
 
-/// How the turn ended, once one that covers the message has. A command is done alone, also while a turn goes on.
+/// Returns how the turn ended, once one that covers the message has. A command is done alone, also while a turn goes
+/// on.
 fn ended(event: &ServerEvent, seq: i64) -> Option<Done> {
     let through = event.data["throughSeq"].as_i64()?;
     let alone = event.data["state"] == "done" && event.data["reason"] == "command";

@@ -1,4 +1,4 @@
-//! What a message waits for, while no answer comes.
+//! The reason for a wait, while no answer comes.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Why nothing runs for a chat, by the host's status.
+/// Returns why nothing runs for a chat, by the host's status.
 fn reason(status: &Value, jid: &str) -> Option<String> {
     let group = status["groups"].as_array()?.iter().find(|group| group["jid"] == jid)?;
     if let Some(why) = group["paused"]["reason"].as_str() {

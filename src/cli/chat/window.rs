@@ -1,5 +1,5 @@
-//! Changes of the window's size. The line editor hears of them only when the signal breaks off its own reading, so no other
-//! thread may take it.
+//! Changes of the window's size. The line editor hears of them only when the signal breaks off its own reading, so no
+//! other thread may take it.
 
 use nix::sys::signal::{SigSet, Signal};
 

@@ -19,7 +19,7 @@ use crate::policy::senders::{self, SenderRules};
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Free space below which a host is in danger, and below which it should be told.
+/// Free space below which a host is in danger, and below which the doctor warns.
 const LOW: u64 = 200 << 20;
 const SCARCE: u64 = 2 << 30;
 /// Watches that a host with many groups may need, and instances.
@@ -47,7 +47,7 @@ pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Whether a host runs, and whether its lock and its socket agree.
+/// Returns whether a host runs, and whether its lock and its socket agree.
 fn host(settings: &Settings, live: &Result<serde_json::Value, ClientError>) -> Finding {
     const WHAT: &str = "host";
     let locked = is_locked(&settings.home.lock());
@@ -69,7 +69,7 @@ fn host(settings: &Settings, live: &Result<serde_json::Value, ClientError>) -> F
     }
 }
 
-/// Whether some process holds the lock; asking does not keep it.
+/// Returns whether some process holds the lock; asking does not keep it.
 fn is_locked(lock: &Path) -> io::Result<bool> {
     let file = match File::open(lock) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -127,7 +127,8 @@ fn folders(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Whether agents, who are the host's own user, own the folders that are theirs. A host that is root repairs them itself.
+/// Returns whether agents, who are the host's own user, own the folders that are theirs. A host that is root repairs
+/// them itself.
 fn ownership(settings: &Settings) -> Option<Finding> {
     let me = rustix::process::geteuid();
     if me.is_root() {
@@ -146,7 +147,7 @@ fn ownership(settings: &Settings) -> Option<Finding> {
     Some(Finding::bad("ownership", found, format!("sudo chown -R {me} {}", home.root().display())))
 }
 
-/// Whether other users can get as far as this path: each folder above it lets them through.
+/// Returns true if other users can get as far as this path: each folder above it lets them through.
 fn reachable(path: &Path) -> bool {
     path.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|found| found.mode() & 0o001 != 0))
 }

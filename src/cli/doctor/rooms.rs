@@ -1,4 +1,4 @@
-//! What rooms see: the installation's folders, and the addresses and proxies that mean something else in there.
+//! The view from a room: the installation's folders, and addresses and proxies that mean something else in there.
 
 use std::path::Path;
 
@@ -82,7 +82,7 @@ fn address(name: &str, value: &SecretString, engine: &str) -> Option<Finding> {
     ))
 }
 
-/// What rooms with a network get of this machine's proxies.
+/// Returns what rooms with a network get of this machine's proxies.
 pub(super) fn proxies(settings: &Settings, engine: &str) -> Vec<Finding> {
     const WHAT: &str = "proxies";
     let given = settings.proxies.for_rooms(proxies::gateway(engine));

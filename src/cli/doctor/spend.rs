@@ -1,4 +1,4 @@
-//! Who answers groups and what that may cost: whether budgets in money can be kept, and whether all who are to stand in may.
+//! Checks of groups' budgets in money and of their fallbacks.
 
 use rusqlite::{Connection, OpenFlags};
 

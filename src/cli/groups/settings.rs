@@ -1,4 +1,4 @@
-//! What `parlor groups add` and `update` can set of a group.
+//! The settings of a group that `parlor groups add` and `update` take.
 
 use std::str::FromStr;
 
@@ -20,7 +20,8 @@ pub(in crate::cli) struct GroupSettings {
     /// Whether it answers only when triggered
     #[arg(long, value_name = "BOOL")]
     requires_trigger: Option<bool>,
-    /// Image instead of the default one: lite or full, Parlor's own, or a reference; this and the next ones: empty clears
+    /// Image instead of the default one: lite or full, Parlor's own, or a reference; this and the next ones: empty
+    /// clears
     #[arg(long)]
     image: Option<String>,
     // The id of the command line's own --provider is another one.
@@ -227,7 +228,7 @@ fn mount(text: &str) -> Value {
     mount
 }
 
-/// The option behind what the host says of a group's settings: people are told what they typed.
+/// A refusal of the host with the option that the person typed, in the place of the field.
 pub(super) fn in_words_of_options(detail: &str) -> String {
     const NAMES: [(&str, &str); 15] = [
         ("memory", "--memory"),
@@ -255,7 +256,8 @@ pub(super) fn in_words_of_options(detail: &str) -> String {
     option.map_or_else(|| rest.clone(), |option| format!("{option}: {why}"))
 }
 
-/// What may be wrong with a chat's id: an id that no channel can serve is refused, one that none serves yet is told.
+/// Returns what may be wrong with a chat's id: an id that no channel can serve is refused; an id that none serves yet
+/// gets a warning.
 pub(super) fn check_chat(jid: &str) -> Result<Option<String>, Failure> {
     match jid.split_once(':') {
         Some(("tty" | "web", name)) if !name.is_empty() => Ok(None),

@@ -41,7 +41,7 @@ impl<'a> Inline<'a> {
         self.line.is_blank()
     }
 
-    /// What was collected; the next begins empty.
+    /// Returns what was collected; the next begins empty.
     pub(super) fn take(&mut self) -> Line {
         std::mem::take(&mut self.line)
     }
@@ -169,8 +169,8 @@ impl<'a> Inline<'a> {
     }
 }
 
-/// Whether marks of emphasis are more likely meant as they stand: between letters or digits (`2*3*4`), and around what
-/// looks like parts of paths and patterns (`*.a/*.b`).
+/// Returns true if marks of emphasis are more likely meant as they stand: between letters or digits (`2*3*4`), and
+/// around what looks like parts of paths and patterns (`*.a/*.b`).
 fn is_literal(source: &str, range: &Range<usize>, mark: &str) -> bool {
     if mark == "~" {
         return true;

@@ -1,8 +1,8 @@
 //! Markdown on a terminal.
 //!
-//! Nothing is lost: what has no look of its own on a terminal stays as it is written (bullets, hashes, HTML, definitions of
-//! links), and emphasis, which does, loses its marks only where they can be nothing else. Without colours the marks of
-//! emphasis stay, too. Code is never wrapped, so that it can be copied.
+//! Nothing is lost: what has no look of its own on a terminal stays as it is written (bullets, hashes, HTML,
+//! definitions of links), and emphasis, which does, loses its marks only where they can be nothing else. Without
+//! colours the marks of emphasis stay, too. Code is never wrapped, so that it can be copied.
 
 mod inline;
 mod page;

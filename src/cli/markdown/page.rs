@@ -192,8 +192,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Definitions of links between what was shown and what comes: no reader of Markdown shows them, but they may be all
-    /// that a list of sources consists of.
+    /// Definitions of links between what was shown and what comes: no reader of Markdown shows them, but they may be
+    /// all that a list of sources consists of.
     fn definitions(&mut self, until: usize) {
         let Some(between) = self.source.get(self.seen..until) else { return };
         let mut within = false;

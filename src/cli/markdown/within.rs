@@ -10,7 +10,7 @@ pub(super) enum Container {
 }
 
 impl Container {
-    /// Whether nothing of it is shown yet.
+    /// Returns true if nothing of it is shown yet.
     pub(super) fn is_bare(&self) -> bool {
         match self {
             Self::Quote { lines, .. } => *lines == 0,
@@ -32,7 +32,7 @@ impl Container {
         }
     }
 
-    /// What stands before a line that belongs to it; an item's mark stands only before its first one.
+    /// Returns what stands before a line that belongs to it; an item's mark stands only before its first one.
     pub(super) fn next_mark(&mut self, colours: bool) -> String {
         match self {
             Self::Quote { lines, .. } => *lines += 1,
@@ -45,7 +45,7 @@ impl Container {
         self.gap_mark(colours)
     }
 
-    /// What stands before a line between two blocks of it.
+    /// Returns what stands before a line between two blocks of it.
     pub(super) fn gap_mark(&self, colours: bool) -> String {
         match self {
             Self::Quote { .. } => format!("{} ", Style::DIM.paint(">", colours)),

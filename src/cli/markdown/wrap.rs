@@ -71,7 +71,7 @@ impl Line {
         self.width += std::mem::take(&mut other.width);
     }
 
-    /// Whether nothing of it can be seen.
+    /// Returns true if nothing of it can be seen.
     pub(super) fn is_blank(&self) -> bool {
         self.pieces.iter().all(|(text, _)| text.trim().is_empty())
     }

@@ -15,7 +15,7 @@ pub(super) enum Manager {
 }
 
 impl Manager {
-    /// Where its units lie.
+    /// Returns where its units lie.
     pub(super) fn folder(self) -> Result<PathBuf, Failure> {
         if self == Self::System {
             return Ok("/etc/systemd/system".into());
@@ -29,7 +29,7 @@ impl Manager {
         })
     }
 
-    /// What its units are started with.
+    /// Returns what its units are started with.
     pub(super) fn target(self) -> &'static str {
         match self {
             Self::System => "multi-user.target",
@@ -45,7 +45,7 @@ impl Manager {
         }
     }
 
-    /// How someone reads a service's log.
+    /// Returns how someone reads a service's log.
     pub(super) fn log_command(self, name: &str) -> String {
         match self {
             Self::System => format!("journalctl -u {name}"),
@@ -81,13 +81,13 @@ impl Manager {
         Err(Failure::Failed(format!("`{spoken}` failed: {why}{hint}")))
     }
 
-    /// Whether a unit is active.
+    /// Returns true if a unit is active.
     pub(super) fn is_active(self, name: &str) -> bool {
         self.systemctl(&["is-active", "--quiet", name]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
     }
 }
 
-/// Whether systemd runs this machine: what its own programs look for.
+/// Returns true if systemd runs this machine: what its own programs look for.
 pub(super) fn runs_here() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }

@@ -158,7 +158,8 @@ fn text(settings: &Settings, manager: Manager) -> Result<String, Failure> {
     Ok(unit.text())
 }
 
-/// Who owns the installation, where that is not root; the service runs as the same user. systemd takes a number, too.
+/// Returns who owns the installation, where that is not root; the service runs as the same user. systemd takes a
+/// number, too.
 fn owner(home: &Path) -> Option<String> {
     let uid = fs::metadata(home).ok()?.uid();
     (uid != 0).then(|| uid.to_string())

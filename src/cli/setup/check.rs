@@ -1,4 +1,4 @@
-//! Whether a key works: the agent that would answer is asked for a word, in a real room.
+//! The check of a key: the agent that would answer is asked for a word, in a real room.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What may answer, and what each needs. Pure.
+//! The choices of the setup, and the needs of each. Pure.
 
 use std::collections::BTreeMap;
 
@@ -103,13 +103,13 @@ pub(super) type Env = BTreeMap<String, String>;
 pub(super) type Changes = BTreeMap<String, Option<SecretString>>;
 
 impl Choice {
-    /// What this Parlor can offer.
+    /// Returns what this Parlor can offer.
     pub(super) fn offered() -> Vec<Self> {
         let known = |choice: &Self| choice.provider() == provider::AUTO || provider::parse(choice.provider()).is_ok();
         ALL.into_iter().filter(known).collect()
     }
 
-    /// How the menu names it.
+    /// Returns how the menu names it.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Guide => "the guide: reminders, notes and commands; no account, no key",
@@ -124,7 +124,7 @@ impl Choice {
         }
     }
 
-    /// What people type for it.
+    /// Returns what people type for it.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Guide => &["guide"],
@@ -139,7 +139,7 @@ impl Choice {
         }
     }
 
-    /// What `PARLOR_PROVIDER` has to be for it.
+    /// Returns what `PARLOR_PROVIDER` has to be for it.
     pub(super) fn provider(self) -> &'static str {
         match self {
             Self::Guide => provider::GUIDE,
@@ -160,7 +160,7 @@ impl Choice {
         }
     }
 
-    /// Who is meant to get the key.
+    /// Returns who is meant to get the key.
     pub(super) fn vendor(self) -> Option<&'static Vendor> {
         let [anthropic, openai, google] = &VENDORS;
         match self {
@@ -171,12 +171,12 @@ impl Choice {
         }
     }
 
-    /// Whether its program is in the image `full` alone.
+    /// Returns true if its program is in the image `full` alone.
     pub(super) fn needs_full_image(self) -> bool {
         self == Self::ClaudeToken || provider::needs_full_image(self.provider())
     }
 
-    /// Where one gets the key.
+    /// Returns where one gets the key.
     pub(super) fn source(self) -> &'static str {
         match self {
             Self::Claude => "Keys are made at https://console.anthropic.com (API keys).",
@@ -214,7 +214,7 @@ pub(super) fn oddity(key: &str, value: &str) -> Option<String> {
     (!value.chars().all(plain)).then(|| "This has characters that keys usually do not have.".to_owned())
 }
 
-/// Which setting an address of a server of one's own is; an error says what is wrong with it.
+/// Returns which setting an address of a server of one's own is; an error says what is wrong with it.
 pub(super) fn server(address: &str) -> Result<(&'static str, String), String> {
     let address = address.trim().trim_end_matches('/');
     let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
@@ -227,7 +227,7 @@ pub(super) fn server(address: &str) -> Result<(&'static str, String), String> {
     }
 }
 
-/// Whether an address means the machine that it is used on: in a room that is the room itself.
+/// Returns true if an address means the machine that it is used on: in a room that is the room itself.
 pub(super) fn is_loopback(address: &str) -> bool {
     let host = address.split("://").last().unwrap_or_default();
     let host = host.split('/').next().unwrap_or_default();

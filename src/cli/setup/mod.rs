@@ -68,7 +68,7 @@ pub(super) async fn at_first_start(
 
 fn is_answered(overrides: &Overrides, settings: &Settings) -> bool {
     let in_environment = |key: &str| std::env::var_os(key).is_some_and(|value| !value.is_empty());
-    // A file that cannot be read is told by whoever needs it.
+    // A file that cannot be read is reported where it is needed.
     let Ok(file) = secrets::env_file(&settings.home.env_file()) else { return true };
     let in_file = |key: &str| file.get(key).is_some_and(|value| !value.is_empty());
     let set = |key: &str| in_environment(key) || in_file(key);
@@ -208,7 +208,7 @@ impl Dialog {
         tell("`parlor image build full` makes it, any time.")
     }
 
-    /// A failure is told, and is no reason to lose what was typed.
+    /// A failure is reported, and does not lose what was typed.
     async fn make_image(&mut self) -> Done {
         let made = tokio::select! {
             made = super::image::make_full(&self.settings) => made,
@@ -268,14 +268,14 @@ impl Dialog {
         all
     }
 
-    /// Who answers with these keys; none where that is not one with a model.
+    /// Returns who answers with these keys; none where that is not one with a model.
     fn agent(&self, secrets: &BTreeMap<String, SecretString>) -> Option<&'static str> {
         let means = Means::of(secrets.keys().map(String::as_str), self.settings.home.full_image().exists());
         let choice = provider::choose(&self.settings, &ContainerConfig::default(), means).ok()?;
         (choice.provider != provider::GUIDE).then_some(choice.provider)
     }
 
-    /// Who answers with the keys that are in `.env`, where nobody is named.
+    /// Returns who answers with the keys that are in `.env`, where nobody is named.
     fn auto(&self) -> Option<&'static str> {
         let keys = self.settings.secret_keys.iter().map(String::as_str);
         let there = keys.filter(|name| self.env.get(*name).is_some_and(|value| !value.is_empty()));
@@ -288,7 +288,7 @@ impl Dialog {
         self.changes.insert(key.to_owned(), value);
     }
 
-    /// Whether anything was written.
+    /// Returns whether anything was written.
     fn write(&self) -> Result<bool, Failure> {
         if self.changes.is_empty() {
             return Ok(false);
@@ -324,7 +324,7 @@ impl Dialog {
     }
 }
 
-/// What the environment says wins over `.env`.
+/// Returns what the environment says wins over `.env`.
 fn environment_wins(wanted: &str) -> Done {
     match std::env::var("PARLOR_PROVIDER") {
         Ok(said) if !said.is_empty() && said != wanted => tell(&format!(

@@ -92,7 +92,7 @@ pub(super) enum Tasks {
 }
 
 impl Tasks {
-    /// Whether it changes nothing.
+    /// Returns true if it changes nothing.
     pub(super) fn reads(&self) -> bool {
         matches!(self, Self::List { .. } | Self::Show { .. } | Self::History { .. })
     }
@@ -154,7 +154,7 @@ async fn act(client: &Client, id: &str, method: Method, verb: &str, done: &str) 
     say(&format!("{}.\n", told(done, &task)))
 }
 
-/// What was done; of a task that goes on also when it fires next.
+/// Returns what was done; of a task that goes on also when it fires next.
 fn told(done: &str, task: &Value) -> String {
     let next = if task["status"] == "active" { format!("; {}", when(task)) } else { String::new() };
     format!("{done} {}{next}", text(&task["id"]))

@@ -1,4 +1,4 @@
-//! When a task fires, as the command line takes and shows it.
+//! A task's schedule, as the command line takes and shows it.
 
 use std::time::Duration;
 

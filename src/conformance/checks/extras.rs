@@ -1,4 +1,4 @@
-//! What Parlor adds to the protocol.
+//! Parlor's additions to the protocol.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What every agent must do.
+//! The duties of every agent.
 
 use super::{Found, missing, no_occasion, not_seen, ok, why_not, wrong};
 use crate::conformance::seen::{Seen, Why};

@@ -1,4 +1,4 @@
-//! What main must not see of the installation: every `.env*` wherever it lies, found before each of its runs.
+//! The parts of the installation that main must not see: every `.env*` wherever it lies, found before each of its runs.
 //!
 //! A mask is mounted on a name, and only the operator's names stand still. In a group's folder a live room could put a
 //! link in a name's place between the search and the mount, and so choose what of main's own is hidden, or keep main
@@ -197,7 +197,7 @@ impl Masks {
         self.masks.iter().map(|(path, source)| (path.as_path(), source))
     }
 
-    /// Whether an entry of the installation's folder is masked itself.
+    /// Returns true if an entry of the installation's folder is masked itself.
     pub fn covers(&self, name: &OsStr) -> bool {
         is_env(name) || self.masks.contains_key(Path::new(name))
     }

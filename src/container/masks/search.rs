@@ -89,7 +89,7 @@ impl Known {
         self.before.values_mut().for_each(|clean| clean.entries = entries);
     }
 
-    /// Whether a folder is as it was seen before, and known to be clean.
+    /// Returns whether a folder is as it was seen before, and known to be clean.
     fn take(&mut self, meta: &Meta) -> Option<Clean> {
         self.before.remove(&meta.id).filter(|clean| clean.changed == meta.changed)
     }
@@ -152,7 +152,7 @@ impl Search<'_> {
         }
     }
 
-    /// What is to be masked in a folder, or why all of it is.
+    /// Returns what is to be masked in a folder, or why all of it is.
     fn folder(
         &mut self,
         dir: &SafeDir,

@@ -1,4 +1,4 @@
-//! What a run's agent writes to stderr while it runs: a file that people can follow, until the run's log takes its place.
+//! The stderr of a live run: a file that people can follow, until the run's log takes its place.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Write;

@@ -49,7 +49,7 @@ pub struct Plan {
     pub max_log: usize,
     /// Where its log goes.
     pub log_dir: PathBuf,
-    /// Whether the log holds everything but secrets.
+    /// True if the log holds everything but secrets.
     pub verbose: bool,
     /// Takes the run's secrets out of what the agent prints.
     pub redact: Redact,
@@ -70,7 +70,8 @@ pub struct RunHandle {
 }
 
 impl RunHandle {
-    /// Writes a follow-up with its pictures into the run's input folder. What the run does not answer is in its outcome.
+    /// Writes a follow-up with its pictures into the run's input folder. What the run does not answer is in its
+    /// outcome.
     pub fn deliver(&self, name: String, text: String, images: Vec<ImageAttachment>) {
         let file = InputFile::Message { text, images };
         // A run that is gone has its outcome on the way.
@@ -104,7 +105,7 @@ pub enum Item {
         output: Box<Output>,
         /// What it settles, when it ends a turn.
         settled: Option<Settled>,
-        /// Whether a turn is open after it.
+        /// True if a turn is open after it.
         open: bool,
         /// Its share of the memory that outputs on their way may use.
         share: OwnedSemaphorePermit,
@@ -115,7 +116,7 @@ pub enum Item {
         why: String,
         /// What is settled with it, where it was the end of a turn: nobody will hear a better one.
         settled: Option<Settled>,
-        /// Whether a turn is open after it.
+        /// True if a turn is open after it.
         open: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! Which groups are taken, and as what.
+//! The groups that are taken, with their form here.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ enum Place {
     Here(Box<Group>),
 }
 
-/// Whether chat and folder are free here, or are this very group's.
+/// Returns whether chat and folder are free here, or are this very group's.
 fn place(raw: &RawGroup, present: &Present, taken: &[PlannedGroup]) -> Result<Place, String> {
     let jid: ChatJid = raw.jid.parse().map_err(|error: crate::domain::ids::IdError| error.to_string())?;
     let folder: GroupFolder = raw.folder.parse().map_err(|error: crate::domain::ids::IdError| error.to_string())?;
@@ -167,7 +167,7 @@ fn container_config(text: Option<&str>, name: &str, report: &mut Report) -> Cont
     config
 }
 
-/// A name without line breaks and other control characters, cut; none when nothing is left.
+/// A name without line breaks and other control characters, cut; None if nothing is left.
 pub(super) fn one_line(text: &str) -> Option<String> {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_NAME).collect();
     let clean = clean.trim();

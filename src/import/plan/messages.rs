@@ -1,4 +1,4 @@
-//! Which messages are history, and which wait for an answer.
+//! The division of messages into history and those that wait for an answer.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ fn name(raw: &RawMessage) -> String {
     format!("{} in {}", shown(&raw.id), shown(&raw.jid))
 }
 
-/// Chat to the time through which it was answered; none when that cannot be read.
+/// Chat to the time through which it was answered; None if that cannot be read.
 fn cursors(tables: &Tables, report: &mut Report) -> Option<BTreeMap<String, serde_json::Value>> {
     let parsed = tables.last_agent_timestamp.as_deref().map(serde_json::from_str);
     let why = match parsed {
@@ -95,7 +95,7 @@ fn answered(
     }
 }
 
-/// Whether the agent wrote it. Before a column said so, its texts began with its name.
+/// Returns true if the agent wrote it. Before a column said so, its texts began with its name.
 fn by_the_bot(raw: &RawMessage, rules: &Rules<'_>) -> bool {
     let named = || raw.text.strip_prefix(rules.assistant_name).is_some_and(|rest| rest.starts_with(':'));
     raw.from_bot.unwrap_or_else(named)

@@ -50,7 +50,7 @@ pub type PlannedMessage = (NewMessage, Role, InboundState);
 #[derive(Debug)]
 pub struct PlannedGroup {
     pub group: Group,
-    /// Whether it is registered already.
+    /// True if it is registered already.
     pub is_here: bool,
     pub session: Option<String>,
     pub tasks: Vec<Task>,
@@ -125,7 +125,7 @@ struct Sorted {
     refused: BTreeSet<String>,
 }
 
-/// Whether two names are one folder.
+/// Returns true if two names are one folder.
 fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
@@ -193,7 +193,7 @@ pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()).map(|time| time.and_utc())
 }
 
-/// What is shown of values that may be anything.
+/// Returns what is shown of values that may be anything.
 fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }

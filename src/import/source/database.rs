@@ -1,5 +1,5 @@
-//! The tables of `store/messages.db`, whatever version wrote them: read from a copy, columns that are missing are absent
-//! values, and values of another type are text.
+//! The tables of `store/messages.db`, whatever version wrote them: read from a copy, columns that are missing are
+//! absent values, and values of another type are text.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,5 +1,5 @@
-//! `data/{registered_groups,sessions,router_state}.json`: where the oldest versions kept what became tables. They fill in
-//! what the tables do not have.
+//! `data/{registered_groups,sessions,router_state}.json`: where the oldest versions kept what became tables. They fill
+//! in what the tables do not have.
 
 use serde_json::{Map, Value};
 

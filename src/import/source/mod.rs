@@ -1,5 +1,5 @@
-//! Reads a NanoClaw v1 installation, and never writes there. Its folders were writable for its containers: they are gone
-//! through as such, without following links.
+//! Reads a NanoClaw v1 installation, and never writes there. Its folders were writable for its containers: they are
+//! gone through as such, without following links.
 
 mod database;
 mod json;
@@ -134,7 +134,7 @@ impl Source {
     }
 }
 
-/// A small file as text; none when it is missing.
+/// A small file as text; None if it is missing.
 fn text(dir: &SafeDir, name: &str) -> io::Result<Option<String>> {
     let (file, _) = match dir.open_file(OsStr::new(name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -211,7 +211,7 @@ fn unread_ipc(data: &SafeDir) -> u64 {
     unread as u64
 }
 
-/// An operator's file outside of containers' reach, as text; none when it is missing.
+/// An operator's file outside of containers' reach, as text; None if it is missing.
 pub(super) fn operators_file(path: &Path) -> io::Result<Option<String>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,5 +1,5 @@
-//! One file per verb. Each works inside the transaction that also records the file as handled, and returns what the agent
-//! learns beside `ok`.
+//! One file per verb. Each works inside the transaction that also records the file as handled, and returns what the
+//! agent learns beside `ok`.
 
 pub(super) mod cancel_task;
 pub(super) mod file;
@@ -70,7 +70,7 @@ pub(super) fn handle(tx: &mut Tx<'_>, permitted: Permitted, cx: &Context) -> TxR
     details.map(Effect::Done)
 }
 
-/// What an agent learns of a task.
+/// Returns what an agent learns of a task.
 fn of_task(task: &Task, host: Tz) -> Details {
     let mut details = Details::new();
     details.insert("taskId".into(), task.id.as_str().into());

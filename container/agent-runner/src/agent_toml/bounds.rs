@@ -1,4 +1,4 @@
-//! What the operator lets a group choose itself.
+//! The operator's bounds of a group's own choices.
 
 use crate::protocol::{AgentMay, RunInput};
 
@@ -25,7 +25,7 @@ impl Bounds {
         }
     }
 
-    /// Whether a kind of settings is the group's to choose.
+    /// Returns whether a kind of settings is the group's to choose.
     pub(super) fn may(&self, kind: &str) -> Result<(), String> {
         if self.set.iter().any(|allowed| allowed == kind) {
             return Ok(());
@@ -42,7 +42,7 @@ impl Bounds {
     }
 }
 
-/// Whether a name is what a pattern says; a `*` at its end stands for any rest.
+/// Returns true if a name is what a pattern says; a `*` at its end stands for any rest.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),

@@ -1,7 +1,7 @@
 //! `[env]`: which names a group may set.
 //!
-//! An agent may start anything with any environment; refused is what would change the agent's own program under it: where
-//! its key goes, what it loads, and what the host and Claude Code agreed on.
+//! An agent may start anything with any environment; refused is what would change the agent's own program under it:
+//! where its key goes, what it loads, and what the host and Claude Code agreed on.
 
 use toml::{Table, Value};
 
@@ -78,7 +78,7 @@ fn checked(name: &str, value: &Value) -> Result<String, String> {
     Ok(text)
 }
 
-/// Whether no group may set a variable. Programs take some of them in small letters, too.
+/// Returns true if no group may set a variable. Programs take some of them in small letters, too.
 fn is_reserved(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     NAMES.contains(&name.as_str())

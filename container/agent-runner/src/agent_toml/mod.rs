@@ -1,5 +1,5 @@
-//! A group's own settings: `/app/agent/agent.toml`, the same file for every provider. The group's agent may write it, so
-//! what is wrong in it is told in the chat and left out, never fatal: the agent must stay able to put it right.
+//! A group's own settings: `/app/agent/agent.toml`, the same file for every provider. The group's agent may write it,
+//! so a wrong entry is left out and named in the chat, and is never fatal: the agent must stay able to put it right.
 
 mod bounds;
 mod environment;
@@ -37,7 +37,7 @@ const PROMPT_LIMIT: usize = 20_000;
 const OWN_TABLES: [&str; 7] = ["claude", "codex", "exec", "gemini", "guide", "image", "llm"];
 /// Keys of the provider `llm` that may also stand at the top.
 const LLM_KEYS: [&str; 5] = ["max_tokens", "temperature", "context_tokens", "max_steps", "price"];
-/// What an unknown key is told.
+/// The reason why an unknown key is left out.
 const KNOWN: &str = "there is no such setting; there are provider, model, system_prompt, tools.allow, tools.deny, [mcp.NAME], [[hooks]], \
                      [env], and a table for each provider's own keys, such as [llm]";
 
@@ -64,12 +64,12 @@ pub struct AgentToml {
     no_tools: bool,
 }
 
-/// Whether a text that is no TOML may have bounded the tools, as far as the group may do that.
+/// Returns true if a text that is no TOML may have bounded the tools, as far as the group may do that.
 fn bounds_tools(text: &str, bounds: &Bounds) -> bool {
     ["tools", "hooks"].into_iter().any(|part| text.contains(part) && bounds.may(part).is_ok())
 }
 
-/// Where the group's copy of its agent's settings lies in the room.
+/// Returns where the group's copy of its agent's settings lies in the room.
 pub fn path() -> PathBuf {
     dir().join("agent.toml")
 }
@@ -228,7 +228,7 @@ impl AgentToml {
         input.model.as_deref().or(self.model.as_deref())
     }
 
-    /// Gives the provider its own keys, one after the other; what it refuses is told.
+    /// Gives the provider its own keys, one after the other; the chat hears of those that it refuses.
     pub fn own(&mut self, mut set: impl FnMut(&str, &Value) -> Result<(), String>) {
         for (key, value) in std::mem::take(&mut self.own) {
             if let Err(why) = set(&key, &value) {
@@ -268,13 +268,13 @@ impl AgentToml {
         self.problems.push(text);
     }
 
-    /// What is not used, to be told once.
+    /// Returns what is not used, to be told once.
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
 }
 
-/// The file's text; none when there is no file. Only a plain file of a fair size is read: a pipe would be waited for.
+/// The file's text; None if there is no file. Only a plain file of a fair size is read: a pipe would be waited for.
 fn load(path: &Path) -> Result<Option<String>, String> {
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,

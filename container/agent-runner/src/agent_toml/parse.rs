@@ -62,7 +62,7 @@ pub(super) fn names(value: &Value) -> Result<Vec<String>, String> {
     list.iter().map(|name| text(name).ok().filter(fine).ok_or_else(wrong)).collect()
 }
 
-/// Whether a text can be a variable's name.
+/// Returns true if a text can be a variable's name.
 pub(super) fn is_env_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= NAME_LIMIT

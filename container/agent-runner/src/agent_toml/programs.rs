@@ -1,4 +1,4 @@
-//! Whether the room has the programs that a group's MCP servers are.
+//! The search for the programs of a group's MCP servers in the room.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -7,7 +7,8 @@ use std::path::Path;
 
 use super::servers::{Server, Way};
 
-/// Why a server cannot be started here, where its program is a name or a whole path and the room does not have it.
+/// Returns why a server cannot be started here, where its program is a name or a whole path and the room does not have
+/// it.
 pub(super) fn missing(server: &Server, path: Option<&OsStr>) -> Option<String> {
     let Way::Program { command, env, .. } = &server.way else { return None };
     // A server with a PATH of its own looks elsewhere; a path that is not whole begins in the group's folder.

@@ -133,7 +133,7 @@ fn map(value: &Value, is_name: fn(&str) -> bool) -> Result<BTreeMap<String, Stri
     table.iter().map(one).collect()
 }
 
-/// Whether a text can be a header's name.
+/// Returns true if a text can be a header's name.
 fn header(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

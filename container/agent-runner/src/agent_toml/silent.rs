@@ -42,7 +42,7 @@ impl Silent {
         Self { file, known }
     }
 
-    /// Why a server is not to be started now; none where nothing is known against it.
+    /// Returns why a server is not to be started now; None if nothing is known against it.
     pub fn why(&self, name: &str, server: &Server) -> Option<String> {
         self.known.get(name).filter(|entry| entry.server == mark(server)).map(|_| late(server))
     }
@@ -68,7 +68,8 @@ impl Silent {
     }
 }
 
-/// Why a server is left out that does not answer: the same words in each run, so that the chat is told once.
+/// Returns why a server is left out that does not answer: the same words in each run, so that the chat hears of it
+/// once.
 pub fn late(server: &Server) -> String {
     format!(
         "it did not answer within {} seconds; start_timeout in its table sets how long it may take. It is tried again an hour \

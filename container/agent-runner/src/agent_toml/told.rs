@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::AgentToml;
 
-/// What was told last, in the folder of the agent's home that is kept.
+/// The last notices, in the folder of the agent's home that is kept.
 const FILE: &str = "parlor-agent-toml";
-/// The most that is told.
+/// The most of a notice.
 const LIMIT: usize = 4000;
 
-/// What is still to be told.
+/// Notices that the chat has not had.
 #[derive(Debug, Default)]
 pub struct Notices {
     text: Option<String>,
@@ -18,8 +18,8 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// What is wrong with the settings now, unless the chat knows it from an earlier run: that is noted in `kept`, which
-    /// is `.claude` in the home.
+    /// Returns what is wrong with the settings now, unless the chat knows it from an earlier run: that is noted in
+    /// `kept`, which is `.claude` in the home.
     pub fn new(settings: &AgentToml, kept: &Path) -> Self {
         Self::of(settings.problems(), kept)
     }
@@ -40,11 +40,11 @@ impl Notices {
         Self { text: (!known).then_some(text), file }
     }
 
-    /// Adds what is to be told to an answer. Only for answers that end a turn well: a failed one is tried again, and one
+    /// Adds the notices to an answer. Only for answers that end a turn well: a failed one is tried again, and one
     /// that says something counts as said.
     pub fn add_to(&mut self, result: &mut Option<String>) {
         if let Some(text) = self.text.take() {
-            // What cannot be noted is told again in a later run. A pipe would be waited for.
+            // A notice that cannot be noted comes again in a later run. A pipe would be waited for.
             if fs::symlink_metadata(&self.file).is_ok_and(|meta| !meta.is_file()) {
                 eprintln!("{} is not a file: what was told is not noted", self.file.display());
             } else {

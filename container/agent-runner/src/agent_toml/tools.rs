@@ -19,13 +19,13 @@ impl Tools {
         Self { allow: Some(Vec::new()), deny: vec!["*".to_owned()] }
     }
 
-    /// Whether a tool may be offered.
+    /// Returns true if a tool may be offered.
     pub fn allows(&self, tool: &str) -> bool {
         let named = |list: &[String]| list.iter().any(|pattern| bounds::matches(pattern, tool));
         self.allow.as_deref().is_none_or(named) && !named(&self.deny)
     }
 
-    /// What the file says, and each of its faults with the key that has it.
+    /// Returns what the file says, and each of its faults with the key that has it.
     pub(super) fn parse(value: &Value) -> (Self, Vec<(String, String)>) {
         let mut tools = Self::default();
         let mut faults = Vec::new();

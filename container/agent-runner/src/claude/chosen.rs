@@ -1,4 +1,4 @@
-//! What the group chose in its `agent.toml`, in the words of Claude Code.
+//! The group's choices in its `agent.toml`, in the words of Claude Code.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use crate::agent_toml::{AgentToml, Way, text};
 use crate::protocol::RunInput;
 use crate::tools;
 
-/// How hard the model may be told to think.
+/// The degrees of effort that a group may choose.
 const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
 
 /// The group's choice, fitted to this provider.

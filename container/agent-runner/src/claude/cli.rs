@@ -1,4 +1,4 @@
-//! How the CLI is called.
+//! The command line of the CLI.
 
 use std::io;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What kind of failure a failed turn was. Pure.
+//! The kind of failure of a failed turn. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
@@ -16,7 +16,7 @@ pub struct Clues {
     pub resets_at: Option<i64>,
     /// How long the CLI itself waited before its last try, in milliseconds.
     pub last_wait_ms: u64,
-    /// Whether a session was to be resumed.
+    /// True if a session was to be resumed.
     pub resumed: bool,
 }
 

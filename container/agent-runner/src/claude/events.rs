@@ -38,7 +38,7 @@ pub enum Event {
     },
     /// A turn ended.
     Result(Box<TurnResult>),
-    /// A line that is no event: what goes wrong before the first one is told in words.
+    /// A line that is no event: a failure before the first one comes in words.
     Text(String),
     /// Anything else.
     Other,
@@ -67,7 +67,7 @@ pub struct TurnResult {
 }
 
 impl TurnResult {
-    /// What went wrong, in the CLI's words.
+    /// Returns what went wrong, in the CLI's words.
     pub fn reason(&self) -> String {
         let text = self.result.as_deref().map(str::trim).filter(|text| !text.is_empty());
         text.map_or_else(|| self.errors.join("; "), str::to_owned)

@@ -1,4 +1,4 @@
-//! What is remembered between runs, in the agent's home: which version the CLI has, and what conversations had cost.
+//! The memo between runs, in the agent's home: the CLI's version, and the cost of conversations so far.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -81,7 +81,7 @@ impl Memo {
         self.kept.version
     }
 
-    /// What a CLI that resumes this session counts from.
+    /// Returns what a CLI that resumes this session counts from.
     pub fn total(&self, session: Option<&str>, version: Version) -> f64 {
         if version < COUNTS_ON {
             return 0.0;
@@ -104,7 +104,7 @@ impl Memo {
 
     /// Changes what is kept now, which another room may have written.
     fn change(&mut self, change: impl FnOnce(&mut Kept)) {
-        // Without the lock it is written all the same: a cost that is told twice is the lesser evil.
+        // Without the lock it is written all the same: a cost that is reported twice is the lesser evil.
         let lock = File::create(self.dir.join(LOCK)).and_then(|file| file.lock().map(|()| file));
         self.kept = Kept::read(&self.dir);
         change(&mut self.kept);

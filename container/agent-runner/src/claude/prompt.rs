@@ -1,4 +1,4 @@
-//! What is written to the CLI: one line of JSON per message.
+//! The input of the CLI: one line of JSON per message.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub fn first(input: &RunInput, group: &Path) -> Value {
     with_pictures(brief::prompt(input), &input.image_attachments, group)
 }
 
-/// A text with pictures of the group's folder; those that cannot be shown are told.
+/// A text with pictures of the group's folder; those that cannot be shown are named.
 pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Value {
     let mut blocks = Vec::new();
     for image in images {

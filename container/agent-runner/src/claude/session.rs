@@ -41,7 +41,7 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Session {
     pending: Vec<Pending>,
-    /// Whether this CLI tells what it takes.
+    /// True if this CLI tells what it takes.
     tells: bool,
     /// The session that the next CLI resumes.
     resume: Option<String>,
@@ -55,7 +55,7 @@ pub struct Session {
     spoke: bool,
     /// The turn's answer was empty once.
     asked: bool,
-    /// Whether nothing to say is an answer, too: for a task.
+    /// True if nothing to say is an answer, too: for a task.
     quiet: bool,
     /// This CLI has its conversation open.
     ready: bool,
@@ -89,12 +89,12 @@ impl Session {
         self.resume.as_deref()
     }
 
-    /// Whether something waits for an answer.
+    /// Returns true if something waits for an answer.
     pub fn is_open(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Which conversation the last result was of, failed or not, and what it had cost by then, in US dollars.
+    /// Returns which conversation the last result was of, failed or not, and what it had cost by then, in US dollars.
     pub fn spent(&self) -> Option<(&str, f64)> {
         self.counted.as_deref().map(|id| (id, self.total))
     }
@@ -135,7 +135,7 @@ impl Session {
         Vec::new()
     }
 
-    /// Whether the CLI has its conversation open.
+    /// Returns true if the CLI has its conversation open.
     pub fn is_ready(&self) -> bool {
         self.ready
     }
@@ -256,7 +256,7 @@ impl Session {
         }))
     }
 
-    /// What this turn cost: the CLI counts the whole conversation.
+    /// Returns what this turn cost: the CLI counts the whole conversation.
     fn cost(&mut self, result: &TurnResult) -> Option<f64> {
         let total = result.total_cost_usd.filter(|total| total.is_finite() && *total >= 0.0)?;
         // Less than before: it began to count anew.

@@ -27,8 +27,8 @@ struct Said {
     text: String,
 }
 
-/// `agent-runner archive`: reads the hook's JSON from stdin. Never fails loudly: a conversation that cannot be kept must
-/// not keep the agent from going on.
+/// `agent-runner archive`: reads the hook's JSON from stdin. Never fails loudly: a conversation that cannot be kept
+/// must not keep the agent from going on.
 pub fn main() -> ExitCode {
     let mut hook = Vec::new();
     let outcome = io::stdin().lock().take(1 << 20).read_to_end(&mut hook).map_err(|error| error.to_string());
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Writes the transcript that the hook names; none when nothing was said.
+/// Writes the transcript that the hook names; None if nothing was said.
 fn archive(hook: &[u8], group: &Path, now: DateTime<Utc>) -> Result<Option<PathBuf>, String> {
     let hook: Value = serde_json::from_slice(hook).map_err(|error| format!("the hook's JSON: {error}"))?;
     let path = hook["transcript_path"].as_str().ok_or("the hook names no transcript")?;
@@ -92,7 +92,7 @@ fn said(line: &str) -> Option<Said> {
     (!text.is_empty()).then_some(Said { by_agent, text })
 }
 
-/// What people wrote, without the form in which the host hands it over.
+/// Returns what people wrote, without the form in which the host hands it over.
 fn plain(said: &Said) -> String {
     if said.by_agent || !said.text.contains("<message ") {
         return said.text.clone();

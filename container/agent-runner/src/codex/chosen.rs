@@ -1,4 +1,4 @@
-//! What the group chose in its `agent.toml`, in the words of Codex.
+//! The group's choices in its `agent.toml`, in the words of Codex.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::agent_toml::{AgentToml, Way, float, table, text};
 use crate::protocol::RunInput;
 
-/// How hard the model may be told to think.
+/// The degrees of effort that a group may choose.
 const EFFORTS: [&str; 6] = ["minimal", "low", "medium", "high", "xhigh", "max"];
 
 /// The group's choice, fitted to this provider.

@@ -1,4 +1,4 @@
-//! How the CLI is called, and what it is configured with.
+//! The command line of the CLI, and its configuration.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,9 +32,9 @@ const RETRIES: u32 = 2;
 /// How long one of the host's tools may take.
 const TOOL_SECONDS: u32 = 300;
 
-/// Arguments: what is set once for the process. A room reports home to nobody and updates nothing; no file is made of an
-/// environment that may hold a key; and a follow-up waits for the answer that is on its way, which would otherwise be
-/// dropped and not counted.
+/// Arguments: what is set once for the process. A room reports home to nobody and updates nothing; no file is made of
+/// an environment that may hold a key; and a follow-up waits for the answer that is on its way, which would otherwise
+/// be dropped and not counted.
 const ARGUMENTS: [&str; 15] = [
     "app-server",
     "-c",
@@ -82,7 +82,7 @@ fn address(secrets: &BTreeMap<String, String>) -> Option<String> {
     word(secrets, ADDRESS).map(|url| url.trim_end_matches('/').to_owned())
 }
 
-/// What holds for the run.
+/// Returns what holds for the run.
 pub fn setup(room: &Room, chosen: &Chosen, home: &Path) -> Setup {
     Setup {
         folder: room.folders.group.display().to_string(),

@@ -1,4 +1,4 @@
-//! What kind of failure a failed turn was. Pure.
+//! The kind of failure of a failed turn. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 
@@ -44,13 +44,13 @@ fn meaning(fault: &Fault) -> Meaning {
     })
 }
 
-/// Whether trying again within the turn is of no use: the key stays wrong, what is refused for good stays refused, and a
-/// limit's pause is the host's to keep.
+/// Returns true if trying again within the turn is of no use: the key stays wrong, what is refused for good stays
+/// refused, and a limit's pause is the host's to keep.
 pub fn is_final(fault: &Fault) -> bool {
     !matches!(kind(fault), ErrorKind::Overloaded | ErrorKind::Unreachable | ErrorKind::Other)
 }
 
-/// Whether a conversation could not be resumed because it is not there.
+/// Returns true if a conversation could not be resumed because it is not there.
 pub fn is_missing(reason: &str) -> bool {
     ["no rollout found", "invalid session id", "invalid thread id", "thread not found"]
         .iter()

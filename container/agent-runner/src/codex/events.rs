@@ -10,7 +10,7 @@ use crate::refusal;
 /// A line: what it tells, and of which thread. Sub-agents have threads of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// The thread; none where it concerns all or none.
+    /// The thread; None if it concerns all or none.
     pub thread: Option<String>,
     /// What it tells.
     pub event: Event,
@@ -47,7 +47,7 @@ pub enum Event {
     Said {
         /// What.
         text: String,
-        /// Whether it only tells what it is about to do.
+        /// True if it only tells what it is about to do.
         aside: bool,
     },
     /// The agent did something else.
@@ -79,12 +79,12 @@ pub enum Event {
     Trouble {
         /// How.
         fault: Fault,
-        /// Whether the CLI tries it again.
+        /// True if the CLI tries it again.
         again: bool,
     },
     /// A turn ended.
     Ended {
-        /// What went wrong; none when it went well.
+        /// What went wrong; None if it went well.
         fault: Option<Fault>,
         /// The answer, where the end brings it.
         text: Option<String>,

@@ -1,4 +1,4 @@
-//! What a turn used: the CLI counts each thread as a whole, and on over its resumption. Pure.
+//! The use of a turn: the CLI counts each thread as a whole, and on over its resumption. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -64,7 +64,7 @@ impl Tokens {
         })
     }
 
-    /// What came since; none when it was counted anew.
+    /// Returns what came since; None if it was counted anew.
     fn since(&self, before: &Self) -> Option<Self> {
         self.zip(before, u64::checked_sub)
     }

@@ -1,4 +1,4 @@
-//! What the agent is told: messages, and what it knows of its room before the first one.
+//! The agent's input: messages, and facts about its room before the first one.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub fn first(input: &RunInput, group: &Path) -> Vec<Value> {
     with_pictures(brief::prompt(input), &input.image_attachments, group)
 }
 
-/// A message with pictures of the group's folder; those that cannot be shown are told.
+/// A message with pictures of the group's folder; those that cannot be shown are named.
 pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
     for image in images {
@@ -35,7 +35,7 @@ pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path)
     input
 }
 
-/// What it knows of its room, and the memories: those that other providers read, too.
+/// Returns what it knows of its room, and the memories: those that other providers read, too.
 pub fn guide(room: &Room, system_prompt: Option<&str>) -> String {
     let group = &room.folders.group;
     let mut parts = vec![format!(

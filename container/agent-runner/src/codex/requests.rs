@@ -1,4 +1,4 @@
-//! What is written to the CLI: one line of JSON-RPC per request or answer.
+//! The lines that go to the CLI: one line of JSON-RPC per request or answer.
 
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ pub struct Setup {
     pub skills: Vec<String>,
     /// US dollars for a million tokens, in and out; none reports no cost.
     pub price: Option<(f64, f64)>,
-    /// Whether nothing to say is an answer, too: for a task.
+    /// True if nothing to say is an answer, too: for a task.
     pub quiet: bool,
 }
 
@@ -44,7 +44,7 @@ pub fn greeting() -> String {
     request(GREETING, "initialize", &json!({ "clientInfo": client }))
 }
 
-/// What follows on the answer to the greeting, up to the conversation.
+/// Returns what follows on the answer to the greeting, up to the conversation.
 pub fn opening(setup: &Setup, resume: Option<&str>) -> Vec<String> {
     let mut lines = vec![format!("{}\n", json!({ "method": "initialized" }))];
     if !setup.skills.is_empty() {

@@ -1,4 +1,5 @@
-//! A conversation with the CLI as a state machine without I/O: what was written, what a turn's end settles, what it used.
+//! A conversation with the CLI as a state machine without I/O: what was written, what a turn's end settles, what it
+//! used.
 //!
 //! The CLI is greeted, then a thread is opened or resumed, and only then messages are written. One that comes during a
 //! turn joins it, or the next one. So the end of a turn is not paired with a message: each carries an id, and the CLI
@@ -63,7 +64,7 @@ pub struct Session {
     thread: Option<String>,
     /// The model of that thread, as the CLI says.
     model: Option<String>,
-    /// Whether this CLI tells what it takes.
+    /// True if this CLI tells what it takes.
     tells: bool,
     /// The number of the next request that writes a message.
     next: u64,
@@ -104,7 +105,7 @@ impl Session {
         self.model.as_deref()
     }
 
-    /// Whether something waits for an answer.
+    /// Returns true if something waits for an answer.
     pub fn is_open(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -260,7 +261,7 @@ impl Session {
         steps
     }
 
-    /// Whether the CLI has its conversation open.
+    /// Returns true if the CLI has its conversation open.
     pub fn is_ready(&self) -> bool {
         self.thread.is_some()
     }

@@ -1,4 +1,4 @@
-//! What the group chose in its `agent.toml`, in the words of the Gemini CLI.
+//! The group's choices in its `agent.toml`, in the words of the Gemini CLI.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How the CLI is called, and the settings that it finds in its home.
+//! The command line of the CLI, and the settings that it finds in its home.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -32,8 +32,9 @@ const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_pr
 const VENDOR: &str = "https://generativelanguage.googleapis.com";
 /// It looks for a key in the environment before it is given one, and complains.
 const NO_KEY: (&str, &str) = ("GEMINI_API_KEY", "is-not-in-the-environment");
-/// How often a request is tried, unless `PARLOR_GEMINI_ATTEMPTS` says otherwise: the host tries again by itself, and tells
-/// the chat why. An answer that breaks off would be begun anew behind what was said of it, and nobody be told.
+/// How often a request is tried, unless `PARLOR_GEMINI_ATTEMPTS` says otherwise: the host tries again by itself, and
+/// tells the chat why. An answer that breaks off would be begun anew behind what was said of it, and nobody would hear
+/// of it.
 const ATTEMPTS: u64 = 1;
 const SETTINGS: &str = "settings.json";
 /// The file in the CLI's home that holds the group's addition to the system prompt.
@@ -81,7 +82,7 @@ pub fn key(room: &Room) -> Option<String> {
     key.or_else(|| address(room).map(|_| "none")).map(str::to_owned)
 }
 
-/// Whether the operator leads to a server of their own.
+/// Returns true if the operator leads to a server of their own.
 pub fn has_address(room: &Room) -> bool {
     address(room).is_some()
 }
@@ -97,7 +98,7 @@ fn secret<'a>(room: &'a Room, name: &str) -> Option<&'a str> {
     room.input.secrets.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
-/// What must be so, whatever else the settings in the agent's home say.
+/// Returns what must be so, whatever else the settings in the agent's home say.
 fn settings(room: &Room) -> Value {
     let attempts = std::env::var("PARLOR_GEMINI_ATTEMPTS").ok().and_then(|text| text.parse().ok());
     let mut folders = brief::extra_folders(room);

@@ -1,4 +1,4 @@
-//! What kind of failure a failed request was. Pure.
+//! The kind of failure of a failed request. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 

@@ -31,7 +31,7 @@ pub enum Event {
     Said(String),
     /// The model calls a tool: what it said so far was not its last word.
     Tool {
-        /// Whether that says something in the chat.
+        /// True if that says something in the chat.
         speaks: bool,
     },
     /// What was told before this belongs to an earlier conversation that was read in again.

@@ -1,4 +1,5 @@
-//! The files in which the CLI (0.61) keeps its sessions: what it does wrong with them is put right before one is resumed.
+//! The files in which the CLI (0.61) keeps its sessions: what it does wrong with them is put right before one is
+//! resumed.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,8 +11,8 @@ use crate::files::write_atomically;
 
 /// Makes a session's file ready to be resumed.
 ///
-/// It gets a name that the CLI never makes: the CLI begins a file for each session that it opens, also to resume one, named
-/// by the minute; within the minute of the first that is the same file, and all is lost.
+/// It gets a name that the CLI never makes: the CLI begins a file for each session that it opens, also to resume one,
+/// named by the minute; within the minute of the first that is the same file, and all is lost.
 pub fn ready(home: &Path, id: &str) {
     let Some(short) = id.get(..8).filter(|short| short.bytes().all(|byte| byte.is_ascii_hexdigit())) else { return };
     let tail = format!("-{short}.jsonl");
@@ -45,7 +46,7 @@ pub fn ready(home: &Path, id: &str) {
     }
 }
 
-/// The text of a session's file with the calls of tools in their places; none where nothing is to be done.
+/// The text of a session's file with the calls of tools in their places; None if nothing is to be done.
 ///
 /// The CLI writes a call down twice: with its result in the model's message, and the result again as the user's. Read
 /// in again, there are more results than calls, which the vendor refuses.

@@ -1,4 +1,4 @@
-//! What is written to the CLI: lines of JSON-RPC, and messages as blocks of content.
+//! The input of the CLI: lines of JSON-RPC, and messages as blocks of content.
 
 use std::path::Path;
 
@@ -41,7 +41,7 @@ pub fn first(input: &RunInput, group: &Path) -> Vec<Value> {
     with_pictures(brief::prompt(input), &input.image_attachments, group)
 }
 
-/// A message with pictures of the group's folder; those that cannot be shown are told.
+/// A message with pictures of the group's folder; those that cannot be shown are named.
 pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
     for image in images {

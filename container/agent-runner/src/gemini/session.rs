@@ -1,7 +1,8 @@
 //! A conversation with the CLI as a state machine without I/O.
 //!
-//! Each CLI is greeted, given the key, and opens one session; then one prompt is at work at a time, because the CLI breaks
-//! a prompt off when the next one comes. What arrives meanwhile waits and becomes the next prompt, all of it together.
+//! Each CLI is greeted, given the key, and opens one session; then one prompt is at work at a time, because the CLI
+//! breaks a prompt off when the next one comes. What arrives meanwhile waits and becomes the next prompt, all of it
+//! together.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -24,9 +25,9 @@ pub struct Setup {
     pub servers: Value,
     /// The vendor's key. It goes over stdin: what is in the environment, each command of the agent would have.
     pub key: String,
-    /// Whether nothing to say is an answer, too: for a task.
+    /// True if nothing to say is an answer, too: for a task.
     pub quiet: bool,
-    /// Whether the server is sure to count tokens, so that an answer without any was broken off.
+    /// True if the server is sure to count tokens, so that an answer without any was broken off.
     pub counts: bool,
 }
 
@@ -119,12 +120,12 @@ impl Session {
         self.resume.as_deref()
     }
 
-    /// Whether something waits for an answer.
+    /// Returns true if something waits for an answer.
     pub fn is_open(&self) -> bool {
         !self.taken.is_empty() || !self.waiting.is_empty()
     }
 
-    /// Whether the CLI has its session open.
+    /// Returns true if the CLI has its session open.
     pub fn is_ready(&self) -> bool {
         matches!(self.stage, Stage::Idle | Stage::Prompting(_))
     }
@@ -359,7 +360,7 @@ impl Heard {
     }
 }
 
-/// Why a turn ended before its end. Another try would only do the same work once more.
+/// Returns why a turn ended before its end. Another try would only do the same work once more.
 fn ending(stop: &str) -> Option<&'static str> {
     match stop {
         "max_tokens" => Some("What was said does not fit the model any more: /new begins a new conversation."),
@@ -379,7 +380,7 @@ fn with_ending(text: Option<String>, ending: Option<&str>) -> Option<String> {
     }
 }
 
-/// The turn's tokens; none where the CLI counted none.
+/// The turn's tokens; None if the CLI counted none.
 fn usage(result: &Value) -> Option<Value> {
     let count = |key: &str| result["_meta"]["quota"]["token_count"][key].as_u64();
     let (input, output) = (count("input_tokens")?, count("output_tokens")?);

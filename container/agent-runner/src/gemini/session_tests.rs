@@ -14,7 +14,7 @@ fn setup() -> Setup {
     Setup { cwd: "/workspace/group".into(), servers: json!([]), key: "k".into(), quiet: false, counts: true }
 }
 
-/// What was written: the method's name, the request's number, and the parameters.
+/// Returns what was written: the method's name, the request's number, and the parameters.
 fn written(step: &Step) -> (String, u64, Value) {
     let Step::Write(line) = step else { panic!("{step:?}") };
     let line: Value = serde_json::from_str(line).unwrap();

@@ -1,4 +1,4 @@
-//! What the guide can be asked, read from whatever words it was asked in.
+//! The requests that the guide knows, whatever words they came in.
 
 use super::lang::Lang;
 use super::when::When;

@@ -5,7 +5,7 @@ use super::when::{LONGEST_MS, unit_ms};
 /// A span as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
-    /// Milliseconds; whole days are told apart, because they can have a time of day.
+    /// Milliseconds; whole days are a kind of their own, because they can have a time of day.
     Ms(u64),
     /// So many days.
     Days(u32),

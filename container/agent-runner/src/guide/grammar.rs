@@ -1,4 +1,4 @@
-//! What people write to the guide, as commands. Pure; the grammar is published in `docs/GUIDE.md`.
+//! Requests to the guide, read as commands. Pure; the grammar is published in `docs/GUIDE.md`.
 
 use super::command::{Change, Command, Request, Unclear};
 use super::lang::{Lang, Token};
@@ -29,7 +29,7 @@ fn meant(text: &str) -> Option<String> {
     typos::corrections(text).into_iter().find(|text| is_offered(&best(text).0))
 }
 
-/// Whether a request is worth a question: courtesies are not.
+/// Returns true if a request is worth a question: courtesies are not.
 fn is_offered(command: &Command) -> bool {
     let courtesy = matches!(command, Command::Greeting | Command::Thanks | Command::Farewell | Command::Yes);
     is_understood(command) && !courtesy
@@ -213,7 +213,7 @@ fn list(rest: &str) -> Option<Command> {
     Some(Command::ListFiles(path(inside).to_owned()))
 }
 
-/// What names a task, without "task", "reminder", "number", "the".
+/// Returns what names a task, without "task", "reminder", "number", "the".
 fn task(text: &str) -> String {
     let mut rest = text;
     for word in ["the", "task", "reminder", "number", "no"] {
@@ -222,7 +222,7 @@ fn task(text: &str) -> String {
     rest.trim_end_matches(['.', '!', '?']).trim().to_owned()
 }
 
-/// What names a file, without "me", "the", "file" and quotes.
+/// Returns what names a file, without "me", "the", "file" and quotes.
 fn path(text: &str) -> &str {
     let mut rest = text;
     for word in ["me", "the", "file"] {

@@ -1,5 +1,5 @@
-//! The languages of the guide. A request in German, Spanish or French is put into the English words of the grammar, each
-//! of which still knows where it stands in the text; so there is one grammar for all. Pure.
+//! The languages of the guide. A request in German, Spanish or French is put into the English words of the grammar,
+//! each of which still knows where it stands in the text; so there is one grammar for all. Pure.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;

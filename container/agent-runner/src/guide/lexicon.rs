@@ -1,4 +1,4 @@
-//! What people write in German, Spanish and French, without accents, and the English words of the grammar for it.
+//! Words of requests in German, Spanish and French, without accents, and the English words of the grammar for them.
 
 mod french;
 mod german;

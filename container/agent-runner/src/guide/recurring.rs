@@ -1,4 +1,4 @@
-//! What comes again: "every monday at 8:30", "weekdays except friday", "every 15 minutes from 9 to 17". Pure.
+//! Rhythms: "every monday at 8:30", "weekdays except friday", "every 15 minutes from 9 to 17". Pure.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ fn plural_days(words: &[&str], rule: &mut Rule) -> Option<usize> {
     Some(1)
 }
 
-/// What follows "every".
+/// Returns what follows "every".
 fn every(words: &[&str], rule: &mut Rule) -> Option<usize> {
     if let Some(taken) = nth(words, rule, false) {
         return Some(taken);
@@ -212,7 +212,8 @@ fn day_list(words: &[&str], rule: &mut Rule) -> Option<usize> {
     Some(taken)
 }
 
-/// What may follow, in any order: times, days, a window, exceptions. Returns the number of words that were understood.
+/// Returns what may follow, in any order: times, days, a window, exceptions. Returns the number of words that were
+/// understood.
 fn tail(words: &[&str], rule: &mut Rule) -> usize {
     let mut taken = 0;
     while let Some(count) = modifier(&words[taken..], rule) {

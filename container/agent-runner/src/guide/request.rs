@@ -52,7 +52,7 @@ impl Reader<'_> {
         Unclear::Part(self.text[words[at].start..end].trim().trim_end_matches(['.', '!', '?', ',']).to_owned(), None)
     }
 
-    /// What stands where the subject should and is a part of the time: never remind of "from 9 to 17".
+    /// Returns what stands where the subject should and is a part of the time: never remind of "from 9 to 17".
     fn leftover(&self, at: usize) -> Option<String> {
         let word = self.word(at);
         let next = self.word(at + 1);
@@ -181,7 +181,7 @@ impl Subject {
     }
 }
 
-/// Whether a word begins a time, seen with the one after it.
+/// Returns true if a word begins a time, seen with the one after it.
 fn is_time_word(word: &str, next: &str) -> bool {
     let digit = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
     let day = |word: &str| days::weekday(word).is_some() || days::weekdays(word).is_some();

@@ -1,6 +1,7 @@
-//! What the guide knows from one room to the next: the numbers of tasks, the last reminder, what can be taken back.
+//! The guide's notes from one room to the next: the numbers of tasks, the last reminder, the last undoable change.
 //!
-//! It lies in the agent's home, where the group may change it: it is read with a bound, and what is odd counts as nothing.
+//! It lies in the agent's home, where the group may change it: it is read with a bound, and what is odd counts as
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,7 +48,7 @@ pub struct State {
     pub undo: Option<Undo>,
     /// The last reminder that was due.
     pub reminder: Option<String>,
-    /// Whether the group was told that a model can be connected.
+    /// True if the group was told that a model can be connected.
     pub told_model: bool,
     /// The request that was offered for a misspelled one.
     pub offered: Option<String>,
@@ -69,7 +70,7 @@ impl Place {
         Self(folder.to_owned())
     }
 
-    /// What was kept.
+    /// Returns what was kept.
     pub fn load(&self) -> State {
         let text = memory::read(&self.0.join(FILE), MAX_BYTES).filter(|(_, left)| *left == 0);
         text.and_then(|(text, _)| serde_json::from_str(&text).ok()).unwrap_or_default()
@@ -97,7 +98,8 @@ impl Place {
 }
 
 impl State {
-    /// The numbers of these tasks, each the same as before; new ones get numbers that no task had since there were none.
+    /// The numbers of these tasks, each the same as before; new ones get numbers that no task had since there were
+    /// none.
     pub fn number(&mut self, tasks: &[TaskSnapshot]) -> BTreeMap<String, u32> {
         let last = self.numbers.values().copied().max().unwrap_or(0);
         if tasks.iter().all(|task| !self.numbers.contains_key(&task.id)) {

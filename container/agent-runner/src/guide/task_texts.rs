@@ -1,4 +1,4 @@
-//! What the guide says of tasks, in the language of the request.
+//! The guide's texts about tasks, in the language of the request.
 
 use chrono::DateTime;
 

@@ -176,7 +176,7 @@ pub fn change(room: &Room, guide: &Voice, change: Change, wanted: &str) -> Strin
     }
 }
 
-/// Which task is meant: a number of the list stays that task's; else an id or its beginning.
+/// Returns which task is meant: a number of the list stays that task's; else an id or its beginning.
 fn find<'a>(guide: &Voice, tasks: &'a [TaskSnapshot], wanted: &str) -> Result<&'a TaskSnapshot, String> {
     let mut numbers = BTreeMap::new();
     let plain = wanted.trim().trim_start_matches('#');

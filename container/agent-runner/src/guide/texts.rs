@@ -1,4 +1,4 @@
-//! What the guide says, in four languages.
+//! The guide's texts, in four languages.
 
 use super::command::Unclear;
 use super::lang::Lang;
@@ -78,12 +78,12 @@ const HELP_FR: &str = "Voici ce que je sais faire. Écris-le ainsi, ou presque :
 
 **Et** aide · qui es-tu · état · quelle heure est-il";
 
-/// What can be asked, in a language.
+/// Returns what can be asked, in a language.
 pub fn help(lang: Lang) -> &'static str {
     by_lang!(lang, HELP, HELP_DE, HELP_ES, HELP_FR)
 }
 
-/// Who the guide is, and what Parlor is.
+/// Returns who the guide is, and what Parlor is.
 pub fn about(lang: Lang, name: &str) -> String {
     by_lang!(
         lang,
@@ -211,7 +211,7 @@ pub fn nothing_offered(lang: Lang) -> &'static str {
     )
 }
 
-/// What is missing in a reminder.
+/// Returns what is missing in a reminder.
 pub fn unclear(lang: Lang, what: &Unclear) -> String {
     match what {
         Unclear::NoTime => by_lang!(
@@ -244,7 +244,7 @@ pub fn unclear(lang: Lang, what: &Unclear) -> String {
     }
 }
 
-/// Why a time that was understood makes no schedule.
+/// Returns why a time that was understood makes no schedule.
 pub fn problem(lang: Lang, problem: &Problem) -> String {
     match problem {
         Problem::EveryOtherWeek => by_lang!(

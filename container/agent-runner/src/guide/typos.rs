@@ -37,7 +37,7 @@ fn corrected(lang: Lang, text: &str) -> Vec<String> {
     if changed { all } else { Vec::new() }
 }
 
-/// Whether one letter is wrong, missing, too many, or two neighbours have changed places.
+/// Returns true if one letter is wrong, missing, too many, or two neighbours have changed places.
 fn is_one_slip(one: &str, other: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     if a.len().abs_diff(b.len()) > 1 || a == b {

@@ -27,7 +27,7 @@ pub enum When {
 pub struct Clock {
     /// On a clock of 24 hours.
     pub time: NaiveTime,
-    /// Whether a bare hour such as "4" was taken for the afternoon.
+    /// True if a bare hour such as "4" was taken for the afternoon.
     pub guessed: bool,
 }
 
@@ -119,7 +119,7 @@ impl When {
         }
     }
 
-    /// Whether a bare hour was taken for the afternoon.
+    /// Returns true if a bare hour was taken for the afternoon.
     pub fn is_guessed(&self) -> bool {
         matches!(self, Self::At(_, Clock { guessed: true, .. }))
     }

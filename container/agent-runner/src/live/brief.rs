@@ -1,4 +1,4 @@
-//! What an agent is told of its room: memories, further folders, what an earlier try sent, pictures.
+//! An agent's brief about its room: memories, further folders, what an earlier try sent, pictures.
 
 use std::fs;
 use std::io::Read;
@@ -15,11 +15,11 @@ use crate::run::Room;
 const MEMORY_LIMIT: u64 = 100_000;
 /// The largest picture that vendors take, before it is encoded.
 pub const IMAGE_LIMIT: u64 = 3_750_000;
-/// Of what was sent before, so much is told: texts, and characters of each.
+/// The most that the brief holds of texts that were sent before: their number, and characters of each.
 const RESUMED_TEXTS: usize = 20;
 const RESUMED_CHARS: usize = 2000;
 
-/// Where the memory of all groups lies.
+/// Returns where the memory of all groups lies.
 pub fn global(room: &Room) -> PathBuf {
     workspace(room).join("global")
 }
@@ -36,7 +36,7 @@ fn workspace(room: &Room) -> &Path {
     room.folders.group.parent().unwrap_or(Path::new("/"))
 }
 
-/// A memory's text, cut where it is too long; none where there is none or nothing in it.
+/// A memory's text, cut where it is too long; None if there is none or nothing in it.
 pub fn memory(file: &Path) -> Option<String> {
     let (text, left) = memory::read(file, MEMORY_LIMIT)?;
     if left == 0 {
@@ -102,7 +102,7 @@ pub fn picture(image: &ImageAttachment, group: &Path) -> Result<String, String> 
     Ok(base64(&bytes))
 }
 
-/// What stands in a message for a picture that cannot be shown.
+/// Returns what stands in a message for a picture that cannot be shown.
 pub fn no_picture(image: &ImageAttachment, why: &str) -> String {
     format!("\n\n[The picture {} cannot be shown: {why}]", image.relative_path)
 }

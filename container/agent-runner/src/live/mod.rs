@@ -1,5 +1,5 @@
-//! What the providers share that drive a vendor's CLI: one live process that speaks lines, the signals that its loop
-//! waits for, and what it is told of the room.
+//! The common parts of providers that drive a vendor's CLI: one live process that speaks lines, the signals that its
+//! loop waits for, and its brief about the room.
 //!
 //! A provider keeps its own protocol and its decisions; here is what all of them would do alike.
 
@@ -24,7 +24,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(120);
 /// What it has for itself when its servers took all the time that they may.
 const OPEN_REST: Duration = Duration::from_secs(60);
 
-/// How long a CLI with these settings may take to open its conversation.
+/// Returns how long a CLI with these settings may take to open its conversation.
 pub fn open_limit(chosen: &AgentToml) -> Duration {
     let servers = chosen.servers.values().map(|server| server.start + OPEN_REST).max();
     servers.unwrap_or_default().max(OPEN_LIMIT)
@@ -71,7 +71,7 @@ impl Program {
         std::env::split_paths(&path).map(|dir| dir.join(self.name)).find(|file| file.is_file())
     }
 
-    /// Where it keeps its things: where the variable says, else in a folder of the agent's home.
+    /// Returns where it keeps its things: where the variable says, else in a folder of the agent's home.
     pub fn config_dir(variable: &str, folder: &str) -> PathBuf {
         std::env::var_os(variable).map_or_else(
             || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/node"), PathBuf::from).join(folder),

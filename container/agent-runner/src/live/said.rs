@@ -1,4 +1,4 @@
-//! What becomes of a program's answer before the chat gets it: no thoughts, and no part passed off as the whole.
+//! The answer of a program on its way to the chat: without thoughts, and with a note if it is not whole.
 
 use crate::thought;
 
@@ -12,7 +12,7 @@ pub const NO_ANSWER: &str =
 /// Names of the host's tools that say something in the chat, and the command that does.
 const SPEAKING: [&str; 3] = ["send_message", "send_file", "parlor-tool send"];
 
-/// Whether a call of a tool, as the program tells of it, says something in the chat.
+/// Returns true if a call of a tool, as the program tells of it, says something in the chat.
 pub fn speaks(call: &str) -> bool {
     SPEAKING.iter().any(|name| call.contains(name))
 }

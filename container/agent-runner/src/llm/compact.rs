@@ -1,4 +1,5 @@
-//! Keeping a conversation within bounds: older turns become a summary, and go into the group's `conversations/` in full.
+//! Keeping a conversation within bounds: older turns become a summary, and go into the group's `conversations/` in
+//! full.
 
 use std::fs;
 use std::io::{self, Write};
@@ -53,7 +54,7 @@ pub fn estimate_all(entries: &[Entry]) -> usize {
     entries.iter().map(estimate).sum()
 }
 
-/// How many of the oldest entries to summarise; none when nothing can go. A tool's answer stays with its call.
+/// Returns how many of the oldest entries to summarise; None if nothing can go. A tool's answer stays with its call.
 pub fn split(entries: &[Entry], budget: usize) -> Option<usize> {
     let keep = budget * KEPT_PERCENT / 100;
     let mut kept = 0;

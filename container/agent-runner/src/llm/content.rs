@@ -1,4 +1,4 @@
-//! What an answer is made of, put in the form that the conversation keeps. Pure.
+//! The parts of an answer, in the form that the conversation keeps. Pure.
 
 use genai::chat::{ContentPart, MessageContent};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! How an answer ended: whole, cut, held back or broken, in each vendor's word for it. Pure.
+//! The ending of an answer: whole, cut, held back or broken, in each vendor's word for it. Pure.
 
 use genai::adapter::AdapterKind;
 use serde_json::Value;
@@ -46,7 +46,7 @@ impl Asides {
     }
 }
 
-/// How an answer ended: by the vendor's word, if there was one, and what was said beside it.
+/// Returns how an answer ended: by the vendor's word, if there was one, and what was said beside it.
 pub fn ending(reason: Option<&str>, asides: &Asides, kind: AdapterKind) -> Ending {
     if let Some(why) = &asides.blocked {
         return Ending::Filtered(why.clone());

@@ -1,4 +1,4 @@
-//! What a vendor's error means: for the host, for the chat, and for whether to try again at once.
+//! The meaning of a vendor's error: for the host, for the chat, and for another try at once.
 
 use std::time::Duration;
 
@@ -161,7 +161,7 @@ fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     })
 }
 
-/// Whether a server's name for people ends in an address of the machine that it is asked from.
+/// Returns true if a server's name for people ends in an address of the machine that it is asked from.
 fn is_here(server: &str) -> bool {
     let Some((_, rest)) = server.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -176,7 +176,7 @@ fn is_here(server: &str) -> bool {
     }
 }
 
-/// What is shown of other programs' words.
+/// Returns what is shown of other programs' words.
 fn shorten(text: &str) -> String {
     let text = without_logins(text);
     let text = text.trim().trim_end_matches('.');

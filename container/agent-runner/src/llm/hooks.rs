@@ -1,5 +1,5 @@
 //! The group's hooks: before and after a tool's call, and at a turn's end. A hook gets the event as JSON on stdin; exit
-//! code 2 refuses, and what it says on stderr is told to the model. Any other failure is only logged.
+//! code 2 refuses, and the model gets its stderr. Any other failure is only logged.
 
 use std::process::Command;
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl<'a> Hooks<'a> {
         Self { room, settings }
     }
 
-    /// Before a call. The error is told to the model instead of a result.
+    /// Before a call. The model gets the error instead of a result.
     pub fn before(&self, tool: &str, args: &Value) -> Result<(), String> {
         let event = json!({ "tool_name": tool, "tool_input": args });
         match self.refused(PRE, Some(tool), event) {
@@ -42,7 +42,7 @@ impl<'a> Hooks<'a> {
         }
     }
 
-    /// After a call: what the model is told beside the result.
+    /// After a call: a text for the model beside the result.
     pub fn after(&self, tool: &str, args: &Value, result: &str) -> Option<String> {
         let event = json!({ "tool_name": tool, "tool_input": args, "tool_response": result });
         self.refused(POST, Some(tool), event)
@@ -87,7 +87,7 @@ impl<'a> Hooks<'a> {
     }
 }
 
-/// Whether a hook is for a tool: its matcher is the whole name, or a pattern of it.
+/// Returns true if a hook is for a tool: its matcher is the whole name, or a pattern of it.
 fn is_for(hook: &Hook, tool: Option<&str>) -> bool {
     match (hook.matcher.as_deref(), tool) {
         (None | Some("*"), _) | (_, None) => true,

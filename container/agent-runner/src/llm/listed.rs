@@ -1,4 +1,4 @@
-//! What a server lists of its models: their names, and how much they take.
+//! A server's list of its models: their names, and the size of their context.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ pub fn which(vendor: &Vendor, why: &str) -> Fault {
     Fault::new(ErrorKind::Refused, text)
 }
 
-/// What a server lists of its models; an empty list where it has none.
+/// Returns what a server lists of its models; an empty list where it has none.
 ///
 /// # Errors
 /// When the server cannot be reached, or refuses.
@@ -39,7 +39,7 @@ pub fn first_of(vendor: &Vendor, list: &Value) -> Result<String, Fault> {
     first_model(list).ok_or_else(|| which(vendor, "has no model"))
 }
 
-/// How many tokens a model of the list takes, where the server says so.
+/// Returns how many tokens a model of the list takes, where the server says so.
 pub fn context_of(list: &Value, model: &str) -> Option<usize> {
     let name = model.rsplit_once("::").map_or(model, |(_, name)| name);
     let one = list["data"].as_array()?.iter().find(|one| one["id"] == name)?;

@@ -1,5 +1,5 @@
-//! The provider `llm`: an agent loop inside the runner, for any vendor's models and for local ones. It needs a key or an
-//! address, and nothing else in the image.
+//! The provider `llm`: an agent loop inside the runner, for any vendor's models and for local ones. It needs a key or
+//! an address, and nothing else in the image.
 
 mod compact;
 mod content;

@@ -35,7 +35,7 @@ const TRIES: u32 = 4;
 /// The context that is asked for where the server decides by what it is asked, unless the group's settings say more or
 /// less: its memory is the operator's, and its own default may be smaller than the instructions alone.
 const ASKED_CONTEXT: usize = 32_768;
-/// An estimate below which nothing can be told from what a server counted.
+/// An estimate below which a server's count proves nothing.
 const TELLING: usize = 3_000;
 
 /// A model that can be asked.
@@ -150,7 +150,8 @@ impl Model {
         format!("the model {} ({})", self.iden.model_name.as_str(), self.server)
     }
 
-    /// How many tokens a conversation may have: the group's bound, and what the server leaves beside the answer.
+    /// Returns how many tokens a conversation may have: the group's bound, and what the server leaves beside the
+    /// answer.
     pub fn budget(&self, settings: &Settings) -> usize {
         let own = settings.context_tokens.unwrap_or(DEFAULT_BUDGET);
         self.context.map_or(own, |context| {
@@ -159,7 +160,7 @@ impl Model {
         })
     }
 
-    /// Whether the model takes tools at all, as far as is known.
+    /// Returns true if the model takes tools at all, as far as is known.
     pub fn takes_tools(&self) -> bool {
         !self.toolless
     }
@@ -169,8 +170,8 @@ impl Model {
         self.toolless = true;
     }
 
-    /// Whether the server read far less than it was sent, which it does not say otherwise: then what it read is all that
-    /// it takes from now on.
+    /// Returns true if the server read far less than it was sent, which it does not say otherwise: then what it read is
+    /// all that it takes from now on.
     pub fn was_cut(&mut self, estimate: usize, counted: usize) -> bool {
         let cut = estimate > TELLING && counted > 0 && counted < estimate / 2;
         if cut {

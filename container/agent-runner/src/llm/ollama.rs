@@ -1,5 +1,5 @@
-//! Ollama's own protocol: the client library has it, too, but knows no way to ask for a larger context than the server's
-//! default, and of several results of tools it passes on the last.
+//! Ollama's own protocol: the client library has it, too, but knows no way to ask for a larger context than the
+//! server's default, and of several results of tools it passes on the last.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Heard {
     /// Texts, without thoughts that the server told apart.
     pub text: String,
     calls: Vec<ToolCall>,
-    /// Why it ended; none when it broke off.
+    /// Why it ended; None if it broke off.
     pub reason: Option<String>,
     /// What was counted.
     pub usage: Option<Usage>,
@@ -85,7 +85,7 @@ impl Heard {
 }
 
 impl Ollama {
-    /// How many tokens the model takes at most; none where the server does not say.
+    /// Returns how many tokens the model takes at most; None if the server does not say.
     pub async fn longest(&self) -> Option<usize> {
         let request = self.http.post(format!("{}api/show", self.base)).json_body(&json!({ "model": self.model }));
         let answer = request.timeout(SHOW).send().await.ok()?;
@@ -132,7 +132,7 @@ impl Ollama {
     }
 }
 
-/// What the server says of a model, read for its longest context.
+/// Returns what the server says of a model, read for its longest context.
 fn longest(shown: &Value) -> Option<usize> {
     let info = shown["model_info"].as_object()?;
     let length = info.iter().find(|(key, _)| key.ends_with(".context_length"))?.1.as_u64()?;

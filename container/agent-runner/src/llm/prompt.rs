@@ -1,4 +1,4 @@
-//! What the model is told before the conversation: who and where it is, what it remembers, and what it knows how to do.
+//! The model's instructions before the conversation: its name and place, its memories, and its skills.
 
 use std::fmt::Write;
 use std::fs;

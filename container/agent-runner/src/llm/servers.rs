@@ -1,5 +1,5 @@
 //! The group's MCP servers: started with the first turn, their tools offered to the model as `SERVER__tool`, ended with
-//! the run. A server that does not start, or ends, is told and left out.
+//! the run. A server that does not start, or ends, is named and left out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -57,8 +57,8 @@ struct Live {
 }
 
 impl Servers {
-    /// Starts the servers, all at once, but for those that did not start lately. Also gives the tools they have, and what
-    /// is wrong.
+    /// Starts the servers, all at once, but for those that did not start lately. Also gives the tools they have, and
+    /// what is wrong.
     pub async fn start(
         wanted: &BTreeMap<String, Server>,
         env: &BTreeMap<String, String>,
@@ -119,7 +119,7 @@ impl Servers {
         Ok(Spec { name, about, schema })
     }
 
-    /// Whether a tool is one of theirs.
+    /// Returns true if a tool is one of theirs.
     pub fn has(&self, tool: &str) -> bool {
         self.tools.contains_key(tool)
     }
@@ -143,7 +143,7 @@ impl Servers {
         }
     }
 
-    /// Whether the server of a tool has ended.
+    /// Returns true if the server of a tool has ended.
     pub fn is_gone(&self, tool: &str) -> bool {
         self.tools.get(tool).is_none_or(|(server, _)| !self.live.contains_key(server))
     }

@@ -1,5 +1,5 @@
-//! A conversation on disk: one file per session in the agent's home, whole after every step, so that a run that is killed
-//! at any moment leaves something to go on from.
+//! A conversation on disk: one file per session in the agent's home, whole after every step, so that a run that is
+//! killed at any moment leaves something to go on from.
 
 use std::fs;
 use std::io;
@@ -31,12 +31,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What people, or the runner, said.
+    /// Returns what people, or the runner, said.
     pub fn user(text: impl Into<String>, images: Vec<ImageAttachment>) -> Self {
         Self { message: ChatMessage::user(text.into()), images }
     }
 
-    /// What the model said, tool calls and all.
+    /// Returns what the model said, tool calls and all.
     pub fn assistant(content: MessageContent) -> Self {
         Self { message: ChatMessage::assistant(content), images: Vec::new() }
     }
@@ -57,7 +57,7 @@ pub struct Session {
     /// Where the turn at work begins; none between turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_turn: Option<usize>,
-    /// What the chat was told once.
+    /// Notices that the chat has had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     told: Vec<String>,
     #[serde(skip)]
@@ -70,7 +70,7 @@ impl Session {
         Self { version: 1, entries: Vec::new(), open_turn: None, told: Vec::new(), path: file(home, id) }
     }
 
-    /// The conversation with an id; none when there is no such.
+    /// The conversation with an id; None if there is no such.
     ///
     /// # Errors
     /// When the file is there and cannot be used.
@@ -125,7 +125,7 @@ impl Session {
         unfinished
     }
 
-    /// Whether something is still to be told; from now on it is not.
+    /// Returns true if something is still to be told; from now on it is not.
     pub fn tell(&mut self, what: &str) -> bool {
         let news = !self.told.iter().any(|told| told == what);
         if news {

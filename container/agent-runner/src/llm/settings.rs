@@ -1,4 +1,4 @@
-//! What a group sets for this provider: what every provider has in common, and its own keys.
+//! A group's settings for this provider: those that every provider has, and its own keys.
 
 use toml::Value;
 

@@ -128,7 +128,7 @@ impl Turn<'_> {
         })
     }
 
-    /// What the chat must hear of the model, each once in a conversation.
+    /// Returns what the chat must hear of the model, each once in a conversation.
     fn notes(&mut self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.model.takes_tools() && self.session.tell("tools") {
@@ -256,7 +256,7 @@ impl Turn<'_> {
         let summary = match self.model.ask(compact::INSTRUCTION, vec![ChatMessage::user(record)], Offer::Nothing).await
         {
             Ok(answer) => answer.content.joined_texts().filter(|text| !text.trim().is_empty()),
-            // Asking the model works in general, or it is told by the turn's own request.
+            // If the model cannot be asked at all, the turn's own request reports it.
             Err(fault) if fault.kind == ErrorKind::Other && fault.remedy == Remedy::None => {
                 eprintln!("the older part of the conversation cannot be summarised: {}", fault.text);
                 None

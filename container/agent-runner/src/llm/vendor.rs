@@ -1,4 +1,4 @@
-//! Which model answers, and where: from names, keys and addresses to a client's target.
+//! The model that answers, and its server: from names, keys and addresses to a client's target.
 
 use std::collections::BTreeMap;
 
@@ -103,7 +103,7 @@ impl Vendor {
         ModelIden::new(self.kind, model)
     }
 
-    /// Where the server lists its models.
+    /// Returns where the server lists its models.
     pub fn list_url(&self) -> Option<String> {
         match (self.kind, &self.base) {
             (AdapterKind::OpenAI, Some(base)) => Some(format!("{base}models")),
@@ -112,12 +112,12 @@ impl Vendor {
         }
     }
 
-    /// Whether a list of models says more of one than its name: the vendors' own servers are known.
+    /// Returns true if a list of models says more of one than its name: the vendors' own servers are known.
     pub fn lists_models(&self) -> bool {
         self.list_url().is_some() && (self.model.is_none() || self.kind == AdapterKind::OpenAI)
     }
 
-    /// Whether its server is Ollama, by its own protocol.
+    /// Returns true if its server is Ollama, by its own protocol.
     pub fn is_ollama(&self) -> bool {
         self.kind == AdapterKind::Ollama
     }

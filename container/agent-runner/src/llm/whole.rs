@@ -1,4 +1,4 @@
-//! What an answer leads to that is not as it should be: cut, held back, garbled, or empty. Pure.
+//! The consequences of an answer that is cut, held back, garbled, or empty. Pure.
 
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ impl Troubles {
     }
 }
 
-/// Whether a call says something in the chat.
+/// Returns true if a call says something in the chat.
 pub fn speaks(name: &str, args: &Value) -> bool {
     said::speaks(name) || name == "shell" && args["command"].as_str().is_some_and(said::speaks)
 }

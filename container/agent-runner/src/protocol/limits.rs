@@ -1,4 +1,5 @@
-//! Named maximums of the protocol: the host holds every agent to them, and the runner's tools say no before the host has to.
+//! Named maximums of the protocol: the host holds every agent to them, and the runner's tools say no before the host
+//! has to.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,7 +70,8 @@ macro_rules! nothing {
         }
     };
 }
-/// Reads at most one name more than are allowed, so that the reader sees that there were too many; the rest is read over.
+/// Reads at most one name more than are allowed, so that the reader sees that there were too many; the rest is read
+/// over.
 pub(super) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     struct Names;
     impl<'de> Visitor<'de> for Names {
@@ -90,7 +92,8 @@ pub(super) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
     from.deserialize_seq(Names)
 }
 
-/// Reads the counts of a report, and its model. Anything else in it is read over: nobody needs it, and it may be of any size and depth.
+/// Reads the counts of a report, and its model. Anything else in it is read over: nobody needs it, and it may be of any
+/// size and depth.
 pub(super) fn counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     struct Count(Option<Value>);
     impl<'de> serde::Deserialize<'de> for Count {

@@ -1,4 +1,4 @@
-//! What the tools do: a check, a request to the host, and its answer in words.
+//! The actions of the tools: a check, a request to the host, and its answer in words.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

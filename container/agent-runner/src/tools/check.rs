@@ -1,4 +1,4 @@
-//! What can be told wrong before the host is asked. The host checks everything again: it is the one that decides.
+//! Errors that show before the host is asked. The host checks everything again: it is the one that decides.
 
 use chrono::{DateTime, NaiveDateTime};
 use chrono_tz::Tz;

@@ -22,7 +22,7 @@ pub struct Context {
     pub folders: Folders,
     /// The chat of the run; none outside of one.
     pub chat: Option<String>,
-    /// Whether the group is the owner's.
+    /// True if the group is the owner's.
     pub is_main: bool,
     /// How long the host may take to answer.
     pub patience: Duration,

@@ -19,9 +19,9 @@ pub struct Tool {
     pub command: &'static str,
     /// What it does and answers, for models and people.
     pub about: &'static str,
-    /// Whether only the main group is offered it; the host holds every group to that.
+    /// True if only the main group is offered it; the host holds every group to that.
     pub main_only: bool,
-    /// Whether it only looks.
+    /// True if it only looks.
     pub reads: bool,
     /// What it takes.
     pub args: &'static [Arg],
@@ -39,9 +39,9 @@ pub struct Arg {
     pub name: &'static str,
     /// What it may be.
     pub kind: Kind,
-    /// Whether it must be there.
+    /// True if it must be there.
     pub required: bool,
-    /// Whether only the main group is offered it.
+    /// True if only the main group is offered it.
     pub main_only: bool,
     /// What it means.
     pub about: &'static str,

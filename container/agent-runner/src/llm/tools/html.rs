@@ -66,7 +66,7 @@ pub(super) fn text(page: &str) -> String {
     tidy(&out)
 }
 
-/// What follows the end of an element.
+/// Returns what follows the end of an element.
 fn skip<'a>(rest: &'a str, name: &str) -> &'a str {
     let mut from = rest;
     while let Some(at) = from.find("</") {

@@ -1,4 +1,4 @@
-//! What the model can do: the room's own tools, and the host's.
+//! The model's tools: the room's own, and the host's.
 
 mod fetch;
 mod files;
@@ -49,7 +49,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// What the group's settings leave of all tools.
+    /// Returns what the group's settings leave of all tools.
     pub fn new(room: &Room, http: reqwest::Client, settings: &Settings) -> Self {
         let text = |about: &str| json!({"type": "string", "description": about});
         let number = |about: &str| json!({"type": "integer", "description": about});
@@ -132,12 +132,12 @@ impl Tools {
         }
     }
 
-    /// What the model is offered.
+    /// Returns what the model is offered.
     pub fn offered(&self) -> &[Spec] {
         &self.offered
     }
 
-    /// Calls a tool; what went wrong is told to the model like any result.
+    /// Calls a tool; the model gets a failure like any result.
     pub async fn call(&mut self, name: &str, args: &Value) -> String {
         if !self.offered.iter().any(|spec| spec.name == name) {
             let names: Vec<&str> = self.offered.iter().map(|spec| spec.name.as_str()).collect();
