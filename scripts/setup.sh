@@ -59,6 +59,22 @@ engines_for_tests() {
     fi
 }
 
+# What holds the running API against its document, in an environment of the build's own.
+python_tools() {
+    wanted=tests/requirements.txt place=target/python
+    if cmp -s "$wanted" "$place/requirements.txt" && "$place/bin/python3" -c 'import schemathesis' 2>/dev/null; then
+        return 0
+    fi
+    have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3 python3-venv
+    say "Installing schemathesis into $place with pip"
+    rm -rf "$place"
+    as_caller mkdir -p target
+    as_caller python3 -m venv "$place"
+    as_caller "$place/bin/python3" -m pip install --quiet --disable-pip-version-check --requirement "$wanted" ||
+        die "pip could not install what the tests need from PyPI: $wanted has the list"
+    as_caller cp "$wanted" "$place/requirements.txt"
+}
+
 check_rust
 case ${1:-run} in
     run)
@@ -79,6 +95,7 @@ case ${1:-run} in
         # shellcheck disable=SC2046
         install_packages $(missing_base)
         engines_for_tests
+        python_tools
         ;;
     *) die "usage: $0 run|test" ;;
 esac

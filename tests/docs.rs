@@ -135,33 +135,6 @@ fn the_documented_settings_are_those_there_are_with_their_defaults() {
     assert!(s.image_with.is_empty() && table["PARLOR_IMAGE_WITH"].1 == "none");
 }
 
-/// `METHOD path` of every route, from the one page that makes them.
-fn routes() -> BTreeSet<String> {
-    let page = read("src/api/router.rs");
-    let mut routes = BTreeSet::new();
-    for part in page.split(".route(\"").skip(1) {
-        let (path, rest) = part.split_once('"').unwrap();
-        let handlers = rest.split('\n').next().unwrap();
-        for method in ["get", "post", "patch", "delete"] {
-            if handlers.contains(&format!("{method}(")) {
-                routes.insert(format!("{} {path}", method.to_uppercase()));
-            }
-        }
-    }
-    routes
-}
-
-#[test]
-fn the_api_s_routes_are_those_there_are() {
-    let text = read("docs/API.md");
-    let documented = text.lines().filter_map(|line| {
-        let route = line.strip_prefix("| `")?.split('`').next()?;
-        let (method, path) = route.split_once(' ')?;
-        Some(format!("{method} {}", path.split('?').next()?))
-    });
-    assert_eq!(documented.collect::<BTreeSet<_>>(), routes());
-}
-
 #[test]
 fn the_api_s_codes_are_those_there_are() {
     let text = read("docs/API.md");

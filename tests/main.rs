@@ -37,6 +37,7 @@ mod ipc_crash;
 mod layers;
 mod llm;
 mod mcp;
+mod openapi;
 mod outputs;
 mod outside;
 mod providers;

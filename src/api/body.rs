@@ -1,5 +1,6 @@
 //! What handlers take from a request, with every refusal as a problem document.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -10,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parlor_agent_runner::json;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -135,6 +137,22 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
 /// An id as people shorten it; what it stands for is looked up where it is used.
 pub(super) struct Short(pub(super) String);
 
+impl JsonSchema for Short {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Short".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_-]{1,64}$",
+            "description": "An id, or so much of its beginning that no other id has it",
+        })
+    }
+}
+
 impl FromStr for Short {
     type Err = String;
 
@@ -165,8 +183,32 @@ const LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 10_000;
 
 /// How many rows a list is to have.
-pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
-    within("limit", asked.unwrap_or(LIMIT), MAX_LIMIT)
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+pub(super) struct Limit(u32);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(LIMIT)
+    }
+}
+
+impl Limit {
+    /// The number, where it is allowed.
+    pub(super) fn rows(self) -> Result<u32, Problem> {
+        within("limit", self.0, MAX_LIMIT)
+    }
+}
+
+impl JsonSchema for Limit {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT })
+    }
 }
 
 /// A number from 1 to a largest one.
@@ -185,6 +227,18 @@ pub(super) enum Change<T> {
     Keep,
     /// `null`, or the new value.
     Set(Option<T>),
+}
+
+impl<T: JsonSchema> JsonSchema for Change<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
 }
 
 impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Change<T> {

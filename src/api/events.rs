@@ -6,23 +6,60 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::body::Params;
+use super::openapi::{Operation, Status};
 use super::problem::Problem;
 use super::router::Api;
-use super::stream;
+use super::stream::{self, AgentTypes, Resync};
+use crate::domain::event::{Event, Message, MessageIn};
 use crate::domain::ids::ChatJid;
 use crate::store::events;
 
 /// Where a new stream begins; for clients that want to resume before the first event came.
 const CURSOR: HeaderName = HeaderName::from_static("parlor-cursor");
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// The id of the last event that was seen, or `0` for all that are kept; without one the stream begins now.
     since: Option<String>,
+    /// Events of this chat alone.
     chat: Option<ChatJid>,
+}
+
+/// What the stream sends: the document has no words for single events, so each event's data has its schema by its name.
+pub(super) fn describe(mut operation: Operation) -> Operation {
+    let text = json!({ "type": "string", "description": "Absent where it is not kept any more" });
+    let time = json!({ "type": "string", "format": "date-time", "description": "When the event was stored" });
+    let joined = |event: Value, more: Value| json!({ "allOf": [event], "properties": more, "required": ["time"] });
+    let message_in = joined(operation.given::<MessageIn<'_>>(), json!({ "text": text, "time": time }));
+    let message = joined(operation.given::<Message<'_>>(), json!({ "text": text, "time": time }));
+    let other = joined(operation.given::<Event>(), json!({ "time": time }));
+    let events = json!({
+        "message_in": message_in,
+        "message": message,
+        "turn": other,
+        "run": other,
+        "task": other,
+        "typing": operation.given::<AgentTypes<'_>>(),
+        "resync": operation.given::<Resync>(),
+    });
+    let schema = json!({
+        "type": "string",
+        "description": "Server-sent events without end: `id`, `event` and `data`, whose schemas are in `x-events` by the \
+            name of the event",
+        "x-events": events,
+    });
+    operation
+        .takes_header("Last-Event-ID", "The id of the last event that was seen; goes before `since`")
+        .answers(StatusCode::OK, "Events from here on, until the client leaves or the host ends")
+        .content(StatusCode::OK, "text/event-stream", &schema)
+        .header(StatusCode::OK, "Parlor-Cursor", "Where the stream begins")
+        .fails(&[Status::Gone])
 }
 
 pub(super) async fn stream(
@@ -45,13 +82,11 @@ pub(super) async fn stream(
         None => newest,
         Some(cursor) => {
             if cursor.store != store.id() || !(kept..=newest).contains(&cursor.seq) {
-                return Err(Problem::new(
-                    StatusCode::GONE,
-                    "resync",
+                return Err(Problem::resync(
+                    format!("{}-{newest}", store.id()),
                     "events after this cursor are not kept any more, or it belongs to another store: \
                      read the state anew, then follow from `cursor`",
-                )
-                .with("cursor", format!("{}-{newest}", store.id())));
+                ));
             }
             cursor.seq
         }

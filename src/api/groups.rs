@@ -4,61 +4,83 @@ mod view;
 
 use axum::Json as Out;
 use axum::extract::State;
-use http::StatusCode;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::body::{Change, Id, Json};
+use super::openapi::{Created, NoContent};
 use super::problem::Problem;
 use super::router::Api;
 use crate::config::answering::{self, Keys};
 use crate::domain::group::{ContainerConfig, Group};
-use crate::domain::ids::GroupFolder;
+use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::ops::container::check;
 use crate::ops::groups::{GroupFields, NewGroup, register as register_group};
 use crate::store::{Connection, Tx, TxError, fallbacks, groups};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewGroup")]
 pub(super) struct New {
+    /// The chat.
+    #[schemars(with = "ChatJid")]
     jid: String,
+    /// The name people see, on one line; the chat's id without it.
     #[serde(default)]
+    #[schemars(length(max = 256))]
     name: String,
+    /// The folder; unique without regard to case, `global` is reserved.
+    #[schemars(with = "GroupFolder")]
     folder: String,
+    /// What calls the agent, on one line; the assistant's name without it.
+    #[schemars(length(max = 64))]
     trigger: Option<String>,
+    /// Whether only triggered messages are answered; so without it.
     requires_trigger: Option<bool>,
     container_config: Option<ContainerConfig>,
+    /// Whether this becomes the owner's group.
     #[serde(default)]
     is_main: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "GroupChange")]
 pub(super) struct Patch {
+    #[schemars(length(max = 256))]
     name: Option<String>,
+    /// Null for the assistant's name.
     #[serde(default)]
     trigger: Change<String>,
     requires_trigger: Option<bool>,
-    /// Merged into what is set (RFC 7396): null clears a key.
+    /// Merged into what is set (RFC 7396): null clears a key, or all of them.
+    #[serde(default)]
+    #[schemars(schema_with = "view::change_of_config")]
     container_config: Option<Value>,
+    /// True makes this the owner's group; it cannot be taken away.
+    #[schemars(extend("enum" = [true, null]))]
     is_main: Option<bool>,
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Result<Out<Value>, Problem> {
-    let all = api.deps.store.read(groups::all).await?;
-    Ok(Out(json!({ "groups": view::all(&api, all).await })))
+/// Registered groups.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Groups {
+    groups: Vec<view::Shown>,
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Value>, Problem> {
+pub(super) async fn list(State(api): State<Api>) -> Result<Out<Groups>, Problem> {
+    let all = api.deps.store.read(groups::all).await?;
+    Ok(Out(Groups { groups: view::all(&api, all).await? }))
+}
+
+pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<view::Shown>, Problem> {
     let find = move |db: &Connection| groups::by_folder(db, &folder)?.ok_or_else(|| groups::missing(&folder));
     let group = api.deps.store.read(find).await?;
-    Ok(Out(view::one(&api, group).await))
+    Ok(Out(view::one(&api, group).await?))
 }
 
-pub(super) async fn register(
-    State(api): State<Api>,
-    Json(new): Json<New>,
-) -> Result<(StatusCode, Out<Value>), Problem> {
+pub(super) async fn register(State(api): State<Api>, Json(new): Json<New>) -> Result<Created<view::Changed>, Problem> {
     let config = new.container_config.unwrap_or_default();
     check(&config).map_err(|e| Problem::bad("invalid_field", e.0))?;
     check_answers(&api, &config).await?;
@@ -81,14 +103,14 @@ pub(super) async fn register(
     };
     let group = api.deps.store.write(write).await?;
     view::make_folder(&api, &group).await;
-    Ok((StatusCode::CREATED, Out(view::changed(&api, group).await)))
+    Ok(Created(view::changed(&api, group).await?))
 }
 
 pub(super) async fn update(
     State(api): State<Api>,
     Id(folder): Id<GroupFolder>,
     Json(patch): Json<Patch>,
-) -> Result<Out<Value>, Problem> {
+) -> Result<Out<view::Changed>, Problem> {
     if patch.is_main == Some(false) {
         return Err(Problem::bad(
             "invalid_field",
@@ -119,7 +141,7 @@ pub(super) async fn update(
         })
         .await?;
     tracing::info!("group {} was changed", group.folder);
-    Ok(Out(view::changed(&api, group).await))
+    Ok(Out(view::changed(&api, group).await?))
 }
 
 /// The group with the patch's changes, checked by the same rules as a new one.
@@ -144,13 +166,13 @@ fn apply(group: Group, patch: &Patch) -> Result<Group, Problem> {
     Ok(checked.apply_to(group))
 }
 
-pub(super) async fn remove(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<StatusCode, Problem> {
+pub(super) async fn remove(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<NoContent, Problem> {
     let (stopped, now) = (folder.clone(), api.deps.clock.now());
     api.deps.store.write(move |tx| groups::remove(tx, &folder, now)).await?;
     tracing::info!("group {stopped} was removed");
     // Its container must not outlive it.
     api.deps.dispatch.stop(&stopped).await;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// Refuses a budget that cannot be kept, and who may not stand in. Reads `.env`.

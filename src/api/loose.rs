@@ -1,9 +1,11 @@
 //! Fields that clients write in more than one way, where the meaning is clear.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
@@ -27,7 +29,27 @@ pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     deserializer.deserialize_option(Optional(Time))
 }
 
-struct Word;
+/// An id in a request.
+pub(super) struct Word;
+
+impl JsonSchema for Word {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Word".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "minLength": 1,
+            "maxLength": 256,
+            "pattern": r"^[^\x01-\x1f\x7f-\x9f]+$",
+            "minimum": i64::MIN,
+            "maximum": u64::MAX,
+        })
+    }
+}
 
 impl Visitor<'_> for Word {
     type Value = String;
@@ -46,7 +68,26 @@ impl Visitor<'_> for Word {
     }
 }
 
-struct Time;
+/// A time in a request.
+pub(super) struct Time;
+
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "LooseTime".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "format": "date-time" },
+                { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$" },
+                { "type": "number", "minimum": 0, "maximum": 253_402_300_799_999_u64 },
+            ],
+        })
+    }
+}
 
 impl Visitor<'_> for Time {
     type Value = DateTime<Utc>;

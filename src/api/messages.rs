@@ -1,36 +1,45 @@
 //! `POST /v1/chats/{jid}/messages`: the way in, as JSON, or as a form with files beside it. Answered after the commit.
 
-use axum::Json as Out;
 use axum::extract::{FromRequest, Request, State};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::body::{Id, Json};
 use super::problem::Problem;
 use super::router::Api;
-use super::{loose, upload};
+use super::{loose, openapi, upload};
 use crate::channel::ingest::Accepted;
+use crate::domain::attachment::Attachment;
 use crate::domain::ids::ChatJid;
 use crate::domain::message::{NewMessage, Quoted, Role};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewMessage")]
 pub(super) struct Body {
+    /// The id of who wrote it.
     #[serde(deserialize_with = "loose::word")]
+    #[schemars(with = "loose::Word")]
     sender: String,
+    /// The name of who wrote it, as people see it.
     sender_name: Option<String>,
+    /// At most 1 MiB; empty only where files come with it.
     text: String,
+    /// The sender's name for the message: the same one again changes nothing. Without one, each is a new message.
     #[serde(default, deserialize_with = "loose::optional_word")]
+    #[schemars(with = "Option<loose::Word>")]
     id: Option<String>,
+    /// When it was written; now, without it.
     #[serde(default, deserialize_with = "loose::time")]
+    #[schemars(with = "Option<loose::Time>")]
     timestamp: Option<DateTime<Utc>>,
     reply_to: Option<ReplyTo>,
 }
 
 /// What a message answers: an id alone, or what else the client knows of it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "give an id, or {id, sender?, text?, assistant?}")]
 enum ReplyTo {
     Id(String),
@@ -48,11 +57,26 @@ impl From<ReplyTo> for Quoted {
     }
 }
 
+/// A message that is on the disk.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AcceptedMessage")]
+pub(super) struct Answer {
+    /// Its number: a later message has a greater one.
+    seq: i64,
+    role: Role,
+    /// What became of the files that came with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attachments: Vec<Attachment>,
+    /// Why nobody may trigger: the list of senders is broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
 pub(super) async fn accept(
     State(api): State<Api>,
     Id(jid): Id<ChatJid>,
     request: Request,
-) -> Result<(StatusCode, Out<Value>), Problem> {
+) -> Result<openapi::Accepted<Answer>, Problem> {
     local(&jid)?;
     let accepted = if let Some(boundary) = upload::boundary(request.headers())? {
         upload::accept(&api, jid, request, &boundary).await?
@@ -61,17 +85,10 @@ pub(super) async fn accept(
         api.deps.ingest.accept(message(&api, jid, body)).await?
     };
     let Accepted { seq, role, attachments } = accepted;
-    let mut answer = json!({ "seq": seq, "role": role });
-    if !attachments.is_empty() {
-        answer["attachments"] = json!(attachments);
-    }
     // Whoever is not heard is to know whether the operator wants it so.
-    if role == Role::Denied
-        && let Some(why) = api.deps.ingest.senders_problem()
-    {
-        answer["why"] = json!(format!("sender-allowlist.json cannot be used: {why}"));
-    }
-    Ok((StatusCode::ACCEPTED, Out(answer)))
+    let broken = (role == Role::Denied).then(|| api.deps.ingest.senders_problem()).flatten();
+    let why = broken.map(|why| format!("sender-allowlist.json cannot be used: {why}"));
+    Ok(openapi::Accepted(Answer { seq, role, attachments, why }))
 }
 
 /// Whether a chat is this API's own; other platforms' chats are fed by their channels alone.

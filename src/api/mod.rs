@@ -16,6 +16,7 @@ mod listen;
 mod loose;
 mod messages;
 mod offline;
+mod openapi;
 mod outbox;
 mod problem;
 mod router;
@@ -27,6 +28,7 @@ mod stream;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
+mod time;
 mod upload;
 mod usage;
 

@@ -6,16 +6,20 @@ use axum::Json as Out;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderValue, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio_util::io::ReaderStream;
 
-use super::body::{Id, Json, Params, Short, limit};
+use super::body::{Id, Json, Limit, Params, Short};
+use super::openapi::{Operation, Status};
 use super::problem::Problem;
 use super::router::Api;
-use crate::domain::clock::rfc3339;
-use crate::domain::delivery::{Delivery, NewDelivery};
+use super::runs::Retried;
+use super::time::Time;
+use crate::domain::delivery::{Delivery, DeliveryKind, DeliveryState, FileInfo, NewDelivery};
+use crate::domain::ids::{ChatJid, DeliveryId, RunId};
 use crate::store::{outbox, short_ids};
 
 /// Characters of a text that a list shows.
@@ -23,42 +27,115 @@ const PREVIEW: usize = 200;
 /// Bytes of a file that are sent in one piece.
 const PIECE: usize = 64 << 10;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
     /// Delivered rows, too.
     #[serde(default)]
     all: bool,
-    limit: Option<u32>,
+    /// Rows at the most.
+    #[serde(default)]
+    limit: Limit,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DeliveriesToRetry")]
 pub(super) struct Retry {
+    /// One delivery, by its id or the beginning of it; all that failed, without one.
     id: Option<String>,
 }
 
-pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
-    let limit = limit(query.limit)?;
+/// Deliveries, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Deliveries {
+    outbox: Vec<Shown>,
+}
+
+/// A text on its way to a chat.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Delivery")]
+pub(super) struct Shown {
+    id: DeliveryId,
+    jid: ChatJid,
+    /// In a list, its first 200 characters.
+    text: String,
+    /// Characters of the whole text.
+    length: usize,
+    kind: DeliveryKind,
+    /// The run it came from.
+    run_id: Option<RunId>,
+    state: DeliveryState,
+    /// Parts that the channel already took.
+    parts_done: u32,
+    /// Failed tries so far.
+    tries: u32,
+    /// When the next try is due.
+    next_try: Option<Time>,
+    last_error: Option<String>,
+    created_at: Time,
+    file: Option<FileInfo>,
+}
+
+impl From<Delivery> for Shown {
+    fn from(delivery: Delivery) -> Self {
+        let new = delivery.new;
+        Self {
+            id: new.id,
+            jid: new.jid,
+            length: new.text.chars().count(),
+            text: new.text,
+            kind: new.kind,
+            run_id: new.run_id,
+            state: delivery.state,
+            parts_done: delivery.parts_done,
+            tries: delivery.tries,
+            next_try: delivery.next_try.map(Time),
+            last_error: delivery.last_error,
+            created_at: Time(delivery.created_at),
+            file: new.file,
+        }
+    }
+}
+
+impl Shown {
+    /// The same with the beginning of its text.
+    fn cut(mut self) -> Self {
+        if let Some((end, _)) = self.text.char_indices().nth(PREVIEW) {
+            self.text.truncate(end);
+        }
+        self
+    }
+}
+
+pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Deliveries>, Problem> {
+    let limit = query.limit.rows()?;
     let rows = api
         .deps
         .store
-        .read(move |db| Ok(outbox::list(db, query.all, limit)?.iter().map(row).collect::<Vec<Value>>()))
+        .read(move |db| Ok(outbox::list(db, query.all, limit)?.into_iter().map(|row| Shown::from(row).cut()).collect()))
         .await?;
-    Ok(Out(json!({ "outbox": rows })))
+    Ok(Out(Deliveries { outbox: rows }))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
-    let delivery = find(&api, id).await?;
-    let mut whole = row(&delivery);
-    whole["text"] = delivery.new.text.into();
-    Ok(Out(whole))
+pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Shown>, Problem> {
+    Ok(Out(find(&api, id).await?.into()))
 }
 
 /// A delivery by its id, or the beginning of it.
 async fn find(api: &Api, id: String) -> Result<Delivery, Problem> {
     let found = api.deps.store.read(move |db| outbox::get(db, short_ids::delivery(db, &id)?)).await?;
     found.ok_or_else(|| Problem::not_found("there is no such delivery"))
+}
+
+pub(super) fn describe_file(operation: Operation) -> Operation {
+    let schema = json!({ "type": "string", "contentMediaType": "application/octet-stream" });
+    operation
+        .answers(StatusCode::OK, "Its bytes")
+        .content(StatusCode::OK, "application/octet-stream", &schema)
+        .header(StatusCode::OK, "Content-Disposition", "The file's name")
+        .fails(&[Status::Conflict])
 }
 
 /// The bytes of the file that a delivery carries.
@@ -93,27 +170,7 @@ fn percent(name: &str) -> String {
     out
 }
 
-/// A delivery with the beginning of its text.
-fn row(delivery: &Delivery) -> Value {
-    let new = &delivery.new;
-    json!({
-        "id": new.id,
-        "jid": new.jid,
-        "text": new.text.chars().take(PREVIEW).collect::<String>(),
-        "length": new.text.chars().count(),
-        "kind": new.kind,
-        "runId": new.run_id,
-        "state": delivery.state,
-        "partsDone": delivery.parts_done,
-        "tries": delivery.tries,
-        "nextTry": delivery.next_try.map(rfc3339),
-        "lastError": delivery.last_error,
-        "createdAt": rfc3339(delivery.created_at),
-        "file": new.file,
-    })
-}
-
-pub(super) async fn retry(State(api): State<Api>, body: Option<Json<Retry>>) -> Result<Out<Value>, Problem> {
+pub(super) async fn retry(State(api): State<Api>, body: Option<Json<Retry>>) -> Result<Out<Retried>, Problem> {
     let id = body.and_then(|Json(body)| body.id);
     let retried = api
         .deps
@@ -123,5 +180,5 @@ pub(super) async fn retry(State(api): State<Api>, body: Option<Json<Retry>>) -> 
             outbox::retry(tx, id)
         })
         .await?;
-    Ok(Out(json!({ "retried": retried })))
+    Ok(Out(Retried { retried }))
 }

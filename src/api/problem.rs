@@ -3,10 +3,64 @@
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::channel::ingest::IngestError;
 use crate::store::StoreError;
+
+/// Every code, with the status it comes with.
+pub(super) const CODES: [(u16, &str); 29] = [
+    (400, "invalid_body"),
+    (400, "invalid_field"),
+    (400, "invalid_id"),
+    (400, "invalid_query"),
+    (400, "invalid_cursor"),
+    (401, "unauthorized"),
+    (403, "host_not_allowed"),
+    (403, "origin_not_allowed"),
+    (403, "chat_of_another_channel"),
+    (404, "not_found"),
+    (404, "chat_not_registered"),
+    (404, "no_log"),
+    (404, "no_such_route"),
+    (405, "method_not_allowed"),
+    (408, "body_timeout"),
+    (409, "conflict"),
+    (409, "not_running"),
+    (410, "resync"),
+    (413, "body_too_large"),
+    (415, "unsupported_media_type"),
+    (500, "store_error"),
+    (503, "store_full"),
+    (503, "store_read_only"),
+    (503, "store_error"),
+    (503, "store_slow"),
+    (503, "not_ready"),
+    (503, "shutting_down"),
+    (503, "too_many_connections"),
+    (503, "too_many_uploads"),
+];
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct Document<'a> {
+    /// Always `about:blank`: `code` says more.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'a str,
+    /// The status.
+    status: u16,
+    /// What happened, for programs; stable.
+    code: &'static str,
+    /// What happened, why, and what to do, for people; may change.
+    detail: &'a str,
+    /// With `resync`: where to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a str>,
+}
 
 /// A problem document on its way to a client.
 #[derive(Debug)]
@@ -15,13 +69,14 @@ pub(super) struct Problem {
     code: &'static str,
     detail: String,
     retry_after: Option<u32>,
-    more: Map<String, Value>,
+    cursor: Option<String>,
 }
 
 impl Problem {
     /// A problem with a status, a stable code, and a text for people.
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, more: Map::new() }
+        debug_assert!(CODES.contains(&(status.as_u16(), code)), "{status} {code} is not among the codes");
+        Self { status, code, detail: detail.into(), retry_after: None, cursor: None }
     }
 
     /// The request itself is wrong.
@@ -39,10 +94,9 @@ impl Problem {
         &self.detail
     }
 
-    /// Adds a member to the document.
-    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(key.to_owned(), value.into());
-        self
+    /// A cursor cannot be followed; the client goes on at another one.
+    pub(super) fn resync(cursor: String, detail: impl Into<String>) -> Self {
+        Self { cursor: Some(cursor), ..Self::new(StatusCode::GONE, "resync", detail) }
     }
 
     /// Says when to try again, in seconds.
@@ -54,17 +108,17 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut document = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "code": self.code,
-            "detail": self.detail,
-        });
-        if let Value::Object(members) = &mut document {
-            members.extend(self.more);
-        }
-        let mut response = (self.status, Bytes::from(document.to_string())).into_response();
+        let document = Document {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            cursor: self.cursor.as_deref(),
+        };
+        // Texts and a number: cannot fail.
+        let document = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = (self.status, Bytes::from(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {

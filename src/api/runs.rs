@@ -9,14 +9,17 @@ use axum::Json as Out;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::body::{Id, Json, Params, Short, limit};
+use super::body::{Id, Json, Limit, Params, Short};
+use super::openapi::{NoContent, Operation, Status};
 use super::problem::Problem;
 use super::router::Api;
 use crate::container::run_log;
-use crate::domain::ids::GroupFolder;
+use crate::dispatch::Doing;
+use crate::domain::ids::{GroupFolder, RunId};
 use crate::domain::run::RunState;
 use crate::store::runs::Run;
 use crate::store::{Connection, groups, inbound, runs, short_ids};
@@ -24,37 +27,67 @@ use crate::store::{Connection, groups, inbound, runs, short_ids};
 /// Bytes of a log that are answered; its end is what explains a failure.
 const MAX_LOG: u64 = 32 << 20;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// Runs of this group alone.
     folder: Option<GroupFolder>,
-    limit: Option<u32>,
+    /// Rows at the most.
+    #[serde(default)]
+    limit: Limit,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RunsToRetry")]
 pub(super) struct Retry {
+    /// The group whose messages get another try.
     folder: GroupFolder,
 }
 
-pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
-    let limit = limit(query.limit)?;
+/// Runs, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Runs {
+    runs: Vec<Shown>,
+}
+
+/// A run as it is shown.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Run")]
+pub(super) struct Shown {
+    #[serde(flatten)]
+    run: Run,
+    /// What it does at the moment, while it lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doing: Option<Doing>,
+}
+
+/// How many got another try.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Retried {
+    pub(super) retried: usize,
+}
+
+pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Runs>, Problem> {
+    let limit = query.limit.rows()?;
     let list = move |db: &Connection| {
         let rows = runs::list(db, query.folder.as_ref(), limit)?;
         groups::expect_known(db, query.folder.as_ref(), rows.is_empty())?;
         Ok(rows)
     };
     let rows = api.deps.store.read(list).await?;
-    Ok(Out(json!({ "runs": with_doing(&api, rows).await })))
+    let doing = doing(&api, &rows).await;
+    Ok(Out(Runs { runs: rows.into_iter().map(|run| shown(run, &doing)).collect() }))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Shown>, Problem> {
     let run = find(&api, id).await?;
-    Ok(Out(with_doing(&api, vec![run]).await.pop().unwrap_or_default()))
+    let doing = doing(&api, std::slice::from_ref(&run)).await;
+    Ok(Out(shown(run, &doing)))
 }
 
-/// Runs as they are shown: one that lives with what it does at the moment.
-async fn with_doing(api: &Api, rows: Vec<Run>) -> Vec<Value> {
+/// What those of the runs that live do at the moment.
+async fn doing(api: &Api, rows: &[Run]) -> HashMap<RunId, Doing> {
     let live = |run: &&Run| matches!(run.state, RunState::Starting | RunState::Running);
     let folders: BTreeSet<GroupFolder> = rows.iter().filter(live).map(|run| run.folder.clone()).collect();
     let mut doing = HashMap::new();
@@ -62,14 +95,12 @@ async fn with_doing(api: &Api, rows: Vec<Run>) -> Vec<Value> {
         let activity = api.deps.dispatch.activity(&folder).await;
         doing.extend(activity.runs.into_iter().map(|run| (run.run, run.doing)));
     }
-    let shown = |run: Run| {
-        let mut row = json!(run);
-        if let Some(doing) = doing.get(&run.id) {
-            row["doing"] = json!(doing);
-        }
-        row
-    };
-    rows.into_iter().map(shown).collect()
+    doing
+}
+
+fn shown(run: Run, doing: &HashMap<RunId, Doing>) -> Shown {
+    let doing = doing.get(&run.id).copied();
+    Shown { run, doing }
 }
 
 /// A run by its id, or the beginning of it.
@@ -78,17 +109,17 @@ async fn find(api: &Api, id: String) -> Result<Run, Problem> {
     run.ok_or_else(|| Problem::not_found("there is no such run"))
 }
 
-pub(super) async fn stop(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<StatusCode, Problem> {
+pub(super) async fn stop(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<NoContent, Problem> {
     let run = find(&api, id).await?;
     let id = run.id;
     let live = matches!(run.state, RunState::Starting | RunState::Running);
     if live && api.deps.dispatch.stop_run(&run.jid, id).await {
-        return Ok(StatusCode::NO_CONTENT);
+        return Ok(NoContent);
     }
     Err(Problem::new(StatusCode::CONFLICT, "not_running", format!("run {id} has ended: there is nothing to stop")))
 }
 
-pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Result<Out<Value>, Problem> {
+pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Result<Out<Retried>, Problem> {
     let (retried, jid) = api
         .deps
         .store
@@ -102,7 +133,14 @@ pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Re
         .await?;
     // Also what has not failed for good, and waits for its next try.
     api.deps.dispatch.go_on(&jid).await;
-    Ok(Out(json!({ "retried": retried })))
+    Ok(Out(Retried { retried }))
+}
+
+pub(super) fn describe_log(operation: Operation) -> Operation {
+    operation
+        .answers(StatusCode::OK, "Its last 32 MiB")
+        .content(StatusCode::OK, "text/plain", &json!({ "type": "string" }))
+        .fails(&[Status::Conflict])
 }
 
 pub(super) async fn log(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Response, Problem> {

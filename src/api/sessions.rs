@@ -2,45 +2,80 @@
 
 use axum::Json as Out;
 use axum::extract::State;
-use http::StatusCode;
 use parlor_agent_runner::session_id;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::body::{Id, Json};
+use super::openapi::NoContent;
 use super::problem::Problem;
 use super::router::Api;
+use super::time::Time;
 use crate::config::provider;
-use crate::domain::clock::rfc3339;
 use crate::domain::ids::GroupFolder;
 use crate::store::sessions::Session;
 use crate::store::{Connection, TxError, groups, sessions};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "SessionToSet")]
 pub(super) struct Body {
+    /// The provider's name for it: one line of at most 512 bytes.
+    #[schemars(
+        length(max = 512),
+        regex(pattern = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029-][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")
+    )]
     session_id: String,
     /// Whose it is; without one, the next that answers may try it.
     provider: Option<String>,
 }
 
-fn shown(session: &Session) -> Value {
-    json!({
-        "folder": session.folder,
-        "provider": Some(&session.provider).filter(|name| *name != sessions::ANY),
-        "sessionId": session.id,
-        "updatedAt": rfc3339(session.updated_at),
-    })
+/// Sessions that agents resume.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct All {
+    sessions: Vec<Shown>,
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+/// A session that a group's agent resumes.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Session")]
+pub(super) struct Shown {
+    folder: GroupFolder,
+    /// Whose it is; null where the next that answers may try it.
+    provider: Option<String>,
+    /// The provider's name for it.
+    session_id: String,
+    updated_at: Time,
+}
+
+/// A session that was set.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SetSession {
+    folder: GroupFolder,
+    provider: Option<String>,
+    session_id: String,
+}
+
+impl From<Session> for Shown {
+    fn from(session: Session) -> Self {
+        Self {
+            folder: session.folder,
+            provider: Some(session.provider).filter(|name| *name != sessions::ANY),
+            session_id: session.id,
+            updated_at: Time(session.updated_at),
+        }
+    }
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Result<Out<All>, Problem> {
     let all = api.deps.store.read(sessions::all).await?;
-    let all: Vec<Value> = all.iter().map(shown).collect();
-    Ok(Out(json!({ "sessions": all })))
+    Ok(Out(All { sessions: all.into_iter().map(Shown::from).collect() }))
 }
 
 /// The one that was used last.
-pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Value>, Problem> {
+pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Shown>, Problem> {
     let of = folder.clone();
     let get = move |db: &Connection| {
         let found = sessions::of_group(db, &of)?;
@@ -48,17 +83,17 @@ pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) ->
         Ok(found)
     };
     let all = api.deps.store.read(get).await?;
-    let Some(session) = all.first() else {
+    let Some(session) = all.into_iter().next() else {
         return Err(Problem::not_found(format!("group {folder} has no session: its next run starts one")));
     };
-    Ok(Out(shown(session)))
+    Ok(Out(session.into()))
 }
 
 pub(super) async fn set(
     State(api): State<Api>,
     Id(folder): Id<GroupFolder>,
     Json(body): Json<Body>,
-) -> Result<Out<Value>, Problem> {
+) -> Result<Out<SetSession>, Problem> {
     if !session_id::is_fit(&body.session_id) {
         return Err(Problem::bad("invalid_field", format!("sessionId must be {}", session_id::FIT)));
     }
@@ -67,7 +102,8 @@ pub(super) async fn set(
         None => sessions::ANY,
     };
     let now = api.deps.clock.now();
-    let answer = json!({ "folder": folder, "provider": body.provider, "sessionId": body.session_id });
+    let answer =
+        SetSession { folder: folder.clone(), provider: body.provider.clone(), session_id: body.session_id.clone() };
     api.deps
         .store
         .write(move |tx| {
@@ -80,7 +116,7 @@ pub(super) async fn set(
     Ok(Out(answer))
 }
 
-pub(super) async fn forget(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<StatusCode, Problem> {
+pub(super) async fn forget(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<NoContent, Problem> {
     api.deps
         .store
         .write(move |tx| {
@@ -91,5 +127,5 @@ pub(super) async fn forget(State(api): State<Api>, Id(folder): Id<GroupFolder>) 
             Err(TxError::NotFound(format!("group {folder} has no session")))
         })
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

@@ -1,6 +1,7 @@
 //! What runs, what waits and why; health, readiness and metrics.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Json as Out;
@@ -10,14 +11,19 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use rusqlite::Connection;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
+use super::openapi::Operation;
 use super::problem::Problem;
 use super::router::Api;
 use crate::container::engine::ContainerEngine;
 use crate::dispatch::Doing;
-use crate::domain::group::Group;
-use crate::store::fallbacks::StandIns;
+use crate::domain::group::{Group, Pause};
+use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::run::Lane;
+use crate::store::fallbacks::{Outage, StandIns};
 use crate::store::{TxResult, groups};
 
 /// How long the store may take to show that it lives.
@@ -25,68 +31,148 @@ const ALIVE: Duration = Duration::from_secs(5);
 /// Groups that are asked at a time what they do.
 const AT_ONCE: usize = 64;
 
-pub(super) async fn status(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+/// What the host and its groups do.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Status {
+    /// Parlor's version.
+    version: &'static str,
+    /// Whether the host has recovered and takes work.
+    ready: bool,
+    /// The installation's folder.
+    #[schemars(with = "String")]
+    home: PathBuf,
+    /// The assistant's name.
+    assistant: String,
+    /// Containers at once.
+    max_containers: usize,
+    /// The present place in the event stream.
+    cursor: String,
+    /// Null where no host runs.
+    engine: Option<Engine>,
+    /// Deliveries that wait or failed, by state.
+    outbox: BTreeMap<String, u32>,
+    groups: Vec<Row>,
+}
+
+/// The container engine.
+#[derive(Serialize, JsonSchema)]
+struct Engine {
+    name: String,
+    version: String,
+    rootless: bool,
+    /// What it cannot enforce or give here.
+    unsupported: Vec<Unsupported>,
+}
+
+/// Something that the engine cannot enforce or give here.
+#[derive(Serialize, JsonSchema)]
+struct Unsupported {
+    what: &'static str,
+    why: String,
+}
+
+/// What a group does.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "GroupStatus")]
+struct Row {
+    folder: GroupFolder,
+    jid: ChatJid,
+    name: String,
+    is_main: bool,
+    /// Set while a limit of the vendor holds the group back.
+    paused: Option<Pause>,
+    /// Messages that wait for an answer or failed, by state; null where there are none.
+    messages: Option<BTreeMap<String, u32>>,
+    /// Who answers instead of the group's own provider.
+    answers: Option<String>,
+    /// Who cannot answer at the moment.
+    outages: Vec<Outage>,
+    runs: Vec<LiveRun>,
+    /// Why something waits: a slot, a back-off, a pause.
+    waiting: Option<String>,
+}
+
+/// A run that lives or is about to.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct LiveRun {
+    id: RunId,
+    lane: Lane,
+    /// Whether it owes an answer.
+    turn_open: bool,
+    doing: Doing,
+}
+
+/// A word that all is well.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Well {
+    /// `ok` or `ready`.
+    status: &'static str,
+}
+
+pub(super) async fn status(State(api): State<Api>) -> Result<Out<Status>, Problem> {
     let deps = &api.deps;
     let now = deps.clock.now();
     let (all, counts) = deps.store.read(move |db| Ok((groups::all(db)?, Counts::read(db, now)?))).await?;
     // Asked at once, answered in order.
-    let rows: Vec<Value> = stream::iter(all).map(|group| row(&api, group, &counts)).buffered(AT_ONCE).collect().await;
-    Ok(Out(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "ready": *deps.ready.borrow(),
-        "home": deps.settings.home.root(),
-        "assistant": deps.settings.assistant_name,
-        "maxContainers": deps.settings.max_containers,
-        "cursor": format!("{}-{}", deps.store.id(), *deps.store.events().borrow()),
-        "engine": deps.engine.as_deref().map(engine),
-        "outbox": counts.outbox,
-        "groups": rows,
-    })))
+    let rows: Vec<Row> = stream::iter(all).map(|group| row(&api, group, &counts)).buffered(AT_ONCE).collect().await;
+    Ok(Out(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        ready: *deps.ready.borrow(),
+        home: deps.settings.home.root().to_owned(),
+        assistant: deps.settings.assistant_name.clone(),
+        max_containers: deps.settings.max_containers,
+        cursor: format!("{}-{}", deps.store.id(), *deps.store.events().borrow()),
+        engine: deps.engine.as_deref().map(engine),
+        outbox: counts.outbox,
+        groups: rows,
+    }))
 }
 
-fn engine(engine: &dyn ContainerEngine) -> Value {
+fn engine(engine: &dyn ContainerEngine) -> Engine {
     let can = engine.capabilities();
-    let unsupported: Vec<Value> = can.unsupported.iter().map(|u| json!({ "what": u.what, "why": u.why })).collect();
-    json!({ "name": engine.name(), "version": can.version, "rootless": can.rootless, "unsupported": unsupported })
+    let unsupported = can.unsupported.into_iter().map(|u| Unsupported { what: u.what, why: u.why }).collect();
+    Engine { name: engine.name().to_owned(), version: can.version, rootless: can.rootless, unsupported }
 }
 
-async fn row(api: &Api, group: Group, counts: &Counts) -> Value {
+async fn row(api: &Api, group: Group, counts: &Counts) -> Row {
     let activity = api.deps.dispatch.activity(&group.folder).await;
-    let runs: Vec<Value> = activity
-        .runs
-        .iter()
-        .map(|run| {
-            let open = run.doing != Doing::Idle;
-            json!({ "id": run.run, "lane": run.lane, "turnOpen": open, "doing": run.doing })
-        })
-        .collect();
-    json!({
-        "messages": counts.messages.get(group.jid.as_str()),
-        "folder": group.folder,
-        "jid": group.jid,
-        "name": group.name,
-        "isMain": group.is_main,
-        "paused": group.paused,
-        "answers": counts.stand_ins.told.get(group.folder.as_str()),
-        "outages": counts.stand_ins.outages.get(group.folder.as_str()).map_or(&[][..], Vec::as_slice),
-        "runs": runs,
-        "waiting": activity.waiting,
-    })
+    let runs = activity.runs.iter().map(|run| LiveRun {
+        id: run.run,
+        lane: run.lane,
+        turn_open: run.doing != Doing::Idle,
+        doing: run.doing,
+    });
+    let stand_ins = &counts.stand_ins;
+    Row {
+        messages: counts.messages.get(group.jid.as_str()).cloned(),
+        answers: stand_ins.told.get(group.folder.as_str()).cloned(),
+        outages: stand_ins.outages.get(group.folder.as_str()).cloned().unwrap_or_default(),
+        runs: runs.collect(),
+        waiting: activity.waiting,
+        folder: group.folder,
+        jid: group.jid,
+        name: group.name,
+        is_main: group.is_main,
+        paused: group.paused,
+    }
 }
 
 /// Open and failed rows, counted.
 struct Counts {
     /// By chat and state.
-    messages: HashMap<String, HashMap<String, i64>>,
+    messages: HashMap<String, BTreeMap<String, u32>>,
     /// By state.
-    outbox: HashMap<String, i64>,
+    outbox: BTreeMap<String, u32>,
     /// Who answers instead of groups' own.
     stand_ins: StandIns,
 }
 
 impl Counts {
     fn read(db: &Connection, now: DateTime<Utc>) -> TxResult<Self> {
-        let mut messages: HashMap<String, HashMap<String, i64>> = HashMap::new();
+        let mut messages: HashMap<String, BTreeMap<String, u32>> = HashMap::new();
         // Context that is kept waits for no turn. Each part of the union has a partial index of its own.
         let mut s = db.prepare_cached(
             "SELECT jid, state, count(*) FROM inbound
@@ -107,10 +193,10 @@ impl Counts {
     }
 }
 
-pub(super) async fn healthz(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+pub(super) async fn healthz(State(api): State<Api>) -> Result<Out<Well>, Problem> {
     let alive = api.deps.store.read(|db| Ok(db.query_row("SELECT 1", [], |_| Ok(()))?));
     match tokio::time::timeout(ALIVE, alive).await {
-        Ok(Ok(())) => Ok(Out(json!({ "status": "ok" }))),
+        Ok(Ok(())) => Ok(Out(Well { status: "ok" })),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -120,12 +206,16 @@ pub(super) async fn healthz(State(api): State<Api>) -> Result<Out<Value>, Proble
     }
 }
 
-pub(super) async fn readyz(State(api): State<Api>) -> Result<Out<Value>, Problem> {
+pub(super) async fn readyz(State(api): State<Api>) -> Result<Out<Well>, Problem> {
     if *api.deps.ready.borrow() {
-        return Ok(Out(json!({ "status": "ready" })));
+        return Ok(Out(Well { status: "ready" }));
     }
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the host is starting or ending: ask again soon")
         .retry_after(1))
+}
+
+pub(super) fn describe_metrics(operation: Operation) -> Operation {
+    operation.answers(StatusCode::OK, "Metrics").content(StatusCode::OK, "text/plain", &json!({ "type": "string" }))
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {

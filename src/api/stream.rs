@@ -11,13 +11,16 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use futures_util::stream;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::router::Api;
+use super::time::Time;
 use crate::dispatch::Typing;
-use crate::domain::clock::{SharedClock, rfc3339};
+use crate::domain::clock::SharedClock;
 use crate::domain::ids::ChatJid;
 use crate::store::events::{self, StoredEvent};
 use crate::store::{Store, StoreError};
@@ -247,13 +250,34 @@ fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
     let _ = out.writer().write_fmt(text);
 }
 
+/// A frame of an event that is not stored, and so has no id.
+fn frame(name: &str, event: &impl Serialize) -> Bytes {
+    // Texts: cannot fail.
+    let data = serde_json::to_string(event).unwrap_or_default();
+    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+}
+
+/// An agent works for a chat at the moment, or does not any more.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AgentTypes<'a> {
+    chat_jid: &'a ChatJid,
+    on: bool,
+    time: Time,
+}
+
+/// Events that the client had not read are gone: it reads the state anew.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Resync {
+    time: Time,
+}
+
 fn resync(now: DateTime<Utc>) -> Bytes {
-    Bytes::from(format!("event: resync\ndata: {{\"time\":\"{}\"}}\n\n", rfc3339(now)))
+    frame("resync", &Resync { time: Time(now) })
 }
 
 fn frame_typing(typing: &Typing, now: DateTime<Utc>) -> Bytes {
-    let data = serde_json::json!({ "chatJid": typing.jid, "on": typing.on, "time": rfc3339(now) });
-    Bytes::from(format!("event: typing\ndata: {data}\n\n"))
+    frame("typing", &AgentTypes { chat_jid: &typing.jid, on: typing.on, time: Time(now) })
 }
 
 #[cfg(test)]

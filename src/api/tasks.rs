@@ -3,61 +3,85 @@
 use axum::Json as Out;
 use axum::extract::State;
 use chrono_tz::Tz;
-use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::body::{Id, Json, Params, Short, limit};
+use super::body::{Id, Json, Limit, Params, Short};
+use super::openapi::Created;
 use super::problem::Problem;
 use super::router::Api;
-use crate::domain::clock::rfc3339;
-use crate::domain::ids::{GroupFolder, TaskId};
-use crate::domain::task::{Fire, Task};
+use super::time::Time;
+use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
+use crate::domain::schedule::Schedule;
+use crate::domain::task::{ContextMode, Fire, FireState, Missed, Task, TaskStatus};
 use crate::ops::tasks::{self as ops, NewTask, TaskChange, TaskFields};
 use crate::store::{Connection, Tx, TxError, TxResult, groups, short_ids, tasks};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// Tasks of this group alone.
     folder: Option<GroupFolder>,
     /// Completed and cancelled ones, too.
     #[serde(default)]
     all: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
-    limit: Option<u32>,
+    /// Rows at the most.
+    #[serde(default)]
+    limit: Limit,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NewTask")]
 pub(super) struct New {
+    /// The group it belongs to.
     folder: GroupFolder,
+    /// Its id; without one the host makes it.
+    #[schemars(with = "Option<TaskId>")]
     id: Option<String>,
+    /// What the agent is asked; at most 64 KiB.
+    #[schemars(regex(pattern = r"^[^\x00]*\S[^\x00]*$"))]
     prompt: String,
+    #[schemars(with = "Kind")]
     schedule_type: String,
+    /// Five cron fields, milliseconds (10,000 or more), or a time, local or with its offset.
     schedule_value: String,
+    #[schemars(with = "Option<ContextMode>")]
     context_mode: Option<String>,
+    /// An IANA name; the host's zone without it.
     timezone: Option<String>,
+    #[schemars(with = "Option<Missed>")]
     missed: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "TaskChange")]
 pub(super) struct Patch {
+    /// What the agent is asked; at most 64 KiB.
+    #[schemars(regex(pattern = r"^[^\x00]*\S[^\x00]*$"))]
     prompt: Option<String>,
+    /// Needs a `scheduleValue`, too.
+    #[schemars(with = "Option<Kind>")]
     schedule_type: Option<String>,
+    /// Of the type that the task has, where no other is given.
     schedule_value: Option<String>,
+    #[schemars(with = "Option<ContextMode>")]
     context_mode: Option<String>,
+    /// An IANA name; empty for the host's zone.
     timezone: Option<String>,
+    #[schemars(with = "Option<Missed>")]
     missed: Option<String>,
     status: Option<WantedStatus>,
 }
 
 /// What a person can set a task's status to.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WantedStatus {
     Active,
@@ -65,35 +89,109 @@ enum WantedStatus {
     Cancelled,
 }
 
-fn view(task: &Task, host: Tz) -> Value {
-    json!({
-        "id": task.id,
-        "folder": task.folder,
-        "jid": task.jid,
-        "prompt": task.prompt,
-        "scheduleType": task.schedule.kind(),
-        "scheduleValue": task.schedule.to_string(),
-        "timezone": task.timezone.map(chrono_tz::Tz::name),
-        "contextMode": task.context_mode,
-        "missed": task.missed,
-        "status": task.status,
-        "nextDue": task.next_due.map(rfc3339),
-        "nextDueLocal": task.next_due_local(host),
-        "createdAt": rfc3339(task.created_at),
-    })
+/// Tasks.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Tasks {
+    tasks: Vec<Shown>,
 }
 
-fn view_fire(fire: &Fire) -> Value {
-    json!({
-        "taskId": fire.task_id,
-        "due": rfc3339(fire.due),
-        "state": fire.state,
-        "runId": fire.run_id,
-        "claimedAt": rfc3339(fire.claimed_at),
-        "endedAt": fire.ended_at.map(rfc3339),
-        "result": fire.result,
-        "error": fire.error,
-    })
+/// A scheduled task.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Task")]
+pub(super) struct Shown {
+    id: TaskId,
+    folder: GroupFolder,
+    /// The chat its results go to.
+    jid: ChatJid,
+    /// What the agent is asked.
+    prompt: String,
+    schedule_type: Kind,
+    /// Five cron fields, milliseconds, or a time.
+    schedule_value: String,
+    /// An IANA name; null where the host's zone counts.
+    timezone: Option<&'static str>,
+    context_mode: ContextMode,
+    missed: Missed,
+    status: TaskStatus,
+    /// When it fires next.
+    next_due: Option<Time>,
+    /// The same by the clock of its zone, written out.
+    next_due_local: Option<String>,
+    created_at: Time,
+}
+
+/// A kind of schedule.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "ScheduleType")]
+enum Kind {
+    /// By five cron fields.
+    Cron,
+    /// Each so many milliseconds.
+    Interval,
+    /// At a time.
+    Once,
+}
+
+/// Firings of a task, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct History {
+    history: Vec<ShownFire>,
+}
+
+/// One firing of a task.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Firing")]
+struct ShownFire {
+    task_id: TaskId,
+    /// When it was due.
+    due: Time,
+    state: FireState,
+    run_id: Option<RunId>,
+    /// When the host took it up.
+    claimed_at: Time,
+    ended_at: Option<Time>,
+    /// The last text it sent, cut.
+    result: Option<String>,
+    /// Why it failed.
+    error: Option<String>,
+}
+
+fn view(task: Task, host: Tz) -> Shown {
+    Shown {
+        schedule_type: match task.schedule {
+            Schedule::Cron(_) => Kind::Cron,
+            Schedule::Interval(_) => Kind::Interval,
+            Schedule::Once(_) => Kind::Once,
+        },
+        schedule_value: task.schedule.to_string(),
+        timezone: task.timezone.map(Tz::name),
+        next_due_local: task.next_due_local(host),
+        id: task.id,
+        folder: task.folder,
+        jid: task.jid,
+        prompt: task.prompt,
+        context_mode: task.context_mode,
+        missed: task.missed,
+        status: task.status,
+        next_due: task.next_due.map(Time),
+        created_at: Time(task.created_at),
+    }
+}
+
+fn view_fire(fire: Fire) -> ShownFire {
+    ShownFire {
+        task_id: fire.task_id,
+        due: Time(fire.due),
+        state: fire.state,
+        run_id: fire.run_id,
+        claimed_at: Time(fire.claimed_at),
+        ended_at: fire.ended_at.map(Time),
+        result: fire.result,
+        error: fire.error,
+    }
 }
 
 /// A task by its id, or the beginning of it.
@@ -102,7 +200,7 @@ fn find(db: &Connection, id: &str) -> TxResult<Task> {
     tasks::get(db, &id)?.ok_or_else(|| TxError::NotFound(format!("there is no task {id}")))
 }
 
-pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
+pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Tasks>, Problem> {
     let list = move |db: &Connection| {
         let all = tasks::list(db, query.folder.as_ref(), query.all)?;
         groups::expect_known(db, query.folder.as_ref(), all.is_empty())?;
@@ -110,20 +208,20 @@ pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -
     };
     let all = api.deps.store.read(list).await?;
     let host = api.deps.settings.timezone;
-    Ok(Out(json!({ "tasks": all.iter().map(|task| view(task, host)).collect::<Vec<_>>() })))
+    Ok(Out(Tasks { tasks: all.into_iter().map(|task| view(task, host)).collect() }))
 }
 
-pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Shown>, Problem> {
     let task = api.deps.store.read(move |db| find(db, &id)).await?;
-    Ok(Out(view(&task, api.deps.settings.timezone)))
+    Ok(Out(view(task, api.deps.settings.timezone)))
 }
 
 pub(super) async fn history(
     State(api): State<Api>,
     Id(Short(id)): Id<Short>,
     Params(query): Params<HistoryQuery>,
-) -> Result<Out<Value>, Problem> {
-    let limit = limit(query.limit)?;
+) -> Result<Out<History>, Problem> {
+    let limit = query.limit.rows()?;
     let fires = api
         .deps
         .store
@@ -132,10 +230,10 @@ pub(super) async fn history(
             tasks::history(db, &task.id, limit)
         })
         .await?;
-    Ok(Out(json!({ "history": fires.iter().map(view_fire).collect::<Vec<_>>() })))
+    Ok(Out(History { history: fires.into_iter().map(view_fire).collect() }))
 }
 
-pub(super) async fn create(State(api): State<Api>, Json(new): Json<New>) -> Result<(StatusCode, Out<Value>), Problem> {
+pub(super) async fn create(State(api): State<Api>, Json(new): Json<New>) -> Result<Created<Shown>, Problem> {
     let task = NewTask::parse(&TaskFields {
         id: new.id.as_deref(),
         prompt: &new.prompt,
@@ -165,14 +263,14 @@ pub(super) async fn create(State(api): State<Api>, Json(new): Json<New>) -> Resu
             ops::create(tx, &group, task, fresh, now, host)
         })
         .await?;
-    Ok((StatusCode::CREATED, Out(view(&task, api.deps.settings.timezone))))
+    Ok(Created(view(task, api.deps.settings.timezone)))
 }
 
 pub(super) async fn update(
     State(api): State<Api>,
     Id(Short(id)): Id<Short>,
     Json(patch): Json<Patch>,
-) -> Result<Out<Value>, Problem> {
+) -> Result<Out<Shown>, Problem> {
     let (now, host) = (api.deps.clock.now(), api.deps.settings.timezone);
     let status = patch.status;
     let change = TaskChange {
@@ -199,22 +297,22 @@ pub(super) async fn update(
     .await
 }
 
-pub(super) async fn cancel(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+pub(super) async fn cancel(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Shown>, Problem> {
     let now = api.deps.clock.now();
     write(&api, move |tx| ops::cancel(tx, &find(tx, &id)?.id, now)).await
 }
 
-pub(super) async fn run(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+pub(super) async fn run(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Shown>, Problem> {
     let now = api.deps.clock.now();
     write(&api, move |tx| ops::run_now(tx, &find(tx, &id)?.id, now)).await
 }
 
-pub(super) async fn pause(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+pub(super) async fn pause(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Shown>, Problem> {
     let now = api.deps.clock.now();
     write(&api, move |tx| ops::pause(tx, &find(tx, &id)?.id, now)).await
 }
 
-pub(super) async fn resume(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Value>, Problem> {
+pub(super) async fn resume(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Out<Shown>, Problem> {
     let (now, host) = (api.deps.clock.now(), api.deps.settings.timezone);
     write(&api, move |tx| ops::resume(tx, &find(tx, &id)?.id, now, host)).await
 }
@@ -222,7 +320,7 @@ pub(super) async fn resume(State(api): State<Api>, Id(Short(id)): Id<Short>) -> 
 async fn write(
     api: &Api,
     work: impl FnOnce(&mut Tx<'_>) -> TxResult<Task> + Send + 'static,
-) -> Result<Out<Value>, Problem> {
+) -> Result<Out<Shown>, Problem> {
     let task = api.deps.store.write(work).await?;
-    Ok(Out(view(&task, api.deps.settings.timezone)))
+    Ok(Out(view(task, api.deps.settings.timezone)))
 }

@@ -3,14 +3,16 @@
 use axum::Json as Out;
 use axum::extract::State;
 use chrono::TimeDelta;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::body::{Params, within};
+use super::openapi::at_most;
 use super::problem::Problem;
 use super::router::Api;
 use crate::domain::ids::GroupFolder;
 use crate::domain::usage::day;
+use crate::store::usage::Day;
 use crate::store::{Connection, groups, usage};
 
 /// Days that are answered when none are asked for.
@@ -18,14 +20,24 @@ const DAYS: u32 = 30;
 /// Days that are answered at the most.
 const MAX_DAYS: u32 = 3660;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// This group alone.
     folder: Option<GroupFolder>,
+    /// So many days, today's included; 30 without it.
+    #[serde(default)]
+    #[schemars(schema_with = "at_most::<MAX_DAYS>")]
     days: Option<u32>,
 }
 
-pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Value>, Problem> {
+/// The use of groups by day, newest first.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Used {
+    usage: Vec<Day>,
+}
+
+pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -> Result<Out<Used>, Problem> {
     let days = within("days", query.days.unwrap_or(DAYS), MAX_DAYS)?;
     let today = day(api.deps.clock.now(), api.deps.settings.timezone);
     let from = today - TimeDelta::days(i64::from(days) - 1);
@@ -35,5 +47,5 @@ pub(super) async fn list(State(api): State<Api>, Params(query): Params<Query>) -
         Ok(rows)
     };
     let rows = api.deps.store.read(since).await?;
-    Ok(Out(json!({ "usage": rows })))
+    Ok(Out(Used { usage: rows }))
 }

@@ -1,5 +1,6 @@
 //! Files that come with messages: what is known of them, the names they get, and the marks that agents see. Pure.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The folder in a group's folder that they lie in.
@@ -10,7 +11,7 @@ const MAX_NAME: usize = 150;
 const MAX_ENDING: usize = 16;
 
 /// A file of a message, taken or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attachment {
     /// Its name, made harmless.

@@ -1,12 +1,16 @@
 //! Events of the local API's durable stream.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::attachment::Attachment;
+use super::delivery::{DeliveryKind, FileInfo};
 use super::ids::{ChatJid, DeliveryId, RunId, TaskId};
+use super::message::{InboundState, Quoted, Role};
 use super::run::RunState;
 
 /// Where a turn is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnState {
     /// An agent works on it.
@@ -19,31 +23,62 @@ pub enum TurnState {
     Cancelled,
 }
 
-/// One event; serialised with `serde(untagged)` because the stream's `event:` line carries the name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A message came in. Its text is joined from the inbox when it is read.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageIn<'a> {
+    /// The chat.
+    pub chat_jid: &'a ChatJid,
+    /// Its number: a later message has a greater one.
+    pub seq: i64,
+    /// The sender's name for it.
+    pub id: &'a str,
+    /// The id of who wrote it.
+    pub sender: &'a str,
+    /// The name of who wrote it.
+    pub sender_name: &'a str,
+    /// What it means to its group.
+    pub role: Role,
+    /// Where it is on its way: `pending`.
+    pub state: InboundState,
+    /// When the sender's program says it was written.
+    #[schemars(with = "chrono::DateTime<chrono::Utc>")]
+    pub sent_at: String,
+    /// What became of the files that came with it.
+    #[serde(skip_serializing_if = "<[Attachment]>::is_empty")]
+    pub attachments: &'a [Attachment],
+    /// What it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<&'a Quoted>,
+}
+
+/// A text arrived in a chat. The text is joined from the outbox when it is read.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Message<'a> {
+    /// The chat.
+    pub chat_jid: &'a ChatJid,
+    /// The delivery's id.
+    pub delivery_id: DeliveryId,
+    /// Reply, message or notice.
+    pub kind: DeliveryKind,
+    /// The id of the message it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<&'a str>,
+    /// A name to show as the sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<&'a str>,
+    /// A file that came with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<&'a FileInfo>,
+}
+
+/// An event that is not a message; serialised with `serde(untagged)` because the stream's `event:` line carries the name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Event {
-    /// A text arrived in a chat. Its text is joined from the outbox when it is read.
-    Message {
-        /// The chat.
-        chat_jid: ChatJid,
-        /// The text.
-        text: String,
-        /// The outbox id.
-        delivery_id: DeliveryId,
-        /// The platform's id of the message it answers.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reply_to: Option<String>,
-        /// A name to show as the sender.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sender: Option<String>,
-        /// A file that came with it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        file: Option<super::delivery::FileInfo>,
-        /// Reply, message or notice.
-        kind: super::delivery::DeliveryKind,
-    },
     /// A turn changed.
+    #[schemars(title = "turn")]
     Turn {
         /// The chat.
         chat_jid: ChatJid,
@@ -56,6 +91,7 @@ pub enum Event {
         reason: Option<String>,
     },
     /// A run changed.
+    #[schemars(title = "run")]
     Run {
         /// The run.
         run_id: RunId,
@@ -68,6 +104,7 @@ pub enum Event {
         error: Option<String>,
     },
     /// A task changed.
+    #[schemars(title = "task")]
     Task {
         /// The task.
         task_id: TaskId,
@@ -82,7 +119,6 @@ impl Event {
     /// The `event:` line.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Message { .. } => "message",
             Self::Turn { .. } => "turn",
             Self::Run { .. } => "run",
             Self::Task { .. } => "task",
@@ -92,10 +128,7 @@ impl Event {
     /// The chat it belongs to.
     pub fn chat(&self) -> &ChatJid {
         match self {
-            Self::Message { chat_jid, .. }
-            | Self::Turn { chat_jid, .. }
-            | Self::Run { chat_jid, .. }
-            | Self::Task { chat_jid, .. } => chat_jid,
+            Self::Turn { chat_jid, .. } | Self::Run { chat_jid, .. } | Self::Task { chat_jid, .. } => chat_jid,
         }
     }
 }

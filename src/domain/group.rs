@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{ChatJid, GroupFolder};
 use super::usage::Budget;
 
 /// A registered group: one chat, one folder.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
     /// The folder; the group's key.
@@ -34,7 +35,7 @@ pub struct Group {
 }
 
 /// Why and how long a group is held back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pause {
     /// Until when.
@@ -44,20 +45,23 @@ pub struct Pause {
 }
 
 /// A group's container settings, versioned JSON in the store. Unknown keys are refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerConfig {
     /// Version of this JSON; 1.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1))]
     pub version: u32,
     /// Host folders beyond the group's own; only through the mount allowlist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_mounts: Vec<AdditionalMount>,
     /// Hard timeout in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1_000, max = 86_400_000))]
     pub timeout: Option<u64>,
     /// How long the chat must be quiet before its messages begin a turn, in milliseconds, instead of the installation's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 60_000))]
     pub settle: Option<u64>,
     /// Image instead of the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,7 +155,7 @@ impl Default for ContainerConfig {
 }
 
 /// One extra mount a group asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdditionalMount {
     /// Folder or file on the host; `~` is the operator's home.

@@ -1,9 +1,11 @@
 //! Identifiers. Each is checked when it is made, so that a value of the type is always valid.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use parlor_agent_runner::protocol::limits::{MAX_ID, MAX_WORD};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ulid::Ulid;
@@ -32,12 +34,18 @@ pub enum IdError {
     Ulid(String),
 }
 
+/// The forms of ids as regular expressions, for clients; the words that are reserved aside.
+const WORD: &str = "^[A-Za-z0-9_-]{1,64}$";
+const FOLDER: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
+const JID: &str = r"^[^\s\x00-\x1f\x7f-\x9f]{1,256}$";
+const ULID: &str = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$";
+
 fn word(text: &str) -> bool {
     (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $pattern:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -65,20 +73,31 @@ macro_rules! text_id {
                 text.parse()
             }
         }
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
     };
 }
 
 text_id! {
     /// A chat on some platform: `web:<name>`, `tty:<name>`, or the platform's own id.
-    ChatJid
+    ChatJid, JID
 }
 text_id! {
     /// A group's folder name; unique without regard to case, `global` reserved.
-    GroupFolder
+    GroupFolder, FOLDER
 }
 text_id! {
     /// A scheduled task's id, chosen by the agent or made by the host.
-    TaskId
+    TaskId, WORD
 }
 
 impl FromStr for ChatJid {
@@ -146,6 +165,17 @@ macro_rules! ulid_id {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": ULID })
             }
         }
     };

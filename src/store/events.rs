@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{Ms, Tx, TxResult};
 use crate::domain::clock::rfc3339;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, MessageIn};
 use crate::domain::ids::ChatJid;
 use crate::domain::message::{InboundState, NewMessage, Role};
 
@@ -53,23 +53,20 @@ pub fn append(tx: &mut Tx<'_>, event: &Event, at: DateTime<Utc>) -> TxResult<i64
 
 /// Appends the event of a message that has just been stored.
 pub fn message_in(tx: &mut Tx<'_>, new: &NewMessage, seq: i64, role: Role, at: DateTime<Utc>) -> TxResult<()> {
-    let mut body = serde_json::json!({
-        "chatJid": new.jid,
-        "seq": seq,
-        "id": new.platform_id,
-        "sender": new.sender,
-        "senderName": new.sender_name,
-        "role": role,
-        "state": InboundState::Pending,
-        "sentAt": rfc3339(new.sent_at),
-    });
-    if !new.attachments.is_empty() {
-        body["attachments"] = serde_json::json!(new.attachments);
-    }
-    if let Some(quoted) = &new.quoted {
-        body["replyTo"] = serde_json::json!(quoted);
-    }
-    insert(tx, "message_in", &new.jid, &body.to_string(), &Text::Inbound(seq), at).map(drop)
+    let event = MessageIn {
+        chat_jid: &new.jid,
+        seq,
+        id: &new.platform_id,
+        sender: &new.sender,
+        sender_name: &new.sender_name,
+        role,
+        state: InboundState::Pending,
+        sent_at: rfc3339(new.sent_at),
+        attachments: &new.attachments,
+        reply_to: new.quoted.as_ref(),
+    };
+    let body = serde_json::to_string(&event).unwrap_or_default();
+    insert(tx, "message_in", &new.jid, &body, &Text::Inbound(seq), at).map(drop)
 }
 
 /// The row that holds an event's text.

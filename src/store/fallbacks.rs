@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Ms, Tx, TxResult};
@@ -11,13 +12,14 @@ use crate::domain::clock::rfc3339;
 use crate::domain::ids::GroupFolder;
 
 /// Someone who cannot answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Outage {
     /// Who: `llm:gpt-5.4`.
     pub choice: String,
     /// Until when nobody asks again.
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "DateTime<Utc>")]
     pub until: DateTime<Utc>,
     /// Why, for people.
     pub reason: String,

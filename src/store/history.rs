@@ -4,12 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
 
 use super::{Ms, TxResult};
+use crate::domain::attachment::Attachment;
 use crate::domain::clock::{from_ms, to_ms};
-use crate::domain::delivery::FileInfo;
+use crate::domain::delivery::{DeliveryKind, DeliveryState, FileInfo};
 use crate::domain::ids::ChatJid;
+use crate::domain::message::{InboundState, Role};
 
 /// Which way a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,18 +64,64 @@ pub struct Said {
     pub place: Place,
     /// Its id: the platform's of one that came in, the delivery's of one that went out.
     pub id: String,
-    /// Who wrote it; none where it is the assistant.
-    pub sender: Option<String>,
     /// The text.
     pub text: String,
-    /// Where it is on its way.
-    pub state: String,
-    /// Its role or its kind.
-    pub kind: String,
-    /// Files that came with it, as JSON.
-    pub attachments: Option<String>,
-    /// A file that went with it.
-    pub file: Option<FileInfo>,
+    /// What else is known of it.
+    pub more: More,
+}
+
+/// What is known of a message besides its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum More {
+    /// It came in.
+    In {
+        /// Who wrote it.
+        sender: String,
+        /// Where it is on its way.
+        state: InboundState,
+        /// What it means to its group.
+        role: Role,
+        /// Files that came with it.
+        attachments: Vec<Attachment>,
+    },
+    /// It went out.
+    Out {
+        /// A name to show as the sender; none where it is the assistant.
+        sender: Option<String>,
+        /// Where it is on its way.
+        state: DeliveryState,
+        /// Reply, message or notice.
+        kind: DeliveryKind,
+        /// A file that went with it.
+        file: Option<FileInfo>,
+    },
+}
+
+/// How much of what was said a client has seen. Numbers follow the order of commits, so nothing that is stored later can
+/// stand before it, whatever its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The last number of what came in.
+    pub incoming: i64,
+    /// The last number of what went out.
+    pub outgoing: i64,
+}
+
+/// `<incoming>-<outgoing>`; opaque to clients.
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.incoming, self.outgoing)
+    }
+}
+
+impl FromStr for Seen {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (incoming, outgoing) = text.split_once('-').ok_or(())?;
+        let number = |text: &str| text.parse().ok().filter(|number: &i64| *number >= 0).ok_or(());
+        Ok(Self { incoming: number(incoming)?, outgoing: number(outgoing)? })
+    }
 }
 
 /// Bytes of text after which a page ends: messages have up to megabytes, and a client may ask for thousands.
@@ -88,15 +136,102 @@ pub struct Page {
     pub more: bool,
 }
 
-/// Returns the last messages of a chat before a place: at most `limit`, and fewer if their texts are long.
-pub fn before(db: &Connection, jid: &ChatJid, place: Option<Place>, limit: u32) -> TxResult<Page> {
+/// Whether anything is known of a chat: a group's, or one with messages.
+pub fn is_known(db: &Connection, jid: &ChatJid) -> TxResult<bool> {
+    let mut s = db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM groups WHERE jid = ?1) OR EXISTS (SELECT 1 FROM inbound WHERE jid = ?1)
+           OR EXISTS (SELECT 1 FROM outbox WHERE jid = ?1)",
+    )?;
+    Ok(s.query_row([jid], |row| row.get(0))?)
+}
+
+/// All that is stored so far, of any chat. What is stored while a page is read stands behind it.
+pub fn seen(db: &Connection) -> TxResult<Seen> {
+    let last = |table: &str| {
+        db.query_row(&format!("SELECT coalesce(max(seq), 0) FROM {table}"), [], |row| row.get::<_, i64>(0))
+    };
+    Ok(Seen { incoming: last("inbound")?, outgoing: last("outbox")? })
+}
+
+/// Returns the last messages of a chat before a place, of those that are seen: at most `limit`, and fewer if their texts
+/// are long.
+pub fn before(db: &Connection, jid: &ChatJid, place: Option<Place>, seen: Seen, limit: u32) -> TxResult<Page> {
     let end = place.unwrap_or(Place { at: DateTime::<Utc>::MAX_UTC, way: Way::Out, seq: i64::MAX });
     // The places first: a sort of whole rows would hold the texts of all of them.
-    let mut places = places(db, jid, end, Way::In, limit)?;
-    places.extend(self::places(db, jid, end, Way::Out, limit)?);
+    let mut places = places(
+        db,
+        "SELECT seq, received_at AS at FROM inbound
+         WHERE jid = ?1 AND (received_at < ?2 OR (received_at = ?2 AND seq < ?3)) AND seq <= ?4
+         ORDER BY received_at DESC, seq DESC LIMIT ?5",
+        Way::In,
+        (jid, Ms(end.at), same_time(end, Way::In), seen.incoming, limit),
+    )?;
+    places.extend(self::places(
+        db,
+        "SELECT seq, created_at AS at FROM outbox
+         WHERE jid = ?1 AND (created_at < ?2 OR (created_at = ?2 AND seq < ?3)) AND seq <= ?4
+         ORDER BY created_at DESC, seq DESC LIMIT ?5",
+        Way::Out,
+        (jid, Ms(end.at), same_time(end, Way::Out), seen.outgoing, limit),
+    )?);
     places.sort_unstable_by(|a, b| b.cmp(a));
     places.truncate(limit as usize);
-    let mut more = places.len() == limit as usize;
+    let full = places.len() == limit as usize;
+    let (messages, read) = messages(db, &places)?;
+    Ok(Page { messages, more: full || read < places.len() })
+}
+
+/// Returns the first messages of a chat that were stored after what was seen, oldest first, and how much is seen with
+/// them: at most `limit`, and fewer if their texts are long.
+pub fn after(db: &Connection, jid: &ChatJid, from: Seen, limit: u32) -> TxResult<(Vec<Said>, Seen)> {
+    let now = seen(db)?;
+    let incoming = places(
+        db,
+        "SELECT seq, received_at AS at FROM inbound WHERE jid = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
+        Way::In,
+        (jid, from.incoming, now.incoming, limit),
+    )?;
+    let outgoing = places(
+        db,
+        "SELECT seq, created_at AS at FROM outbox WHERE jid = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
+        Way::Out,
+        (jid, from.outgoing, now.outgoing, limit),
+    )?;
+    let places = merged(&incoming, &outgoing, limit as usize);
+    let (messages, read) = messages(db, &places)?;
+    if read == places.len() && read < limit as usize {
+        // The last rows may have been deleted since they were seen.
+        let seen = Seen { incoming: now.incoming.max(from.incoming), outgoing: now.outgoing.max(from.outgoing) };
+        return Ok((messages, seen));
+    }
+    let mut reached = from;
+    for place in &places[..read] {
+        match place.way {
+            Way::In => reached.incoming = place.seq,
+            Way::Out => reached.outgoing = place.seq,
+        }
+    }
+    Ok((messages, reached))
+}
+
+/// The first places of both ways by time. Each way keeps its order, so that what is left out stands behind.
+fn merged(incoming: &[Place], outgoing: &[Place], limit: usize) -> Vec<Place> {
+    let (mut incoming, mut outgoing) = (incoming.iter().peekable(), outgoing.iter().peekable());
+    let mut all = Vec::new();
+    while all.len() < limit {
+        let next = match (incoming.peek(), outgoing.peek()) {
+            (Some(one), Some(other)) if one > other => outgoing.next(),
+            (None, _) => outgoing.next(),
+            (Some(_), _) => incoming.next(),
+        };
+        let Some(place) = next else { break };
+        all.push(*place);
+    }
+    all
+}
+
+/// The messages at these places until the page is full of text, and how many places were read.
+fn messages(db: &Connection, places: &[Place]) -> TxResult<(Vec<Said>, usize)> {
     let (mut messages, mut bytes) = (Vec::new(), 0);
     for (nth, place) in places.iter().enumerate() {
         let said = match place.way {
@@ -105,12 +240,11 @@ pub fn before(db: &Connection, jid: &ChatJid, place: Option<Place>, limit: u32) 
         };
         bytes += said.as_ref().map_or(0, |said| said.text.len());
         messages.extend(said);
-        if bytes >= PAGE_BYTES && nth + 1 < places.len() {
-            more = true;
-            break;
+        if bytes >= PAGE_BYTES {
+            return Ok((messages, nth + 1));
         }
     }
-    Ok(Page { messages, more })
+    Ok((messages, places.len()))
 }
 
 /// The number below which rows of the same millisecond stand before a place.
@@ -122,21 +256,10 @@ fn same_time(end: Place, way: Way) -> i64 {
     }
 }
 
-fn places(db: &Connection, jid: &ChatJid, end: Place, way: Way, limit: u32) -> TxResult<Vec<Place>> {
-    let mut s = db.prepare_cached(match way {
-        Way::In => {
-            "SELECT seq, received_at AS at FROM inbound
-             WHERE jid = ?1 AND (received_at < ?2 OR (received_at = ?2 AND seq < ?3))
-             ORDER BY received_at DESC, seq DESC LIMIT ?4"
-        }
-        Way::Out => {
-            "SELECT seq, created_at AS at FROM outbox
-             WHERE jid = ?1 AND (created_at < ?2 OR (created_at = ?2 AND seq < ?3))
-             ORDER BY created_at DESC, seq DESC LIMIT ?4"
-        }
-    })?;
+fn places(db: &Connection, sql: &str, way: Way, with: impl Params) -> TxResult<Vec<Place>> {
+    let mut s = db.prepare_cached(sql)?;
     let place = |row: &Row<'_>| Ok(Place { at: row.get::<_, Ms>("at")?.0, way, seq: row.get("seq")? });
-    let rows = s.query_map((jid, Ms(end.at), same_time(end, way), limit), place)?;
+    let rows = s.query_map(with, place)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -145,15 +268,17 @@ fn incoming(db: &Connection, place: Place) -> TxResult<Option<Said>> {
         "SELECT platform_id, sender_name, text, state, role, attachments FROM inbound WHERE seq = ?1",
     )?;
     let said = s.query_row([place.seq], |row| {
+        let attachments: Option<String> = row.get("attachments")?;
         Ok(Said {
             place,
             id: row.get("platform_id")?,
-            sender: Some(row.get("sender_name")?),
             text: row.get("text")?,
-            state: row.get("state")?,
-            kind: row.get("role")?,
-            attachments: row.get("attachments")?,
-            file: None,
+            more: More::In {
+                sender: row.get("sender_name")?,
+                state: row.get("state")?,
+                role: row.get("role")?,
+                attachments: attachments.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+            },
         })
     });
     Ok(said.optional()?)
@@ -168,12 +293,13 @@ fn outgoing(db: &Connection, place: Place) -> TxResult<Option<Said>> {
         Ok(Said {
             place,
             id: row.get("id")?,
-            sender: row.get("sender")?,
             text: row.get("text")?,
-            state: row.get("state")?,
-            kind: row.get("kind")?,
-            attachments: None,
-            file: name.zip(size).map(|(name, size)| FileInfo { name, size: size.unsigned_abs() }),
+            more: More::Out {
+                sender: row.get("sender")?,
+                state: row.get("state")?,
+                kind: row.get("kind")?,
+                file: name.zip(size).map(|(name, size)| FileInfo { name, size: size.unsigned_abs() }),
+            },
         })
     });
     Ok(said.optional()?)
@@ -211,7 +337,7 @@ mod tests {
         let jid: ChatJid = "web:a".parse().unwrap();
         let page = async |place: Option<Place>, limit: u32| {
             let jid = jid.clone();
-            store.read(move |db| before(db, &jid, place, limit)).await.unwrap()
+            store.read(move |db| before(db, &jid, place, seen(db)?, limit)).await.unwrap()
         };
         let whole = page(None, 1000).await;
         assert!(!whole.more);
@@ -246,6 +372,71 @@ mod tests {
         assert_eq!((first.messages.len(), first.more), (2, true), "a text that is longer than a page ends one");
         for bad in ["", "5", "5-x-1", "a-i-1", "5-i-", "5-i-b"] {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
+        }
+    }
+    /// Stores messages, each with its way, its number and its time.
+    async fn said(store: &crate::store::Store, all: &'static [(Way, i64)]) {
+        let put = move |tx: &mut crate::store::Tx<'_>| {
+            for (way, at) in all {
+                let sql = match way {
+                    Way::In => {
+                        "INSERT INTO inbound (jid, platform_id, sender, sender_name, text, sent_at, received_at, role, state)
+                         SELECT 'web:a', count(*), 'ann', 'Ann', 'in', 0, ?1, 'trigger', 'done' FROM inbound"
+                    }
+                    Way::Out => {
+                        "INSERT INTO outbox (id, jid, text, kind, state, created_at)
+                         SELECT 'out ' || count(*), 'web:a', 'out', 'reply', 'delivered', ?1 FROM outbox"
+                    }
+                };
+                tx.execute(sql, [at])?;
+            }
+            Ok(())
+        };
+        store.write(put).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_polls_sees_everything_once_also_what_is_stored_late_with_an_early_time() {
+        use Way::{In, Out};
+        // The second batch has times before, within and behind those of the first.
+        let batches: [&[(Way, i64)]; 3] = [
+            &[(In, 5), (Out, 5), (In, 7), (Out, 9), (In, 9)],
+            &[(Out, 4), (In, 6), (In, 6), (Out, 12), (Out, 8), (In, 3)],
+            &[(Out, 12), (In, 12)],
+        ];
+        for limit in [1, 2, 3, 5, 100] {
+            let (_dir, store, _wakes) = testing::store();
+            let jid: ChatJid = "web:a".parse().unwrap();
+            let mut at = store.read(seen).await.unwrap();
+            for (number, batch) in batches.into_iter().enumerate() {
+                said(&store, batch).await;
+                let mut places = Vec::new();
+                loop {
+                    let (of, from) = (jid.clone(), at);
+                    let (page, reached) = store.read(move |db| after(db, &of, from, limit)).await.unwrap();
+                    assert!(page.len() <= limit as usize);
+                    at = reached.to_string().parse().unwrap();
+                    if page.is_empty() {
+                        break;
+                    }
+                    places.extend(page.into_iter().map(|said| said.place));
+                }
+                let seen: std::collections::BTreeSet<Place> = places.iter().copied().collect();
+                assert_eq!((places.len(), seen.len()), (batch.len(), batch.len()), "batch {number}, pages of {limit}");
+            }
+            let (of, from) = (jid.clone(), at);
+            assert_eq!(store.read(move |db| after(db, &of, from, limit)).await.unwrap(), (Vec::new(), at));
+            // Texts that are longer than a page come one by one.
+            store
+                .write(|tx| Ok(tx.execute("UPDATE outbox SET text = printf('%.*c', 2000000, 'x')", [])?))
+                .await
+                .unwrap();
+            let (of, from) = (jid.clone(), Seen { incoming: 0, outgoing: 0 });
+            let (page, reached) = store.read(move |db| after(db, &of, from, limit)).await.unwrap();
+            assert!((1..=2).contains(&page.len()) && reached != at, "{} {reached}", page.len());
+        }
+        for bad in ["", "5", "5-", "-1-2", "5-x", "5-6-7", "99999999999999999999-1"] {
+            assert!(bad.parse::<Seen>().is_err(), "{bad}");
         }
     }
 }

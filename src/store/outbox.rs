@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Ms, Tx, TxError, TxResult, Wake, events};
 use crate::domain::delivery::{Delivery, DeliveryKind, FileInfo, NewDelivery};
+use crate::domain::event::Message;
 use crate::domain::ids::{ChatJid, DeliveryId, RunId};
 
 /// How a chat's channel takes its texts.
@@ -120,17 +121,16 @@ pub fn deliver_locally(tx: &mut Tx<'_>, new: &NewDelivery, now: DateTime<Utc>) -
     if known {
         return Ok(());
     }
-    let mut body = serde_json::json!({ "chatJid": new.jid, "deliveryId": new.id, "kind": new.kind });
-    if let Some(reply_to) = &new.reply_to {
-        body["replyTo"] = reply_to.clone().into();
-    }
-    if let Some(sender) = &new.sender {
-        body["sender"] = sender.clone().into();
-    }
-    if let Some(file) = &new.file {
-        body["file"] = serde_json::json!(file);
-    }
-    events::insert(tx, "message", &new.jid, &body.to_string(), &events::Text::Outbox(&id), now)?;
+    let event = Message {
+        chat_jid: &new.jid,
+        delivery_id: new.id,
+        kind: new.kind,
+        reply_to: new.reply_to.as_deref(),
+        sender: new.sender.as_deref(),
+        file: new.file.as_ref(),
+    };
+    let body = serde_json::to_string(&event).unwrap_or_default();
+    events::insert(tx, "message", &new.jid, &body, &events::Text::Outbox(&id), now)?;
     Ok(())
 }
 

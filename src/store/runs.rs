@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Ms, Tx, TxResult};
@@ -9,7 +10,7 @@ use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
 use crate::domain::run::{Lane, RunState};
 
 /// A run's row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// Its id.

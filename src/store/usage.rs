@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use rusqlite::{Connection, OptionalExtension, Row};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Tx, TxResult};
@@ -9,7 +10,7 @@ use crate::domain::ids::GroupFolder;
 use crate::domain::usage::Usage;
 
 /// A group's day.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Day {
     /// The group; it may be gone.

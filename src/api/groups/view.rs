@@ -2,56 +2,106 @@
 
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::problem::Problem;
 use super::super::router::Api;
 use crate::agent;
 use crate::config::allowlists::{self, Watched};
 use crate::config::settings::Settings;
 use crate::config::{provider, secrets};
 use crate::container::mounts;
-use crate::domain::group::Group;
+use crate::domain::group::{ContainerConfig, Group};
 use crate::policy::mounts::MountRules;
 use crate::policy::trigger::Trigger;
+use crate::store::StoreError;
+
+/// A registered group, and what its settings come to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GroupShown")]
+pub(in crate::api) struct Shown {
+    #[serde(flatten)]
+    group: Group,
+    /// Its folder on the host.
+    #[schemars(with = "String")]
+    path: PathBuf,
+    effective: Effective,
+}
+
+/// What counts for a group where it has no setting of its own.
+#[derive(Serialize, JsonSchema)]
+struct Effective {
+    /// Who answers; null where nobody can.
+    provider: Option<&'static str>,
+    /// The model that was chosen for it, if one was.
+    model: Option<String>,
+    /// What calls the agent.
+    trigger: String,
+}
+
+/// A group whose settings were given.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GroupChanged")]
+pub(in crate::api) struct Changed {
+    #[serde(flatten)]
+    shown: Shown,
+    /// What will not come of its settings, and why.
+    notes: Vec<String>,
+}
+
+/// The schema of container settings that are merged: any key may be null.
+pub(super) fn change_of_config(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = ContainerConfig::json_schema(generator);
+    let members = schema.ensure_object();
+    members.remove("description");
+    members.insert("type".into(), json!(["object", "null"]));
+    for property in
+        members.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut())
+    {
+        if let Some(own) = property.as_object_mut() {
+            own.remove("default");
+        }
+        *property = json!({ "anyOf": [property.take(), { "type": "null" }] });
+    }
+    schema
+}
 
 /// One group.
-pub(super) async fn one(api: &Api, group: Group) -> Value {
-    all(api, vec![group]).await.pop().unwrap_or_default()
+pub(super) async fn one(api: &Api, group: Group) -> Result<Shown, Problem> {
+    Ok(all(api, vec![group]).await?.pop().ok_or(StoreError::Closed)?)
 }
 
 /// All groups.
-pub(super) async fn all(api: &Api, groups: Vec<Group>) -> Vec<Value> {
+pub(super) async fn all(api: &Api, groups: Vec<Group>) -> Result<Vec<Shown>, Problem> {
     let settings = api.deps.settings.clone();
     // It reads `.env`.
     let shown = tokio::task::spawn_blocking(move || {
         let keys = secrets::read(&settings.home, &settings.secret_keys).unwrap_or_default();
         let means = provider::Means::of(keys.keys().map(String::as_str), settings.home.full_image().exists());
-        groups.iter().map(|group| show(&settings, group, means)).collect()
+        groups.into_iter().map(|group| show(&settings, group, means)).collect()
     });
-    shown.await.unwrap_or_default()
+    // Broken off because the host ends.
+    Ok(shown.await.map_err(|_| StoreError::Closed)?)
 }
 
 /// A group whose settings were just given, with what will not come of them.
-pub(super) async fn changed(api: &Api, group: Group) -> Value {
+pub(super) async fn changed(api: &Api, group: Group) -> Result<Changed, Problem> {
     let settings = api.deps.settings.clone();
     let of = group.clone();
     let notes = tokio::task::spawn_blocking(move || refused_mounts(&settings, &of)).await.unwrap_or_default();
-    let mut shown = one(api, group).await;
-    shown["notes"] = json!(notes);
-    shown
+    Ok(Changed { shown: one(api, group).await?, notes })
 }
 
-fn show(settings: &Settings, group: &Group, means: provider::Means) -> Value {
-    let mut shown = serde_json::to_value(group).unwrap_or_default();
+fn show(settings: &Settings, group: Group, means: provider::Means) -> Shown {
     let config = &group.container_config;
-    let choice = provider::choose(settings, config, means);
-    shown["path"] = json!(settings.home.group(&group.folder));
-    shown["effective"] = json!({
-        "provider": choice.map_or(Value::Null, |choice| json!(choice.provider)),
-        "model": config.model.as_ref().or(settings.model.as_ref()),
-        "trigger": Trigger::of(group.trigger.as_deref(), &settings.assistant_name).word(),
-    });
-    shown
+    let effective = Effective {
+        provider: provider::choose(settings, config, means).ok().map(|choice| choice.provider),
+        model: config.model.clone().or_else(|| settings.model.clone()),
+        trigger: Trigger::of(group.trigger.as_deref(), &settings.assistant_name).word().to_owned(),
+    };
+    Shown { path: settings.home.group(&group.folder), effective, group }
 }
 
 /// Why each of a group's extra mounts that its rooms will not have is refused.

@@ -1,10 +1,12 @@
 //! The API over real sockets, on a real store. Engine and dispatcher are test doubles.
 
+mod described;
 mod doubles;
 mod events;
 mod hostile;
 mod intake;
 mod operator;
+mod schema;
 mod upload;
 
 use std::path::Path;
@@ -133,7 +135,10 @@ impl Served {
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         let stream = UnixStream::connect(self.socket()).await.unwrap();
         let body: String = body.map(|b| b.to_string()).unwrap_or_default();
-        request(stream, method, path, &[("host", "local"), ("content-type", "application/json")], body.into()).await
+        let headers = [("host", "local"), ("content-type", "application/json")];
+        let answer = request(stream, method, path, &headers, body.into()).await;
+        described::hold(method, path, &answer);
+        answer
     }
 
     async fn call_tcp(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -242,7 +247,9 @@ impl Events {
             }
             let field = |name: &str| block.lines().find_map(|l| l.strip_prefix(name).map(str::to_owned));
             let data = serde_json::from_str(&field("data: ").unwrap()).unwrap();
-            return Some((field("id: "), field("event: ").unwrap(), data));
+            let name = field("event: ").unwrap();
+            described::event(&name, &data);
+            return Some((field("id: "), name, data));
         }
     }
 }

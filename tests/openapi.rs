@@ -1,0 +1,115 @@
+//! A running host against its OpenAPI document, with schemathesis: whatever a client sends, the answer is one that the
+//! document knows, and no failure of the host's own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::host::Host;
+use crate::harness::http::Connection;
+use crate::harness::rows::runs;
+use crate::harness::{SOON, eventually};
+
+const TOKEN: &str = "correct-horse-battery-staple";
+
+fn schemathesis() -> PathBuf {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/schemathesis");
+    assert!(program.exists(), "schemathesis is missing: run scripts/setup.sh test");
+    program
+}
+
+/// A host that listens on TCP, since schemathesis speaks no other way.
+fn listening() -> (Host, SocketAddr) {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let host = Host::builder()
+        .env("PARLOR_LISTEN", address)
+        .env("PARLOR_TOKEN", TOKEN)
+        .env("MAX_CONCURRENT_CONTAINERS", "1")
+        .start();
+    (host, address)
+}
+
+/// Gives the host something of each kind, and one agent that works so long that no other room is opened meanwhile. Returns
+/// ids that there are, by the names of parameters.
+fn settle(host: &Host) -> Value {
+    for name in ["busy", "team"] {
+        host.register(&format!("web:{name}"), name);
+    }
+    host.ask("web:busy", "hello");
+    host.api.patch("/v1/sessions/team", &json!({ "sessionId": "s-1" })).expect(200);
+    let task =
+        json!({ "folder": "team", "id": "t1", "prompt": "look", "scheduleType": "cron", "scheduleValue": "0 9 * * *" });
+    host.api.post("/v1/tasks", &task).expect(201);
+    host.send("web:busy", "!sleep 3600000");
+    eventually("an agent works", SOON, || (runs(host, "busy").last()?["doing"] == "working").then_some(()));
+    host.send("web:team", "what waits");
+    let run = runs(host, "busy").last().unwrap()["id"].clone();
+    let delivery = host.api.get("/v1/outbox?all=true").json()["outbox"][0]["id"].clone();
+    json!({ "folders": ["team", "busy"], "chats": ["web:team"], "tasks": ["t1"], "runs": [run], "deliveries": [delivery] })
+}
+
+/// What schemathesis is to do. Half of the ids that it sends are ones that there are; else it would see refusals alone.
+fn config(known: &Value) -> String {
+    let mut text = String::from("seed = 20311\nrequest-timeout = 20\ncontinue-on-failure = true\n");
+    for (name, values) in known.as_object().unwrap() {
+        text += &format!("[dictionaries.{name}]\nvalues = {values}\n");
+    }
+    let of = |key: &str, name: &str| format!("{key} = {{ dictionary = \"{name}\", probability = 0.5 }}\n");
+    text += "[parameters]\n";
+    for (key, name) in
+        [("path.jid", "chats"), ("path.folder", "folders"), ("query.folder", "folders"), ("body.folder", "folders")]
+    {
+        text += &of(&format!("\"{key}\""), name);
+    }
+    for (path, name) in [("tasks", "tasks"), ("runs", "runs"), ("outbox", "deliveries")] {
+        text += &format!("[[operations]]\ninclude-path-regex = \"^/v1/{path}/\"\n[operations.parameters]\n");
+        text += &of("\"path.id\"", name);
+    }
+    // A stream without end says nothing to a client that waits for its end.
+    text += "[[operations]]\ninclude-path = \"/v1/events\"\nenabled = false\n";
+    text
+}
+
+#[test]
+fn whatever_is_sent_is_answered_as_the_document_says() {
+    let (host, address) = listening();
+    let known = settle(&host);
+    let work = tempfile::tempdir().unwrap();
+    let document = host.api.get("/v1/openapi.json").expect(200);
+    fs::write(work.path().join("openapi.json"), &document.body).unwrap();
+    fs::write(work.path().join("schemathesis.toml"), config(&known)).unwrap();
+    let run = Command::new(schemathesis())
+        .current_dir(work.path())
+        .args(["--no-color", "--config-file", "schemathesis.toml", "run", "openapi.json"])
+        .args(["--url", &format!("http://{address}")])
+        .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
+        .args(["--phases", "coverage,fuzzing,stateful", "--max-examples", "20", "--generation-database", "none"])
+        // What is allowed depends on other fields and on the host's state: the document does not say all of it.
+        .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--suppress-health-check", "all"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{said}\n{}", String::from_utf8_lossy(&run.stderr));
+    let paths = document.json()["paths"].as_object().unwrap().clone();
+    let operations = paths.values().flat_map(|path| path.as_object().unwrap().keys()).count();
+    assert!(said.contains(&format!("Tested: {}", operations - 1)), "all but the stream: {said}");
+}
+
+#[test]
+fn the_event_stream_is_what_the_document_says() {
+    let host = Host::builder().start();
+    let document = host.api.get("/v1/openapi.json").expect(200).json();
+    let described = &document["paths"]["/v1/events"]["get"]["responses"]["200"];
+    let mut connection = Connection::open(host.api.socket()).unwrap();
+    connection.send("GET", "/v1/events", b"").unwrap();
+    let (status, headers) = connection.head().unwrap();
+    let header = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!(status, 200);
+    assert!(described["content"][header("content-type").unwrap()].is_object(), "{described}");
+    for (name, _) in described["headers"].as_object().unwrap() {
+        assert!(header(&name.to_lowercase()).is_some(), "{name}: {headers:?}");
+    }
+}
