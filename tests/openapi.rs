@@ -53,24 +53,21 @@ fn settle(host: &Host) -> Value {
 
 /// What schemathesis is to do. Half of the ids that it sends are ones that there are; else it would see refusals alone.
 fn config(known: &Value) -> String {
-    let mut text = String::from("seed = 20311\nrequest-timeout = 20\ncontinue-on-failure = true\n");
-    for (name, values) in known.as_object().unwrap() {
-        text += &format!("[dictionaries.{name}]\nvalues = {values}\n");
-    }
-    let of = |key: &str, name: &str| format!("{key} = {{ dictionary = \"{name}\", probability = 0.5 }}\n");
-    text += "[parameters]\n";
-    for (key, name) in
-        [("path.jid", "chats"), ("path.folder", "folders"), ("query.folder", "folders"), ("body.folder", "folders")]
-    {
-        text += &of(&format!("\"{key}\""), name);
-    }
+    let mut lines = vec!["seed = 20311\nrequest-timeout = 20\ncontinue-on-failure = true".to_owned()];
+    let lists = known.as_object().unwrap().iter();
+    lines.extend(lists.map(|(name, values)| format!("[dictionaries.{name}]\nvalues = {values}")));
+    let known =
+        |parameter: &str, name: &str| format!("\"{parameter}\" = {{ dictionary = \"{name}\", probability = 0.5 }}");
+    lines.push("[parameters]".to_owned());
+    lines.push(known("path.jid", "chats"));
+    lines.extend(["path.folder", "query.folder", "body.folder"].map(|parameter| known(parameter, "folders")));
     for (path, name) in [("tasks", "tasks"), ("runs", "runs"), ("outbox", "deliveries")] {
-        text += &format!("[[operations]]\ninclude-path-regex = \"^/v1/{path}/\"\n[operations.parameters]\n");
-        text += &of("\"path.id\"", name);
+        lines.push(format!("[[operations]]\ninclude-path-regex = \"^/v1/{path}/\"\n[operations.parameters]"));
+        lines.push(known("path.id", name));
     }
     // A stream without end says nothing to a client that waits for its end.
-    text += "[[operations]]\ninclude-path = \"/v1/events\"\nenabled = false\n";
-    text
+    lines.push("[[operations]]\ninclude-path = \"/v1/events\"\nenabled = false\n".to_owned());
+    lines.join("\n")
 }
 
 #[test]

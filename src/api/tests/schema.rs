@@ -140,7 +140,9 @@ pub(super) fn unnamed(document: &Value, schema: &Value, value: &Value) -> Vec<St
 
 fn look(document: &Value, schemas: &[&Value], value: &Value, at: &str, all: &mut Vec<String>) {
     let mut plain = Vec::new();
-    schemas.iter().for_each(|schema| parts(document, schema, &mut plain));
+    for schema in schemas {
+        parts(document, schema, &mut plain);
+    }
     let of = |keyword: &str| plain.iter().filter_map(|schema| schema.get(keyword)).collect::<Vec<_>>();
     match value {
         Value::Array(items) => {
