@@ -258,6 +258,7 @@ async fn route_wakes(mut queue: mpsc::UnboundedReceiver<Wake>, dispatch: Dispatc
             Wake::Outbox => bells.outbox.notify_one(),
             Wake::Scheduler => bells.schedule.notify_one(),
             Wake::Snapshots => bells.ipc.snapshots_changed(),
+            Wake::Registered(folder) => dispatch.make_ready(folder),
         }
     }
 }

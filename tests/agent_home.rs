@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::host::Host;
-use crate::harness::image;
+use crate::harness::{SOON, eventually, image};
 use crate::room::sh;
 
 fn write(path: &Path, text: &str) {
@@ -114,4 +114,29 @@ fn an_image_that_compiles_its_agent_at_the_start_runs_the_group_s_own_copy() {
     assert_eq!(host.ask("web:a", "hello"), ["built: changed hello"]);
     assert_eq!(host.ask("web:b", "hello"), ["built: hello"]);
     assert!(!source.path().join("built").exists(), "the operator's sources are nobody's to change");
+}
+
+#[test]
+fn a_new_groups_folders_are_there_before_its_first_message_and_may_be_removed() {
+    let host = Host::builder().start();
+    host.register("web:new", "new");
+    let made = [
+        "groups/new",
+        "data/sessions/new/.claude/settings.json",
+        "data/sessions/new/agent/agent.toml",
+        "data/ipc/new/messages",
+        "data/ipc/new/input",
+    ];
+    eventually("the new group's folders", SOON, || {
+        made.iter().all(|path| host.root().join(path).exists()).then_some(())
+    });
+    assert!(host.containers().is_empty(), "only a message opens a room");
+    // They are a convenience: what is missing is made again.
+    for path in ["groups/new", "data/sessions/new", "data/ipc/new"] {
+        fs::remove_dir_all(host.root().join(path)).unwrap();
+    }
+    assert_eq!(host.ask("web:new", "hi"), ["echo: hi"]);
+    for path in made {
+        assert!(host.root().join(path).exists(), "{path}");
+    }
 }

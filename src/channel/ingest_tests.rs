@@ -66,6 +66,7 @@ async fn a_message_is_stored_once_and_wakes_its_group() {
     register(&store, "web:a").await;
     // The registration's own; wakes come after the answers to those who wrote.
     assert_eq!(wakes.recv().await, Some(Wake::Snapshots));
+    assert_eq!(wakes.recv().await, Some(Wake::Registered("room".parse().unwrap())));
     let ingest = ingest(&store, &dir);
     let Accepted { seq: first, role, .. } = ingest.accept(message("web:a", "1", "@andy hi")).await.unwrap();
     assert_eq!(role, Role::Trigger);

@@ -15,6 +15,7 @@ mod messages;
 mod opening;
 mod outputs;
 mod prompt;
+mod ready;
 mod rooms;
 mod slots;
 mod spend;
@@ -30,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::channel::Registry;
@@ -124,6 +125,8 @@ struct Shared {
     deps: Arc<Deps>,
     actors: Mutex<HashMap<ChatJid, ActorRef>>,
     tracker: TaskTracker,
+    /// Whose turn it is to have its folders made.
+    ready: Semaphore,
 }
 
 struct ActorRef {
@@ -140,7 +143,8 @@ impl fmt::Debug for DispatchHandle {
 impl DispatchHandle {
     /// A dispatcher without actors.
     pub fn new(deps: Deps) -> Self {
-        let shared = Shared { deps: Arc::new(deps), actors: Mutex::new(HashMap::new()), tracker: TaskTracker::new() };
+        let (deps, tracker) = (Arc::new(deps), TaskTracker::new());
+        let shared = Shared { deps, actors: Mutex::new(HashMap::new()), tracker, ready: Semaphore::new(1) };
         Self { shared: Arc::new(shared) }
     }
 

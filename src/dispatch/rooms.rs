@@ -73,6 +73,11 @@ impl Rooms {
         }))
     }
 
+    /// Whom a group's files belong to, where that is not the host's own user.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.0.owner
+    }
+
     /// Makes a provider's image before it is needed; a failure is told again when a room opens.
     pub async fn image_in_advance(&self, engine: &Arc<dyn ContainerEngine>, provider: &str) {
         if let Err(error) = self.image(engine, provider::needs_full_image(provider)).await {

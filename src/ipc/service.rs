@@ -138,6 +138,11 @@ impl IpcHandle {
         let _ = tokio::time::timeout(RECOVERY, self.shared.recovered.cancelled()).await;
     }
 
+    /// Makes a group's IPC folders where they are missing.
+    pub async fn make_folders(&self, folder: &GroupFolder) -> io::Result<()> {
+        open_files(&self.shared, folder).await.map(drop)
+    }
+
     /// Before a run starts: makes the group's IPC folders, writes its snapshots, and watches it. The run's secrets are
     /// taken out of what the room says from now on.
     pub async fn open_room(&self, group: &Group, run: RunId, lane: Lane, redactor: &Redactor) -> io::Result<()> {

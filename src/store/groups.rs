@@ -97,6 +97,7 @@ pub fn register(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
     )?;
     touch_chat(tx, &group.jid, Some(&group.name), None)?;
     tx.wake(Wake::Snapshots);
+    tx.wake(Wake::Registered(group.folder.clone()));
     Ok(())
 }
 

@@ -39,7 +39,7 @@ pub use rusqlite::Connection;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
-use crate::domain::ids::ChatJid;
+use crate::domain::ids::{ChatJid, GroupFolder};
 
 pub use convert::Ms;
 pub use writer::Tx;
@@ -164,6 +164,8 @@ pub enum Wake {
     Scheduler,
     /// Groups or tasks changed: snapshots of live runs are old.
     Snapshots,
+    /// A group was registered: its folders can be made.
+    Registered(GroupFolder),
 }
 
 /// The store. Clones share it.

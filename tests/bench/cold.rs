@@ -24,14 +24,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     let n = effort.samples(40, 5);
     let (mut cold, mut plain, mut more) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..n {
-        // In turns first and second, so that neither profits from the other.
-        let (ours, bare) = if round % 2 == 0 {
-            let ours = one(&host, &mut events, JID);
-            (ours, plain_run(&argv, round))
-        } else {
-            let bare = plain_run(&argv, round);
-            (one(&host, &mut events, JID), bare)
-        };
+        let (ours, bare) = in_turns(round, || one(&host, &mut events, JID), || plain_run(&argv, round));
         cold.push(ours);
         plain.push(bare);
         more.push(ours - bare);
@@ -44,6 +37,39 @@ pub fn measure(effort: Effort, report: &mut Report) {
     ));
     report.add(Figure::new("– cold: accepted → reply", "ms", Target::None, cold));
     report.add(Figure::new("– plain run of the same argv to its first byte", "ms", Target::None, plain));
+    first_messages(n, &host, report);
+}
+
+/// The first message of a group that was registered at that moment, beside one of a group that has all its folders.
+fn first_messages(n: usize, host: &Host, report: &mut Report) {
+    let (mut events, mut other) = (host.events(), host.events());
+    let mut more = Vec::new();
+    for round in 0..n {
+        let first = || {
+            let (jid, folder) = (format!("web:new{round}"), format!("new{round}"));
+            host.register(&jid, &folder);
+            one(host, &mut events, &jid)
+        };
+        let (first, later) = in_turns(round, first, || one(host, &mut other, JID));
+        more.push(first - later);
+    }
+    report.add(Figure::new(
+        "cold: a new group's first message, minus one of a group that is known",
+        "ms",
+        Target::AtMost(5.0),
+        more,
+    ));
+}
+
+/// Both, each first in every other round, so that neither profits from the other.
+fn in_turns(round: usize, a: impl FnOnce() -> f64, b: impl FnOnce() -> f64) -> (f64, f64) {
+    if round.is_multiple_of(2) {
+        let a = a();
+        (a, b())
+    } else {
+        let b = b();
+        (a(), b)
+    }
 }
 
 /// A host whose rooms close as soon as their turn is over.

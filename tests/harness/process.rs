@@ -8,6 +8,11 @@ pub fn pss_kib(pid: u32) -> u64 {
     number(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
 
+/// Resident set size in KiB.
+pub fn rss_kib(pid: u32) -> u64 {
+    number(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
 /// The highest resident size since [`reset_peak`], in KiB.
 pub fn peak_kib(pid: u32) -> u64 {
     number(&format!("/proc/{pid}/status"), "VmHWM:")

@@ -1,12 +1,12 @@
 //! The streams of a run: stdin is written, stdout decoded and parsed, stderr kept; each in a task of its own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use parlor_agent_runner::protocol::{Output, RunInput};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -51,7 +51,8 @@ pub(super) async fn stdin(mut pipe: Box<dyn AsyncWrite + Send + Unpin>, input: R
     let _ = pipe.shutdown().await;
 }
 
-/// Decodes stdout until it ends. `budget` bounds what may be on its way, in bytes; noise is read at its pace until `hurry`.
+/// Decodes stdout until it ends. `budget` bounds what may be on its way, in bytes; noise is read at its pace, which `hurry`
+/// quickens.
 pub(super) async fn stdout(
     mut pipe: Box<dyn AsyncRead + Send + Unpin>,
     limit: usize,
@@ -78,15 +79,24 @@ pub(super) async fn stdout(
             return;
         }
         let noise = decoder.take_noise() + ready.take_noise();
-        wait(pace.spend(noise, Instant::now()), &hurry).await;
+        wait(&mut pace, (n as u64, noise), &hurry).await;
     }
     decoder.finish(&mut |frame| ready.take(&frame));
     to.forward(&mut ready).await;
 }
 
-/// The pause that noise costs.
-async fn wait(pause: Duration, hurry: &CancellationToken) {
-    if !pause.is_zero() {
+/// The pause that bytes and the noise in them cost; without one, others have their turn before more is read.
+async fn wait(pace: &mut Pace, (bytes, noise): (u64, u64), hurry: &CancellationToken) {
+    let ends = hurry.is_cancelled();
+    if ends {
+        pace.ends();
+    }
+    let pause = pace.spend(if ends { noise.min(bytes) } else { noise }, Instant::now());
+    if pause.is_zero() {
+        yield_now().await;
+    } else if ends {
+        sleep(pause).await;
+    } else {
         // Who waits in vain costs nobody anything.
         let _ = timeout(pause, hurry.cancelled()).await;
     }
@@ -183,6 +193,6 @@ pub(super) async fn stderr(
             kept.0.push(&buffer[..n]);
             kept.1.push(&buffer[..n]);
         }
-        wait(pace.spend(n as u64, Instant::now()), &hurry).await;
+        wait(&mut pace, (n as u64, n as u64), &hurry).await;
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct RunTask {
     kept: Kept,
     kept_err: KeptErr,
     stderr_task: tokio::task::JoinHandle<()>,
-    /// The run is ending: what is still in the pipes is read at full speed.
+    /// The run is ending: what is still in the pipes is read quickly.
     hurry: CancellationToken,
     started: DateTime<Utc>,
     started_at: Instant,
