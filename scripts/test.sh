@@ -44,4 +44,4 @@ as_caller cargo clippy --locked --package parlor-agent-runner --features runner 
 as_caller cargo test --locked --workspace --no-run
 cargo test --locked --workspace
 # The program in the container has parts of its own, behind a feature.
-cargo test --locked --package parlor-agent-runner --features runner
+scripts/test-runner.sh

@@ -12,6 +12,12 @@ const USAGE: &str = "agent-runner reads the JSON of a run on stdin; Parlor start
 `agent-runner mcp` offers the same tools to an MCP client on stdin and stdout.";
 
 fn main() -> ExitCode {
+    // A panic ends the program, also where it is built to unwind: half an agent would keep its room waiting.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
     let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
     let name = args.next().unwrap_or_default();
     if tool::is_name(&name) {

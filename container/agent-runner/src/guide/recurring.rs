@@ -8,7 +8,7 @@ use super::clock::{Bare, day_part, time};
 use super::days::{self, ordinal, weekday};
 use super::delay::{Span, number, span};
 use super::rule::{Rule, Step};
-use super::when::{Day, MORNING, Problem, When};
+use super::when::{Day, Problem, When};
 
 const ALL: [u32; 7] = [0, 1, 2, 3, 4, 5, 6];
 pub(super) const WORKDAYS: [u32; 5] = [1, 2, 3, 4, 5];
