@@ -9,8 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// More than this in every `parlor` and every image would be a mistake, not a program.
+/// The most bytes of the runner in a release: more in every `parlor` and every image would be a mistake, not a program.
 const MAX_BYTES: u64 = 20 * 1024 * 1024;
+/// The most in a build for work, which checks and unwinds.
+const MAX_DEV_BYTES: u64 = 32 * 1024 * 1024;
 
 fn main() -> ExitCode {
     match skills().and_then(|()| build()) {
@@ -33,7 +35,8 @@ fn build() -> Result<(), Box<dyn Error>> {
     // locks the outer cargo holds, so that the two never wait for each other.
     let target_dir = out.ancestors().nth(4).ok_or("OUT_DIR is not inside a target folder")?.join("parlor-runner");
     // The optimised build takes a minute and more at every touch of the runner: builds for work take a quick one.
-    let profile = if env::var("PROFILE")? == "release" { "runner" } else { "runner-dev" };
+    let release = env::var("PROFILE")? == "release";
+    let (profile, max) = if release { ("runner", MAX_BYTES) } else { ("runner-dev", MAX_DEV_BYTES) };
     let output = cargo(&root, &target, &target_dir, profile).output()?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
@@ -50,8 +53,8 @@ fn build() -> Result<(), Box<dyn Error>> {
     let built = target_dir.join(&target).join(profile).join("agent-runner");
     let bytes = fs::read(&built).map_err(|e| format!("{}: {e}", built.display()))?;
     let size = bytes.len() as u64;
-    if size > MAX_BYTES {
-        return Err(format!("{} has {size} bytes, at most {MAX_BYTES} are allowed", built.display()).into());
+    if size > max {
+        return Err(format!("{} has {size} bytes, at most {max} are allowed", built.display()).into());
     }
     // Unpacked once, when the image is made.
     let packed = deflate(&bytes)?;
