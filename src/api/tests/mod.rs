@@ -3,6 +3,7 @@
 mod described;
 mod doubles;
 mod events;
+mod history;
 mod hostile;
 mod intake;
 mod operator;
