@@ -44,14 +44,19 @@ impl Signals {
         Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
 
+    /// Returns at the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+
     /// Begins the shutdown at the first one; the second one cuts the grace short.
     pub async fn relay(mut self, shutdown: Shutdown, grace: Duration) {
         let mut first = true;
         loop {
-            tokio::select! {
-                _ = self.term.recv() => {}
-                _ = self.int.recv() => {}
-            }
+            self.next().await;
             if std::mem::take(&mut first) {
                 tracing::info!("shutting down: runs are asked to finish (again to end them now)");
                 shutdown.begin(grace);

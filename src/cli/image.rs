@@ -17,6 +17,7 @@ use crate::container::detect::detect;
 use crate::container::engine::{ContainerEngine, EngineError};
 use crate::container::full::{self, FullImage};
 use crate::container::image::{self, Inputs, Step};
+use crate::lifecycle::Signals;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Image {
@@ -63,17 +64,15 @@ impl Image {
         let engine = engine(settings).await?;
         let own = image::Image::new(Inputs::system(), settings.home.data());
         match self {
-            Self::Build { which: Which::Lite } => {
-                let bar = Bar::new();
-                let progress = |step: Step| bar.show(step.number, step.of, step.label);
-                let built = own.ensure(&*engine, &progress).await;
-                bar.clear();
-                let built = built?;
-                engine.tag_image(&built, LITE).await?;
-                say(&format!("{built} is ready in {}, also as {LITE}.\n", engine.name()))
+            Self::Build { which } => {
+                // A build runs apart from this terminal: it is ended, not left behind.
+                let mut signals = Signals::catch()?;
+                tokio::select! {
+                    made = make(which, settings, &own, &*engine) => made,
+                    () = signals.next() => Err(Failure::Failed("interrupted: the image was not made".into())),
+                }
             }
             Self::Prune { dry_run, json } => prune(&*engine, settings, client, (dry_run, json)).await,
-            Self::Build { which: Which::Full } => make_full(settings).await,
             Self::Status { json } => {
                 // An image of the operator's own choice is used instead of Parlor's.
                 let (name, present) = if let Some(name) = &settings.image {
@@ -173,6 +172,20 @@ pub(super) async fn make_full(settings: &Settings) -> Done {
     let built = built?;
     engine.tag_image(&built, FULL).await?;
     say(&format!("{built} is ready in {}, also as {FULL}.\n", engine.name()))
+}
+
+/// Makes one of Parlor's own images.
+async fn make(which: Which, settings: &Settings, lite: &image::Image, engine: &dyn ContainerEngine) -> Done {
+    if which == Which::Full {
+        return make_full(settings).await;
+    }
+    let bar = Bar::new();
+    let progress = |step: Step| bar.show(step.number, step.of, step.label);
+    let built = lite.ensure(engine, &progress).await;
+    bar.clear();
+    let built = built?;
+    engine.tag_image(&built, LITE).await?;
+    say(&format!("{built} is ready in {}, also as {LITE}.\n", engine.name()))
 }
 
 /// Whether the image `full` is there; an engine that does not answer has none.

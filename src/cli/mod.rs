@@ -46,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Offline;
 use crate::config::settings::Settings;
 use crate::config::{self, Overrides};
+use crate::container::broken_off;
 
 pub use chat::leave_to_editor;
 pub use client::{Client, ClientError, EventStream, ServerEvent};
@@ -215,7 +216,10 @@ type Done = Result<(), Failure>;
 
 /// Does what the command line asks for. What goes wrong is said on stderr.
 pub async fn run<P: Program>(cli: Cli, program: &P) -> ExitCode {
-    let (code, text) = match dispatch(cli, program).await {
+    let done = dispatch(cli, program).await;
+    // What was broken off may undo what it began.
+    broken_off::all_ended().await;
+    let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => (2, text),
         Err(Failure::Failed(text)) => (1, text),

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use super::broken_off;
 use super::engine::{EngineError, Lines};
 
 /// What is kept of a call's stdout and stderr, each.
@@ -94,7 +95,8 @@ impl Cli {
         Ok(Output { code: status.code(), stdout, stderr })
     }
 
-    /// Calls the engine and hears each line of both streams as it comes; what is kept of them comes as stdout.
+    /// Calls the engine and hears each line of both streams as it comes; what is kept of them comes as stdout. A call that
+    /// is not waited for any more ends in order, beside its caller: see [`broken_off::all_ended`].
     pub async fn call_with_lines<S: AsRef<OsStr>>(
         &self,
         args: &[S],
@@ -105,10 +107,11 @@ impl Cli {
         let mut command = self.command(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| self.spawn_error(&action, &e))?;
-        let mut group = GroupGuard::new(&child);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut client = broken_off::Client::new(child);
         let (to, mut lines) = tokio::sync::mpsc::channel(64);
-        forward(child.stdout.take(), to.clone());
-        forward(child.stderr.take(), to);
+        forward(stdout, to.clone());
+        forward(stderr, to);
         let listen = async {
             let mut kept = VecDeque::new();
             while let Some(text) = lines.recv().await {
@@ -118,12 +121,11 @@ impl Cli {
                     kept.pop_front();
                 }
             }
-            (child.wait().await, Vec::from(kept).join("\n"))
+            (client.wait().await, Vec::from(kept).join("\n"))
         };
         let Ok((status, stdout)) = tokio::time::timeout(limit, listen).await else {
             return Err(EngineError::Timeout { engine: self.name.to_owned(), action, after: limit });
         };
-        group.disarm();
         let status = status.map_err(|e| self.failed(&action, e.to_string()))?;
         Ok(Output { code: status.code(), stdout, stderr: String::new() })
     }
@@ -184,9 +186,8 @@ fn forward(pipe: Option<impl AsyncRead + Send + Unpin + 'static>, to: tokio::syn
         while (&mut reader).take(LINE_LIMIT).read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
             let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
             bytes.clear();
-            if to.send(text).await.is_err() {
-                return;
-            }
+            // Whoever writes into a pipe that nobody reads is killed by it, even while it undoes what it began.
+            let _ = to.send(text).await;
         }
     });
 }
@@ -245,6 +246,8 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
+    use rustix::process::{Pid, Signal};
+
     fn shell(program: &[&str]) -> Cli {
         let program = program.iter().map(OsString::from).collect();
         Cli { name: "sh", program, install_hint: "get it", start_hint: "start it" }
@@ -258,9 +261,9 @@ mod tests {
         let before = Instant::now();
         let error = shell(&["sh"]).call(&["-c", &script], Duration::from_millis(500)).await.unwrap_err();
         assert!(matches!(error, EngineError::Timeout { .. }), "{error}");
-        assert!(before.elapsed() < Duration::from_secs(5));
+        assert!(before.elapsed() < Duration::from_secs(60));
         let pid: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
-        for _ in 0..50 {
+        for _ in 0..1000 {
             let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             if state.is_empty() || state.contains(") Z ") {
                 return;
@@ -273,9 +276,13 @@ mod tests {
     #[tokio::test]
     async fn a_process_left_behind_with_the_pipes_does_not_hold_a_call() {
         let before = Instant::now();
-        let output = shell(&["sh"]).call(&["-c", "sleep 30 & exit 0"], Duration::from_secs(20)).await.unwrap();
-        assert!(output.ok());
-        assert!(before.elapsed() < Duration::from_secs(10));
+        let dir = tempfile::tempdir().unwrap();
+        let script = format!("sleep 300 & echo $! > {}/pid", dir.path().display());
+        let output = shell(&["sh"]).call(&["-c", &script], Duration::from_secs(100)).await.unwrap();
+        let took = before.elapsed();
+        let pid = std::fs::read_to_string(dir.path().join("pid")).unwrap().trim().parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        assert!(output.ok() && took < Duration::from_secs(60), "{took:?}");
     }
 
     #[tokio::test]

@@ -276,7 +276,7 @@ impl ContainerEngine for CliEngine {
     }
 
     async fn build_image(&self, build: &Build<'_>, line: Lines<'_>) -> Result<(), EngineError> {
-        let mut args: Vec<OsString> = ["build", "-t", build.image].map(OsString::from).to_vec();
+        let mut args: Vec<OsString> = ["build", "--force-rm", "-t", build.image].map(OsString::from).to_vec();
         for (name, value) in build.args {
             args.extend(["--build-arg".into(), format!("{name}={value}").into()]);
         }

@@ -2,6 +2,7 @@
 
 pub mod argv;
 mod bounds;
+pub mod broken_off;
 pub mod build;
 mod capture;
 mod cli;

@@ -11,6 +11,7 @@ use parlor::container::image::{Image, Inputs, silent};
 use parlor::container::orphans;
 use parlor::container::spec::{Mount, MountSource, Network, RunSpec};
 
+use super::builds::a_build_that_is_broken_off_leaves_no_process_and_no_container;
 use super::engine_here::{Bench, Run, Which, bind, with};
 use super::users::{
     any_user_id_works_and_owns_what_it_writes, the_agent_and_the_host_s_user_share_even_private_files,
@@ -154,8 +155,8 @@ async fn a_polite_agent_stops_at_once(b: Arc<Bench>) {
     let mut run = b.start(&spec, "echo up; exec sleep 1000").await;
     assert_eq!(run.line().await, "up");
     let before = Instant::now();
-    b.engine.stop(&spec.name, Duration::from_secs(20)).await.unwrap();
-    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    b.engine.stop(&spec.name, Duration::from_secs(100)).await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(60), "{:?}", before.elapsed());
     run.client().wait().await.unwrap();
     b.gone(&spec.name).await;
 }
@@ -167,7 +168,7 @@ async fn an_agent_that_ignores_the_request_is_ended_after_the_grace(b: Arc<Bench
     let before = Instant::now();
     b.engine.stop(&spec.name, Duration::from_secs(1)).await.unwrap();
     let took = before.elapsed();
-    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(10), "{took:?}");
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(30), "{took:?}");
     assert_eq!(run.client().wait().await.unwrap(), Exit::Code(137));
     b.gone(&spec.name).await;
 }
@@ -179,7 +180,8 @@ async fn kill_ends_at_once_and_proves_it(b: Arc<Bench>) {
     assert!(b.engine.exists(&spec.name).await.unwrap());
     let before = Instant::now();
     b.engine.kill(&spec.name).await.unwrap();
-    assert!(before.elapsed() < Duration::from_secs(8), "{:?}", before.elapsed());
+    // An engine that asks first waits ten seconds for an answer.
+    assert!(before.elapsed() < Duration::from_millis(9_500), "{:?}", before.elapsed());
     run.client().wait().await.unwrap();
     b.gone(&spec.name).await;
 }
@@ -247,7 +249,7 @@ async fn orphans_go_together_and_other_installations_stay(b: Arc<Bench>) {
     eprintln!("{:?}: five orphans removed in {took:?}", b.which);
     // Asking the five one after the other, or even one of them first, would take ten seconds and more; how fast it is on
     // a machine that does nothing else, the benchmarks say.
-    assert!(took < Duration::from_secs(9), "{took:?}");
+    assert!(took < Duration::from_millis(9_500), "{took:?}");
     let left = b.engine.list("parlor.instance", &other).await.unwrap();
     b.engine.remove(&left).await.unwrap();
     assert_eq!(left, [theirs.name]);
@@ -361,6 +363,7 @@ suites!(
     orphans_go_together_and_other_installations_stay,
     the_probe_tells_what_the_engine_is,
     the_image_is_made_once,
+    a_build_that_is_broken_off_leaves_no_process_and_no_container,
     the_real_agent_answers_in_the_real_image,
 ]);
 

@@ -39,13 +39,17 @@ impl Which {
         }
     }
 
+    pub fn is_podman(self) -> bool {
+        matches!(self, Self::Podman | Self::PodmanRootless)
+    }
+
     /// Whether it is an engine that runs without root.
     pub fn is_rootless(self) -> bool {
         matches!(self, Self::DockerRootless | Self::PodmanRootless)
     }
 
-    /// The engine, and the host user whose files its containers write; the reason where the machine does not have it.
-    fn engine(self, cache: &Path) -> Result<(CliEngine, u32, u32), String> {
+    /// The engine, how its client is called, and the host user whose files its containers write; the reason where the machine does not have it.
+    fn engine(self, cache: &Path) -> Result<(CliEngine, Vec<OsString>, (u32, u32)), String> {
         let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (flavor, program) = match self {
             Self::Docker | Self::DockerRootless => (Flavor::Docker, "docker"),
@@ -66,7 +70,7 @@ impl Which {
             }
             words.extend(["--host".into(), format!("unix://{socket}").into()]);
         }
-        Ok((CliEngine::new(flavor, words, options), uid, gid))
+        Ok((CliEngine::new(flavor, words.clone(), options), words, (uid, gid)))
     }
 }
 
@@ -105,6 +109,8 @@ fn on_path(program: &str) -> Option<PathBuf> {
 pub struct Bench {
     pub which: Which,
     pub engine: CliEngine,
+    /// How the engine's own client is called.
+    pub client: Vec<OsString>,
     pub image: String,
     pub user: User,
     /// The value of this test's `parlor.instance` labels.
@@ -123,10 +129,12 @@ where
     let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("contract-{}", which.name()));
     std::fs::create_dir_all(&data).expect("a folder for the image");
     let found = match which.engine(&data) {
-        Ok((engine, uid, gid)) => engine.probe().await.map(|caps| (engine, uid, gid, caps)).map_err(|e| e.to_string()),
+        Ok((engine, client, ids)) => {
+            engine.probe().await.map(|caps| (engine, client, ids, caps)).map_err(|e| e.to_string())
+        }
         Err(reason) => Err(reason),
     };
-    let (engine, uid, gid, caps) = match found {
+    let (engine, client, (uid, gid), caps) = match found {
         Ok(found) => found,
         Err(reason) => {
             let demanded = std::env::var("PARLOR_TEST_ENGINES").unwrap_or_default();
@@ -142,7 +150,7 @@ where
     let owner = if user.keep_id || uid != 0 { (uid, gid) } else { (user.uid, user.gid) };
     own(dir.path(), owner);
     let instance = format!("contract-{}", Ulid::new()).to_lowercase();
-    let bench = std::sync::Arc::new(Bench { which, engine, image, user, instance, dir, owner });
+    let bench = std::sync::Arc::new(Bench { which, engine, client, image, user, instance, dir, owner });
     let outcome = AssertUnwindSafe(case(bench.clone())).catch_unwind().await;
     let left = bench.engine.list("parlor.instance", &bench.instance).await.expect("list");
     bench.engine.remove(&left).await.expect("remove");

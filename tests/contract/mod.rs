@@ -1,5 +1,6 @@
 //! What every implementation of a trait must do, once for all of them.
 
+mod builds;
 mod channel;
 mod courier;
 mod engine;

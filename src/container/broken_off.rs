@@ -1,0 +1,183 @@
+//! The end of an engine's client that is not waited for any more, such as that of a build: it gets the time to undo what it
+//! began. Podman runs a build's steps itself; if it is killed, they run on, and their containers stay.
+
+use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+
+use super::cli::GroupGuard;
+
+/// Time to undo. After that the client and all that it started are killed.
+const UNDO: Duration = Duration::from_secs(10);
+/// Between two looks at the client.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How many clients are being ended.
+static ENDING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// A client at work. It is ended when this is dropped, unless it has ended before.
+pub(super) struct Client {
+    /// `Some` until it is dropped.
+    parts: Option<(Child, GroupGuard)>,
+}
+
+impl Client {
+    pub(super) fn new(child: Child) -> Self {
+        let group = GroupGuard::new(&child);
+        Self { parts: Some((child, group)) }
+    }
+
+    /// Waits for its own end.
+    pub(super) async fn wait(&mut self) -> std::io::Result<std::process::ExitStatus> {
+        let Some((child, group)) = &mut self.parts else { return Err(std::io::ErrorKind::NotFound.into()) };
+        let status = child.wait().await?;
+        group.disarm();
+        self.parts = None;
+        Ok(status)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Some((mut child, group)) = self.parts.take() else { return };
+        let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
+        ask(pid);
+        *lock() += 1;
+        let wait = move || {
+            let deadline = Instant::now() + UNDO;
+            while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(PAUSE);
+            }
+            for (left, _) in started_by(pid) {
+                let _ = kill_process(left, Signal::KILL);
+            }
+            drop((child, group));
+            *lock() -= 1;
+            ENDED.notify_all();
+        };
+        if let Err(error) = std::thread::Builder::new().name("build-end".into()).spawn(wait) {
+            // Its closure is gone, and has killed the client.
+            tracing::warn!("a build gets no time to undo what it began: {error}");
+            *lock() -= 1;
+        }
+    }
+}
+
+/// Waits until nothing is being ended; for a program that is about to exit.
+pub async fn all_ended() {
+    if *lock() == 0 {
+        return;
+    }
+    let wait = || {
+        let ending = ENDED.wait_timeout_while(lock(), UNDO + UNDO, |ending| *ending > 0);
+        drop(ending);
+    };
+    let _ = tokio::task::spawn_blocking(wait).await;
+}
+
+fn lock() -> std::sync::MutexGuard<'static, usize> {
+    ENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks the work of a client to end, so that the client sees it fail and undoes the rest; without such work the client.
+fn ask(client: Pid) {
+    let own = program(client);
+    // The same program again is the client, too: podman without root has one in each of two namespaces.
+    let mut work = started_by(client);
+    work.retain(|(_, program)| *program != own);
+    if work.is_empty() {
+        let _ = kill_process(client, Signal::TERM);
+    }
+    for (pid, _) in work {
+        // What is gone by now is what was wanted.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// All processes below one, each with its program's name.
+fn started_by(first: Pid) -> Vec<(Pid, String)> {
+    let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let parents: Vec<(Pid, Pid)> = all
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            Some((pid, parent(&stat)?))
+        })
+        .collect();
+    let mut found = vec![first];
+    let mut next = 0;
+    while let Some(of) = found.get(next).copied() {
+        found.extend(
+            parents
+                .iter()
+                .filter(|(pid, parent)| *parent == of && !found.contains(pid))
+                .map(|(pid, _)| *pid)
+                .collect::<Vec<_>>(),
+        );
+        next += 1;
+    }
+    found.split_off(1).into_iter().map(|pid| (pid, program(pid))).collect()
+}
+
+/// The parent in a `/proc/PID/stat`: the second field after the name, which may contain anything.
+fn parent(stat: &str) -> Option<Pid> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().and_then(Pid::from_raw)
+}
+
+/// What a process was called as.
+fn program(pid: Pid) -> String {
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let first = String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+    Path::new(&first).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_is_read_whatever_the_name_is() {
+        assert_eq!(parent("12 (a) b) (c) S 7 12 12 0").map(Pid::as_raw_nonzero).map(i32::from), Some(7));
+        assert_eq!(parent("12 (init) S 0 1 1"), None);
+        assert_eq!(parent(""), None);
+    }
+
+    /// A client whose work says when it was asked to end; the client undoes what it began, or never ends.
+    async fn broken_off(undo: &str) -> (tempfile::TempDir, Pid) {
+        let dir = tempfile::tempdir().unwrap();
+        let script = format!("cd {}; (exec sleep 1000) & echo $! > work; wait $!; {undo}", dir.path().display());
+        let child =
+            tokio::process::Command::new("sh").args(["-c", &script]).process_group(0).kill_on_drop(true).spawn();
+        let client = Client::new(child.unwrap());
+        let work = loop {
+            let text = std::fs::read_to_string(dir.path().join("work")).unwrap_or_default();
+            if let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw)
+                && program(pid) == "sleep"
+            {
+                break pid;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        drop(client);
+        (dir, work)
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_work_is_ended_may_undo_what_it_began() {
+        let (dir, work) = broken_off("echo undone > undone").await;
+        all_ended().await;
+        assert!(dir.path().join("undone").exists());
+        assert_ne!(program(work), "sleep");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_ends_by_itself_is_left_alone() {
+        let mut client = Client::new(tokio::process::Command::new("true").process_group(0).spawn().unwrap());
+        assert!(client.wait().await.unwrap().success());
+    }
+}

@@ -1,0 +1,69 @@
+//! Builds of images that nobody waits for any more.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use parlor::container::broken_off;
+use parlor::container::engine::{Build, ContainerEngine};
+use tokio::sync::Notify;
+
+use super::engine_here::Bench;
+
+/// How long the engine may take to begin a build's step, and to undo it.
+const SOON: Duration = Duration::from_secs(120);
+
+pub async fn a_build_that_is_broken_off_leaves_no_process_and_no_container(b: Arc<Bench>) {
+    // Both name what is left of this build among that of others.
+    let mark = ulid::Ulid::new();
+    let from = format!("parlor-test-from-{mark}:one").to_lowercase();
+    let seconds = 1_000_000 + (mark.random() % 1_000_000_000) as u64;
+    b.engine.tag_image(&b.image, &from).await.unwrap();
+    let folder = b.folder("build");
+    std::fs::write(folder.join("Dockerfile"), format!("FROM {from}\nRUN echo begun; sleep {seconds}\n")).unwrap();
+    let (begun, log) = (Notify::new(), Mutex::new(Vec::new()));
+    let line = |line: &str| {
+        log.lock().unwrap().push(line.to_owned());
+        if line.trim().ends_with("begun") && !line.contains("echo") {
+            begun.notify_one();
+        }
+    };
+    let image = format!("parlor-test-never-{mark}:one").to_lowercase();
+    let build = Build { folder: &folder, image: &image, args: &[], inherit: &[], host_network: true };
+    tokio::select! {
+        ended = b.engine.build_image(&build, &line) => panic!("{ended:?}: {:?}", log.lock().unwrap()),
+        () = begun.notified() => {}
+        () = tokio::time::sleep(SOON) => panic!("the step never began: {:?}", log.lock().unwrap()),
+    }
+    broken_off::all_ended().await;
+    let deadline = std::time::Instant::now() + SOON;
+    loop {
+        let left = (processes(&format!("sleep\0{seconds}")), containers(&b, &[&from, &seconds.to_string()]));
+        if left == (Vec::new(), Vec::new()) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{left:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!b.engine.image_exists(&image).await.unwrap());
+    b.engine.remove_image(&from).await.unwrap();
+}
+
+/// Command lines of this machine that contain a text.
+fn processes(part: &str) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(part)).collect()
+}
+
+/// The engine's containers that one of these names, also those that only builds have.
+fn containers(b: &Bench, parts: &[&str]) -> Vec<String> {
+    let mut command = std::process::Command::new(&b.client[0]);
+    command.args(&b.client[1..]).args(["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.Image}} {{.Command}}"]);
+    if b.which.is_podman() {
+        command.arg("--external");
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter(|line| parts.iter().any(|part| line.contains(part))).map(str::to_owned).collect()
+}
