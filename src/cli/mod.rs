@@ -32,6 +32,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod times;
+mod usable;
 mod usage;
 mod visible;
 mod width;
@@ -283,7 +284,7 @@ async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
         Command::Man(it) => return it.run(),
         _ => {}
     }
-    let settings = config::load(&overrides)?;
+    let settings = usable::settings(&cli.command, config::examine(&overrides)).await?;
     times::set_zone(settings.timezone);
     let client = client(&cli.command, &settings).await?;
     let starts = match &cli.command {

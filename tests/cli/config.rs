@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{command, run};
+use super::{Ran, command, run};
 use crate::harness::host::Host;
 
 #[test]
@@ -57,4 +57,54 @@ fn a_log_for_machines_is_one_object_a_line() {
         "{log}"
     );
     assert!(lines.iter().any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("Parlor "))), "{log}");
+}
+
+/// Without the tester's own zone.
+fn bare(host: &Host, args: &[&str]) -> Ran {
+    Ran::of(&command(host, args).env_remove("TZ").output().unwrap())
+}
+
+#[track_caller]
+fn all_do_without(host: &Host, commands: &[&[&str]]) {
+    for args in commands {
+        let ran = bare(host, args).expect(0);
+        let notes: Vec<&str> = ran.err.lines().filter(|line| line.contains("not right")).collect();
+        let note = "(3 settings are not right: TZ, IDLE_TIMEOUT, memory; `parlor doctor` says why)";
+        assert_eq!(notes, [note], "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_wrong_setting_stops_no_command_that_does_without_it() {
+    let mut host = Host::builder().start();
+    host.register_main("tty:main", "main");
+    host.ask("tty:main", "hello");
+    let id = run(&host, &["runs", "list", "--json"]).expect(0).json()["runs"][0]["id"].as_str().unwrap().to_owned();
+    std::fs::write(host.root().join(".env"), "TZ=Mars/Olympus\nIDLE_TIMEOUT=soon\n").unwrap();
+    std::fs::write(host.root().join("parlor.toml"), "memory = \"much\"\n").unwrap();
+    let reading = [
+        &["status"][..],
+        &["groups", "list"],
+        &["groups", "show", "main"],
+        &["tasks", "list"],
+        &["runs", "list"],
+        &["runs", "show", &id],
+        &["messages", "main"],
+        &["sessions", "list"],
+        &["outbox", "list"],
+        &["refusals"],
+        &["usage"],
+        &["logs", "-n", "1"],
+    ];
+    all_do_without(&host, &reading);
+    // The host has the settings that it started with.
+    all_do_without(&host, &[&["chat", "-m", "hello again"], &["stop"]]);
+    assert!(host.wait_ended().success());
+    all_do_without(&host, &reading);
+    let file = host.root().join("data/backup.tar.gz").display().to_string();
+    all_do_without(&host, &[&["backup", &file], &["stop"]]);
+    for args in [&["up"][..], &["chat", "-m", "hello"], &["image", "status"]] {
+        assert!(bare(&host, args).expect(1).err.contains("3 settings are not right:\n"), "{args:?}");
+    }
+    assert!(bare(&host, &["--provider", "gpt", "status"]).expect(1).err.contains("4 settings are not right:\n"));
 }
