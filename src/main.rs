@@ -3,6 +3,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::thread::available_parallelism;
 
 use parlor::app::{self, Host};
@@ -20,6 +21,8 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 /// Threads of the runtime: a host waits far more than it computes.
 const MAX_THREADS: usize = 4;
+/// Threads beside them: the store's, and some that wait for disks.
+const SPARE: usize = 8;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
@@ -32,14 +35,29 @@ fn main() -> ExitCode {
     raise_open_files();
     cli::leave_to_editor();
     let threads = available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = can_start(threads + SPARE)
+        .and_then(|()| tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build());
     match runtime {
         Ok(runtime) => runtime.block_on(cli::run(cli, &Parlor(kept))),
         Err(error) => {
-            cli::tell(&format!("parlor: the threads of the runtime cannot be started: {error}"));
+            cli::tell(&format!(
+                "parlor: its threads cannot be started ({error}): allow more threads or processes to this user"
+            ));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts so many threads at once, and ends them. The runtime panics where it gets none, or waits without end.
+fn can_start(threads: usize) -> std::io::Result<()> {
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        let _closed = gate.lock();
+        for _ in 0..threads {
+            std::thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()))?;
+        }
+        Ok(())
+    })
 }
 
 /// Login sessions allow few descriptors for the sake of old programs; what may be had is taken.

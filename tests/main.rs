@@ -55,6 +55,7 @@ mod shell_agent;
 mod shutdown;
 mod slots;
 mod streams;
+mod threads;
 mod timeouts;
 mod usage;
 mod v1_sdk;

@@ -18,6 +18,26 @@ pub fn io_switch(switch: &Path) -> Vec<(String, String)> {
     vec![("LD_PRELOAD".into(), shim.display().to_string()), ("IO_FAULT_SWITCH".into(), switch.display().to_string())]
 }
 
+/// Environment that lets the host have so many threads beside its first one.
+pub fn thread_limit(threads: usize) -> Vec<(String, String)> {
+    vec![("LD_PRELOAD".into(), thread_shim()), ("THREAD_LIMIT".into(), threads.to_string())]
+}
+
+/// Environment that makes a thread of the host panic while a file exists, the next time that it looks at the clock.
+pub fn panic_switch(thread: &str, switch: &Path) -> Vec<(String, String)> {
+    let switch = switch.display().to_string();
+    vec![
+        ("LD_PRELOAD".into(), thread_shim()),
+        ("THREAD_CLOCK_NAME".into(), thread.into()),
+        ("THREAD_CLOCK_SWITCH".into(), switch),
+    ]
+}
+
+fn thread_shim() -> String {
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| compile("thread_fault")).display().to_string()
+}
+
 /// Builds a library that is loaded before the C library's own functions.
 fn compile(name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/harness").join(name).with_extension("c");

@@ -330,6 +330,13 @@ impl Host {
         self.wait_ended()
     }
 
+    /// How the program ended, if it has.
+    pub fn try_ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut().unwrap().try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
+    }
+
     /// Waits for the end of a host that was told to end.
     #[track_caller]
     pub fn wait_ended(&mut self) -> ExitStatus {

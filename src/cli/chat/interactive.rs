@@ -48,10 +48,10 @@ pub(super) async fn run(client: &Client, room: &Room, host: bool) -> Done {
     let (lines, typed) = mpsc::unbounded_channel();
     let _keys = editor.is_some().then(Keys::hold);
     // A line editor blocks; the thread ends with its terminal, at the latest with the process.
-    std::thread::spawn(move || match editor {
+    std::thread::Builder::new().spawn(move || match editor {
         Some(editor) => edit(editor, &prompt, &lines),
         None => plain::read(&prompt, &lines),
-    });
+    })?;
     // Also a host that ends before its first event loses nothing.
     let cursor = events.cursor().map(str::to_owned);
     Talk { client, room, screen, typed, cursor, unsent: VecDeque::new() }.go_on(events).await;

@@ -101,7 +101,7 @@ impl Asker {
         }
         let (done, line) = oneshot::channel();
         // Reading blocks; the thread ends with the line, at the latest with the process.
-        std::thread::spawn(move || drop(done.send(read_line())));
+        std::thread::Builder::new().spawn(move || drop(done.send(read_line())))?;
         tokio::select! {
             line = line => match line {
                 Ok(Ok(line)) => Ok(line),
