@@ -27,8 +27,8 @@ fn stop_ends_an_agent_that_ignores_everything_and_takes_back_what_waits() {
         eventually("the container is gone", SOON, || (!host.containers().contains(&run)).then(|| sent.elapsed()));
     events.message("web:a", SOON, |text| text == "Stopped.");
     events.turn_done("web:a", after, SOON);
-    // A second is the promise on a quiet machine; others test here at the same time.
-    assert!(gone < Duration::from_secs(4), "{gone:?}");
+    // A second is the promise on a quiet machine. Whoever asks this agent first, waits ten seconds for its answer.
+    assert!(gone < Duration::from_millis(9_500), "{gone:?}");
     eprintln!("/stop took {gone:?}");
     assert!(hung < queued && queued < stop && stop < after);
     assert_eq!(events.texts("web:a"), ["hanging", "Stopped.", "echo: after"]);

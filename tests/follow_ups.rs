@@ -70,11 +70,10 @@ fn what_a_room_did_not_take_before_it_ended_starts_the_next_one_at_once() {
     let first = host.send("web:a", "!sleep 400\n!exit 0");
     events.wait("started turn", SOON, |e| e.is_turn("web:a", "started", first));
     let second = host.send("web:a", "are you there");
-    let ended = events.turn_done("web:a", first, SOON).at;
-    let answered = events.turn_done("web:a", second, SOON).at;
-    // Sooner than any back-off.
-    assert!(answered - ended < Duration::from_secs(5), "{:?}", answered - ended);
+    events.turn_done("web:a", first, SOON);
+    events.turn_done("web:a", second, SOON);
     assert_eq!(events.texts("web:a"), ["slept 400", "exiting", "echo: are you there"]);
+    // A back-off follows a try that counts.
     assert_eq!(tries(&host, second), 0);
 }
 
@@ -88,10 +87,8 @@ fn what_an_agent_never_took_outlives_a_turn_that_had_replied() {
         let first = host.send(&jid, &format!("!say half\n!sleep 600\n!crash {code}"));
         events.message(&jid, SOON, |text| text == "half");
         let second = host.send(&jid, "are you there");
-        let ended = events
-            .wait("end of the first", SOON, |e| ["done", "failed"].iter().any(|state| e.is_turn(&jid, state, first)));
-        let answered = events.message(&jid, SOON, |text| text == "echo: are you there");
-        assert!(answered.at - ended.at < Duration::from_secs(5), "{:?}", answered.at - ended.at);
+        events.wait("end of the first", SOON, |e| ["done", "failed"].iter().any(|state| e.is_turn(&jid, state, first)));
+        events.message(&jid, SOON, |text| text == "echo: are you there");
         assert_eq!(events.texts(&jid).iter().filter(|text| *text == "half").count(), 1);
         assert_eq!(tries(&host, second), 0);
     }

@@ -153,6 +153,12 @@ fn malformed_and_oversized_requests_get_an_answer_or_the_door() {
 fn idle_and_slow_connections_are_ended_and_disturb_nobody() {
     let (host, address) = listening(Host::builder());
     assert_eq!(host.ask("web:a", "!say before"), ["before"]);
+    let ask = |host: &Host| {
+        let asked = Instant::now();
+        assert_eq!(host.ask("web:a", "!say meanwhile"), ["meanwhile"]);
+        asked.elapsed()
+    };
+    let alone = ask(&host);
     let opened = Instant::now();
     let mut idle: Vec<TcpStream> = (0..2000).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut slow: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -165,13 +171,11 @@ fn idle_and_slow_connections_are_ended_and_disturb_nobody() {
         for stream in &mut slow {
             let _ = stream.write_all(b"x");
         }
-        let asked = Instant::now();
-        assert_eq!(host.ask("web:a", "!say meanwhile"), ["meanwhile"]);
-        answers.push(asked.elapsed());
+        answers.push(ask(&host));
         std::thread::sleep(Duration::from_secs(1));
     }
     answers.sort();
-    assert!(answers[answers.len() / 2] < Duration::from_secs(2), "{answers:?}");
+    assert!(answers[answers.len() / 2] < (alone * 5).max(Duration::from_secs(3)), "{answers:?}, alone {alone:?}");
     for stream in idle.iter_mut().chain(&mut slow) {
         stream.set_read_timeout(Some(SOON)).unwrap();
         let mut answer = Vec::new();

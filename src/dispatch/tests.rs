@@ -346,7 +346,6 @@ async fn a_room_that_opens_hears_what_its_chat_and_the_operator_ask() {
         let house = House::build(None).await;
         house.say("a", "hello").await;
         house.importing(true).await;
-        let asked = Instant::now();
         assert_eq!(house.doing("a").await, [Doing::Opening], "{ask}");
         let run = house.runs("a").await.remove(0);
         match ask {
@@ -369,7 +368,6 @@ async fn a_room_that_opens_hears_what_its_chat_and_the_operator_ask() {
                 runs.iter().all(|run| run.state != RunState::Starting).then(|| runs.pop())
             })
             .await;
-        assert!(asked.elapsed() < Duration::from_secs(5), "{ask} took {:?}", asked.elapsed());
         let (state, message) = match ask {
             // It never was: the message's next run is its first.
             "shutdown" => (None, "pending 0"),

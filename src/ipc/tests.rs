@@ -149,7 +149,7 @@ impl Host {
 
     /// Waits until the outbox has so many rows.
     async fn until_texts(&self, count: usize) -> Vec<String> {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
             let texts = self.texts().await;
             if texts.len() >= count {
@@ -190,7 +190,7 @@ fn message(chat: &str, text: &str) -> Value {
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < end, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;

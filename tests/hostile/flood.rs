@@ -24,7 +24,7 @@ fn warm(stage: &Stage, count: usize, tag: &str) -> Duration {
 fn quick_enough(quiet: Duration, loud: Duration) {
     println!("follow-ups of another group: {quiet:?} quiet, {loud:?} in the flood");
     // The floor is for machines that have much else to do at the moment.
-    assert!(loud < (quiet * 3).max(Duration::from_millis(100)), "{quiet:?} quiet, {loud:?} in the flood");
+    assert!(loud < (quiet * 3).max(Duration::from_millis(500)), "{quiet:?} quiet, {loud:?} in the flood");
 }
 
 #[test]
@@ -53,5 +53,5 @@ fn a_heap_of_files_and_then_a_steady_flood_delay_nobody_else_and_are_reported_on
     let asked = Instant::now();
     let answer = stage.host.ask(OTHER, &format!("!message {}", super::message(OTHER, "through")));
     assert!(answer.iter().any(|text| text.contains(r#""ok":true"#)), "{answer:?}");
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
 }

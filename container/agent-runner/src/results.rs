@@ -47,16 +47,25 @@ mod tests {
         let dir = ipc.path().join("results");
         fs::create_dir(&dir).unwrap();
         let mut results = Results::open(ipc.path());
-        let writer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(50));
-            crate::files::write_atomically(&dir, "a.json", br#"{"ok":false,"error":"no","x":1}"#).unwrap();
-        });
-        let start = Instant::now();
-        let result = results.wait("a", Duration::from_secs(10)).unwrap();
-        assert!(start.elapsed() < Duration::from_millis(900), "the watch did not wake");
-        assert_eq!((result.ok, result.error.as_deref()), (false, Some("no")));
-        assert_eq!(result.details["x"], 1);
-        assert_eq!(results.wait("b", Duration::from_millis(30)), None);
-        writer.join().unwrap();
+        let mut seen_at_once = false;
+        // A busy machine may be late once; whoever only looks each second is late each time.
+        for name in ["a", "b", "c", "d", "e"] {
+            let dir = dir.clone();
+            let writer = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                let written = Instant::now();
+                let answer = br#"{"ok":false,"error":"no","x":1}"#;
+                crate::files::write_atomically(&dir, &format!("{name}.json"), answer).unwrap();
+                written
+            });
+            let result = results.wait(name, Duration::from_secs(10)).unwrap();
+            let seen = Instant::now();
+            let written = writer.join().unwrap();
+            seen_at_once |= seen.saturating_duration_since(written) < Duration::from_millis(800);
+            assert_eq!((result.ok, result.error.as_deref()), (false, Some("no")));
+            assert_eq!(result.details["x"], 1);
+        }
+        assert!(seen_at_once, "the watch did not wake");
+        assert_eq!(results.wait("none", Duration::from_millis(30)), None);
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Agent, Home, RUNNER, eventually};
@@ -246,10 +246,10 @@ fn answers_of_the_host_are_told_as_they_are() {
 fn a_host_that_is_down_is_told_of_honestly_and_holds_nothing_else_up() {
     let home = Home::new();
     let mut client = Client::ready(&home, false);
-    let start = Instant::now();
     let waiting = client.ask("tools/call", &json!({"name": "send_message", "arguments": {"text": "anyone?"}}));
     let ping = client.request("ping", &json!({}));
-    assert!(ping["result"].is_object() && start.elapsed() < Duration::from_secs(8), "{ping}");
+    // It is the first answer.
+    assert!(ping["result"].is_object(), "{ping}");
     let answer = client.answer();
     assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(waiting), &json!(true)));
     let said = answer["result"]["content"][0]["text"].as_str().unwrap();

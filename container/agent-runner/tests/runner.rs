@@ -106,7 +106,8 @@ fn sigterm_ends_an_idle_run_well_and_a_working_one_with_everything_it_started() 
     let asked = Instant::now();
     idle.signal("-TERM");
     assert_eq!(idle.end().code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    // What has not ended after ten seconds is killed.
+    assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
 
     let mut busy = Agent::start(&home, &input("run sleep 600 & echo $! > child; echo $$ > shell; sleep 600"));
     let pid = |name: &str| fs::read_to_string(home.path("group").join(name)).ok().filter(|text| text.ends_with('\n'));

