@@ -21,6 +21,9 @@ const ROOTLESS_USER: &str = "parlor-test";
 /// The agent of these tests, in the runner's place: runs the first line of its stdin, which leaves the rest to it.
 const SHELL_AGENT: &[u8] = b"#!/bin/sh\nIFS= read -r line\neval \"$line\"\n";
 
+/// An engine, how its client is called, and the host user whose files its containers write.
+type Found = (CliEngine, Vec<OsString>, (u32, u32));
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     Docker,
@@ -48,8 +51,8 @@ impl Which {
         matches!(self, Self::DockerRootless | Self::PodmanRootless)
     }
 
-    /// The engine, how its client is called, and the host user whose files its containers write; the reason where the machine does not have it.
-    fn engine(self, cache: &Path) -> Result<(CliEngine, Vec<OsString>, (u32, u32)), String> {
+    /// Returns why the machine does not have it, or the engine.
+    fn engine(self, cache: &Path) -> Result<Found, String> {
         let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (flavor, program) = match self {
             Self::Docker | Self::DockerRootless => (Flavor::Docker, "docker"),
