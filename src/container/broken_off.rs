@@ -45,15 +45,16 @@ impl Drop for Client {
     fn drop(&mut self) {
         let Some((mut child, group)) = self.parts.take() else { return };
         let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
-        ask(pid);
+        let work = ask(pid);
         *lock() += 1;
         let wait = move || {
             let deadline = Instant::now() + UNDO;
             while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
                 std::thread::sleep(PAUSE);
             }
-            for (left, _) in started_by(pid) {
-                let _ = kill_process(left, Signal::KILL);
+            // What ended before its own children left them to the system: they are no longer below the client.
+            for left in work.into_iter().chain(started_by(pid)).filter(Process::is_there) {
+                let _ = kill_process(left.pid, Signal::KILL);
             }
             drop((child, group));
             *lock() -= 1;
@@ -84,49 +85,70 @@ fn lock() -> std::sync::MutexGuard<'static, usize> {
 }
 
 /// Asks the work of a client to end, so that the client sees it fail and undoes the rest; without such work the client.
-fn ask(client: Pid) {
+/// Returns all processes below the client.
+fn ask(client: Pid) -> Vec<Process> {
     let own = program(client);
-    // The same program again is the client, too: podman without root has one in each of two namespaces.
-    let mut work = started_by(client);
-    work.retain(|(_, program)| *program != own);
-    if work.is_empty() {
+    let all = started_by(client);
+    // The same program again is the client, too: podman without root may have one in each of two namespaces.
+    let mut asked = false;
+    for process in all.iter().filter(|process| process.program != own) {
+        // What is gone by now is what was wanted.
+        let _ = kill_process(process.pid, Signal::TERM);
+        asked = true;
+    }
+    if !asked {
         let _ = kill_process(client, Signal::TERM);
     }
-    for (pid, _) in work {
-        // What is gone by now is what was wanted.
-        let _ = kill_process(pid, Signal::TERM);
+    all
+}
+
+struct Process {
+    pid: Pid,
+    /// What it was called as.
+    program: String,
+    /// When it was started, in the kernel's ticks: with the number it names the process.
+    since: u64,
+}
+
+impl Process {
+    fn is_there(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.since == self.since)
     }
 }
 
-/// All processes below one, each with its program's name.
-fn started_by(first: Pid) -> Vec<(Pid, String)> {
+/// All processes below one.
+fn started_by(first: Pid) -> Vec<Process> {
     let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let parents: Vec<(Pid, Pid)> = all
-        .flatten()
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
-            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            Some((pid, parent(&stat)?))
-        })
-        .collect();
-    let mut found = vec![first];
-    let mut next = 0;
-    while let Some(of) = found.get(next).copied() {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(pid, parent)| *parent == of && !found.contains(pid))
-                .map(|(pid, _)| *pid)
-                .collect::<Vec<_>>(),
-        );
-        next += 1;
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
+    let all: Vec<(Pid, Stat)> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
+    let mut found: Vec<Process> = Vec::new();
+    let mut next = Some(first);
+    while let Some(parent) = next {
+        for (pid, stat) in all.iter().filter(|(_, stat)| stat.parent == Some(parent)) {
+            found.push(Process { pid: *pid, program: program(*pid), since: stat.since });
+        }
+        let at = found.iter().position(|process| process.pid == parent).map_or(0, |at| at + 1);
+        next = found.get(at).map(|process| process.pid);
     }
-    found.split_off(1).into_iter().map(|pid| (pid, program(pid))).collect()
+    found
 }
 
-/// The parent in a `/proc/PID/stat`: the second field after the name, which may contain anything.
-fn parent(stat: &str) -> Option<Pid> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok().and_then(Pid::from_raw)
+/// What `/proc/PID/stat` says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    parent: Option<Pid>,
+    since: u64,
+}
+
+fn stat(pid: Pid) -> Option<Stat> {
+    parse(&std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
+}
+
+/// The fields after the name, which may contain anything: the second and the twentieth.
+fn parse(stat: &str) -> Option<Stat> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok().and_then(Pid::from_raw);
+    Some(Stat { parent, since: fields.nth(17)?.parse().ok()? })
 }
 
 /// What a process was called as.
@@ -141,10 +163,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_is_read_whatever_the_name_is() {
-        assert_eq!(parent("12 (a) b) (c) S 7 12 12 0").map(Pid::as_raw_nonzero).map(i32::from), Some(7));
-        assert_eq!(parent("12 (init) S 0 1 1"), None);
-        assert_eq!(parent(""), None);
+    fn the_parent_and_the_start_are_read_whatever_the_name_is() {
+        let after = |parent: u32| format!("S {parent} 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 4711 21 22");
+        let read = parse(&format!("12 (a) b) (c) {}", after(7))).unwrap();
+        assert_eq!((read.parent, read.since), (Pid::from_raw(7), 4711));
+        assert_eq!(parse(&format!("1 (init) {}", after(0))).unwrap().parent, None);
+        assert_eq!(parse(""), None);
     }
 
     /// A client whose work says when it was asked to end; the client undoes what it began, or never ends.

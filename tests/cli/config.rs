@@ -79,7 +79,7 @@ fn a_wrong_setting_stops_no_command_that_does_without_it() {
     let mut host = Host::builder().start();
     host.register_main("tty:main", "main");
     host.ask("tty:main", "hello");
-    let id = run(&host, &["runs", "list", "--json"]).expect(0).json()["runs"][0]["id"].as_str().unwrap().to_owned();
+    let id = host.api.get("/v1/runs").expect(200).json()["runs"][0]["id"].as_str().unwrap().to_owned();
     std::fs::write(host.root().join(".env"), "TZ=Mars/Olympus\nIDLE_TIMEOUT=soon\n").unwrap();
     std::fs::write(host.root().join("parlor.toml"), "memory = \"much\"\n").unwrap();
     let reading = [
