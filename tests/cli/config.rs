@@ -69,7 +69,7 @@ fn all_do_without(host: &Host, commands: &[&[&str]]) {
     for args in commands {
         let ran = bare(host, args).expect(0);
         let notes: Vec<&str> = ran.err.lines().filter(|line| line.contains("not right")).collect();
-        let note = "(3 settings are not right: TZ, IDLE_TIMEOUT, memory; `parlor doctor` says why)";
+        let note = "(3 settings are not right: IDLE_TIMEOUT, TZ, memory; `parlor doctor` says why)";
         assert_eq!(notes, [note], "{args:?}: {}", ran.err);
     }
 }
