@@ -31,7 +31,7 @@ use crate::dispatch::{Deps, DispatchHandle, Rooms, Slots};
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::words;
 use crate::host_log::HostLog;
-use crate::ipc::{IpcDeps, IpcHandle, IpcService};
+use crate::ipc::{IpcDeps, IpcHandle, IpcService, Rates};
 use crate::lifecycle::Shutdown;
 use crate::policy::senders::SenderRules;
 use crate::safe_dir::Owner;
@@ -105,6 +105,7 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
         channels: channels.clone(),
         timezone: settings.timezone,
         max_file: settings.max_file_bytes as u64,
+        rates: Rates::default(),
         room_owner: owner,
     })?;
     let (typing_tx, _) = broadcast::channel(TYPING_BACKLOG);

@@ -213,6 +213,7 @@ impl House {
             channels: registry.clone(),
             timezone: chrono_tz::UTC,
             max_file: 1 << 20,
+            rates: crate::ipc::Rates::default(),
             room_owner: None,
         })
         .unwrap();

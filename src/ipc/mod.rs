@@ -49,6 +49,7 @@ use crate::safe_dir::{Owner, SafeDir};
 use crate::store::Store;
 
 pub use command::MAX_FILE;
+pub use pace::Rates;
 pub use service::{IpcHandle, IpcService};
 
 /// Returns what a file from an agent says, without acting on it: the name of the result it asks for, and what it asks
@@ -81,6 +82,8 @@ pub struct IpcDeps {
     pub channels: Registry,
     /// Bytes that a file to send may have.
     pub max_file: u64,
+    /// How many files of a group are handled.
+    pub rates: Rates,
     /// Who the agent is on the host: owns what is written for it. None when it is whoever runs the host.
     pub room_owner: Option<Owner>,
 }
@@ -96,6 +99,7 @@ struct Shared {
     secret_keys: Vec<String>,
     owner: Option<Owner>,
     max_file: u64,
+    rates: Rates,
     /// `data/`.
     data: SafeDir,
     /// `data/claimed/`.
@@ -140,6 +144,7 @@ impl Shared {
             secret_keys: deps.secret_keys,
             owner: deps.room_owner,
             max_file: deps.max_file,
+            rates: deps.rates,
             data,
             claims,
             ids: claim::ClaimIds::default(),

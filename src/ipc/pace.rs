@@ -4,26 +4,37 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Files of one group per second.
-const RATE: f64 = 200.0;
-/// Files at once after a quiet time.
-const BURST: f64 = 200.0;
+/// How many files of one group are handled.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// In each second.
+    pub per_second: f64,
+    /// At once after a quiet time.
+    pub burst: f64,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { per_second: 200.0, burst: 200.0 }
+    }
+}
 
 /// A token bucket: a file costs one token, and so does a look that finds nothing.
 #[derive(Debug)]
 pub(super) struct Pace {
+    rates: Rates,
     tokens: f64,
     filled: Instant,
 }
 
 impl Pace {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { tokens: BURST, filled: now }
+    pub(super) fn new(rates: Rates, now: Instant) -> Self {
+        Self { rates, tokens: rates.burst, filled: now }
     }
 
     fn fill(&mut self, now: Instant) {
-        let gained = now.saturating_duration_since(self.filled).as_secs_f64() * RATE;
-        self.tokens = (self.tokens + gained).min(BURST);
+        let gained = now.saturating_duration_since(self.filled).as_secs_f64() * self.rates.per_second;
+        self.tokens = (self.tokens + gained).min(self.rates.burst);
         self.filled = now;
     }
 
@@ -34,7 +45,7 @@ impl Pace {
             return Ok((self.tokens as usize).min(most));
         }
         // For a handful at once rather than one by one.
-        Err(Duration::from_secs_f64((8.0 - self.tokens) / RATE))
+        Err(Duration::from_secs_f64((8.0 - self.tokens) / self.rates.per_second))
     }
 
     pub(super) fn spend(&mut self, files: usize) {
@@ -44,7 +55,7 @@ impl Pace {
     /// Returns true if the group has been quiet for as long as the burst takes to fill.
     pub(super) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
-        self.tokens >= BURST
+        self.tokens >= self.rates.burst
     }
 }
 
@@ -86,7 +97,7 @@ mod tests {
     #[test]
     fn a_burst_and_then_a_steady_rate() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = Pace::new(Rates::default(), now);
         let mut handled = 0;
         let end = now + Duration::from_secs(10);
         while now < end {

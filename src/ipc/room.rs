@@ -64,14 +64,14 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, folder: GroupFolder, orders: mpsc::UnboundedReceiver<Order>) -> Self {
-        let now = Instant::now();
+        let (now, rates) = (Instant::now(), shared.rates);
         Self {
             shared,
             folder,
             orders,
             signal: Arc::default(),
             watched: Vec::new(),
-            pace: Pace::new(now),
+            pace: Pace::new(rates, now),
             gate: Gate::new(now),
             gone: Vec::new(),
             flood: false,

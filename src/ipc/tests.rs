@@ -33,6 +33,7 @@ struct Host {
     store: Store,
     /// Whom the store woke.
     wakes: mpsc::UnboundedReceiver<Wake>,
+    rates: Rates,
 }
 
 /// The service at work on it.
@@ -79,7 +80,7 @@ async fn host() -> Host {
     for folder in ["main", "a", "b"] {
         store.write(move |tx| groups::register(tx, &group(folder))).await.unwrap();
     }
-    Host { root, store, wakes }
+    Host { root, store, wakes, rates: Rates::default() }
 }
 
 impl Host {
@@ -92,6 +93,7 @@ impl Host {
             timezone: Tz::UTC,
             channels: Registry::default(),
             max_file: 1 << 20,
+            rates: self.rates,
             room_owner: None,
         }
     }

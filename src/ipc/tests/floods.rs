@@ -225,16 +225,17 @@ async fn a_flood_is_reported_once_and_refusals_are_counted() {
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let host = host().await;
+    // However slow the machine is, it takes these files faster than that.
+    let host = Host { rates: Rates { per_second: 2.0, burst: 50.0 }, ..host().await };
     let served = host.serve();
     fs::create_dir_all(host.ipc("a", "messages")).unwrap();
-    for i in 0..400 {
+    for i in 0..60 {
         host.put("a", "messages", &format!("{i:03}.json"), &message("web:b\u{1b}[31m\n", "not mine"));
     }
     served.open(&group("a"), run()).await.unwrap();
     until("all to be handled", || names(&host.ipc("a", "messages")).is_empty()).await;
     host.until_no_claims().await;
-    assert_eq!(host.refusals().await.len(), 400);
+    assert_eq!(host.refusals().await.len(), 60);
     served.stop().await;
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert_eq!(log.matches("floods").count(), 1, "{log}");
