@@ -36,6 +36,10 @@ PARLOR_TEST_ENGINES=${PARLOR_TEST_ENGINES:-$engines}
 export PARLOR_TEST_ENGINES
 say "Testing with: $PARLOR_TEST_ENGINES"
 
+# Tests wait for rooms and timers about as long as they compute.
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+export RUST_TEST_THREADS
+
 scripts/build-test-agent.sh
 scripts/build-test-base.sh
 as_caller cargo fmt --all --check
