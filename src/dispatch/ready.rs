@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::{Deps, DispatchHandle};
 use crate::agent;
+use crate::config::settings::Settings;
 use crate::domain::ids::GroupFolder;
 use crate::store::groups;
 
@@ -33,7 +34,9 @@ async fn make(deps: &Arc<Deps>, folder: &GroupFolder) -> anyhow::Result<()> {
     // It may be removed again already.
     let Some(group) = deps.store.read(move |db| groups::by_folder(db, &whose)).await? else { return Ok(()) };
     deps.ipc.make_folders(folder).await.context("IPC folder")?;
-    let (settings, owner) = (deps.settings.clone(), deps.rooms.owner());
+    // The copy of the agent's source is the first room's: of the source as it is then.
+    let settings = Settings { agent_runner_src: None, ..(*deps.settings).clone() };
+    let owner = deps.rooms.owner();
     let prepare = move || agent::prepare(&settings.home, &settings, &group, owner).map(drop);
     Ok(tokio::task::spawn_blocking(prepare).await??)
 }
