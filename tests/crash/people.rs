@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::Random;
+use crate::harness::SOON;
 use crate::harness::http::{Connection, messages_path};
 
 /// A message that got its 202.
@@ -64,7 +65,9 @@ impl<'a> Line<'a> {
 
     /// Asks until the answer is a fine one.
     fn insist(&mut self, path: &str, body: &[u8], fine: &[u16]) -> Vec<u8> {
+        let started = Instant::now();
         loop {
+            assert!(started.elapsed() < 4 * SOON, "{path}: the host does not come back");
             match self.ask(path, body) {
                 Ok((found, answer)) if fine.contains(&found) => return answer,
                 // Not ready yet, or shutting down.

@@ -155,6 +155,8 @@ impl RunTask {
                     ending = None;
                     if !self.client_follows().await {
                         self.client.abandon();
+                        // A client that goes on had perhaps not made its container when that was looked for.
+                        self.end_again().await;
                     }
                     tracing::debug!("{} ended by the host, gone: {gone}", self.plan.spec.name);
                     break;
@@ -166,6 +168,10 @@ impl RunTask {
         self.prove_gone(ending).await;
         self.drain().await;
         self.finish().await;
+    }
+
+    fn end_again(&self) -> impl Future<Output = bool> + use<> {
+        ending::end(self.engine.clone(), self.plan.spec.name.clone(), EndReason::Stopped)
     }
 
     /// After the container is gone its client ends by itself, unless it hangs.
@@ -278,7 +284,7 @@ impl RunTask {
         if let Some(ending) = ending {
             ending.await;
         } else if self.ended_for.is_none() && self.exit != Some(Exit::Code(0)) {
-            ending::end(self.engine.clone(), self.plan.spec.name.clone(), EndReason::Stopped).await;
+            self.end_again().await;
         }
     }
 
