@@ -59,6 +59,33 @@ impl Pace {
     }
 }
 
+/// A group's flood: it begins with the first file too many, and ends when no file waited for as long as the burst takes
+/// to fill. A full pace alone is no quiet, for a slow machine fills it while files wait.
+#[derive(Debug, Default)]
+pub(super) struct Flood {
+    runs: bool,
+    rested: bool,
+}
+
+impl Flood {
+    /// More files wait than may be handled now. Returns true if a flood begins with it.
+    pub(super) fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.runs, true)
+    }
+
+    /// No file waits.
+    pub(super) fn rests(&mut self) {
+        self.rested = true;
+    }
+
+    /// There may be files again; `full` says whether the pace is.
+    pub(super) fn looks(&mut self, full: bool) {
+        if std::mem::take(&mut self.rested) && full {
+            self.runs = false;
+        }
+    }
+}
+
 /// Lines of one group in the log per minute; the others are counted.
 const LINES: u32 = 10;
 
@@ -112,6 +139,21 @@ mod tests {
         assert!((2_100..=2_210).contains(&handled), "{handled}");
         assert!(!pace.is_full(now));
         assert!(pace.is_full(now + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_flood_lasts_until_no_file_waits_for_a_while() {
+        let mut flood = Flood::default();
+        assert!(flood.begins());
+        flood.looks(true);
+        assert!(!flood.begins(), "files waited all the time");
+        flood.rests();
+        flood.looks(false);
+        flood.looks(true);
+        assert!(!flood.begins(), "the rest was short");
+        flood.rests();
+        flood.looks(true);
+        assert!(flood.begins());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::files::Files;
-use super::pace::{Gate, Pace};
+use super::pace::{Flood, Gate, Pace};
 use super::process::{self, Batch, Job};
 use super::watch::{Role, Signal, flag};
 use super::{Shared, snapshot};
@@ -49,8 +49,7 @@ pub(super) struct Worker {
     gate: Gate,
     /// Records of files that are gone.
     gone: Vec<Ulid>,
-    /// True if the running flood was reported.
-    flood: bool,
+    flood: Flood,
     /// The agent may have put other folders in the place of ours.
     replaced: bool,
     /// Events cannot be relied on for as long as the room lives.
@@ -74,7 +73,7 @@ impl Worker {
             pace: Pace::new(rates, now),
             gate: Gate::new(now),
             gone: Vec::new(),
-            flood: false,
+            flood: Flood::default(),
             replaced: false,
             look_each_second: false,
             deaf_until: None,
@@ -214,7 +213,7 @@ impl Worker {
     }
 
     fn report_flood(&mut self) {
-        if !std::mem::replace(&mut self.flood, true) {
+        if self.flood.begins() {
             tracing::warn!(
                 "group {} floods its IPC folder: its files are handled at a limited rate until it is quiet again",
                 self.folder
@@ -224,9 +223,7 @@ impl Worker {
 
     /// One turn, as soon as pace and permits allow.
     async fn work(&mut self, mut files: Box<Files>) -> io::Result<Box<Files>> {
-        if self.pace.is_full(Instant::now()) && self.deaf_until.is_none() {
-            self.flood = false;
-        }
+        self.flood.looks(self.pace.is_full(Instant::now()) && self.deaf_until.is_none());
         let most = match self.pace.allowed(Instant::now(), TURN) {
             Ok(most) => most,
             Err(wait) => {
@@ -294,6 +291,7 @@ impl Worker {
 
     /// Nothing is left to do: waits for something. True when nobody needs the room any more.
     async fn rest(&mut self, files: &mut Files) -> bool {
+        self.flood.rests();
         for done in self.flushes.drain(..) {
             // Whoever gave up waiting does not need the answer.
             let _ = done.send(());
