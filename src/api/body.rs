@@ -11,11 +11,12 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parlor_agent_runner::json;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use super::router::Api;
+use crate::domain::schema;
 
 /// A JSON body of at most the limit's bytes; `serde_json` refuses more than 128 levels of nesting by itself.
 pub(super) struct Json<T>(pub(super) T);
@@ -137,21 +138,11 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
 /// An id as people shorten it; what it stands for is looked up where it is used.
 pub(super) struct Short(pub(super) String);
 
-impl JsonSchema for Short {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Short".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "pattern": "^[A-Za-z0-9_-]{1,64}$",
-            "description": "An id, or so much of its beginning that no other id has it",
-        })
-    }
-}
+schema::by_hand!(Short, "Short", {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]{1,64}$",
+    "description": "An id, or so much of its beginning that no other id has it",
+});
 
 impl FromStr for Short {
     type Err = String;
@@ -199,17 +190,7 @@ impl Limit {
     }
 }
 
-impl JsonSchema for Limit {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Limit".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT })
-    }
-}
+schema::by_hand!(Limit, "Limit", { "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT });
 
 /// A number from 1 to a largest one.
 pub(super) fn within(name: &str, number: u32, max: u32) -> Result<u32, Problem> {

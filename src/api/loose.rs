@@ -1,15 +1,14 @@
 //! Fields that clients write in more than one way, where the meaning is clear.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Utc};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
 use crate::domain::clock::from_ms;
+use crate::domain::schema;
 
 /// From here on a number counts milliseconds: as seconds it would be the year 5138.
 const FROM_MILLISECONDS: f64 = 1e11;
@@ -32,24 +31,14 @@ pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 /// An id in a request.
 pub(super) struct Word;
 
-impl JsonSchema for Word {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Word".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": ["string", "integer"],
-            "minLength": 1,
-            "maxLength": 256,
-            "pattern": r"^[^\x01-\x1f\x7f-\x9f]+$",
-            "minimum": i64::MIN,
-            "maximum": u64::MAX,
-        })
-    }
-}
+schema::by_hand!(Word, "Word", {
+    "type": ["string", "integer"],
+    "minLength": 1,
+    "maxLength": 256,
+    "pattern": r"^[^\x01-\x1f\x7f-\x9f]+$",
+    "minimum": i64::MIN,
+    "maximum": u64::MAX,
+});
 
 impl Visitor<'_> for Word {
     type Value = String;
@@ -71,23 +60,13 @@ impl Visitor<'_> for Word {
 /// A time in a request.
 pub(super) struct Time;
 
-impl JsonSchema for Time {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "LooseTime".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [
-                { "type": "string", "format": "date-time" },
-                { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$" },
-                { "type": "number", "minimum": 0, "maximum": 253_402_300_799_999_u64 },
-            ],
-        })
-    }
-}
+schema::by_hand!(Time, "LooseTime", {
+    "anyOf": [
+        { "type": "string", "format": "date-time" },
+        { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$" },
+        { "type": "number", "minimum": 0, "maximum": 253_402_300_799_999_u64 },
+    ],
+});
 
 impl Visitor<'_> for Time {
     type Value = DateTime<Utc>;

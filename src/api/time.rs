@@ -1,12 +1,10 @@
 //! Times as the API gives them: RFC 3339 in UTC with milliseconds.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::domain::clock::rfc3339;
+use crate::domain::schema;
 
 /// A time in an answer.
 #[derive(Debug, Clone, Copy)]
@@ -18,14 +16,4 @@ impl Serialize for Time {
     }
 }
 
-impl JsonSchema for Time {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Time".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
-    }
-}
+schema::by_hand!(Time, "Time", { "type": "string", "format": "date-time" });

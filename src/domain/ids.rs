@@ -1,14 +1,14 @@
 //! Identifiers. Each is checked when it is made, so that a value of the type is always valid.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use parlor_agent_runner::protocol::limits::{MAX_ID, MAX_WORD};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ulid::Ulid;
+
+use super::schema;
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -73,17 +73,7 @@ macro_rules! text_id {
                 text.parse()
             }
         }
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern })
-            }
-        }
+        schema::by_hand!($name, stringify!($name), { "type": "string", "pattern": $pattern });
     };
 }
 
@@ -167,17 +157,7 @@ macro_rules! ulid_id {
                 String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
             }
         }
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": ULID })
-            }
-        }
+        schema::by_hand!($name, stringify!($name), { "type": "string", "pattern": ULID });
     };
 }
 

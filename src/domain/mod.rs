@@ -10,6 +10,7 @@ pub mod message;
 pub mod prices;
 pub mod run;
 pub mod schedule;
+pub(crate) mod schema;
 pub mod task;
 pub mod text;
 pub mod usage;
