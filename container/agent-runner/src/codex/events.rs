@@ -84,7 +84,7 @@ pub enum Event {
     },
     /// A turn ended.
     Ended {
-        /// What went wrong; None if it went well.
+        /// The fault; None if the turn went well.
         fault: Option<Fault>,
         /// The answer, where the end brings it.
         text: Option<String>,

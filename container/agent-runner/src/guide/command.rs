@@ -42,7 +42,7 @@ pub enum Command {
     ListChats,
     /// A chat and the folder under which to register it.
     Register(String, String),
-    /// What can be asked.
+    /// The list of requests that the guide understands.
     Help,
     /// Who the guide is.
     About,
@@ -62,18 +62,18 @@ pub enum Command {
     Unknown(Option<String>),
 }
 
-/// What is missing in a reminder.
+/// The part of a reminder that is missing or not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unclear {
     /// The time.
     NoTime,
-    /// What to remind of.
+    /// The subject.
     NoSubject,
     /// This part of the text is a time, and none that is known; perhaps the whole request was meant so.
     Part(String, Option<String>),
 }
 
-/// What to do with a task.
+/// A change of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Pause it.

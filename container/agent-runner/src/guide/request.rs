@@ -154,7 +154,7 @@ impl Reader<'_> {
 /// How a reminder was asked for.
 struct Asked {
     words: usize,
-    /// What it says when nothing else is asked for.
+    /// The subject that the request implies; None if people must name it.
     subject: Option<Subject>,
     /// Somebody by name.
     person: Option<String>,

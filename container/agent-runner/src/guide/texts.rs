@@ -5,7 +5,7 @@ use super::lang::Lang;
 use super::when::Problem;
 use super::words::by_lang;
 
-/// What can be asked, with examples.
+/// The requests that the guide understands, with examples.
 pub const HELP: &str = "Here is what I can do. Write it as it stands, or nearly so:
 
 **Reminders and tasks**
