@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
+/// Bytes that a text may gain by being mended, in each of two steps: a hostile one would gain five for each it has.
+const GROWTH: usize = 16 << 20;
 
 /// Reads JSON; what a strict reader refuses is read once more as [`mend`] makes it.
 ///
@@ -33,11 +35,16 @@ pub fn from_str<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
 
 /// Replaces what a strict reader refuses: half a surrogate pair and bytes that are no UTF-8 by U+FFFD, a control
 /// character in a string by its escape, `NaN` and infinities by `null`; a byte order mark is left out. Strict JSON
-/// stays as it is. One pass.
+/// stays as it is. A text that gained much already gains no more: what is left of bytes that are no UTF-8 becomes `?`, and
+/// of control characters spaces.
 pub fn mend(json: &[u8]) -> Cow<'_, [u8]> {
+    within(json, GROWTH)
+}
+
+fn within(json: &[u8], growth: usize) -> Cow<'_, [u8]> {
     let json = json.strip_prefix(MARK).unwrap_or(json);
-    let text = String::from_utf8_lossy(json);
-    let mut mender = Mender { text: text.as_bytes(), at: 0, kept: 0, out: Vec::new() };
+    let text = utf8(json, growth);
+    let mut mender = Mender { text: text.as_bytes(), at: 0, kept: 0, out: Vec::new(), growth };
     mender.run();
     let Mender { kept, mut out, .. } = mender;
     if kept > 0 {
@@ -50,12 +57,36 @@ pub fn mend(json: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// The text, with U+FFFD for bytes that are no UTF-8, and `?` for those that it has no room for.
+fn utf8(bytes: &[u8], growth: usize) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let room = bytes.len() + growth.min(bytes.len().saturating_mul(2));
+    let (mut text, mut growth) = (String::with_capacity(room), growth);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        let gained = char::REPLACEMENT_CHARACTER.len_utf8().saturating_sub(chunk.invalid().len());
+        match (chunk.invalid(), growth.checked_sub(gained)) {
+            ([], _) => {}
+            (_, Some(left)) => {
+                growth = left;
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+            (_, None) => text.push('?'),
+        }
+    }
+    Cow::Owned(text)
+}
+
 struct Mender<'a> {
     text: &'a [u8],
     at: usize,
     /// How much of the text is in `out`, or replaced there.
     kept: usize,
     out: Vec<u8>,
+    /// Bytes that it may gain yet.
+    growth: usize,
 }
 
 impl Mender<'_> {
@@ -68,15 +99,31 @@ impl Mender<'_> {
                     self.at += 1;
                 }
                 b'\\' if inside => self.escape(),
-                0..=0x1f if inside => self.replace(1, format!("\\u{byte:04x}").as_bytes()),
+                0..=0x1f if inside => self.control(byte),
                 b'N' | b'I' | b'-' if !inside => self.number(),
                 _ => self.at += 1,
             }
         }
     }
 
-    /// Puts other bytes in the place of the next ones.
-    fn replace(&mut self, length: usize, with: &[u8]) {
+    fn control(&mut self, byte: u8) {
+        match byte {
+            b'\n' => self.replace(1, b"\\n", b" "),
+            b'\r' => self.replace(1, b"\\r", b" "),
+            b'\t' => self.replace(1, b"\\t", b" "),
+            _ => self.replace(1, format!("\\u{byte:04x}").as_bytes(), b" "),
+        }
+    }
+
+    /// Puts other bytes in the place of the next ones; where the text would grow too long, those of `short`.
+    fn replace(&mut self, length: usize, with: &[u8], short: &[u8]) {
+        let left = self.growth.checked_sub(with.len().saturating_sub(length));
+        let with = if left.is_some() { with } else { short };
+        if self.out.capacity() == 0 {
+            // At once: a buffer that doubles would take more than the text may gain.
+            self.out.reserve_exact(self.text.len() + self.growth.min(self.text.len().saturating_mul(5)));
+        }
+        self.growth = left.unwrap_or(self.growth);
         self.out.extend_from_slice(&self.text[self.kept..self.at]);
         self.out.extend_from_slice(with);
         self.at += length;
@@ -86,7 +133,7 @@ impl Mender<'_> {
     fn escape(&mut self) {
         match self.unit(self.at) {
             Some(0xd800..=0xdbff) if matches!(self.unit(self.at + 6), Some(0xdc00..=0xdfff)) => self.at += 12,
-            Some(0xd800..=0xdfff) => self.replace(6, b"\\ufffd"),
+            Some(0xd800..=0xdfff) => self.replace(6, b"\\ufffd", b"\\ufffd"),
             _ => self.at += 2,
         }
     }
@@ -101,7 +148,7 @@ impl Mender<'_> {
     fn number(&mut self) {
         let rest = &self.text[self.at..];
         match [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|word| rest.starts_with(word)) {
-            Some(word) => self.replace(word.len(), b"null"),
+            Some(word) => self.replace(word.len(), b"null", b"0"),
             None => self.at += 1,
         }
     }
@@ -138,6 +185,25 @@ mod tests {
         }
         let numbers = read(br#"{"a": NaN, "b": [-Infinity, Infinity, -1], "c": "\ud83d"}"#);
         assert_eq!(numbers, Some(serde_json::json!({"a": null, "b": [null, null, -1], "c": "\u{fffd}"})));
+    }
+
+    #[test]
+    fn a_hostile_text_gains_little() {
+        let text = |piece: &[u8]| [b"\"", &piece.repeat(4 << 20)[..], b"\""].concat();
+        for piece in [&b"\x01"[..], b"\n", b"\xff"] {
+            let json = text(piece);
+            let mended = mend(&json);
+            assert!(mended.len() <= json.len() + GROWTH, "{piece:?}: {} bytes of {}", mended.len(), json.len());
+            let read: String = serde_json::from_slice(&mended).unwrap();
+            assert_eq!(read.chars().count(), 4 << 20, "{piece:?}");
+        }
+        for (json, growth, mended) in [
+            (&b"\"\x01\x02\n\""[..], 6, "\"\\u0001 \\n\""),
+            (b"\"\xff\xff\"", 3, "\"\u{fffd}?\""),
+            (b"[NaN,NaN,-Infinity]", 1, "[null,0,null]"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&within(json, growth)), mended);
+        }
     }
 
     #[test]
