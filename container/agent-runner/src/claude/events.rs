@@ -133,7 +133,10 @@ pub fn parse(line: &str) -> Event {
 
 fn speaks(message: &Value) -> bool {
     let blocks = message["content"].as_array().map(Vec::as_slice).unwrap_or_default();
-    blocks.iter().filter(|block| block["type"] == "tool_use").any(|block| said::speaks(&block.to_string()))
+    blocks.iter().filter(|block| block["type"] == "tool_use").any(|block| match block["name"].as_str() {
+        Some("Bash") => block["input"]["command"].as_str().is_some_and(said::command_speaks),
+        name => name.is_some_and(said::speaks),
+    })
 }
 
 fn failed_servers(list: &Value) -> Vec<String> {
@@ -158,6 +161,14 @@ mod tests {
         let spoke = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","name":"mcp__parlor__send_message","input":{}}]}}"#;
         assert_eq!(parse(spoke), Event::Spoke);
         assert_eq!(parse(&spoke.replace("tool_use", "text")), Event::Other);
+        let call = |name: &str, input: Value| {
+            let block = serde_json::json!({"type": "tool_use", "name": name, "input": input});
+            parse(&serde_json::json!({"type": "assistant", "message": {"content": [block]}}).to_string())
+        };
+        let command = |text: &str| call("Bash", serde_json::json!({"command": text}));
+        assert_eq!((command("parlor-tool send hi"), command("grep send_message x")), (Event::Spoke, Event::Other));
+        let edit = serde_json::json!({"file_path": "send_file", "new_string": "send_message, parlor-tool send"});
+        assert_eq!(call("Edit", edit), Event::Other);
         let began = r#"{"type":"system","subtype":"init","mcp_servers":[{"name":"a","status":"failed"},{"name":"b","status":"connected"}]}"#;
         assert_eq!(parse(began), Event::Began { failed: vec!["a".into()] });
         assert_eq!(parse(r#"{"type":"system","subtype":"init"}"#), Event::Began { failed: Vec::new() });

@@ -182,8 +182,16 @@ fn item(item: &Value) -> Event {
             item["clientId"].as_str().map_or(Event::Other, |id| Event::Taken { message: id.to_owned() })
         }
         Some("agentMessage") => Event::Said { text: words(&item["text"]), aside: item["phase"] == "commentary" },
-        Some("mcpToolCall" | "commandExecution") if said::speaks(&item.to_string()) => Event::Spoke,
+        _ if speaks(item) => Event::Spoke,
         _ => Event::Worked,
+    }
+}
+
+fn speaks(item: &Value) -> bool {
+    match item["type"].as_str() {
+        Some("mcpToolCall") => item["server"] == said::SERVER && item["tool"].as_str().is_some_and(said::speaks),
+        Some("commandExecution") => item["command"].as_str().is_some_and(said::command_speaks),
+        _ => false,
     }
 }
 
@@ -258,6 +266,19 @@ mod tests {
         let spoke = r#"{"method":"item/completed","params":{"item":{"type":"mcpToolCall","server":"parlor","tool":"send_message"}}}"#;
         assert_eq!(event(spoke), Event::Spoke);
         assert_eq!(event(&spoke.replace("send_message", "list_tasks")), Event::Worked);
+        assert_eq!(event(&spoke.replace("parlor", "other")), Event::Worked);
+        for (item, spoke) in [
+            (r#"{"type":"mcpToolCall","server":"parlor","tool":"recall","arguments":{"word":"send_message"}}"#, false),
+            (
+                r#"{"type":"commandExecution","command":"grep send_message x","aggregatedOutput":"parlor-tool send"}"#,
+                false,
+            ),
+            (r#"{"type":"commandExecution","command":"/bin/bash -lc 'parlor-tool send hi'"}"#, true),
+            (r#"{"type":"fileChange","changes":[{"diff":"send_message"}]}"#, false),
+        ] {
+            let line = format!(r#"{{"method":"item/completed","params":{{"item":{item}}}}}"#);
+            assert_eq!(event(&line), if spoke { Event::Spoke } else { Event::Worked }, "{item}");
+        }
         assert_eq!(
             event(r#"{"id":3,"result":{"a":1}}"#),
             Event::Answered { id: 3, result: Ok(serde_json::json!({"a":1})) }

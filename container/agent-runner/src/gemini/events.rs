@@ -90,10 +90,27 @@ fn update(update: &Value) -> Event {
             Some(text) if !text.starts_with(MODE_UPDATE) => Event::Said(text.to_owned()),
             _ => Event::Other,
         },
-        "tool_call" => Event::Tool { speaks: said::speaks(&update.to_string()) },
+        "tool_call" => Event::Tool { speaks: speaks(update) },
         // A conversation that is read in is told again; the list of commands follows when that is over.
         "user_message_chunk" | "available_commands_update" => Event::Past,
         _ => Event::Other,
+    }
+}
+
+/// The tool's name stands before the server's in the title, or before the time in the call's id. The title of a shell's
+/// call is its command.
+fn speaks(call: &Value) -> bool {
+    let title = call["title"].as_str().unwrap_or_default();
+    match call["kind"].as_str() {
+        Some("execute") => said::command_speaks(title),
+        Some("read" | "edit" | "delete" | "move" | "search" | "fetch" | "think") => false,
+        _ => {
+            let name = call["toolCallId"].as_str().and_then(|id| id.split('-').next());
+            let titled = title
+                .split_once(" (")
+                .is_some_and(|(name, server)| said::speaks(name) && server.split(' ').next() == Some(said::SERVER));
+            titled || said::speaks(title) || name.is_some_and(said::speaks)
+        }
     }
 }
 
@@ -132,7 +149,20 @@ mod tests {
         assert_eq!(updated("agent_message_chunk", "[MODE_UPDATE] yolo"), Event::Other);
         assert_eq!(updated("agent_thought_chunk", "hm"), Event::Other);
         assert_eq!(updated("tool_call", ""), Event::Tool { speaks: false });
-        assert_eq!(updated("tool_call", "send_message (parlor MCP Server)"), Event::Tool { speaks: true });
+        for (call, speaks) in [
+            (json!({"title": "send_message (parlor MCP Server)", "kind": "other"}), true),
+            (json!({"title": "send_message (chat MCP Server)"}), false),
+            (json!({"title": "{\"text\":\"hi\"}", "toolCallId": "send_message-17", "kind": "other"}), true),
+            (json!({"title": "notes.md: a => send_message", "kind": "edit"}), false),
+            (json!({"title": "recall (parlor MCP Server)", "content": [{"text": "send_message"}]}), false),
+            (json!({"title": "parlor-tool send hi [in x]", "kind": "execute"}), true),
+            (json!({"title": "grep send_message x", "toolCallId": "run_shell_command-1", "kind": "execute"}), false),
+        ] {
+            let mut update = call.clone();
+            update["sessionUpdate"] = "tool_call".into();
+            let line = json!({"method": "session/update", "params": {"update": update}});
+            assert_eq!(parse(&line.to_string()), Event::Tool { speaks }, "{call}");
+        }
         assert_eq!(updated("tool_call_update", ""), Event::Other);
         assert_eq!(updated("user_message_chunk", "before"), Event::Past);
         assert_eq!(updated("available_commands_update", ""), Event::Past);

@@ -9,12 +9,26 @@ pub const SILENT: &str = "[You said nothing. Answer the last message now: your t
 pub const NO_ANSWER: &str =
     "(The model gave no answer, though it was asked twice. Write again, or choose another model.)";
 
-/// Names of the host's tools that say something in the chat, and the command that does.
-const SPEAKING: [&str; 3] = ["send_message", "send_file", "parlor-tool send"];
+/// The host's tools that say something in the chat.
+const SPEAKING: [&str; 2] = ["send_message", "send_file"];
+/// The command that does.
+const COMMAND: &str = "parlor-tool send";
+/// The name of the host's tools as an MCP server.
+pub const SERVER: &str = "parlor";
 
-/// Returns true if a call of a tool, as the program tells of it, says something in the chat.
-pub fn speaks(call: &str) -> bool {
-    SPEAKING.iter().any(|name| call.contains(name))
+/// Returns true if a tool of this name says something in the chat. Programs put the server's name before the tool's;
+/// another server's tool of the same name says nothing there.
+pub fn speaks(name: &str) -> bool {
+    let server = SPEAKING.iter().find_map(|tool| name.strip_suffix(tool));
+    server.is_some_and(|server| {
+        let name = server.trim_end_matches('_');
+        server.is_empty() || name.len() < server.len() && (name == SERVER || name.ends_with("_parlor"))
+    })
+}
+
+/// Returns true if a shell command says something in the chat.
+pub fn command_speaks(command: &str) -> bool {
+    command.contains(COMMAND)
 }
 
 /// The answer for the chat. `stop` is the vendor's word for how it ended, where the program passes it on.
@@ -50,6 +64,18 @@ mod tests {
         let cut = answer(Some("So far"), Some("max_tokens")).unwrap();
         assert!(cut.starts_with("So far\n\n(") && cut.contains("CLAUDE_CODE_MAX_OUTPUT_TOKENS"), "{cut}");
         assert!(answer(None, Some("refusal")).unwrap().contains("content filter"));
-        assert!(speaks("mcp__parlor__send_message") && !speaks("Bash"));
+    }
+
+    #[test]
+    fn a_call_speaks_by_its_tool_s_name_alone() {
+        for name in
+            ["send_message", "send_file", "mcp__parlor__send_message", "mcp_parlor_send_file", "parlor__send_file"]
+        {
+            assert!(speaks(name), "{name}");
+        }
+        for name in ["Bash", "", "mcp__chat__send_message", "resend_message", "send_messages", "unparlor_send_file"] {
+            assert!(!speaks(name), "{name}");
+        }
+        assert!(command_speaks("cd x && parlor-tool send hi") && !command_speaks("grep send_message x.py"));
     }
 }

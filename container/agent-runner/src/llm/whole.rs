@@ -82,7 +82,7 @@ impl Troubles {
 
 /// Returns true if a call says something in the chat.
 pub fn speaks(name: &str, args: &Value) -> bool {
-    said::speaks(name) || name == "shell" && args["command"].as_str().is_some_and(said::speaks)
+    said::speaks(name) || name == "shell" && args["command"].as_str().is_some_and(said::command_speaks)
 }
 
 #[cfg(test)]
@@ -100,6 +100,7 @@ mod tests {
         assert_eq!(silent.next(&Ending::Whole, "", false, false), Next::Ask(SILENT));
         assert_eq!(silent.next(&Ending::Whole, "", false, false), Next::Say(NO_ANSWER.to_owned()));
         assert!(speaks("send_message", &json!({})) && speaks("shell", &json!({"command": "parlor-tool send hi"})));
+        assert!(!speaks("shell", &json!({"command": "grep send_message x.py"})));
         assert!(!speaks("shell", &json!({"command": "ls"})) && !speaks("list_tasks", &json!({})));
     }
 
