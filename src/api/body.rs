@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parlor_agent_runner::json;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -136,6 +137,8 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
 }
 
 /// An id as people shorten it; what it stands for is looked up where it is used.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
 pub(super) struct Short(pub(super) String);
 
 schema::by_hand!(Short, "Short", {
@@ -143,6 +146,14 @@ schema::by_hand!(Short, "Short", {
     "pattern": "^[A-Za-z0-9_-]{1,64}$",
     "description": "An id, or so much of its beginning that no other id has it",
 });
+
+impl TryFrom<String> for Short {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
 
 impl FromStr for Short {
     type Err = String;

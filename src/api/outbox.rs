@@ -43,7 +43,7 @@ pub(super) struct Query {
 #[schemars(rename = "DeliveriesToRetry")]
 pub(super) struct Retry {
     /// One delivery, by its id or the beginning of it; all that failed, without one.
-    id: Option<String>,
+    id: Option<Short>,
 }
 
 /// Deliveries, newest first.
@@ -176,7 +176,7 @@ pub(super) async fn retry(State(api): State<Api>, body: Option<Json<Retry>>) -> 
         .deps
         .store
         .write(move |tx| {
-            let id = id.map(|id| short_ids::delivery(tx, &id)).transpose()?;
+            let id = id.map(|Short(id)| short_ids::delivery(tx, &id)).transpose()?;
             outbox::retry(tx, id)
         })
         .await?;

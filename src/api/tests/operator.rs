@@ -170,6 +170,12 @@ async fn sessions_outbox_status_and_health() {
     api.call("POST", "/v1/outbox/retry", Some(json!({"id": ulid::Ulid::new().to_string()})))
         .await
         .problem(404, "not_found");
+    for none in ["", " ", "01A*", &"A".repeat(65)] {
+        let refused = api.call("POST", "/v1/outbox/retry", Some(json!({"id": none}))).await;
+        let detail = refused.problem(400, "invalid_body");
+        assert!(detail.starts_with("id does not fit: "), "{none:?}: {detail}");
+    }
+    assert_eq!(api.call("POST", "/v1/outbox/retry", Some(json!({"id": null}))).await.json(), json!({"retried": 0}));
     assert_eq!(api.call("POST", "/v1/runs/retry", Some(json!({"folder": "busy"}))).await.json(), json!({"retried": 0}));
     assert_eq!(api.call("GET", "/v1/refusals", None).await.json(), json!({"refusals": []}));
     api.call("POST", "/v1/chats/web:busy/messages", Some(json!({"sender": "u", "text": "hi"}))).await;
