@@ -61,6 +61,20 @@ pub enum BackupError {
     /// It must not be done as things are.
     #[error("{0}")]
     Refused(String),
+    /// A restore broke off while the installation was moved aside.
+    #[error(
+        "{source}; a part of what was there before lies in {aside} already, the rest still in {home}: move that part back \
+         to the same places in {home}, then restore again",
+        aside = .aside.display(), home = .home.display()
+    )]
+    HalfMoved {
+        /// Where a part of the installation lies.
+        aside: PathBuf,
+        /// Where the rest lies.
+        home: PathBuf,
+        /// What went wrong.
+        source: Box<BackupError>,
+    },
     /// A restore broke off after the installation was moved aside.
     #[error(
         "{source}; what was there before lies whole in {aside}: move it back, or restore again with --replace",

@@ -101,7 +101,7 @@ fn occupied(home: &Home, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupErro
     Ok(found)
 }
 
-fn move_aside(home: &Home, what: &[PathBuf], now: DateTime<Utc>) -> Result<PathBuf, BackupError> {
+pub(super) fn move_aside(home: &Home, what: &[PathBuf], now: DateTime<Utc>) -> Result<PathBuf, BackupError> {
     let root = home.root();
     // Beside the home, and not in it: the main group's agent sees what lies there.
     let name = format!("{}.before-{}", root.display(), now.format("%Y%m%d-%H%M%S"));
@@ -111,7 +111,11 @@ fn move_aside(home: &Home, what: &[PathBuf], now: DateTime<Utc>) -> Result<PathB
     }
     for path in what {
         let from = root.join(path);
-        fs::rename(&from, aside.join(path)).map_err(BackupError::io("move aside", &from))?;
+        fs::rename(&from, aside.join(path)).map_err(|error| BackupError::HalfMoved {
+            aside: aside.clone(),
+            home: root.to_owned(),
+            source: Box::new(BackupError::io("move aside", &from)(error)),
+        })?;
     }
     Ok(aside)
 }

@@ -159,6 +159,21 @@ async fn a_restore_that_breaks_off_says_where_the_installation_lies() {
     assert!(!there.database().exists());
 }
 
+#[tokio::test]
+async fn an_installation_that_was_moved_aside_by_half_is_named_with_both_places() {
+    let case = Case::new().await;
+    // The second vanished since it was seen.
+    let what = ["groups", "prices.gone"].map(PathBuf::from);
+    let error = restore::move_aside(&case.home, &what, Utc::now()).unwrap_err();
+    let BackupError::HalfMoved { aside, home, .. } = &error else { panic!("{error}") };
+    assert_eq!(fs::read_to_string(aside.join("groups/lab/CLAUDE.md")).unwrap(), "remember");
+    assert_eq!(home, case.home.root());
+    let said = error.to_string();
+    for part in ["prices.gone", aside.to_str().unwrap(), home.to_str().unwrap(), "move that part back"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// A backup with these entries and no manifest.
 fn forged(path: &Path, entries: &[(&str, tar::EntryType, &str)]) {
     let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(path).unwrap(), Compression::fast()));
