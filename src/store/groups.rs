@@ -153,7 +153,10 @@ pub fn remove(tx: &mut Tx<'_>, folder: &GroupFolder, now: DateTime<Utc>) -> TxRe
         "UPDATE tasks SET status = 'cancelled', next_due = NULL WHERE folder = ?1 AND status IN ('active', 'paused')",
         [folder],
     )?;
-    tx.execute("UPDATE fires SET state = 'cancelled' WHERE folder = ?1 AND state = 'claimed'", [folder])?;
+    tx.execute(
+        "UPDATE fires SET state = 'cancelled' WHERE folder = ?1 AND state = 'claimed' AND state IN ('claimed', 'running')",
+        [folder],
+    )?;
     let last: Option<i64> = tx.query_row(
         "SELECT max(seq) FROM inbound WHERE jid = ?1 AND state IN ('pending', 'in_flight')
            AND (role IN ('trigger', 'command') OR state = 'in_flight')",

@@ -92,8 +92,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Commands of a chat that wait, in order.
 pub fn commands(db: &Connection, jid: &ChatJid) -> TxResult<Vec<Inbound>> {
     let mut s = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')
-           AND role = 'command' ORDER BY seq LIMIT 100"
+        "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND state = 'pending' AND role = 'command' ORDER BY seq LIMIT 100"
     ))?;
     let rows = s.query_map([jid], from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -102,8 +101,7 @@ pub fn commands(db: &Connection, jid: &ChatJid) -> TxResult<Vec<Inbound>> {
 /// The first waiting message of a chat that starts a turn.
 pub fn first_trigger(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
     let mut s = db.prepare_cached(
-        "SELECT seq FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')
-           AND role = 'trigger' ORDER BY seq LIMIT 1",
+        "SELECT seq FROM inbound WHERE jid = ?1 AND state = 'pending' AND role = 'trigger' ORDER BY seq LIMIT 1",
     )?;
     Ok(s.query_row([jid], |row| row.get(0)).optional()?)
 }
@@ -112,7 +110,7 @@ pub fn first_trigger(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
 pub fn waiting_since(db: &Connection, jid: &ChatJid) -> TxResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
     let mut s = db.prepare_cached(
         "SELECT min(received_at), max(received_at) FROM inbound
-         WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command') AND role = 'trigger'",
+         WHERE jid = ?1 AND state = 'pending' AND role = 'trigger'",
     )?;
     let (first, last): (Option<Ms>, Option<Ms>) = s.query_row([jid], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(first.zip(last).map(|(first, last)| (first.0, last.0)))
@@ -135,7 +133,10 @@ pub fn take_batch(tx: &Tx<'_>, jid: &ChatJid, run: RunId, input_name: &str) -> T
     let mut messages = context_before(tx, jid, first)?;
     let window_start = messages.first().map_or(first, |m| m.seq);
     let omitted = tx
-        .prepare_cached("UPDATE inbound SET state = 'done' WHERE jid = ?1 AND seq < ?2 AND state = 'pending' AND role IN ('context', 'denied')")?
+        .prepare_cached(
+            "UPDATE inbound SET state = 'done' WHERE jid = ?1 AND seq < ?2 AND state = 'pending'
+               AND state IN ('pending', 'in_flight') AND role IN ('context', 'denied')",
+        )?
         .execute((jid, window_start))? as u64;
     messages.extend(from_trigger_on(tx, jid, first, end)?);
     let seqs: Vec<i64> = messages.iter().map(|m| m.seq).collect();
@@ -151,7 +152,8 @@ fn shown(message: &Inbound) -> usize {
 
 fn context_before(db: &Connection, jid: &ChatJid, first: i64) -> TxResult<Vec<Inbound>> {
     let mut s = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND seq < ?2 AND state = 'pending' AND role IN ('context', 'denied')
+        "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND seq < ?2 AND state = 'pending'
+           AND state IN ('pending', 'in_flight') AND role IN ('context', 'denied')
          ORDER BY seq DESC LIMIT ?3"
     ))?;
     let mut bytes = 0;
@@ -170,8 +172,7 @@ fn context_before(db: &Connection, jid: &ChatJid, first: i64) -> TxResult<Vec<In
 
 fn first_command(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
     let mut s = db.prepare_cached(
-        "SELECT seq FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')
-           AND role = 'command' ORDER BY seq LIMIT 1",
+        "SELECT seq FROM inbound WHERE jid = ?1 AND state = 'pending' AND role = 'command' ORDER BY seq LIMIT 1",
     )?;
     Ok(s.query_row([jid], |row| row.get(0)).optional()?)
 }
@@ -179,6 +180,7 @@ fn first_command(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
 fn from_trigger_on(db: &Connection, jid: &ChatJid, first: i64, end: i64) -> TxResult<Vec<Inbound>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND seq >= ?2 AND seq < ?4 AND state = 'pending'
+           AND state IN ('pending', 'in_flight')
          ORDER BY seq LIMIT ?3"
     ))?;
     let mut bytes = 0;
@@ -228,20 +230,24 @@ pub fn put_back(tx: &Tx<'_>, seqs: &[i64], counts: bool) -> TxResult<()> {
 
 /// After a crash: what runs had taken waits again; run ids stay, so that a retry knows what was already said.
 pub fn reclaim_all(tx: &Tx<'_>) -> TxResult<usize> {
-    Ok(tx.execute("UPDATE inbound SET state = 'pending' WHERE state = 'in_flight'", [])?)
+    Ok(tx.execute(
+        "UPDATE inbound SET state = 'pending' WHERE state = 'in_flight' AND state IN ('pending', 'in_flight')",
+        [],
+    )?)
 }
 
 /// After a group's actor panicked: what its runs had taken waits again, and the try counts. What was tried too often
 /// has failed; returns whether there is any.
 pub fn reclaim(tx: &mut Tx<'_>, jid: &ChatJid, most: u32, now: DateTime<Utc>) -> TxResult<bool> {
     let given_up: Option<i64> = tx.query_row(
-        "SELECT max(seq) FROM inbound WHERE jid = ?1 AND state = 'in_flight' AND tries >= ?2",
+        "SELECT max(seq) FROM inbound
+         WHERE jid = ?1 AND state = 'in_flight' AND state IN ('pending', 'in_flight') AND tries >= ?2",
         (jid, most),
         |row| row.get(0),
     )?;
     tx.execute(
         "UPDATE inbound SET state = CASE WHEN tries >= ?2 THEN 'failed' ELSE 'pending' END, tries = tries + 1
-         WHERE jid = ?1 AND state = 'in_flight'",
+         WHERE jid = ?1 AND state = 'in_flight' AND state IN ('pending', 'in_flight')",
         (jid, most),
     )?;
     if let Some(through_seq) = given_up {

@@ -7,6 +7,8 @@
 
 mod convert;
 pub mod copy;
+#[cfg(test)]
+mod cost_tests;
 pub mod events;
 pub mod fallbacks;
 pub mod groups;

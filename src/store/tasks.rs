@@ -177,7 +177,8 @@ fn fire_from_row(row: &Row<'_>) -> rusqlite::Result<Fire> {
 /// Claimed firings of a group that wait to start, earliest due first, each with its task.
 pub fn claimed(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<(Fire, Task)>> {
     let mut s = db.prepare_cached(&format!(
-        "SELECT {FIRE} FROM fires WHERE folder = ?1 AND state = 'claimed' ORDER BY due, task_id"
+        "SELECT {FIRE} FROM fires WHERE folder = ?1 AND state = 'claimed' AND state IN ('claimed', 'running')
+         ORDER BY due, task_id"
     ))?;
     let fires: Vec<Fire> = s.query_map([folder], fire_from_row)?.collect::<Result<_, _>>()?;
     let mut all = Vec::new();

@@ -29,7 +29,12 @@ pub struct Tx<'a> {
     event: Option<i64>,
 }
 
-impl Tx<'_> {
+impl<'a> Tx<'a> {
+    /// Begins with nothing to wake and no event.
+    pub(super) fn on(connection: &'a Connection) -> Self {
+        Self { connection, wakes: Vec::new(), event: None }
+    }
+
     /// Wakes someone after the commit.
     pub fn wake(&mut self, wake: Wake) {
         if !self.wakes.contains(&wake) {
@@ -303,7 +308,7 @@ impl Loop {
             (job.fail)(error.into(), &self.path);
             return;
         }
-        let mut tx = Tx { connection: &self.connection, wakes: Vec::new(), event: None };
+        let mut tx = Tx::on(&self.connection);
         // A closure that panics is its caller's failure, not the writer's: it takes back only what it did itself.
         let worked = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut tx)));
         match worked.unwrap_or_else(|payload| Err(TxError::panicked(&*payload))) {
