@@ -13,6 +13,7 @@ mod groups;
 mod guard;
 mod history;
 mod listen;
+mod long_texts;
 mod loose;
 mod messages;
 mod offline;

@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::long_texts::LongTexts;
 use super::openapi::{self, Document, Routes, Status};
 use super::problem::Problem;
 use super::upload::MAX_UPLOADS;
@@ -23,6 +24,8 @@ pub(super) struct Inner {
     pub(super) deps: ApiDeps,
     /// How many uploads there may be at a time.
     pub(super) uploads: Semaphore,
+    /// What event streams read of long texts.
+    pub(super) long_texts: LongTexts,
     /// Ends event streams.
     pub(super) shutdown: CancellationToken,
     /// What the API is.
@@ -41,6 +44,7 @@ pub(super) fn router(deps: ApiDeps, shutdown: CancellationToken) -> Router {
     router.fallback(no_route).method_not_allowed_fallback(no_method).with_state(Api(Arc::new(Inner {
         deps,
         uploads: Semaphore::new(MAX_UPLOADS),
+        long_texts: LongTexts::default(),
         shutdown,
         document,
     })))

@@ -1,7 +1,8 @@
 //! The body of an event stream: frames pulled from the store as fast as the client reads, and no faster.
 //!
 //! A long text is read from the store part by part as it is sent: what is held for a client is a page of small events or a
-//! part of a long one, and what is on its way to the socket, together less than a MiB.
+//! part of a long one, and what is on its way to the socket, together less than a MiB. See `long_texts` for what all
+//! clients share.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ const PIECE: usize = 64 << 10;
 
 /// Everything one client's stream holds.
 struct Follower {
+    api: Api,
     store: Store,
     clock: SharedClock,
     chat: Option<ChatJid>,
@@ -59,8 +61,8 @@ struct OpenText {
 /// The rest of a long text.
 struct Rest {
     event: i64,
-    from: i64,
-    bytes: i64,
+    from: usize,
+    bytes: usize,
 }
 
 /// Events after `cursor`, then those to come, until the client leaves or the host ends.
@@ -74,6 +76,7 @@ pub(super) fn follow(
     keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     keep_alive.reset();
     let follower = Follower {
+        api: api.clone(),
         store: deps.store.clone(),
         clock: deps.clock.clone(),
         chat,
@@ -88,6 +91,14 @@ pub(super) fn follow(
         over: false,
     };
     stream::unfold(follower, |mut follower| async move { follower.next().await.map(|bytes| (Ok(bytes), follower)) })
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if let Some(OpenText { rest: Some(rest), .. }) = &self.text {
+            self.api.long_texts.forget(rest.event);
+        }
+    }
 }
 
 impl Follower {
@@ -125,9 +136,9 @@ impl Follower {
     async fn read_on(&mut self) -> bool {
         let Some(OpenText { rest: Some(rest), .. }) = &self.text else { return true };
         let (event, from, bytes) = (rest.event, rest.from, rest.bytes);
-        match self.store.read(move |db| events::part(db, event, from)).await {
+        match self.api.long_texts.part(&self.store, event, from).await {
             Ok(Some(text)) if !text.is_empty() => {
-                let from = from + text.len() as i64;
+                let from = from + text.len();
                 let rest = (from < bytes).then_some(Rest { event, from, bytes });
                 self.text = Some(OpenText { text, sent: 0, rest });
                 true
@@ -213,7 +224,7 @@ impl Follower {
 /// Writes an event's frame, up to its text where it has one; `StoredEvent::json` joins the same way, in one string.
 fn begin(store: &str, event: StoredEvent, out: &mut BytesMut) -> Option<OpenText> {
     put(out, format_args!("id: {store}-{}\nevent: {}\ndata: {}", event.seq, event.name, event.head()));
-    let rest = event.long.map(|bytes| Rest { event: event.seq, from: 0, bytes });
+    let rest = event.long.map(|bytes| Rest { event: event.seq, from: 0, bytes: usize::try_from(bytes).unwrap_or(0) });
     let Some(text) = event.text.or_else(|| rest.as_ref().map(|_| String::new())) else {
         out.extend_from_slice(b"}\n\n");
         return None;

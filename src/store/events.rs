@@ -1,7 +1,7 @@
 //! The durable event table behind the local API's stream.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, MAIN_DB, OptionalExtension};
 
 use super::{Ms, Tx, TxResult};
 use crate::domain::clock::rfc3339;
@@ -102,18 +102,19 @@ pub(super) fn insert(
 /// What a page of the stream may hold: rows, and bytes of text.
 const PAGE_ROWS: i64 = 500;
 const PAGE_BYTES: usize = 128 << 10;
-/// Bytes of a text that is read at once, and of a part of a longer one.
-pub const PART: i64 = 128 << 10;
+/// Bytes of a text that a page has whole.
+const WHOLE: i64 = 128 << 10;
 
 /// Events after a cursor, in order; at most a page, but always the next one where there is one. With a chat, only its own.
 pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<StoredEvent>> {
     let mut s = db.prepare_cached(
-        "SELECT e.seq, e.name, e.jid, e.body, e.at, octet_length(coalesce(o.text, i.text)),
-           CASE WHEN octet_length(coalesce(o.text, i.text)) <= ?4 THEN coalesce(o.text, i.text) END FROM events e
+        // Of a column, the length is known without its text.
+        "SELECT e.seq, e.name, e.jid, e.body, e.at, coalesce(octet_length(o.text), octet_length(i.text)),
+           CASE WHEN coalesce(octet_length(o.text), octet_length(i.text)) <= ?4 THEN coalesce(o.text, i.text) END FROM events e
          LEFT JOIN outbox o ON o.id = e.outbox_id LEFT JOIN inbound i ON i.seq = e.inbound_seq
          WHERE e.seq > ?1 AND (?2 IS NULL OR e.jid = ?2) ORDER BY e.seq LIMIT ?3",
     )?;
-    let mut rows = s.query((seq, chat, PAGE_ROWS, PART))?;
+    let mut rows = s.query((seq, chat, PAGE_ROWS, WHOLE))?;
     let mut page = Vec::new();
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
@@ -123,7 +124,7 @@ pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<
             jid: row.get(2)?,
             body: row.get(3)?,
             at: row.get::<_, Ms>(4)?.0,
-            long: row.get::<_, Option<i64>>(5)?.filter(|bytes| *bytes > PART),
+            long: row.get::<_, Option<i64>>(5)?.filter(|bytes| *bytes > WHOLE),
             text: row.get(6)?,
         };
         bytes += event.body.len() + event.text.as_ref().map_or(0, String::len);
@@ -135,14 +136,25 @@ pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<
     Ok(page)
 }
 
-/// A part of an event's text from a byte on, up to a whole character; none when the text is not kept any more.
-pub fn part(db: &Connection, seq: i64, from: i64) -> TxResult<Option<String>> {
+/// A part of an event's text, of at most `most` bytes from a byte on, up to a whole character; none when the text is not
+/// kept any more. The store walks through the text from its beginning to there.
+pub fn part(db: &Connection, seq: i64, from: usize, most: usize) -> TxResult<Option<String>> {
     let mut s = db.prepare_cached(
-        "SELECT substr(CAST(coalesce(o.text, i.text) AS BLOB), ?2, ?3) FROM events e
+        "SELECT o.seq, i.seq FROM events e
          LEFT JOIN outbox o ON o.id = e.outbox_id LEFT JOIN inbound i ON i.seq = e.inbound_seq WHERE e.seq = ?1",
     )?;
-    let bytes: Option<Option<Vec<u8>>> = s.query_row((seq, from + 1, PART), |row| row.get(0)).optional()?;
-    Ok(bytes.flatten().map(|bytes| match String::from_utf8(bytes) {
+    let rows: Option<(Option<i64>, Option<i64>)> =
+        s.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (table, row) = match rows {
+        Some((Some(row), _)) => (c"outbox", row),
+        Some((None, Some(row))) => (c"inbound", row),
+        _ => return Ok(None),
+    };
+    // Read in place: as a value, all of the text would be copied for each part.
+    let text = db.blob_open(MAIN_DB, table, c"text", row, true)?;
+    let mut bytes = vec![0; most.min(text.len().saturating_sub(from))];
+    text.read_at_exact(&mut bytes, from)?;
+    Ok(Some(match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(cut) => {
             let whole = cut.utf8_error().valid_up_to();
