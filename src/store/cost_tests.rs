@@ -92,6 +92,8 @@ const WORK: &[Work] = &[
     }),
     ("the bytes of the chat's files are added up", |tx, _| outbox::file_bytes(tx, &jid()).map(drop)),
     ("live runs are looked for", |tx, _| runs::live(tx).map(drop)),
+    ("runs of another group are listed", |tx, _| runs::list(tx, Some(&"b".parse().unwrap()), 20).map(drop)),
+    ("what is not delivered is listed", |tx, _| outbox::list(tx, false, 100).map(drop)),
     ("firings that wait are looked for", |tx, _| tasks::claimed(tx, &folder()).map(drop)),
     ("firings of all groups are looked for", |tx, _| tasks::in_state(tx, FireState::Running).map(drop)),
     ("due tasks are looked for", |tx, _| tasks::due(tx, from_ms(1), 10).map(drop)),

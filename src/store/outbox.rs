@@ -256,10 +256,11 @@ pub fn retry(tx: &mut Tx<'_>, id: Option<DeliveryId>) -> TxResult<usize> {
 
 /// Rows for people, newest first: the waiting and failed ones, or all.
 pub fn list(db: &Connection, all: bool, limit: u32) -> TxResult<Vec<Delivery>> {
-    let mut s = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM outbox WHERE ?1 OR state IN ('pending', 'failed') ORDER BY seq DESC LIMIT ?2"
-    ))?;
-    let rows = s.query_map((all, limit), from_row)?;
+    let open = "WHERE seq IN (SELECT seq FROM outbox WHERE state = 'pending'
+                              UNION ALL SELECT seq FROM outbox WHERE state = 'failed')";
+    let of_state = if all { "" } else { open };
+    let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox {of_state} ORDER BY seq DESC LIMIT ?1"))?;
+    let rows = s.query_map([limit], from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

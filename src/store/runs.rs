@@ -111,10 +111,10 @@ pub fn get(db: &Connection, id: RunId) -> TxResult<Option<Run>> {
 
 /// Runs of a group, or of all, newest first.
 pub fn list(db: &Connection, folder: Option<&GroupFolder>, limit: u32) -> TxResult<Vec<Run>> {
-    let mut s = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM runs WHERE ?1 IS NULL OR folder = ?1 ORDER BY id DESC LIMIT ?2"
-    ))?;
-    let rows = s.query_map((folder, limit), from_row)?;
+    // A condition that may be none would be looked at for each run of every group.
+    let of_folder = if folder.is_some() { "WHERE folder = ?2" } else { "WHERE ?2 IS NULL" };
+    let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM runs {of_folder} ORDER BY id DESC LIMIT ?1"))?;
+    let rows = s.query_map((limit, folder), from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
