@@ -270,14 +270,30 @@ pub fn get(db: &Connection, id: DeliveryId) -> TxResult<Option<Delivery>> {
     Ok(s.query_row([id], from_row).optional()?)
 }
 
-/// What the open turn of a run has already sent.
+/// Texts that a retry is told of, and their bytes: the last ones. An agent may send any number in one turn.
+const RESUMED: u32 = 1000;
+const RESUMED_BYTES: usize = 1 << 20;
+
+/// What the open turn of a run has already sent: the last texts, oldest first, as many as a retry is told of. A text that
+/// alone is too long for that is cut.
 pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
     let mut s = db.prepare_cached(
-        "SELECT text || CASE WHEN file_name IS NULL THEN '' ELSE ' [file: ' || file_name || ']' END
-         FROM outbox WHERE run_id = ?1 AND turn_open = 1 ORDER BY seq",
+        "SELECT substr(text, 1, ?2) || CASE WHEN length(text) > ?2 THEN '…' ELSE '' END
+           || CASE WHEN file_name IS NULL THEN '' ELSE ' [file: ' || file_name || ']' END
+         FROM outbox WHERE run_id = ?1 AND turn_open = 1 ORDER BY seq DESC LIMIT ?3",
     )?;
-    let rows = s.query_map([run], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = s.query((run, RESUMED_BYTES as i64 / 4, RESUMED))?;
+    let (mut said, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        bytes += text.len();
+        if bytes > RESUMED_BYTES && !said.is_empty() {
+            break;
+        }
+        said.push(text);
+    }
+    said.reverse();
+    Ok(said)
 }
 
 /// Texts of an open turn that an answer is compared with: the last ones. An agent may send any number in one turn, and the

@@ -300,6 +300,39 @@ async fn what_a_broken_turn_said_is_known_to_every_later_try() {
 }
 
 #[tokio::test]
+async fn a_retry_is_told_of_the_last_texts_and_of_no_more_than_it_can_hold() {
+    use crate::domain::delivery::{DeliveryKind, NewDelivery};
+    let (_dir, store, _wakes) = store();
+    let said = |run: RunId, texts: Vec<String>| {
+        let put = move |tx: &mut super::Tx<'_>| {
+            for (n, text) in texts.into_iter().enumerate() {
+                let new = NewDelivery {
+                    id: crate::domain::ids::DeliveryId(ulid::Ulid::from_parts(n as u64, run.0.timestamp_ms().into())),
+                    jid: jid(),
+                    text,
+                    sender: None,
+                    reply_to: None,
+                    file: None,
+                    kind: DeliveryKind::Reply,
+                    run_id: Some(run),
+                };
+                outbox::put(tx, &new, outbox::Route::Local, true, from_ms(1))?;
+            }
+            outbox::said_in_open_turn(tx, run)
+        };
+        store.write(put)
+    };
+    let run = |n| RunId(ulid::Ulid::from_parts(n, 1));
+    let known = said(run(1), (0..1_100).map(|n| format!("text {n}")).collect()).await.unwrap();
+    assert_eq!((known.len(), known[0].as_str(), known[999].as_str()), (1_000, "text 100", "text 1099"));
+    let large = |letter: &str| letter.repeat(200 << 10);
+    let known = said(run(2), ["a", "b", "c", "d", "e", "f"].map(large).to_vec()).await.unwrap();
+    assert!(known == ["b", "c", "d", "e", "f"].map(large), "{}", known.len());
+    let known = said(run(3), vec!["short".into(), "é".repeat(2 << 20)]).await.unwrap();
+    assert!(known[0] == "short" && known[1] == format!("{}…", "é".repeat(256 << 10)), "{}", known[1].len());
+}
+
+#[tokio::test]
 async fn a_log_that_was_copied_back_is_short_again() {
     let (dir, store, _wakes) = store();
     let wal = || std::fs::metadata(dir.path().join("parlor.db-wal")).map_or(0, |m| m.len());
