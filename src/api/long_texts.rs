@@ -8,14 +8,18 @@ use crate::store::{Store, StoreError, events};
 
 /// Bytes of a part: what is held for one client.
 const PART: usize = 128 << 10;
-/// Bytes that are read at once: eight walks for the longest text.
-const WINDOW: usize = 8 << 20;
-/// Windows that are held, for all clients together.
+/// Bytes that are read at once: sixteen walks for the longest text.
+const WINDOW: usize = 4 << 20;
+/// Windows in memory, for all clients together.
 const WINDOWS: usize = 2;
 
 /// The windows.
 #[derive(Debug, Default)]
-pub(super) struct LongTexts(Mutex<VecDeque<Window>>);
+pub(super) struct LongTexts {
+    held: Mutex<VecDeque<Window>>,
+    /// Whoever reads a window: who misses the same one at the same time finds it when it is there.
+    reading: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug)]
 struct Window {
@@ -30,12 +34,15 @@ impl LongTexts {
         if let Some(part) = self.held(event, from) {
             return Ok(Some(part));
         }
+        let _alone = self.reading.lock().await;
+        if let Some(part) = self.held(event, from) {
+            return Ok(Some(part));
+        }
+        self.lock().truncate(WINDOWS - 1);
         let Some(text) = store.read(move |db| events::part(db, event, from, WINDOW)).await? else { return Ok(None) };
         let part = beginning(&text).to_owned();
         if part.len() < text.len() {
-            let mut windows = self.lock();
-            windows.truncate(WINDOWS - 1);
-            windows.push_front(Window { event, from, text });
+            self.lock().push_front(Window { event, from, text });
         }
         Ok(Some(part))
     }
@@ -58,7 +65,7 @@ impl LongTexts {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Window>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
