@@ -29,11 +29,12 @@ impl Store {
 }
 
 /// A database that no host has open has no write-ahead log, and is read as the plain file it is: SQLite would make the
-/// log and its index beside it. What a host that was killed left in the log is read with the log.
+/// log and its index beside it. What a host that was killed left in the log is read with the log; an empty log, of a host
+/// that ended while its last reader was closing, has nothing.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let log = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = if log.exists() {
+    let connection = if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
         Connection::open_with_flags(path, flags)?
     } else {
         let uri = format!("file:{}?immutable=1", escaped(path));
@@ -99,6 +100,22 @@ mod tests {
         assert_eq!(store.read(groups::chats).await.unwrap()[0].name, "Lab");
         let refused = store.write(|tx| Ok(tx.execute("DELETE FROM chats", [])?)).await.unwrap_err();
         assert!(matches!(refused, StoreError::ReadOnly { .. }), "{refused}");
+        drop(store);
+        assert_eq!(files(path.parent().unwrap()), before);
+    }
+
+    #[tokio::test]
+    async fn an_empty_log_is_as_good_as_none_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        // A copy: the readers of the store above end a moment after it.
+        let path = dir.path().join("parlor.db");
+        fs::copy(written(dir.path()).await, &path).unwrap();
+        fs::remove_dir_all(dir.path().join("a b?c#%25é")).unwrap();
+        fs::write(path.with_file_name("parlor.db-wal"), "").unwrap();
+        let before = files(path.parent().unwrap());
+        let store = Store::open_to_read(&path).unwrap();
+        assert_eq!(store.read(groups::chats).await.unwrap()[0].name, "Lab");
+        assert_eq!(files(path.parent().unwrap()), before);
         drop(store);
         assert_eq!(files(path.parent().unwrap()), before);
     }
