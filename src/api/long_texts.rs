@@ -8,7 +8,7 @@ use crate::store::{Store, StoreError, events};
 
 /// Bytes of a part: what is held for one client.
 const PART: usize = 128 << 10;
-/// Bytes that are read at once: sixteen walks for the longest text.
+/// Bytes that are read at once: a text of 48 MiB takes twelve walks.
 const WINDOW: usize = 4 << 20;
 /// Windows in memory, for all clients together.
 const WINDOWS: usize = 2;
@@ -134,7 +134,7 @@ mod tests {
             texts.part(&store, *event, 0).await.unwrap().unwrap();
         }
         assert_eq!(texts.lock().len(), WINDOWS);
-        // What comes now is not from the store.
+        // The parts below cannot come from the store.
         store.write(|tx| Ok(tx.execute("DELETE FROM outbox", [])?)).await.unwrap();
         for part in 1..WINDOW / PART {
             let known = texts.part(&store, events[2], part * PART).await;

@@ -24,7 +24,7 @@ pub(super) struct Inner {
     pub(super) deps: ApiDeps,
     /// How many uploads there may be at a time.
     pub(super) uploads: Semaphore,
-    /// What event streams read of long texts.
+    /// Windows of long texts, which event streams share.
     pub(super) long_texts: LongTexts,
     /// Ends event streams.
     pub(super) shutdown: CancellationToken,

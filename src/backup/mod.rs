@@ -72,7 +72,7 @@ pub enum BackupError {
         aside: PathBuf,
         /// Where the rest lies.
         home: PathBuf,
-        /// What went wrong.
+        /// The fault, in words.
         source: Box<BackupError>,
     },
     /// A restore broke off after the installation was moved aside.
@@ -83,7 +83,7 @@ pub enum BackupError {
     BrokenOff {
         /// Where the installation lies.
         aside: PathBuf,
-        /// What went wrong.
+        /// The fault, in words.
         source: Box<BackupError>,
     },
 }

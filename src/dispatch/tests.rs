@@ -1,4 +1,4 @@
-//! Actors on a real store and real folders, with an engine that does as it is told.
+//! Actors on a real store and real folders, with a scripted engine (`house`).
 
 mod house;
 

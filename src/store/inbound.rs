@@ -1,4 +1,6 @@
 //! Messages in, and how far each has come.
+//!
+//! A query for one state also lists the states of the partial index that it needs: SQLite recognises the index by the list.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};

@@ -270,12 +270,12 @@ pub fn get(db: &Connection, id: DeliveryId) -> TxResult<Option<Delivery>> {
     Ok(s.query_row([id], from_row).optional()?)
 }
 
-/// Texts that a retry is told of, and their bytes: the last ones. An agent may send any number in one turn.
+/// The most texts of a broken turn that its retry gets, and their bytes. An agent may send any number in one turn.
 const RESUMED: u32 = 1000;
 const RESUMED_BYTES: usize = 1 << 20;
 
-/// What the open turn of a run has already sent: the last texts, oldest first, as many as a retry is told of. A text that
-/// alone is too long for that is cut.
+/// Returns the last texts that the open turn of a run has sent, oldest first, as many as a retry gets. A text that alone is
+/// too long is cut.
 pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
     let mut s = db.prepare_cached(
         "SELECT substr(text, 1, ?2) || CASE WHEN length(text) > ?2 THEN '…' ELSE '' END

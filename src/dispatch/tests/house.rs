@@ -1,4 +1,4 @@
-//! Actors on a real store and real folders, with an engine that does as it is told.
+//! A real store and real folders around one actor. The engine is a double that follows a script.
 
 use std::path::Path;
 
@@ -151,7 +151,7 @@ impl Client for Process {
     }
 }
 
-/// Test double: a clock that panics once when it is told to.
+/// Test double: a clock that panics once after the test has set its flag.
 #[derive(Debug, Default)]
 pub(super) struct Fragile(pub(super) AtomicBool);
 
