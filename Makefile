@@ -24,7 +24,7 @@ test-scripts:
 	cargo test --locked --test machines
 
 build:
-	cargo build --release --locked
+	cargo build --release --locked --target-dir target
 
 check:
 	cargo fmt --all --check

@@ -8,7 +8,8 @@ engine=$(scripts/setup.sh run)
 . scripts/engine.sh
 
 say "Building parlor (the first time takes a few minutes)"
-as_caller cargo build --release --locked
+# Here, whatever folder the caller keeps for builds: the program is started from it.
+as_caller cargo build --release --locked --target-dir target
 parlor=$PWD/target/release/parlor
 
 # Under sudo the host runs as the calling user wherever that works, so that its files are theirs.
