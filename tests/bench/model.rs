@@ -28,7 +28,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
         events.turn_done(JID, seq, SOON);
         events.forget();
         let request = server.newest();
-        let own = request.answered.map_or_else(Default::default, |answered| answered - request.at);
+        let own = request.answered.unwrap() - request.at;
         ms(reply.saturating_duration_since(accepted).saturating_sub(own))
     };
     let samples = (0..effort.samples(200, 20)).map(turn).collect();

@@ -97,7 +97,8 @@ pub struct Request {
     pub body: Value,
     /// When its last byte was here.
     pub at: Instant,
-    /// When the last byte of the answer was sent.
+    /// When all of the answer but its last frame was sent. `None` for a refusal. Taken before the last frame, so that
+    /// whoever has the whole answer finds the time here.
     pub answered: Option<Instant>,
 }
 
@@ -354,11 +355,11 @@ fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
         Protocol::Responses => responses::frames(&request.body, &reply),
         Protocol::Ollama => ollama::frames(&request.body, &reply),
     };
-    let done = send_stream(stream, &frames, whole);
-    if let Some(kept) = shared.requests.lock().unwrap().get_mut(request.number) {
-        kept.answered = Some(Instant::now());
-    }
-    done
+    send_stream(stream, &frames, whole, || {
+        if let Some(kept) = shared.requests.lock().unwrap().get_mut(request.number) {
+            kept.answered = Some(Instant::now());
+        }
+    })
 }
 
 fn respond(mut stream: &TcpStream, status: u16, headers: &[(String, String)], body: &Value) -> Option<()> {
@@ -371,13 +372,15 @@ fn respond(mut stream: &TcpStream, status: u16, headers: &[(String, String)], bo
     stream.write_all((head + &body).as_bytes()).ok()
 }
 
-/// Server-sent events in chunks of their own, as they come from a model.
-fn send_stream(mut stream: &TcpStream, frames: &[String], whole: bool) -> Option<()> {
+/// Server-sent events in chunks of their own, as they come from a model. `before_last` is called before the last one.
+fn send_stream(mut stream: &TcpStream, frames: &[String], whole: bool, before_last: impl FnOnce()) -> Option<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).ok()?;
-    for frame in frames {
-        stream.write_all(format!("{:x}\r\n{frame}\r\n", frame.len()).as_bytes()).ok()?;
-    }
+    let mut send = |frame: &String| stream.write_all(format!("{:x}\r\n{frame}\r\n", frame.len()).as_bytes()).ok();
+    let (last, others) = frames.split_last()?;
+    others.iter().try_for_each(&mut send)?;
+    before_last();
+    send(last)?;
     if !whole {
         let _ = stream.shutdown(Shutdown::Both);
         return None;
