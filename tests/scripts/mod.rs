@@ -168,3 +168,39 @@ fn who_can_install_nothing_is_told_everything_at_once() {
     assert!(told.contains(command), "{told}");
     assert!(told.contains(" podman runc uidmap "), "{told}");
 }
+
+/// Somebody who keeps all builds in one folder, by `CARGO_TARGET_DIR`: the program that was built is the one that is
+/// started and installed. `cargo` and the program are doubles.
+#[test]
+fn the_program_is_found_wherever_its_builder_keeps_builds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir double checkout && cp -r "$ROOT/scripts" "$ROOT/Makefile" "$ROOT/Cargo.toml" checkout
+        cat >double/cargo <<'END'
+#!/bin/sh
+[ "$1" = build ] || { echo 'cargo 1.999.0 (a double)'; exit; }
+to=${CARGO_TARGET_DIR:-target}
+while [ $# -gt 0 ]; do
+    if [ "$1" = --target-dir ]; then to=$2; fi
+    shift
+done
+mkdir -p "$to/release"
+printf '#!/bin/sh\necho "parlor $*"\n' >"$to/release/parlor"
+chmod 755 "$to/release/parlor"
+END
+        printf '#!/bin/sh\necho "rustc 1.999.0 (a double)"\n' >double/rustc
+        chmod 755 double/*
+        export CARGO_TARGET_DIR="$PWD/elsewhere" PATH="$PWD/double:$PATH"
+        make -s -C checkout run </dev/null
+        make -s -C checkout install DESTDIR="$PWD/installed" PREFIX=/usr
+        installed/usr/bin/parlor is installed"#;
+    let output = Command::new("sh").args(["-euc", script]).env("ROOT", root).current_dir(dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let said = said.replace(dir.path().to_str().unwrap(), "");
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("parlor ")).collect();
+    let expected =
+        ["parlor image build", "parlor chat", "parlor man /installed/usr/share/man/man1", "parlor is installed"];
+    assert_eq!(lines, expected);
+}
