@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::Effort;
+use crate::harness::events::Events;
 use crate::harness::host::Host;
-use crate::harness::{SOON, process};
+use crate::harness::{SOON, floods, process};
 use crate::intake::register_quiet;
 use crate::report::{Figure, Report, Target};
+
+/// How long memory may take to be given back.
+const GIVEN_BACK: Duration = Duration::from_secs(60);
 
 pub fn measure(effort: Effort, report: &mut Report) {
     let bytes = std::fs::metadata(env!("CARGO_BIN_EXE_parlor")).unwrap().len();
@@ -44,6 +48,29 @@ pub fn measure(effort: Effort, report: &mut Report) {
     let clients: f64 = process::children(host.pid()).into_iter().map(mib).sum();
     report.add(Figure::one("host's memory (PSS), 5 live runs", "MiB", Target::AtMost(25.0), mib(host.pid())));
     report.add(Figure::one("– the engine's five clients", "MiB", Target::None, clients));
+    floods(effort, &host, report);
+}
+
+/// What the host keeps of rooms that wrote without end.
+fn floods(effort: Effort, host: &Host, report: &mut Report) {
+    host.register("web:loud", "loud");
+    let mut events = Events::of_chat(host.api.socket(), "web:loud");
+    process::reset_peak(host.pid());
+    for (_, script) in floods::OF_WORDS {
+        floods::begin(host, ("web:loud", "loud"), script);
+        std::thread::sleep(Duration::from_secs(effort.samples(10, 2) as u64));
+        floods::end(host, "web:loud", &mut events);
+    }
+    let peak = process::peak_kib(host.pid()) as f64 / 1024.0;
+    std::thread::sleep(GIVEN_BACK);
+    let kept = mib(host.pid());
+    report.add(Figure::one(
+        "host's memory (PSS), a minute after rooms that wrote without end",
+        "MiB",
+        Target::AtMost(30.0),
+        kept,
+    ));
+    report.add(Figure::one("– its peak (RSS) meanwhile", "MiB", Target::None, peak));
 }
 
 /// Registers groups that only keep what is said, many at once.

@@ -14,6 +14,7 @@ pub mod door;
 pub mod engine;
 pub mod events;
 pub mod faults;
+pub mod floods;
 pub mod host;
 pub mod http;
 pub mod image;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{OTHER, ROOM, Stage};
 use crate::harness::events::Events;
-use crate::harness::{SOON, eventually, process};
+use crate::harness::{SOON, eventually, floods, process};
 
 /// Each flood is measured in turns with quiet. A ratio is that of neighbouring rounds, which have the same machine, and the
 /// middle one counts: what else the machine does comes and goes within a few of them.
@@ -22,17 +22,6 @@ const LEAST: Duration = Duration::from_millis(3);
 const GIVEN_BACK: Duration = Duration::from_secs(60);
 /// KiB that the host may have more afterwards.
 const KEPT: u64 = 10 << 10;
-
-const WORK: &str = "work on every core";
-
-/// What runs in place of the agent in the attacker's room, for as long as it is let.
-const FLOODS: [(&str, &str); 5] = [
-    ("one line without an end", "while :; do dd if=/dev/zero bs=1M count=1024; done > /proc/1/fd/1"),
-    ("short lines", "exec yes x > /proc/1/fd/1"),
-    ("stderr", "exec yes 'it does not work' > /proc/1/fd/2"),
-    ("broken markers", "exec yes ---NANOCLAW_OUTPUT_END--- > /proc/1/fd/1"),
-    (WORK, "for n in 1 2 3 4; do (while :; do :; done) & done; wait"),
-];
 
 /// Times of follow-ups of the other group, in order of asking.
 fn follow_ups(stage: &Stage, events: &mut Events, tag: &str) -> Vec<Duration> {
@@ -58,30 +47,15 @@ fn slower(stage: &Stage, events: &mut Events, own: &mut Events, flood: &str, per
     let mut ratios: Vec<f64> = (0..ROUNDS)
         .map(|round| {
             let quiet = percentile(&mut follow_ups(stage, events, &format!("quiet {round}")), percent);
-            begin(stage, flood);
+            floods::begin(&stage.host, (ROOM, "room"), flood);
             let loud = percentile(&mut follow_ups(stage, events, &format!("loud {round}")), percent);
-            end(stage, own);
+            floods::end(&stage.host, ROOM, own);
             println!("p{percent} {quiet:?} quiet, {loud:?} in the flood");
             loud.as_secs_f64() / quiet.max(LEAST).as_secs_f64()
         })
         .collect();
     ratios.sort_by(f64::total_cmp);
     ratios[ROUNDS / 2]
-}
-
-/// Lets the flood begin; its turn never ends by itself.
-fn begin(stage: &Stage, flood: &str) {
-    let sign = stage.host.root().join("groups/room/loud");
-    let _ = std::fs::remove_file(&sign);
-    stage.host.send(ROOM, &format!("!sh : > /workspace/group/loud; {flood}"));
-    eventually("the flood begins", SOON, || sign.exists().then_some(()));
-}
-
-/// Ends it with its room.
-fn end(stage: &Stage, events: &mut Events) {
-    stage.host.send(ROOM, "/stop");
-    events.wait("the room's end", SOON, |e| e.name == "run" && e.data["state"] == "stopped");
-    events.forget();
 }
 
 #[test]
@@ -92,8 +66,8 @@ fn a_room_at_full_speed_neither_slows_its_neighbours_down_nor_keeps_memory() {
     let mut events = Events::of_chat(stage.host.api.socket(), OTHER);
     follow_ups(&stage, &mut events, "warming up");
     let resting = process::rss_kib(stage.host.pid());
-    for (name, flood) in FLOODS {
-        let (percent, most) = if name == WORK { (50, SLOWER_BESIDE_WORK) } else { (95, SLOWER) };
+    for (name, flood) in floods::OF_WORDS.into_iter().chain([floods::OF_WORK]) {
+        let (percent, most) = if name == floods::OF_WORK.0 { (50, SLOWER_BESIDE_WORK) } else { (95, SLOWER) };
         let slower = slower(&stage, &mut events, &mut own, flood, percent);
         println!("{name}: {slower:.2} times slower");
         assert!(slower <= most, "{name}: p{percent} of the other group is {slower:.2} times the quiet one");
