@@ -97,8 +97,9 @@ fn skills() -> Result<(), Box<dyn Error>> {
     for path in files {
         let name = path.strip_prefix(&root)?.to_str().ok_or("a skill's name is not UTF-8")?;
         let run = fs::metadata(&path)?.permissions().mode() & 0o111 != 0;
-        let path = path.to_str().ok_or("the path to the skills is not UTF-8")?;
-        writeln!(code, "    ({name:?}, include_bytes!({path:?}), {run}),")?;
+        // Not the whole path: what was built is built on when the checkout has moved.
+        let from_root = format!("/container/skills/{name}");
+        writeln!(code, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {from_root:?})), {run}),")?;
     }
     code.push_str("];\n");
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("skills.rs"), code)?;

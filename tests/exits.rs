@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::harness::host::Host;
-use crate::harness::{SOON, engine, eventually, image};
+use crate::harness::{SOON, engine, eventually, image, rows};
 
 /// A client of the engine that goes through to the real one until a file says what to do instead.
 fn client(dir: &Path) -> PathBuf {
@@ -108,10 +108,8 @@ fn an_engine_that_fails_uses_up_no_tries_and_is_told_once_with_what_to_do() {
         let error = run["error"].as_str()?;
         (error.contains("is not installed") && error.contains("apt install")).then_some(run)
     });
-    let log = eventually("a run that never started leaves a log", SOON, || {
-        let answer = host.api.get(&format!("/v1/runs/{}/log", run["id"].as_str()?));
-        (answer.status == 200).then(|| answer.text())
-    });
+    // A run that never started leaves a log, too.
+    let log = rows::log_of(&host, run["id"].as_str().unwrap());
     assert!(log.contains("exit: not started") && log.contains("== argv") && log.contains("--rm"), "{log}");
     fs::rename(dir.path().join("away"), dir.path().join("engine")).unwrap();
     events.turn_done("web:e", seq, 2 * SOON);

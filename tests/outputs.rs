@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::harness::host::Host;
-use crate::harness::{SOON, eventually, process};
+use crate::harness::{SOON, eventually, process, rows};
 
 const START: &str = "---NANOCLAW_OUTPUT_START---";
 const END: &str = "---NANOCLAW_OUTPUT_END---";
@@ -28,13 +28,9 @@ pub fn base64(bytes: &[u8]) -> String {
 
 /// The log of a group's last run, once it is written.
 fn last_log(host: &Host, folder: &str) -> (PathBuf, String) {
-    let run = host.api.get(&format!("/v1/runs?folder={folder}")).json()["runs"][0]["id"].as_str().unwrap().to_owned();
+    let run = rows::runs(host, folder)[0]["id"].as_str().unwrap().to_owned();
     let path = host.root().join(format!("data/runs/{folder}/{}.log", run.to_lowercase()));
-    let text = eventually("the run's log", SOON, || {
-        let answer = host.api.get(&format!("/v1/runs/{run}/log"));
-        (answer.status == 200 && path.exists()).then(|| answer.text())
-    });
-    (path, text)
+    (path, rows::log_of(host, &run))
 }
 
 fn session(host: &Host, folder: &str) -> Option<String> {

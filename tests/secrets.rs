@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::harness::host::Host;
-use crate::harness::{SOON, engine, eventually};
+use crate::harness::{SOON, engine, eventually, rows};
 use crate::outputs::base64;
 use crate::room::{inspect, sh};
 
@@ -112,11 +112,9 @@ fn secrets_go_in_over_stdin_and_are_found_nowhere_else() {
     // After a failure, whose log and error tell everything else.
     let leak = base64(format!("{TOKEN} {KEY}\n").as_bytes());
     host.ask("web:k", &format!("!sh echo {leak} | base64 -d > /proc/1/fd/2\n!secret ANTHROPIC_API_KEY\n!exit 4"));
-    let (run, log) = eventually("the run's log", SOON, || {
-        let run = host.api.get("/v1/runs?folder=k").json()["runs"][0].clone();
-        let log = host.api.get(&format!("/v1/runs/{}/log", run["id"].as_str()?));
-        (log.status == 200 && !run["endedAt"].is_null()).then(|| (run, log.text()))
-    });
+    let id = rows::runs(&host, "k")[0]["id"].as_str().unwrap().to_owned();
+    let log = rows::log_of(&host, &id);
+    let run = host.api.get(&format!("/v1/runs/{id}")).expect(200).json();
     assert_eq!(run["error"], "Container exited with code 4: [redacted] [redacted]", "{log}");
     assert!(log.contains("== stderr\n[redacted] [redacted]") && log.contains("== prompt"), "{log}");
     assert_eq!(found(&host, None), Vec::<String>::new());

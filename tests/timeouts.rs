@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::harness::host::Host;
+use crate::harness::rows::log_of;
 use crate::harness::{SOON, eventually, image};
 
 /// Hangs with its input unread in a group's first run; answers in every other.
@@ -94,11 +95,7 @@ fn a_run_without_a_sign_of_life_is_ended_and_its_messages_are_tried_again() {
     assert_eq!(events.texts("web:silent"), ["once: over", "back"]);
     assert_eq!(events.texts("web:inputs"), ["once: over", "back", "late"]);
     assert_eq!(events.texts("web:deaf"), ["heard"]);
-    let log = eventually("the run's log", SOON, || {
-        let run = runs(&host, "silent")[0]["id"].as_str().unwrap().to_owned();
-        let answer = host.api.get(&format!("/v1/runs/{run}/log"));
-        (answer.status == 200).then(|| answer.text())
-    });
+    let log = log_of(&host, runs(&host, "silent")[0]["id"].as_str().unwrap());
     assert!(log.contains("output_seen: false") && log.contains("exit: ended by the host: HardTimeout"), "{log}");
     host.wait_no_containers();
 }

@@ -147,7 +147,9 @@ pub(super) async fn log(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Res
     let run = find(&api, id).await?;
     let (folder, id) = (api.deps.settings.home.runs(&run.folder), run.id);
     let text = tokio::task::spawn_blocking(move || {
-        read_log(&run_log::path(&folder, id)).or_else(|| read_log(&run_log::live_path(&folder, id)))
+        let (whole, live) = (run_log::path(&folder, id), run_log::live_path(&folder, id));
+        // The run may end between the two looks: what it had said so far goes, and all of it comes.
+        read_log(&whole).or_else(|| read_log(&live)).or_else(|| read_log(&whole))
     })
     .await
     .ok()

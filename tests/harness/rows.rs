@@ -7,11 +7,21 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use super::host::Host;
+use super::{SOON, eventually};
 
 /// Rows of a group's runs, newest first.
 pub fn runs(host: &Host, folder: &str) -> Vec<Value> {
     let listed = host.api.get(&format!("/v1/runs?folder={folder}")).expect(200).json();
     listed["runs"].as_array().unwrap().clone()
+}
+
+/// A run's log, once it has ended: until then the log is what it has said so far.
+pub fn log_of(host: &Host, run: &str) -> String {
+    eventually("the run has ended, and its log is there", SOON, || {
+        let ended = !host.api.get(&format!("/v1/runs/{run}")).expect(200).json()["endedAt"].is_null();
+        let answer = host.api.get(&format!("/v1/runs/{run}/log"));
+        (ended && answer.status == 200).then(|| answer.text())
+    })
 }
 
 /// How often a message was tried without success.
