@@ -12,6 +12,7 @@ mod events;
 mod groups;
 mod guard;
 mod history;
+mod linger;
 mod listen;
 mod long_texts;
 mod loose;

@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::guard::Guard;
+use super::linger::Lingering;
 use super::listen::Listeners;
 use super::{ApiDeps, Limits, router};
 
@@ -130,10 +131,12 @@ async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     stream: S,
     _slot: OwnedSemaphorePermit,
 ) {
-    let router = &server.router;
+    let (router, shutdown) = (&server.router, &server.shutdown);
     let service = service_fn(move |request: Request<Incoming>| {
         let refused = guard.as_ref().and_then(|guard| guard.check(request.uri(), request.headers()).err());
         let router = router.clone();
+        let waits = request.headers().contains_key(http::header::EXPECT);
+        let request = request.map(|body| Lingering::new(body, waits, shutdown.clone()));
         async move {
             Ok::<Response<Body>, Infallible>(match refused {
                 Some(problem) => problem.into_response(),
