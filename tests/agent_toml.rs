@@ -156,6 +156,31 @@ fn claude_code_does_what_the_group_chose() {
 }
 
 #[test]
+fn a_message_to_a_conversation_that_was_broken_off_has_an_answer_of_its_own() {
+    let vendor = Vendor::start(claude);
+    let mut host = builder(&vendor.dot_env()).prepare();
+    build(&host);
+    host.start();
+    host.register(JID, "own");
+    let ask = |text: &str| {
+        let mut events = host.events();
+        let seq = host.send(JID, text);
+        events.turn_done(JID, seq, TURN);
+        events.texts(JID).join("\n")
+    };
+    // The room goes while the subagent works. Claude Code resumes its conversation with a turn about that.
+    for n in 0..3 {
+        ask(&format!("[do: agent] {n}"));
+        close(&host);
+        let word = format!("hello again {n}.");
+        let again = ask(&word);
+        let heard = vendor.asked().iter().any(|asked| asked.said().contains(&word));
+        assert!(again.contains("heard") && heard, "{n}: {again}");
+        close(&host);
+    }
+}
+
+#[test]
 fn a_group_moves_to_a_provider_that_the_operator_allows_and_uses_its_servers_there() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::Calls(

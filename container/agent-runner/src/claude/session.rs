@@ -41,8 +41,6 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Session {
     pending: Vec<Pending>,
-    /// True if this CLI tells what it takes.
-    tells: bool,
     /// The session that the next CLI resumes.
     resume: Option<String>,
     /// What the conversation had cost at the last result.
@@ -66,7 +64,6 @@ impl Session {
     pub fn new(resume: Option<String>) -> Self {
         Self {
             pending: Vec::new(),
-            tells: false,
             resume,
             total: 0.0,
             counted: None,
@@ -101,7 +98,7 @@ impl Session {
 
     /// A CLI was started; `total` is what it counts from.
     pub fn started(&mut self, total: f64) {
-        (self.tells, self.ready) = (false, false);
+        self.ready = false;
         (self.total, self.counted) = (total, None);
         self.words.clear();
         (self.spoke, self.asked) = (false, false);
@@ -119,7 +116,6 @@ impl Session {
             Event::Taken { uuid } => {
                 if let Some(found) = self.pending.iter_mut().find(|one| one.uuid == uuid) {
                     found.taken = true;
-                    self.tells = true;
                 }
             }
             Event::Spoke => self.spoke = true,
@@ -188,10 +184,10 @@ impl Session {
         }
         (self.spoke, self.asked) = (false, false);
         let cost = self.cost(&result);
-        // A CLI that never tells what it took is believed to have taken everything.
-        let tells = self.tells;
+        // Nothing else, also before the first message was taken: a conversation that was broken off is resumed with a
+        // turn of its own, whose result must not pass for the answer to a message that still waits.
         let (settled, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken || !tells);
+            std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken);
         self.pending = waiting;
         // An answer of its own accord must not settle the first prompt, which the host takes every end of a turn for.
         let open = self.pending.iter().any(|one| one.name.is_none());

@@ -88,10 +88,15 @@ fn an_answer_of_its_own_accord_settles_nothing() {
 }
 
 #[test]
-fn a_cli_that_does_not_tell_is_believed_to_have_taken_all() {
+fn a_result_before_anything_was_taken_leaves_all_messages_waiting() {
     let mut s = session();
     s.written("u0".into(), None);
     s.written("u1".into(), Some("1.json".into()));
+    let steps = at(&mut s, result("what was broken off is over", 0.0));
+    assert_eq!((output(&steps[0]).turn, output(&steps[0]).consumed.len()), (Some(Turn::Open), 0));
+    assert_eq!(steps[1], Step::StillWorking);
+    at(&mut s, taken("u0"));
+    at(&mut s, taken("u1"));
     let steps = at(&mut s, result("x", 0.0));
     assert_eq!((output(&steps[0]).turn, output(&steps[0]).consumed.len()), (Some(Turn::Done), 1));
 }
@@ -185,9 +190,6 @@ proptest! {
     fn no_input_is_settled_twice_or_too_early(steps in proptest::collection::vec((0u8..4, 0usize..8), 0..60)) {
         let mut s = session();
         let (mut written, mut taken_now, mut settled) = (0, Vec::new(), Vec::<String>::new());
-        // The first word of every CLI that tells.
-        s.written("first".into(), None);
-        at(&mut s, taken("first"));
         for (what, which) in steps {
             match what {
                 0 => { s.written(format!("u{written}"), Some(format!("{written}"))); written += 1; }

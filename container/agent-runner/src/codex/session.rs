@@ -64,8 +64,6 @@ pub struct Session {
     thread: Option<String>,
     /// The model of that thread, as the CLI says.
     model: Option<String>,
-    /// True if this CLI tells what it takes.
-    tells: bool,
     /// The number of the next request that writes a message.
     next: u64,
     meter: Meter,
@@ -89,7 +87,6 @@ impl Session {
             resume,
             thread: None,
             model: None,
-            tells: false,
             next: requests::FIRST_MESSAGE,
             meter: Meter::default(),
             answer: None,
@@ -112,7 +109,7 @@ impl Session {
 
     /// A CLI was started.
     pub fn started(&mut self) -> Vec<Step> {
-        (self.thread, self.tells) = (None, false);
+        self.thread = None;
         self.next = requests::FIRST_MESSAGE;
         self.meter = Meter::default();
         self.answer = None;
@@ -196,7 +193,6 @@ impl Session {
     fn taken(&mut self, id: &str) -> Vec<Step> {
         let Some(one) = self.pending.iter_mut().find(|one| one.message.id == id) else { return Vec::new() };
         one.taken = true;
-        self.tells = true;
         // What was said before this message answers an earlier one, and would otherwise be heard by nobody.
         self.answer.take().map(Step::Say).into_iter().collect()
     }
@@ -213,10 +209,9 @@ impl Session {
             text = Some(said::NO_ANSWER.to_owned());
         }
         (self.spoke, self.asked) = (false, false);
-        // A CLI that never tells what it took is believed to have taken everything.
-        let tells = self.tells;
+        // Nothing else, also before the first message was taken: it may be the end of a turn that nobody asked for.
         let (settled, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken || (!tells && one.written));
+            std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken);
         self.pending = waiting;
         // An answer of its own accord must not settle the first prompt, which the host takes every end of a turn for.
         let open = self.pending.iter().any(|one| one.message.name.is_none());

@@ -208,10 +208,14 @@ fn an_answer_of_its_own_accord_does_not_settle_the_first_prompt() {
 }
 
 #[test]
-fn a_cli_that_does_not_tell_is_believed_to_have_taken_all() {
+fn the_end_of_a_turn_before_anything_was_taken_leaves_the_prompt_waiting() {
     let mut session = session(None);
+    session.event(said("of its own accord"), now());
+    let steps = session.event(ended(), now());
+    assert_eq!((put(&steps).turn, &steps[1]), (Some(Turn::Open), &Step::StillWorking));
+    session.event(taken("first"), now());
     session.event(said("hi"), now());
-    session.event(ended(), now());
+    assert_eq!(put(&session.event(ended(), now())).turn, Some(Turn::Done));
     assert!(!session.is_open());
 }
 
