@@ -37,6 +37,14 @@ fn file(host: &Host, name: &str) -> PathBuf {
 }
 
 /// Ends the group's room, so that the next message finds a new one.
+/// Everything that is said until the turn with a message is done.
+fn ask(host: &Host, text: &str) -> String {
+    let mut events = host.events();
+    let seq = host.send(JID, text);
+    events.turn_done(JID, seq, TURN);
+    events.texts(JID).join("\n")
+}
+
 fn close(host: &Host) {
     for run in crate::harness::rows::runs(host, "own") {
         if run["endedAt"].is_null() {
@@ -95,12 +103,7 @@ fn claude_code_does_what_the_group_chose() {
     host.start();
     host.register(JID, "own");
     write(&host, SETTINGS);
-    let ask = |text: &str| {
-        let mut events = host.events();
-        let seq = host.send(JID, text);
-        events.turn_done(JID, seq, TURN);
-        events.texts(JID).join("\n")
-    };
+    let ask = |text: &str| ask(&host, text);
     let told = ask("hello");
     assert!(told.starts_with("heard\n\n(Not all") && told.contains("colour is left out"), "{told}");
     assert!(told.contains("env.ANTHROPIC_BASE_URL is left out: the name is reserved"), "{told}");
@@ -162,12 +165,7 @@ fn a_message_to_a_conversation_that_was_broken_off_has_an_answer_of_its_own() {
     build(&host);
     host.start();
     host.register(JID, "own");
-    let ask = |text: &str| {
-        let mut events = host.events();
-        let seq = host.send(JID, text);
-        events.turn_done(JID, seq, TURN);
-        events.texts(JID).join("\n")
-    };
+    let ask = |text: &str| ask(&host, text);
     // The room goes while the subagent works. Claude Code resumes its conversation with a turn about that.
     for n in 0..3 {
         ask(&format!("[do: agent] {n}"));

@@ -1,5 +1,5 @@
-//! The rest of a request's body that nobody wants: it is read and thrown away for a moment, because a connection that is
-//! closed with bytes unread takes the answer along for clients that write all of a request before they read.
+//! Reads and drops the rest of a request's body that its handler did not want, for a moment. A connection that is closed
+//! with bytes unread loses the answer for clients that write the whole request before they read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

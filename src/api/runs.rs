@@ -148,7 +148,7 @@ pub(super) async fn log(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Res
     let (folder, id) = (api.deps.settings.home.runs(&run.folder), run.id);
     let text = tokio::task::spawn_blocking(move || {
         let (whole, live) = (run_log::path(&folder, id), run_log::live_path(&folder, id));
-        // The run may end between the two looks: what it had said so far goes, and all of it comes.
+        // The run may end between the two looks. Then its live file is gone, and its log is there.
         read_log(&whole).or_else(|| read_log(&live)).or_else(|| read_log(&whole))
     })
     .await

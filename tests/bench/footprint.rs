@@ -51,7 +51,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     floods(effort, &host, report);
 }
 
-/// What the host keeps of rooms that wrote without end.
+/// Measures the host's memory after rooms that wrote without end.
 fn floods(effort: Effort, host: &Host, report: &mut Report) {
     host.register("web:loud", "loud");
     let mut events = Events::of_chat(host.api.socket(), "web:loud");

@@ -43,7 +43,10 @@ fn a_fork_bomb_stays_in_its_room() {
     }
     stage.host.send(ROOM, "/stop");
     stage.other_answers("after it");
-    assert_eq!(stage.host.ask(ROOM, "again"), ["echo: again"]);
+    // The bomb's turn may have ended by itself before the stop: what it printed comes first then.
+    let said = stage.host.ask(ROOM, "again");
+    assert_eq!(said.last().map(String::as_str), Some("echo: again"));
+    assert!(said.len() <= 2, "{} texts", said.len());
 }
 
 #[test]

@@ -169,8 +169,8 @@ fn who_can_install_nothing_is_told_everything_at_once() {
     assert!(told.contains(" podman runc uidmap "), "{told}");
 }
 
-/// Somebody who keeps all builds in one folder, by `CARGO_TARGET_DIR`: the program that was built is the one that is
-/// started and installed. `cargo` and the program are doubles.
+/// `make run` starts and `make install` copies the program that was built, also with `CARGO_TARGET_DIR`. `cargo` and the
+/// program are doubles.
 #[test]
 fn the_program_is_found_wherever_its_builder_keeps_builds() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

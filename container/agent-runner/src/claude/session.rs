@@ -184,8 +184,8 @@ impl Session {
         }
         (self.spoke, self.asked) = (false, false);
         let cost = self.cost(&result);
-        // Nothing else, also before the first message was taken: a conversation that was broken off is resumed with a
-        // turn of its own, whose result must not pass for the answer to a message that still waits.
+        // Only messages that were taken are settled, also before the first of them: Claude Code resumes a conversation that
+        // was broken off with a turn of its own, whose result does not answer a message that still waits.
         let (settled, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken);
         self.pending = waiting;

@@ -209,7 +209,7 @@ impl Session {
             text = Some(said::NO_ANSWER.to_owned());
         }
         (self.spoke, self.asked) = (false, false);
-        // Nothing else, also before the first message was taken: it may be the end of a turn that nobody asked for.
+        // Only messages that were taken are settled: this may be the end of a turn that no message began.
         let (settled, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken);
         self.pending = waiting;
