@@ -136,11 +136,9 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
     let (ready_tx, ready) = watch::channel(false);
     let (outbox_bell, schedule_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
 
-    workers.spawn(
-        "the scheduler",
-        Scheduler::new(store.clone(), clock.clone(), settings.timezone)
-            .run(schedule_bell.clone(), shutdown.soft.clone()),
-    );
+    let scheduler = Scheduler::start(store.clone(), clock.clone(), settings.timezone);
+    let scheduler = scheduler.await.context("the due times of tasks")?;
+    workers.spawn("the scheduler", scheduler.run(schedule_bell.clone(), shutdown.soft.clone()));
     workers.spawn(
         "the delivery of messages",
         Outbound::new(store.clone(), clock.clone(), channels.clone()).run(outbox_bell.clone(), services.clone()),

@@ -36,9 +36,15 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler; `host` is the zone of tasks that name none.
-    pub fn new(store: Store, clock: SharedClock, host: Tz) -> Self {
-        Self { store, clock, host }
+    /// A scheduler; `host` is the zone of tasks that name none. Where it is another than that of the last start, their
+    /// due times are moved before this returns: whoever asks a host that is ready is told the new ones.
+    pub async fn start(store: Store, clock: SharedClock, host: Tz) -> Result<Self, StoreError> {
+        let scheduler = Self { store, clock, host };
+        match scheduler.replan_all(rezone).await? {
+            0 => {}
+            moved => tracing::info!("the host's zone is {host} now: {moved} tasks are due at other times"),
+        }
+        Ok(scheduler)
     }
 
     /// Works until the shutdown. `wake` (by `notify_one`, which is not lost when nobody waits yet) says that tasks
@@ -47,9 +53,8 @@ impl Scheduler {
         let timer = WallTimer::new();
         let mut failures = 0;
         let mut clock_set = false;
-        let mut started = false;
         loop {
-            let next = match self.turn(clock_set, &mut started).await {
+            let next = match self.turn(clock_set).await {
                 Ok(next) => {
                     failures = 0;
                     clock_set = false;
@@ -75,14 +80,7 @@ impl Scheduler {
     }
 
     /// Fires everything that is due and says when to look again.
-    async fn turn(&self, clock_set: bool, started: &mut bool) -> Result<Option<DateTime<Utc>>, StoreError> {
-        if !*started {
-            match self.replan_all(rezone).await? {
-                0 => {}
-                moved => tracing::info!("the host's zone is {} now: {moved} tasks are due at other times", self.host),
-            }
-            *started = true;
-        }
+    async fn turn(&self, clock_set: bool) -> Result<Option<DateTime<Utc>>, StoreError> {
         if clock_set {
             let moved = self.replan_all(replan).await?;
             tracing::info!("the clock was set: {moved} tasks are due earlier than planned");
