@@ -85,6 +85,26 @@ fn the_agent_is_told_of_files_and_may_do_with_them_as_it_likes() {
 }
 
 /// Which of some pictures a request shows.
+#[test]
+fn a_message_with_too_many_files_is_taken_and_the_answer_says_which_are_not() {
+    let host = Host::builder().start();
+    host.register(ROOM, "room");
+    let names: Vec<String> = (0..12).map(|n| format!("{n}.txt")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    let answer = post(&host, ROOM, &message("many", "look"), &files);
+    let of = |file: &Value| (file["path"].is_string(), file["why"].as_str().map(str::to_owned));
+    let told: Vec<_> = answer["attachments"].as_array().unwrap().iter().map(of).collect();
+    let why = || Some("a message may bring 10 files".to_owned());
+    let expected: Vec<_> = (0..12).map(|n| if n < 10 { (true, None) } else { (false, why()) }).collect();
+    assert_eq!(told, expected);
+    // The document forbids nobody what is taken.
+    let document = host.api.get("/v1/openapi.json").expect(200).json();
+    let body = &document["paths"]["/v1/chats/{jid}/messages"]["post"]["requestBody"];
+    let file = &body["content"]["multipart/form-data"]["schema"]["properties"]["file"];
+    assert!(file["type"] == "array" && file["maxItems"].is_null(), "{file}");
+    assert!(file["description"].as_str().unwrap().contains("first 10 files"), "{file}");
+}
+
 fn shown(request: &Request, pictures: &[&[u8]]) -> Vec<bool> {
     let body = request.body.to_string();
     pictures.iter().map(|bytes| body.contains(&base64(bytes))).collect()

@@ -8,8 +8,8 @@ use crate::store::{Store, StoreError, events};
 
 /// Bytes of a part: what is held for one client.
 const PART: usize = 128 << 10;
-/// Bytes that are read at once: a text of 48 MiB takes twelve walks.
-const WINDOW: usize = 4 << 20;
+/// Bytes that are read at once: a text of 48 MiB takes six walks.
+const WINDOW: usize = 8 << 20;
 /// Windows in memory, for all clients together.
 const WINDOWS: usize = 2;
 

@@ -76,8 +76,7 @@ pub fn strip_internal_owned(text: String) -> String {
 /// A text that an agent or another program wrote, as it may be shown: without control characters and the sequences that
 /// a terminal would follow. Line breaks and tabs stay; a carriage return is a line break.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    let fine = |byte: u8| byte >= b' ' && byte != 0x7f || byte == b'\n' || byte == b'\t';
-    if text.bytes().all(fine) && !text.contains(is_c1) {
+    if !has_control(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
     let mut kept = String::with_capacity(text.len());
@@ -98,8 +97,28 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-fn is_c1(c: char) -> bool {
-    ('\u{80}'..='\u{9f}').contains(&c)
+/// Whether there are control characters other than line breaks and tabs: those of ASCII, and those of U+0080 to U+009F,
+/// whose first byte in UTF-8 is C2.
+fn has_control(utf8: &[u8]) -> bool {
+    let ascii = |byte: &u8| (*byte < b' ' && *byte != b'\n' && *byte != b'\t') || *byte == 0x7f;
+    let (words, rest) = utf8.as_chunks();
+    words.iter().any(|word| may_have_control(*word) && word.iter().any(ascii))
+        || rest.iter().any(ascii)
+        || memchr::memchr_iter(0xc2, utf8).any(|at| utf8.get(at + 1).is_some_and(|byte| *byte < 0xa0))
+}
+
+/// Whether one of eight bytes is below a space or DEL, in a few steps for all of them: what may be 48 MiB long is looked
+/// at on the way to its reader. Subtracting sets a byte's top bit, which it had not, where it was the smaller one; the
+/// borrow may set that of its neighbour as well, so true is no certainty.
+fn may_have_control(bytes: [u8; 8]) -> bool {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let bytes = u64::from_ne_bytes(bytes);
+    let del = bytes ^ each(0x7f);
+    let low = bytes.wrapping_sub(each(b' ')) & !bytes;
+    let zero = del.wrapping_sub(each(1)) & !del;
+    (low | zero) & each(0x80) != 0
 }
 
 /// Returns the text behind an escape sequence, whose first character is gone. A sequence that is not whole is text.
@@ -188,7 +207,7 @@ fn turns_text(c: char) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{one_line, strip_internal, visible};
+    use super::{has_control, one_line, strip_internal, visible};
 
     #[test]
     fn what_a_terminal_would_follow_is_not_shown() {
@@ -239,6 +258,15 @@ mod tests {
             prop_assert_eq!(visible(&shown), shown.clone());
             let line = one_line(&text, max);
             prop_assert!(line.chars().count() <= max && !line.chars().any(char::is_control), "{line:?}");
+        }
+    }
+
+    proptest! {
+        // Of every place in a word, and in what is left behind the last word.
+        #[test]
+        fn a_control_character_is_found_wherever_it_is(text in "[ a~\u{0}\t\n\u{1f}\u{7f}\u{80}\u{9f}\u{a0}é😀]{0,30}") {
+            let has = text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
+            prop_assert_eq!(has_control(text.as_bytes()), has);
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::Schemas;
 use crate::api::problem::CODES;
+use crate::channel::attach::MAX_FILES;
 
 /// A refusal that operations share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,10 +179,15 @@ impl Operation {
     pub(in crate::api) fn or_form<T: JsonSchema>(mut self) -> Self {
         let message = self.schemas.taken::<T>();
         let file = json!({ "type": "string", "contentMediaType": "application/octet-stream" });
+        // No `maxItems`: a message with more files is taken, and each file too many is refused in the answer.
+        let about = format!("The first {MAX_FILES} files are taken; the answer says of each other one that it is not.");
         let form = json!({
             "schema": {
                 "type": "object",
-                "properties": { "message": message, "file": { "type": "array", "items": file, "maxItems": 10 } },
+                "properties": {
+                    "message": message,
+                    "file": { "type": "array", "items": file, "description": about },
+                },
                 "required": ["message"],
             },
             "encoding": { "message": { "contentType": "application/json" } },
