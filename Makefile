@@ -28,7 +28,7 @@ build:
 
 check:
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --features parlor-agent-runner/runner --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 bench:
 	cargo bench --locked --bench figures

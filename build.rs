@@ -25,8 +25,12 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<(), Box<dyn Error>> {
-    for path in ["build.rs", "Cargo.lock", "container/agent-runner/src", "container/agent-runner/Cargo.toml"] {
+    for path in ["build.rs", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
+    }
+    for package in ["agent-runner", "protocol"] {
+        println!("cargo::rerun-if-changed=container/{package}/src");
+        println!("cargo::rerun-if-changed=container/{package}/Cargo.toml");
     }
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -126,7 +130,7 @@ fn cargo(root: &Path, target: &str, target_dir: &Path, profile: &str) -> Command
     command
         .current_dir(root)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .args(["build", "--locked", "--package", "parlor-agent-runner", "--features", "runner"])
+        .args(["build", "--locked", "--package", "parlor-agent-runner"])
         .args(["--bin", "agent-runner", "--profile", profile, "--target", target, "--target-dir"])
         .arg(target_dir);
     command

@@ -43,8 +43,6 @@ export RUST_TEST_THREADS
 scripts/build-test-agent.sh
 scripts/build-test-base.sh
 as_caller cargo fmt --all --check
-as_caller cargo clippy --locked --workspace --features parlor-agent-runner/runner --all-targets -- -D warnings
+as_caller cargo clippy --locked --workspace --all-targets -- -D warnings
 as_caller cargo test --locked --workspace --no-run
 cargo test --locked --workspace
-# The program in the container has parts of its own, behind a feature.
-scripts/test-runner.sh

@@ -80,3 +80,12 @@ fn modules_use_only_the_layers_below() {
     }
     assert!(wrong.is_empty(), "against the layer table:\n{}", wrong.join("\n"));
 }
+
+/// Agents that others write may depend on the protocol's crate, and so get no more than serde with it.
+#[test]
+fn the_protocol_depends_on_serde_alone() {
+    let manifest = include_str!("../container/protocol/Cargo.toml").parse::<toml::Table>().unwrap();
+    let own = manifest["dependencies"].as_table().unwrap();
+    let always = own.iter().filter(|(_, how)| how.get("optional").is_none()).map(|(name, _)| name.as_str());
+    assert_eq!(always.collect::<Vec<_>>(), ["serde", "serde_json"]);
+}

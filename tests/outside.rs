@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use parlor_agent_runner::prompt;
+use parlor_protocol::prompt;
 use serde_json::json;
 
 use crate::harness::host::{Builder, Host};

@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use parlor_agent_runner::protocol::AgentMay;
+use parlor_protocol::AgentMay;
 use secrecy::SecretString;
 use thiserror::Error;
 

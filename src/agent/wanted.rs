@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 
-use parlor_agent_runner::deep::on_deep_stack;
+use parlor_protocol::deep::on_deep_stack;
 
 use crate::config::provider;
 use crate::safe_dir::SafeDir;

@@ -2,7 +2,7 @@
 
 use axum::Json as Out;
 use axum::extract::State;
-use parlor_agent_runner::session_id;
+use parlor_protocol::session_id;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

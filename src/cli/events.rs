@@ -136,7 +136,7 @@ mod tests {
         2026-01-02 03:04:05  web:lab  run 01A timed out: too long
         2026-01-02 03:04:05  web:lab  task t1 fired
         2026-01-02 03:04:05  web:lab  types
-        2026-01-02 03:04:05  web:lab  new {"chatJid":"web:lab","time":"2026-01-02T03:04:05.678Z"}
+        2026-01-02 03:04:05  web:lab  new {"time":"2026-01-02T03:04:05.678Z","chatJid":"web:lab"}
         "#);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use parlor_agent_runner::default_model;
+use parlor_protocol::default_model;
 
 use super::home::Home;
 use super::provider::{self, AUTO, CLAUDE, EXEC, GUIDE, IMAGE, LLM, Means};

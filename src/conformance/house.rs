@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use parlor_agent_runner::protocol::RunInput;
+use parlor_protocol::RunInput;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Options;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use parlor_agent_runner::protocol::{Status, Turn as Said};
+use parlor_protocol::{Status, Turn as Said};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START, Status};
+use parlor_protocol::{OUTPUT_END, OUTPUT_START, Status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use zeroize::Zeroizing;
 

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use parlor_agent_runner::protocol::Output;
-use parlor_agent_runner::protocol::limits::{
-    MAX_CONSUMED, MAX_ERROR, MAX_INPUT_NAME, MAX_TIME, MAX_TOKENS, MAX_USD, MODEL,
-};
+use parlor_protocol::Output;
+use parlor_protocol::limits::{MAX_CONSUMED, MAX_ERROR, MAX_INPUT_NAME, MAX_TIME, MAX_TOKENS, MAX_USD, MODEL};
 
 use crate::domain::{text, usage};
 

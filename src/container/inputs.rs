@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use parlor_agent_runner::protocol::{CLOSE_SENTINEL, InputFile};
+use parlor_protocol::{CLOSE_SENTINEL, InputFile};
 
 use crate::config::home::Home;
 use crate::domain::ids::RunId;

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parlor_agent_runner::protocol::{CLOSE_SENTINEL, RunInput};
+use parlor_protocol::{CLOSE_SENTINEL, RunInput};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -3,8 +3,8 @@
 //! A marker counts only as a whole line, so a marker's text inside a JSON string is data (JSON strings hold no raw
 //! newline). The work is linear in the bytes whatever the chunks, and memory is bounded by one output's limit.
 
-use parlor_agent_runner::json;
-use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START, Output};
+use parlor_protocol::json;
+use parlor_protocol::{OUTPUT_END, OUTPUT_START, Output};
 use thiserror::Error;
 
 /// The longest line that can be a marker, with its `\r`.

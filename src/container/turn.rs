@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use parlor_agent_runner::protocol::{Output, Status, Turn};
+use parlor_protocol::{Output, Status, Turn};
 
 /// What one output settles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use parlor_agent_runner::protocol::ErrorKind;
+use parlor_protocol::ErrorKind;
 
 use super::{backoff, hold};
 use crate::domain::ids::GroupFolder;

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use parlor_agent_runner::protocol::ErrorKind;
+use parlor_protocol::ErrorKind;
 
 use super::failure::{Failure, sentence};
 use super::group_actor::GroupActor;

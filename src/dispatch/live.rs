@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use parlor_agent_runner::protocol::{ErrorKind, Output, Status};
-use parlor_agent_runner::session_id;
+use parlor_protocol::session_id;
+use parlor_protocol::{ErrorKind, Output, Status};
 
 use super::failure::Failure;
 use super::steps::Step;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parlor_agent_runner::protocol::ErrorKind;
+use parlor_protocol::ErrorKind;
 use tokio::time::sleep;
 
 use super::failure::{self, Facts, Failure, Verdict};

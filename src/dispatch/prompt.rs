@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use parlor_agent_runner::protocol::ImageAttachment;
+use parlor_protocol::ImageAttachment;
 
 use crate::domain::attachment;
 use crate::domain::clock::rfc3339;

@@ -1,7 +1,7 @@
 //! The cost of a turn. The host counts it if it knows the model's price: a group's own word about prices may be
 //! anything. Pure.
 
-use parlor_agent_runner::protocol::Output;
+use parlor_protocol::Output;
 
 use crate::config::provider::{CODEX, GEMINI, LLM};
 use crate::domain::prices::Prices;

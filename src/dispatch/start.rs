@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use parlor_agent_runner::protocol::{ImageAttachment, RunInput};
+use parlor_protocol::{ImageAttachment, RunInput};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 use tokio::sync::mpsc;

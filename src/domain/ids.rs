@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use parlor_agent_runner::protocol::limits::{MAX_ID, MAX_WORD};
+use parlor_protocol::limits::{MAX_ID, MAX_WORD};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ulid::Ulid;

@@ -12,7 +12,7 @@ use chrono::{DateTime, Duration, LocalResult, NaiveDate, NaiveDateTime, TimeZone
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use parlor_agent_runner::protocol::limits::{INTERVAL_MS, MAX_CRON};
+use parlor_protocol::limits::{INTERVAL_MS, MAX_CRON};
 use thiserror::Error;
 
 /// The shortest interval, in milliseconds.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
-use parlor_agent_runner::protocol::limits::{MAX_MODEL, MAX_TOKENS, MAX_USD, MODEL};
+use parlor_protocol::limits::{MAX_MODEL, MAX_TOKENS, MAX_USD, MODEL};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use parlor_agent_runner::protocol::MessageFile;
+use parlor_protocol::MessageFile;
 use rusqlite::Connection;
 use ulid::Ulid;
 

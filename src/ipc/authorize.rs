@@ -1,7 +1,7 @@
 //! Who may ask for what. The asker is the group whose folder the file lay in, as the store knows it now; nothing in the
 //! file can change that. Only this module makes [`Authorized`] values, and handlers take nothing else.
 
-use parlor_agent_runner::protocol::{MessageFile, TaskFile};
+use parlor_protocol::{MessageFile, TaskFile};
 use rusqlite::Connection;
 use serde_json::Value;
 use thiserror::Error;

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use parlor_agent_runner::json;
-pub use parlor_agent_runner::protocol::limits::MAX_FILE;
-use parlor_agent_runner::protocol::{MessageFile, TaskFile};
+use parlor_protocol::json;
+pub use parlor_protocol::limits::MAX_FILE;
+use parlor_protocol::{MessageFile, TaskFile};
 use serde_json::Value;
 
 use super::precheck;

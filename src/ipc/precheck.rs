@@ -1,7 +1,7 @@
 //! A look at JSON before it is parsed: how deep it is and how long its strings are, in one pass and no memory. Whether
 //! it is JSON at all is for the parser to say.
 
-use parlor_agent_runner::protocol::limits::{MAX_DEPTH, MAX_STRING};
+use parlor_protocol::limits::{MAX_DEPTH, MAX_STRING};
 
 /// Refuses what is too deep or has too long a string.
 pub(super) fn check(json: &[u8]) -> Result<(), String> {

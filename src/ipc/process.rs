@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use parlor_agent_runner::protocol::CommandResult;
+use parlor_protocol::CommandResult;
 use rustix::io::Errno;
 use ulid::Ulid;
 
@@ -171,7 +171,7 @@ impl Job {
     }
 
     fn is_refresh(&self) -> bool {
-        use parlor_agent_runner::protocol::TaskFile;
+        use parlor_protocol::TaskFile;
         matches!(&self.parsed, Ok(Parsed { command: Command::Task(TaskFile::RefreshGroups {}), .. }))
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use parlor_agent_runner::protocol::{GroupSnapshot, GroupsSnapshot, TaskSnapshot};
+use parlor_protocol::{GroupSnapshot, GroupsSnapshot, TaskSnapshot};
 use rusqlite::Connection;
 
 use super::Shared;

@@ -1,7 +1,7 @@
 //! Registering groups.
 
 use chrono::{DateTime, Utc};
-use parlor_agent_runner::protocol::limits::{MAX_NAME, MAX_TRIGGER};
+use parlor_protocol::limits::{MAX_NAME, MAX_TRIGGER};
 
 use super::{Invalid, container, shorten};
 use crate::domain::group::{ContainerConfig, Group};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
-pub use parlor_agent_runner::protocol::limits::MAX_PROMPT;
+pub use parlor_protocol::limits::MAX_PROMPT;
 
 use super::{Invalid, shorten};
 use crate::domain::event::Event;

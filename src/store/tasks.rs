@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use parlor_agent_runner::protocol::EXISTS_ALREADY;
+use parlor_protocol::EXISTS_ALREADY;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Ms, Tx, TxError, TxResult, Wake};

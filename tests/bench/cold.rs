@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use parlor_agent_runner::protocol::RunInput;
+use parlor_protocol::RunInput;
 
 use crate::Effort;
 use crate::harness::events::Events;

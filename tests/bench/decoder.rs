@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use parlor::container::output::{Decoder, Frame};
-use parlor_agent_runner::protocol::{Output, Turn};
+use parlor_protocol::{Output, Turn};
 
 use crate::Effort;
 use crate::harness::process;

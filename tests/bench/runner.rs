@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use parlor::container::runner::Runner;
-use parlor_agent_runner::protocol::OUTPUT_START;
+use parlor_protocol::OUTPUT_START;
 
 use crate::Effort;
 use crate::harness::host::Host;

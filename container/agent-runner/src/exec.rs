@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use parlor_protocol::{ImageAttachment, Output, Status};
+
 use crate::process::{self, Plan};
-use crate::protocol::{ImageAttachment, Output, Status};
 use crate::run::{Mail, Provider, Room, failure, refused};
 use crate::tool;
 

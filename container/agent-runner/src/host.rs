@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use parlor_protocol::files::Folders;
+use parlor_protocol::results::Results;
+use parlor_protocol::{CommandResult, GroupsSnapshot, TaskSnapshot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use crate::files::Folders;
-use crate::protocol::{CommandResult, GroupsSnapshot, TaskSnapshot};
-use crate::results::Results;
 
 /// How long the host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

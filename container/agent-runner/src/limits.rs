@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::protocol::{ErrorKind, Output, Status};
+use parlor_protocol::{ErrorKind, Output, Status};
 
 /// The group, for what its operator can do.
 static GROUP: OnceLock<String> = OnceLock::new();

@@ -4,9 +4,8 @@
 //! turns a refusal for good into a passing one. Of all refusals with a status of 4xx, only 408 and 429 pass by
 //! themselves.
 
+use parlor_protocol::ErrorKind;
 use serde_json::Value;
-
-use crate::protocol::ErrorKind;
 
 /// What a vendor said when it did not answer.
 #[derive(Debug, Clone, Copy, Default)]

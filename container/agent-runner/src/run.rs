@@ -7,20 +7,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parlor_protocol::files::{Folders, fresh_id};
+use parlor_protocol::inputs::{Input, Inputs, Next};
+use parlor_protocol::session_id;
+use parlor_protocol::{ErrorKind, ImageAttachment, Output, RunInput, Status, Turn};
+
 use crate::agent_toml::Notices;
 use crate::claude;
 use crate::codex;
 use crate::exec::Exec;
-use crate::files::{Folders, fresh_id};
 use crate::gemini;
 use crate::guide::Guide;
-use crate::inputs::{Input, Inputs, Next};
 use crate::limits;
 use crate::llm::Llm;
 use crate::passwd;
 use crate::process::Working;
-use crate::protocol::{ErrorKind, ImageAttachment, Output, RunInput, Status, Turn};
-use crate::session_id;
 use crate::tools::context;
 use crate::wire::Wire;
 

@@ -5,8 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parlor_protocol::{Output, Turn};
+
 use crate::limits;
-use crate::protocol::{Output, Turn};
 
 /// The agent's stdout. Clones share it.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use parlor_agent_runner::protocol::{ErrorKind, Status, Turn};
+use parlor_protocol::{ErrorKind, Status, Turn};
 use serde_json::{Value, json};
 use support::{Agent, Home, RUNNER, eventually};
 

@@ -18,7 +18,7 @@ mod task;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parlor_agent_runner::protocol::{ImageAttachment, InputFile, Output, RunInput};
+use parlor_protocol::{ImageAttachment, InputFile, Output, RunInput};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 pub use super::bounds::Redact;

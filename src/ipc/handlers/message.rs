@@ -1,6 +1,6 @@
 //! `message`: a text for a chat, through the outbox.
 
-use parlor_agent_runner::protocol::limits::MAX_SENDER;
+use parlor_protocol::limits::MAX_SENDER;
 
 use super::{Context, Details, Effect};
 use crate::domain::delivery::{DeliveryKind, NewDelivery};

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parlor_agent_runner::files::{Folders, write_atomically};
-use parlor_agent_runner::protocol::{GLOBAL_DIR, GROUP_DIR, INPUT_DIR, IPC_DIR};
-use parlor_agent_runner::results::Results;
+use parlor_protocol::files::{Folders, write_atomically};
+use parlor_protocol::results::Results;
+use parlor_protocol::{GLOBAL_DIR, GROUP_DIR, INPUT_DIR, IPC_DIR};
 use serde_json::{Value, json};
 
 use crate::{Agent, hostile, wire};

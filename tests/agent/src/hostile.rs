@@ -11,8 +11,8 @@ use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use parlor_agent_runner::files::write_atomically;
-use parlor_agent_runner::protocol::IPC_DIR;
+use parlor_protocol::IPC_DIR;
+use parlor_protocol::files::write_atomically;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 

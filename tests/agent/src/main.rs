@@ -53,9 +53,9 @@ mod wire;
 
 use std::io::Read;
 
-use parlor_agent_runner::inputs::{Inputs, Next};
-use parlor_agent_runner::prompt;
-use parlor_agent_runner::protocol::{INPUT_DIR, RunInput};
+use parlor_protocol::inputs::{Inputs, Next};
+use parlor_protocol::prompt;
+use parlor_protocol::{INPUT_DIR, RunInput};
 
 use directive::Reply;
 use wire::Wire;

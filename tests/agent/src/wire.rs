@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::thread::sleep;
 use std::time::Duration;
 
-use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START};
+use parlor_protocol::{OUTPUT_END, OUTPUT_START};
 use serde_json::{Map, Value, json};
 
 use crate::directive::Reply;

@@ -1,6 +1,6 @@
 //! The operator's bounds of a group's own choices.
 
-use crate::protocol::{AgentMay, RunInput};
+use parlor_protocol::{AgentMay, RunInput};
 
 /// Kinds of settings that a group may set where the operator says nothing: a host that knows no bounds sends none.
 const DEFAULT: [&str; 6] = ["model", "prompt", "tools", "mcp", "hooks", "env"];

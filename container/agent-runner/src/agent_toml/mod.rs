@@ -17,10 +17,10 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use parlor_protocol::RunInput;
+use parlor_protocol::deep::on_deep_stack;
 use toml::{Table, Value};
 
-use crate::deep::on_deep_stack;
-use crate::protocol::RunInput;
 pub use bounds::Bounds;
 pub use hooks::{EVENTS, Hook};
 pub use parse::{float, number, table, text};

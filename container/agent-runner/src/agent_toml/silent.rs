@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Duration, Utc};
+use parlor_protocol::files::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use super::Server;
-use crate::files::write_atomically;
 
 /// Where they are noted, in the folder of the agent's home that is kept.
 const FILE: &str = "parlor-mcp-silent.json";

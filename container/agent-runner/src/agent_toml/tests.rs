@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
+use parlor_protocol::AgentMay;
+
 use super::*;
-use crate::protocol::AgentMay;
 
 fn input(provider: &str) -> RunInput {
     RunInput { provider: Some(provider.into()), ..RunInput::default() }

@@ -1,9 +1,9 @@
 //! The group's choices in its `agent.toml`, in the words of Claude Code.
 
+use parlor_protocol::RunInput;
 use serde_json::{Map, Value, json};
 
 use crate::agent_toml::{AgentToml, Way, text};
-use crate::protocol::RunInput;
 use crate::tools;
 
 /// The degrees of effort that a group may choose.

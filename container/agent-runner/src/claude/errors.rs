@@ -1,8 +1,8 @@
 //! The kind of failure of a failed turn. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use parlor_protocol::ErrorKind;
 
-use crate::protocol::ErrorKind;
 use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
 /// What was heard during a turn that failed.

@@ -1,9 +1,9 @@
 //! One line of the CLI's stdout, as far as a run cares. Pure; unknown types and keys are nothing to complain of.
 
+use parlor_protocol::json;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::json;
 use crate::live::said;
 
 /// Something the CLI tells.

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use parlor_protocol::files::write_atomically;
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_atomically;
 use crate::process::{self, Plan, Working};
 
 const FILE: &str = "parlor.json";

@@ -18,6 +18,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use parlor_protocol::files::fresh_id;
+use parlor_protocol::inputs::{Input, Inputs};
+use parlor_protocol::{Output, Status, Turn};
 use serde_json::Value;
 
 use self::chosen::Chosen;
@@ -25,10 +28,7 @@ use self::events::Event;
 use self::memo::Memo;
 use self::session::{Session, Step};
 use crate::agent_toml::Notices;
-use crate::files::fresh_id;
-use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal, brief};
-use crate::protocol::{Output, Status, Turn};
 use crate::run::{Room, failure, not_started};
 
 /// How long the CLI may take to exit after its stdin was closed.

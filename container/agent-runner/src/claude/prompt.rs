@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use parlor_protocol::{ImageAttachment, RunInput};
 use serde_json::{Value, json};
 
 use crate::live::brief;
-use crate::protocol::{ImageAttachment, RunInput};
 
 /// A message as a line for the CLI.
 pub fn line(uuid: &str, content: &Value) -> String {

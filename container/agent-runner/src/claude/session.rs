@@ -6,11 +6,11 @@
 //! what was taken before it, and nothing else.
 
 use chrono::{DateTime, Utc};
+use parlor_protocol::{Output, Status, Turn};
 
 use super::errors::{self, Clues};
 use super::events::{Event, TurnResult};
 use crate::live::said;
-use crate::protocol::{Output, Status, Turn};
 
 /// The most words of the CLI that are kept to explain a failure.
 const WORDS: usize = 1000;
@@ -236,7 +236,7 @@ impl Session {
     ) -> Step {
         let clues = std::mem::take(&mut self.clues);
         let sorted = errors::sort(&clues, reason, now);
-        if sorted.kind == crate::protocol::ErrorKind::SessionMissing {
+        if sorted.kind == parlor_protocol::ErrorKind::SessionMissing {
             self.resume = None;
         }
         Step::Put(Box::new(Output {

@@ -1,7 +1,7 @@
+use parlor_protocol::ErrorKind;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::ErrorKind;
 
 fn session() -> Session {
     let mut session = Session::new(None);

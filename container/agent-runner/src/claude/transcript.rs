@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
+use parlor_protocol::files::{Folders, write_atomically};
+use parlor_protocol::prompt;
 use serde_json::Value;
 
-use crate::files::{Folders, write_atomically};
 use crate::host;
-use crate::prompt;
 
 /// What is kept of one message, in characters.
 const MESSAGE_LIMIT: usize = 2000;

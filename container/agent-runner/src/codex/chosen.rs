@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use parlor_protocol::RunInput;
 use serde_json::{Map, Value, json};
 
 use crate::agent_toml::{AgentToml, Way, float, table, text};
-use crate::protocol::RunInput;
 
 /// The degrees of effort that a group may choose.
 const EFFORTS: [&str; 6] = ["minimal", "low", "medium", "high", "xhigh", "max"];

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::Sender;
 
+use parlor_protocol::files::write_atomically;
 use serde_json::{Map, Value, json};
 
 use super::chosen::Chosen;
 use super::prompt;
 use super::requests::Setup;
-use crate::files::write_atomically;
 use crate::live::{Live, Signal, brief};
 use crate::run::Room;
 use crate::tool;

@@ -1,9 +1,9 @@
 //! The kind of failure of a failed turn. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use parlor_protocol::ErrorKind;
 
 use super::events::Fault;
-use crate::protocol::ErrorKind;
 use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
 /// A vendor's wait that is longer than this is not believed.

@@ -18,16 +18,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use parlor_protocol::files::fresh_id;
+use parlor_protocol::inputs::{Input, Inputs};
+use parlor_protocol::{ErrorKind, Output, Status, Turn};
 use serde_json::Value;
 
 use self::chosen::Chosen;
 use self::events::Event;
 use self::session::{Message, Session, Step};
 use crate::agent_toml::Notices;
-use crate::files::fresh_id;
-use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal, brief};
-use crate::protocol::{ErrorKind, Output, Status, Turn};
 use crate::run::{Room, failure, not_started};
 
 const PROGRAM: Program = Program {

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use parlor_protocol::{ImageAttachment, RunInput};
 use serde_json::{Value, json};
 
 use crate::live::brief;
 use crate::memory;
-use crate::protocol::{ImageAttachment, RunInput};
 use crate::run::Room;
 
 /// A message of texts only.
@@ -59,9 +59,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::files::Folders;
     use crate::process::Working;
     use crate::wire::Wire;
+    use parlor_protocol::files::Folders;
 
     #[test]
     fn pictures_come_with_the_first_message() {

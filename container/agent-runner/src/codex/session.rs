@@ -6,6 +6,7 @@
 //! tells when the message with that id is part of the conversation. A turn's end settles what was taken before it.
 
 use chrono::{DateTime, Utc};
+use parlor_protocol::{ErrorKind, Output, Status, Turn};
 use serde_json::Value;
 
 use super::errors;
@@ -14,7 +15,6 @@ use super::meter::Meter;
 use super::prompt;
 use super::requests::{self, Setup};
 use crate::live::said;
-use crate::protocol::{ErrorKind, Output, Status, Turn};
 
 /// The most words of the CLI that are kept to explain a failure.
 const WORDS: usize = 1000;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use parlor_protocol::RunInput;
 use serde_json::{Value, json};
 
 use crate::agent_toml::{AgentToml, Way};
-use crate::protocol::RunInput;
 
 const NAME: &str = "gemini";
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::Sender;
 
+use parlor_protocol::files::write_atomically;
 use serde_json::{Map, Value, json};
 
 use crate::agent_toml::AgentToml;
-use crate::files::write_atomically;
 use crate::live::{Live, Signal, brief};
 use crate::run::Room;
 use crate::tool;

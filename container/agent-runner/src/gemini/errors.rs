@@ -1,9 +1,9 @@
 //! The kind of failure of a failed request. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use parlor_protocol::ErrorKind;
 
 use super::events::Fault;
-use crate::protocol::ErrorKind;
 use crate::refusal::{self, Refusal};
 
 /// The most of a reason that is shown, in characters.

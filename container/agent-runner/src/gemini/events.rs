@@ -1,10 +1,10 @@
 //! One line of the CLI's stdout (JSON-RPC 2.0, Agent Client Protocol), as far as a run cares. Pure; unknown methods and
 //! keys are nothing to complain of.
 
+use parlor_protocol::json;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::json;
 use crate::live::said;
 
 /// How the CLI announces a changed mode, in the place of an answer.

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use parlor_protocol::files::write_atomically;
 use serde_json::{Map, Value, json};
-
-use crate::files::write_atomically;
 
 /// Makes a session's file ready to be resumed.
 ///

@@ -18,13 +18,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
 use chrono::Utc;
+use parlor_protocol::inputs::{Input, Inputs};
+use parlor_protocol::{ErrorKind, Status};
 
 use self::session::{Message, Session, Setup, Step};
 use crate::agent_toml::{AgentToml, Notices};
-use crate::inputs::{Input, Inputs};
 use crate::live::{self, Live, Program, Signal, brief};
 use crate::llm::servers;
-use crate::protocol::{ErrorKind, Status};
 use crate::run::{Room, failure, not_started};
 
 const PROGRAM: Program = Program {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use parlor_protocol::{ImageAttachment, RunInput};
 use serde_json::{Value, json};
 
 use crate::live::brief;
-use crate::protocol::{ImageAttachment, RunInput};
 
 /// A request.
 pub fn request(id: u64, method: &str, params: &Value) -> String {

@@ -5,13 +5,13 @@
 //! together.
 
 use chrono::{DateTime, Utc};
+use parlor_protocol::{ErrorKind, Output, Status, Turn};
 use serde_json::{Value, json};
 
 use super::errors::{self, Sorted};
 use super::events::{Event, Fault};
 use super::prompt;
 use crate::live::said;
-use crate::protocol::{ErrorKind, Output, Status, Turn};
 
 /// The most words of the CLI that are kept to explain a failure.
 const WORDS: usize = 1000;

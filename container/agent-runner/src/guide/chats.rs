@@ -1,9 +1,10 @@
 //! Chats: those that the host knows, and new groups for them.
 
+use parlor_protocol::{GroupSnapshot, TaskFile};
+
 use super::lang::Lang;
 use super::task_texts::refused;
 use crate::host;
-use crate::protocol::{GroupSnapshot, TaskFile};
 use crate::run::Room;
 
 /// The chats that the host knows.

@@ -24,10 +24,10 @@ mod whole;
 mod words;
 
 use chrono::Utc;
+use parlor_protocol::prompt::{self, Message};
+use parlor_protocol::{Output, Status};
 
 use crate::host;
-use crate::prompt::{self, Message};
-use crate::protocol::{Output, Status};
 use crate::run::{Mail, Provider, Room};
 use command::{Command, Request, Unclear};
 use lang::Lang;

@@ -8,10 +8,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use parlor_protocol::TaskSnapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::memory;
-use crate::protocol::TaskSnapshot;
 
 /// Its file in the agent's home.
 const FILE: &str = "guide.json";

@@ -1,11 +1,11 @@
 //! The guide's texts about tasks, in the language of the request.
 
 use chrono::DateTime;
+use parlor_protocol::CommandResult;
 
 use super::lang::Lang;
 use super::words::{self, by_lang};
 use crate::host::{self, Refusal};
-use crate::protocol::CommandResult;
 
 pub(super) fn refused(lang: Lang, refusal: &Refusal) -> String {
     match refusal {

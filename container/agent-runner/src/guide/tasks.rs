@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use parlor_protocol::prompt::Message;
+use parlor_protocol::{EXISTS_ALREADY, TaskFile, TaskSnapshot};
 use serde_json::Value;
 
 use super::Voice;
@@ -14,8 +16,6 @@ use super::texts;
 use super::when::When;
 use super::words::{self, by_lang};
 use crate::host::{self, Refusal, find_task};
-use crate::prompt::Message;
-use crate::protocol::{EXISTS_ALREADY, TaskFile, TaskSnapshot};
 use crate::run::Room;
 
 /// The id of the task that a message asks for: the same whenever the same message is read, so that a turn that is tried

@@ -5,10 +5,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
+use parlor_protocol::{ImageAttachment, RunInput};
 
 use crate::host;
 use crate::memory;
-use crate::protocol::{ImageAttachment, RunInput};
 use crate::run::Room;
 
 /// The longest memory that is handed over as a text.

@@ -13,10 +13,11 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 use std::{io, thread};
 
+use parlor_protocol::inputs::{Input, Inputs, Next};
+use parlor_protocol::{Output, Turn};
+
 pub use self::process::Live;
 use crate::agent_toml::AgentToml;
-use crate::inputs::{Input, Inputs, Next};
-use crate::protocol::{Output, Turn};
 use crate::run::{Room, refused};
 
 /// How long a CLI may take to open its conversation.

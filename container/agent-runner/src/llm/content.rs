@@ -1,9 +1,9 @@
 //! The parts of an answer, in the form that the conversation keeps. Pure.
 
 use genai::chat::{ContentPart, MessageContent};
+use parlor_protocol::json;
 use serde_json::{Value, json};
 
-use crate::json;
 use crate::thought;
 
 /// The content with this text in the place of its own, and everything else where it was.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use genai::Error;
 use genai::webc;
+use parlor_protocol::{ErrorKind, Output, Status};
 use serde_json::Value;
 
 use super::vendor::without_logins;
-use crate::protocol::{ErrorKind, Output, Status};
 use crate::refusal::{self, Meaning, Refusal};
 
 /// A pause that is short enough to wait inside the turn.

@@ -1,11 +1,11 @@
 //! A server's list of its models: their names, and the size of their context.
 
+use parlor_protocol::ErrorKind;
 use serde_json::Value;
 
 use super::fault::{Fault, chain};
 use super::model::CONNECT;
 use super::vendor::{Vendor, first_model, without_logins};
-use crate::protocol::ErrorKind;
 
 /// A model must be named, and none can be found.
 pub fn which(vendor: &Vendor, why: &str) -> Fault {

@@ -22,9 +22,9 @@ mod whole;
 use std::path::PathBuf;
 
 use chrono::Utc;
+use parlor_protocol::{ErrorKind, Output, Status};
 
 use crate::agent_toml::Notices;
-use crate::protocol::{ErrorKind, Output, Status};
 use crate::run::{Mail, Provider, Room};
 use fault::Fault;
 use model::Model;

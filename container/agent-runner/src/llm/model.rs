@@ -11,6 +11,7 @@ use genai::chat::{
     Tool, ToolChoice, Usage,
 };
 use genai::{Client, ModelIden};
+use parlor_protocol::ErrorKind;
 use serde_json::{Value, json};
 
 use super::content::{usable, with_text};
@@ -21,7 +22,6 @@ use super::ollama::{self, Ollama};
 use super::settings::{DEFAULT_BUDGET, Settings};
 use super::tools::Spec;
 use super::vendor::{Secrets, Vendor};
-use crate::protocol::ErrorKind;
 use crate::thought;
 
 /// How long a connection may take.

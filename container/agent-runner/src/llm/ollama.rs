@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use genai::chat::{Binary, BinarySource, ChatMessage, ChatOptions, ContentPart, MessageContent, ToolCall, Usage};
+use parlor_protocol::files::fresh_id;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -11,7 +12,6 @@ use tokio::time::timeout;
 use super::fault::{Fault, chain};
 use super::tools::Spec;
 use super::vendor::without_logins;
-use crate::files::fresh_id;
 
 /// How long the server may take to say what a model is.
 const SHOW: Duration = Duration::from_secs(10);
@@ -51,7 +51,8 @@ impl Heard {
     /// # Errors
     /// What the server says went wrong.
     fn line(&mut self, line: &[u8]) -> Result<(), String> {
-        let line: Value = crate::json::from_slice(line).map_err(|error| format!("its answer is not JSON: {error}"))?;
+        let line: Value =
+            parlor_protocol::json::from_slice(line).map_err(|error| format!("its answer is not JSON: {error}"))?;
         if let Some(why) = line["error"].as_str().or_else(|| line["error"]["message"].as_str()) {
             return Err(why.to_owned());
         }

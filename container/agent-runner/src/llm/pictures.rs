@@ -4,9 +4,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use genai::chat::ContentPart;
+use parlor_protocol::ImageAttachment;
 
 use crate::live::brief::IMAGE_LIMIT;
-use crate::protocol::ImageAttachment;
 
 /// How many pictures of a conversation are sent; of older ones only the name.
 const PICTURES: usize = 20;

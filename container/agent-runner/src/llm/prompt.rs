@@ -5,8 +5,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use parlor_protocol::RunInput;
+
 use super::settings::Settings;
-use crate::protocol::RunInput;
 
 /// The most that is taken of a memory file, in bytes.
 const MEMORY_LIMIT: u64 = 64 * 1024;

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use genai::chat::{ChatMessage, ChatRole, ContentPart, MessageContent, ToolCall, ToolResponse};
+use parlor_protocol::ImageAttachment;
+use parlor_protocol::files::write_atomically;
 use serde::{Deserialize, Serialize};
-
-use crate::files::write_atomically;
-use crate::protocol::ImageAttachment;
 
 /// Where sessions lie below the agent's home.
 const FOLDER: &str = ".claude/parlor-llm";

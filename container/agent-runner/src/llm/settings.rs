@@ -1,10 +1,10 @@
 //! A group's settings for this provider: those that every provider has, and its own keys.
 
+use parlor_protocol::RunInput;
 use toml::Value;
 
 use super::hooks::EVENTS;
 use crate::agent_toml::{AgentToml, float, number, table};
-use crate::protocol::RunInput;
 
 /// Estimated tokens of a conversation, where nobody knows or says how many there may be.
 pub const DEFAULT_BUDGET: usize = 100_000;

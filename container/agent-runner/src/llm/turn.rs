@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 use genai::chat::ChatMessage;
+use parlor_protocol::{ErrorKind, ImageAttachment, Output};
 use serde_json::Value;
 
 use super::compact;
@@ -15,7 +16,6 @@ use super::settings::Settings;
 use super::tools::Tools;
 use super::whole::{Next, Troubles, speaks};
 use crate::host;
-use crate::protocol::{ErrorKind, ImageAttachment, Output};
 use crate::run::{Mail, Room};
 
 /// What the chat hears when a turn was ended for its length; `{}` is the most steps it may have.

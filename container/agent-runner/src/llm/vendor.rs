@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use genai::adapter::AdapterKind;
 use genai::resolver::{AuthData, Endpoint};
 use genai::{Client, ModelIden, ServiceTarget};
+use parlor_protocol::ErrorKind;
+use parlor_protocol::default_model;
 
 use super::fault::Fault;
-use crate::default_model;
-use crate::protocol::ErrorKind;
 
 /// Keys and addresses, by their names in `.env`.
 pub type Secrets = BTreeMap<String, String>;

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use parlor_protocol::limits::{MAX_ID, MAX_NAME, MAX_TRIGGER};
+use parlor_protocol::{CommandResult, GroupSnapshot, MessageFile, TaskFile, TaskSnapshot};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Call, Done, Trouble, check};
 use crate::host::{self, Refusal, find_task};
 use crate::memory;
-use crate::protocol::limits::{MAX_ID, MAX_NAME, MAX_TRIGGER};
-use crate::protocol::{CommandResult, GroupSnapshot, MessageFile, TaskFile, TaskSnapshot};
 
 /// Characters of one thing to remember.
 const MAX_FACT: usize = 4_000;

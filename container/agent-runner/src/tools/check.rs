@@ -3,10 +3,10 @@
 use chrono::{DateTime, NaiveDateTime};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
+use parlor_protocol::limits::{INTERVAL_MS, MAX_CRON, MAX_ID, MAX_PROMPT, MAX_STRING, MAX_WORD};
 use serde_json::{Map, Value};
 
 use super::{Kind, Tool, Trouble};
-use crate::protocol::limits::{INTERVAL_MS, MAX_CRON, MAX_ID, MAX_PROMPT, MAX_STRING, MAX_WORD};
 
 fn no<T>(why: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Failed(why.into()))
@@ -180,7 +180,7 @@ mod tests {
 
     use super::super::TABLE;
     use super::*;
-    use crate::protocol::limits::{MAX_NAME, MAX_TRIGGER};
+    use parlor_protocol::limits::{MAX_NAME, MAX_TRIGGER};
 
     fn shaped(name: &str, args: &Value) -> Result<Map<String, Value>, Trouble> {
         let tool = TABLE.iter().find(|tool| tool.name == name).unwrap();

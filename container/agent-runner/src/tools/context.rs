@@ -5,10 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parlor_protocol::RunInput;
+use parlor_protocol::files::{Folders, write_atomically};
 use serde::{Deserialize, Serialize};
-
-use crate::files::{Folders, write_atomically};
-use crate::protocol::RunInput;
 
 /// The file's name in [`dir`].
 const FILE: &str = "run.json";

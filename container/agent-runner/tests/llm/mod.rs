@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use parlor_agent_runner::protocol::{ErrorKind, Output, Status};
+use parlor_protocol::{ErrorKind, Output, Status};
 use serde_json::{Value, json};
 
 use super::support::{Agent, Home, eventually};

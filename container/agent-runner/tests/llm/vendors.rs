@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use parlor_agent_runner::protocol::{ErrorKind, Status};
+use parlor_protocol::{ErrorKind, Status};
 use serde_json::json;
 
 use super::models::{Protocol, Reply, Server};

@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parlor_agent_runner::files::write_atomically;
-use parlor_agent_runner::protocol::{OUTPUT_END, OUTPUT_START, Output};
+use parlor_protocol::files::write_atomically;
+use parlor_protocol::{OUTPUT_END, OUTPUT_START, Output};
 use serde_json::{Value, json};
 
 pub const RUNNER: &str = env!("CARGO_BIN_EXE_agent-runner");
@@ -144,7 +144,7 @@ impl Agent {
     /// The text of the next output, which must end a turn.
     pub fn reply(&self) -> String {
         let output = self.output();
-        assert_eq!(output.turn, Some(parlor_agent_runner::protocol::Turn::Done), "{output:?}");
+        assert_eq!(output.turn, Some(parlor_protocol::Turn::Done), "{output:?}");
         output.result.unwrap_or_else(|| panic!("a reply without a text: {:?}", output.error))
     }
 

@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use parlor_protocol::files::write_atomically;
+
 use super::{Call, RESULT_LIMIT};
-use crate::files::write_atomically;
 
 /// The largest file that is edited, in bytes.
 const EDIT_LIMIT: u64 = 8 << 20;

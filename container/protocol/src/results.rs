@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::protocol::CommandResult;
+use crate::CommandResult;
 use crate::watch::Watch;
 
 /// A watched `results/` folder. Open it before the request is dropped, so that the answer cannot be missed.

@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::protocol::{CLOSE_SENTINEL, ImageAttachment, InputFile};
 use crate::watch::{FALLBACK, Watch};
+use crate::{CLOSE_SENTINEL, ImageAttachment, InputFile};
 
 /// One follow-up.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -59,10 +59,10 @@ impl Folders {
     pub fn from_env() -> Self {
         let folder = |key, default: &str| std::env::var_os(key).map_or_else(|| default.into(), PathBuf::from);
         Self {
-            ipc: folder("PARLOR_IPC_DIR", crate::protocol::IPC_DIR),
-            input: folder("PARLOR_INPUT_DIR", crate::protocol::INPUT_DIR),
-            group: folder("PARLOR_GROUP_DIR", crate::protocol::GROUP_DIR),
-            global: folder("PARLOR_GLOBAL_DIR", crate::protocol::GLOBAL_DIR),
+            ipc: folder("PARLOR_IPC_DIR", crate::IPC_DIR),
+            input: folder("PARLOR_INPUT_DIR", crate::INPUT_DIR),
+            group: folder("PARLOR_GROUP_DIR", crate::GROUP_DIR),
+            global: folder("PARLOR_GLOBAL_DIR", crate::GLOBAL_DIR),
         }
     }
 

@@ -1,9 +1,24 @@
 //! The wire protocol between host and agent: stdin, stdout, and the files under `/workspace/ipc`.
 //!
-//! Depends on serde alone. Names of fields and markers are those of `NanoClaw` v1, whose images work unmodified; what
-//! Parlor adds is optional on both sides.
+//! Names of fields and markers are those of `NanoClaw` v1, whose images work unmodified; what Parlor adds is optional on
+//! both sides. Both sides use this crate, and an agent of your own can: it depends on serde alone. The feature `io`
+//! watches the folders in which inputs and results come.
 
+#![forbid(unsafe_code)]
+
+pub mod deep;
+pub mod default_model;
+pub mod files;
+#[cfg(feature = "io")]
+pub mod inputs;
+pub mod json;
 pub mod limits;
+pub mod prompt;
+#[cfg(feature = "io")]
+pub mod results;
+pub mod session_id;
+#[cfg(feature = "io")]
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
