@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -284,7 +285,9 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -2000)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.set_prepared_statement_cache_capacity(64);
+    // Without it, SQLite prepares a statement anew whenever a bound value changes that it has compared with a partial index.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
 
