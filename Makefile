@@ -1,12 +1,13 @@
 # Parlor. `make run` is all a newcomer needs; YES=1 answers every question with yes.
 PREFIX ?= $(shell if [ "$$(id -u)" = 0 ]; then echo /usr/local; else echo $(HOME)/.local; fi)
 
-.PHONY: help run test test-scripts build check bench test-agent install
+.PHONY: help run test test-scripts sim build check bench test-agent install
 
 help:
 	@echo 'make run       set up what is missing, build, and talk to the main group'
 	@echo 'make test      set up what tests need, then formatting, lints and all tests'
 	@echo 'make test-scripts  try make run on machines that are thrown away (docker, root; a few minutes)'
+	@echo 'make sim SEED=n  replay and print one history of the simulator; without SEED, 10,000 new ones'
 	@echo 'make build     build target/release/parlor'
 	@echo 'make check     formatting and lints only'
 	@echo 'make bench     measure every figure, and write docs/BENCHMARKS.md'
@@ -22,6 +23,10 @@ test-scripts:
 	@scripts/build-test-machine.sh
 	cargo clippy --locked --test machines -- -D warnings
 	cargo test --locked --test machines
+
+sim:
+	@if [ -n '$(SEED)' ]; then PARLOR_SIM_SEED='$(SEED)' cargo test --locked -p parlor --lib -- --exact dispatch::sim::replay --nocapture; \
+	else cargo test --locked -p parlor --lib -- dispatch::sim::histories --nocapture; fi
 
 build:
 	cargo build --release --locked --target-dir target

@@ -1,8 +1,8 @@
 //! Parlor gives every chat group an AI agent in a room of its own.
 //!
-//! How a message travels: `channel → ingest → store → dispatch → group_actor → container/run → output → group_actor →
+//! How a message travels: `channel → ingest → store → dispatch → actor → container/run → output → actor →
 //! store (outbox) → outbound → channel`. An IPC file: `watcher → command → authorize → handler → store, scheduler wake
-//! or outbox`. A due task: `scheduler → dispatch → group_actor`, and on as a message.
+//! or outbox`. A due task: `scheduler → dispatch → actor`, and on as a message.
 //!
 //! Layers, each may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch scheduler ipc
 //! api import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` too; 2 `store channel container

@@ -22,6 +22,8 @@ fn layer(path: &str) -> u8 {
 const HANDLES: &[(&str, &str)] = &[
     // Verbs of a peer.
     ("dispatch", "ipc"),
+    // Firings that were under way are recovered with everything else.
+    ("dispatch", "scheduler"),
     ("api", "dispatch"),
     ("api", "channel"),
     // What a message means to its group is said in one place.

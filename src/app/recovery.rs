@@ -14,15 +14,13 @@ use crate::container::engine::ContainerEngine;
 use crate::container::inputs::Inputs;
 use crate::container::orphans;
 use crate::dispatch::Rooms;
+use crate::dispatch::recover::{self, Means, Recovered};
 use crate::domain::clock::SharedClock;
-use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::ids::{ChatJid, DeliveryId};
-use crate::domain::task::FireState;
 use crate::domain::words;
 use crate::ipc::IpcHandle;
 use crate::safe_dir::Owner;
-use crate::scheduler;
-use crate::store::{Store, groups, inbound, outbox, runs, tasks};
+use crate::store::{Store, groups, runs};
 
 /// Pauses before looks for containers that a killed host's engine clients still brought up.
 const LATECOMERS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(50)];
@@ -30,46 +28,16 @@ const LATECOMERS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8
 /// After a crash everything that was under way waits again; only a task's firing does not start twice: it is reported.
 /// Returns the chats that have work.
 pub(super) async fn recover(store: &Store, clock: &SharedClock, channels: &Registry) -> anyhow::Result<Vec<ChatJid>> {
-    let (now, clock, channels) = (clock.now(), clock.clone(), channels.clone());
-    let (work, was_under_way) = store
+    let (clock, channels) = (clock.clone(), channels.clone());
+    let recovered = store
         .write(move |tx| {
-            let live = runs::interrupt_live(tx, now)?;
-            let reclaimed = inbound::reclaim_all(tx)?;
-            let interrupted = scheduler::recover(tx, now)?;
-            for fire in &interrupted {
-                let Some(task) = tasks::get(tx, &fire.task_id)? else { continue };
-                let text = format!(
-                    "Task {} was interrupted by a restart of Parlor. It is not repeated; `parlor tasks run {}` runs it again.",
-                    fire.task_id, fire.task_id
-                );
-                let new = NewDelivery {
-                    id: DeliveryId(clock.ulid()),
-                    jid: task.jid.clone(),
-                    text,
-                    sender: None,
-                    reply_to: None,
-                    file: None,
-                    kind: DeliveryKind::Notice,
-                    run_id: fire.run_id,
-                };
-                outbox::put(tx, &new, channels.route(&task.jid), false, now)?;
-            }
-            let mut work = inbound::chats_with_work(tx)?;
-            for fire in tasks::in_state(tx, FireState::Claimed)? {
-                if let Some(group) = groups::by_folder(tx, &fire.folder)?
-                    && !work.contains(&group.jid)
-                {
-                    work.push(group.jid);
-                }
-            }
-            Ok((work, [live.len(), reclaimed, interrupted.len()]))
+            let (id, route) = (|| DeliveryId(clock.ulid()), |jid: &ChatJid| channels.route(jid));
+            recover::recover(tx, &Means { now: clock.now(), id: &id, route: &route })
         })
         .await?;
-    if let [_, reclaimed, interrupted] = was_under_way
-        && was_under_way != [0; 3]
-    {
-        let messages = words::count(reclaimed as u64, "message");
-        let tasks = words::count(interrupted as u64, "task");
+    let Recovered { work, runs, messages, fires } = recovered;
+    if (runs, messages, fires) != (0, 0, 0) {
+        let (messages, tasks) = (words::count(messages as u64, "message"), words::count(fires as u64, "task"));
         tracing::info!("recovered: {messages} to be answered again, {tasks} interrupted");
     }
     Ok(work)

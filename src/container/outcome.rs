@@ -50,8 +50,6 @@ pub struct Outcome {
     pub unsettled: Settled,
     /// Of the inputs among it, those that the agent took.
     pub taken: Vec<String>,
-    /// The open turn had already replied.
-    pub replied: bool,
     /// Outputs parsed, heartbeats aside.
     pub outputs: u64,
     /// How long it took.
@@ -68,7 +66,6 @@ impl Outcome {
             exit_code: None,
             unsettled: Settled::default(),
             taken: Vec::new(),
-            replied: false,
             outputs: 0,
             duration: Duration::ZERO,
         }

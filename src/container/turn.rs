@@ -57,6 +57,11 @@ impl Turns {
         Settled { prompt: self.prompt, inputs: self.inputs.iter().cloned().collect() }
     }
 
+    /// Returns true if an output ends a turn without naming the inputs that it had (NanoClaw v1).
+    pub fn goes_by_files(output: &Output) -> bool {
+        output.turn.is_none() && output.consumed.is_empty()
+    }
+
     /// An output arrived; `gone` says whether an input file is no longer there. Returns what it settles, or none when
     /// the turn goes on.
     ///
@@ -69,10 +74,10 @@ impl Turns {
             self.replied |= output.result.is_some();
             return None;
         }
-        let ours = output.turn.is_some() || !output.consumed.is_empty();
+        let by_files = Self::goes_by_files(output);
         let mut settled = Settled { prompt: std::mem::take(&mut self.prompt), inputs: Vec::new() };
         self.inputs.retain(|name| {
-            let had = if ours { output.consumed.contains(name) } else { gone(name) };
+            let had = if by_files { gone(name) } else { output.consumed.contains(name) };
             if had {
                 settled.inputs.push(name.clone());
             }

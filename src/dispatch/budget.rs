@@ -2,14 +2,13 @@
 
 use chrono::NaiveDate;
 
-use super::group_actor::GroupActor;
-use super::hold::Now;
+use super::jobs::Then;
+use super::lane::Live;
 use super::look::Look;
-use super::steps::Step;
+use super::machine::{LANES, Machine};
+use super::steps::{self, Step};
 use crate::config::settings::Settings;
-use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::group::Group;
-use crate::domain::ids::DeliveryId;
 use crate::domain::usage::next_day;
 use crate::store::{Connection, TxResult, usage};
 
@@ -49,9 +48,9 @@ pub(super) fn used_up(db: &Connection, group: &Group, settings: &Settings, day: 
     Ok(Some(UsedUp { day, why, remedy, told: today.told }))
 }
 
-impl GroupActor {
+impl Machine {
     /// Holds the lanes until the next day, or lets them go when the budget was raised. A turn under way ends first.
-    pub(super) async fn keep_to_budget(&mut self, group: &Group, look: &Look) {
+    pub(super) fn keep_to_budget(&mut self, group: &Group, look: &Look) {
         let Some(used_up) = &look.used_up else {
             for lane in [&mut self.chat, &mut self.task] {
                 if std::mem::take(&mut lane.over_budget) {
@@ -60,14 +59,15 @@ impl GroupActor {
             }
             return;
         };
-        let now = Now::of(&*self.deps.clock);
-        let next = next_day(now.wall, self.deps.settings.timezone);
-        for lane in [&mut self.chat, &mut self.task] {
+        let now = self.now;
+        let next = next_day(now.wall, self.settings.timezone);
+        for lane in LANES {
             // Gives a slot back that it was about to get.
-            lane.stop_waiting();
-            if let Some(live) = lane.live_mut().filter(|live| !live.talk.open) {
-                live.close();
+            self.stop_waiting(lane);
+            if self.lane_ref(lane).live().is_some_and(Live::is_idle) {
+                self.close(lane);
             }
+            let lane = self.lane(lane);
             if !std::mem::replace(&mut lane.over_budget, true) {
                 lane.hold_until(next, now, used_up.why.clone());
             }
@@ -76,22 +76,13 @@ impl GroupActor {
             let text = format!(
                 "{}: what is written now is answered from {} on. {}",
                 capital(&used_up.why),
-                next.with_timezone(&self.deps.settings.timezone).format("%Y-%m-%d %H:%M"),
+                next.with_timezone(&self.settings.timezone).format("%Y-%m-%d %H:%M"),
                 used_up.remedy
             );
             tracing::warn!("{}: {}", group.folder, used_up.why);
-            let new = NewDelivery {
-                id: DeliveryId(self.deps.clock.ulid()),
-                jid: self.jid.clone(),
-                text,
-                sender: None,
-                reply_to: None,
-                kind: DeliveryKind::Notice,
-                run_id: None,
-                file: None,
-            };
-            let say = Step::Say { new, route: self.deps.registry.route(&self.jid), turn_open: false };
-            self.commit(vec![say, Step::BudgetTold { folder: group.folder.clone(), day: used_up.day }]).await;
+            let new = steps::notice(&self.jid, self.ids.delivery(), text);
+            let say = Step::Say { new, turn_open: false };
+            self.commit(vec![say, Step::BudgetTold { folder: group.folder.clone(), day: used_up.day }], Then::Nothing);
         }
     }
 }

@@ -8,14 +8,12 @@ use chrono_tz::Tz;
 use parlor_protocol::ErrorKind;
 
 use super::failure::{Failure, sentence};
-use super::group_actor::GroupActor;
 use super::hold;
-use super::lane::Live;
-use super::live::{Effects, Given, Work};
+use super::live::{Conversation, Effects, Given, Work};
+use super::machine::Ids;
 use super::steps::Step;
 use crate::config::answering::{self, Choice, Keys};
 use crate::config::settings::Settings;
-use crate::domain::clock::SharedClock;
 use crate::domain::delivery::DeliveryKind;
 use crate::domain::group::{ContainerConfig, Group};
 use crate::store::fallbacks::{self, Outage};
@@ -117,45 +115,40 @@ fn lasts(failure: &Failure, now: DateTime<Utc>) -> Option<TimeDelta> {
     Some(named.map_or(otherwise, |wait| wait.min(LONGEST)))
 }
 
-impl GroupActor {
-    /// Returns who answers instead of the group's own, for people.
-    pub(super) async fn stand_ins(&self, group: &Group) -> Vec<String> {
-        let of = group.clone();
-        let Ok(known) = self.deps.store.read(move |db| Known::of(db, &of)).await else { return Vec::new() };
-        let (now, zone) = (self.deps.clock.now(), self.deps.settings.timezone);
-        let out = known.outages.iter().filter(|outage| outage.until > now).map(|outage| {
-            let until = hold::until(outage.until, now, zone);
-            format!("{} cannot answer {until}: {}", outage.choice, sentence(&outage.reason))
-        });
-        known.told.iter().map(|who| format!("{who} answers in this chat.")).chain(out).collect()
-    }
+/// Returns who answers instead of the group's own, for people.
+pub(super) fn stand_ins(db: &Connection, group: &Group, now: DateTime<Utc>, zone: Tz) -> TxResult<Vec<String>> {
+    let known = Known::of(db, group)?;
+    let out = known.outages.iter().filter(|outage| outage.until > now).map(|outage| {
+        let until = hold::until(outage.until, now, zone);
+        format!("{} cannot answer {until}: {}", outage.choice, sentence(&outage.reason))
+    });
+    Ok(known.told.iter().map(|who| format!("{who} answers in this chat.")).chain(out).collect())
 }
 
-impl Live {
+impl Conversation {
     /// Hands a failed turn over to the next in line. Returns whether there is one: then nothing else is to follow.
     pub(super) fn hand_over(
         &mut self,
         given: &[Given],
         failure: &Failure,
-        (clock, zone): (&SharedClock, Tz),
+        (now, zone, ids): (DateTime<Utc>, Tz, &Ids),
         effects: &mut Effects,
     ) -> bool {
-        let now = clock.now();
         let (Some(name), Some(lasts)) = (self.answering.name.clone(), lasts(failure, now)) else { return false };
         let until = now + lasts;
-        let folder = self.talk.folder.clone();
+        let folder = self.folder.clone();
         let outage = Outage { choice: name.clone(), until, reason: failure.error.clone() };
         effects.steps.push(Step::Outage { folder: folder.clone(), outage });
-        let said = self.talk.said || (matches!(self.talk.work, Work::Task { .. }) && self.talk.last_text.is_some());
-        let Some(next) = self.answering.next.clone().filter(|_| !said && !self.talk.fire_ended) else { return false };
-        match &self.talk.work {
+        let said = self.said || (matches!(self.work, Work::Task { .. }) && self.last_text.is_some());
+        let Some(next) = self.answering.next.clone().filter(|_| !said && !self.fire_ended) else { return false };
+        match &self.work {
             Work::Messages => {
                 let seqs = given.iter().map(|one| one.seq).collect();
                 effects.steps.push(Step::PutBack { seqs, counts: false });
             }
             Work::Task { task, due } => {
                 effects.steps.push(Step::Unstart { task: task.clone(), due: *due });
-                self.talk.fire_ended = true;
+                self.fire_ended = true;
             }
         }
         let next_name = next.name();
@@ -165,16 +158,16 @@ impl Live {
                 "{name} cannot answer: {} {next_name} answers in its place, at least {}.{}",
                 sentence(&failure.error),
                 hold::until(until, now, zone),
-                if next.provider == self.talk.provider { "" } else { " It has a conversation of its own." }
+                if next.provider == self.provider { "" } else { " It has a conversation of its own." }
             );
-            effects.steps.push(self.talk.say(text, DeliveryKind::Notice, false, clock));
+            effects.steps.push(self.say(text, DeliveryKind::Notice, false, ids));
             self.tell(Some(next_name), effects);
         }
         true
     }
 
     /// A turn went well: who answered can, and the chat hears of it where it knew otherwise.
-    pub(super) fn answered(&mut self, clock: &SharedClock, effects: &mut Effects) {
+    pub(super) fn answered(&mut self, ids: &Ids, effects: &mut Effects) {
         let Some(name) = self.answering.name.clone() else {
             // Nobody stands in any more.
             if self.answering.told.is_some() {
@@ -183,7 +176,7 @@ impl Live {
             return;
         };
         if std::mem::take(&mut self.answering.was_out) {
-            effects.steps.push(Step::OutageOver { folder: self.talk.folder.clone(), choice: name.clone() });
+            effects.steps.push(Step::OutageOver { folder: self.folder.clone(), choice: name.clone() });
         }
         let who = self.answering.stands_in.then(|| name.clone());
         if self.answering.told == who {
@@ -194,7 +187,7 @@ impl Live {
         } else {
             format!("{name} answers again.")
         };
-        let say = self.talk.say(text, DeliveryKind::Notice, false, clock);
+        let say = self.say(text, DeliveryKind::Notice, false, ids);
         // Before the turn's end, which whoever waits for an answer takes for the last of it.
         let end = effects.steps.iter().rposition(|step| matches!(step, Step::Settle { .. }));
         effects.steps.insert(end.unwrap_or(effects.steps.len()), say);
@@ -202,7 +195,7 @@ impl Live {
     }
 
     fn tell(&mut self, who: Option<String>, effects: &mut Effects) {
-        effects.steps.push(Step::StandIn { folder: self.talk.folder.clone(), choice: who.clone() });
+        effects.steps.push(Step::StandIn { folder: self.folder.clone(), choice: who.clone() });
         self.answering.told = who;
     }
 }

@@ -1,29 +1,29 @@
-//! A lane of a group, as a state machine. Every state can be asked to end, and hears of it at once:
+//! A lane of a group, as a state machine. Each state holds what exists in it and nothing else. Every state can be asked
+//! to end:
 //!
 //! ```text
-//!        asks for a slot            gets it and takes work           room open
-//!  Free ─────────────────▶ Waiting       ┌─────────────▶ Starting ─────────────▶ Live
-//!   ▲ ◀── slot, or none needed ──┘       │                   │                     │
-//!   ├────────────────────────────────────┘                   │                     │
-//!   └──────────────────────────── failed, or cancelled ──────┴─────── ended ───────┘
+//!  Free ──asks for a slot──▶ Waiting ──gets it──▶ Ready ──work is there──▶ Taking ──work is the run's──▶ Starting
+//!   ▲                           │                   │                        │                             │
+//!   ├──not wanted any more──────┴───────────────────┴────────────────────────┤ nothing to take,            │ room open
+//!   │                                                                        │ or not wanted any more      ▼
+//!   └──stored── Storing ◀──────────────────────────────────────────────────────────────────────────────  Live
+//!                  ▲                                                         │                             │
+//!                  └──cleaned up── Leaving ◀──not opened, or ended───────────┴─────────────────────────────┘
 //! ```
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::fallback::Answering;
 use super::hold::{Hold, Now};
 use super::live::Conversation;
-use super::slots::{Slot, Ticket};
-use super::start::{NotOpened, Sees, Started};
-use crate::container::run::{EndReason, RunEvent, RunHandle};
-use crate::domain::run::RunState;
+use super::slots::Ticket;
+use super::start::Sees;
+use crate::container::run::{EndReason, Outcome};
+use crate::domain::group::Group;
+use crate::domain::task::{Fire, Task};
 use crate::store::runs::Run;
 
 /// See the module.
@@ -42,120 +42,193 @@ pub(super) struct Lane {
 
 #[derive(Debug)]
 pub(super) enum LaneState {
+    /// Nothing runs.
     Free,
-    Waiting(oneshot::Receiver<Slot>),
-    Starting(Box<Opening>),
+    /// It has asked for a slot.
+    Waiting,
+    /// It has a slot. The next look finds what it is for.
+    Ready(Ticket),
+    /// The store gives it what it is to work on.
+    Taking(Box<Taking>),
+    /// Its room is being opened.
+    Starting(Box<Starting>),
+    /// Its room is open.
     Live(Box<Live>),
+    /// Its run is gone, or never came to be. The room's folders are cleared.
+    Leaving(Box<Leaving>),
+    /// The end of its run is being stored.
+    Storing(Box<Run>),
 }
 
-impl LaneState {
-    fn may_become(&self, next: &Self) -> bool {
+/// A state's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Free,
+    Waiting,
+    Ready,
+    Taking,
+    Starting,
+    Live,
+    Leaving,
+    Storing,
+}
+
+impl Phase {
+    fn may_become(self, next: Self) -> bool {
+        use Phase::{Free, Leaving, Live, Ready, Starting, Storing, Taking, Waiting};
         matches!(
             (self, next),
-            (Self::Free, Self::Waiting(_) | Self::Starting(_))
-                | (Self::Waiting(_) | Self::Live(_), Self::Free)
-                | (Self::Starting(_), Self::Live(_) | Self::Free)
+            (Free, Waiting)
+                | (Waiting, Ready | Free)
+                | (Ready, Taking | Free)
+                | (Taking, Starting | Storing | Free)
+                | (Starting, Live | Leaving)
+                | (Live, Leaving)
+                | (Leaving, Storing)
+                | (Storing, Free)
         )
     }
 }
 
-/// A room on its way.
-#[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) row: Run,
-    pub(super) talk: Conversation,
-    pub(super) slot: Slot,
-    /// The task that opens it.
-    pub(super) opened: JoinHandle<Result<Started, NotOpened>>,
-    /// Heard by that task wherever it may have to wait long.
-    pub(super) cancel: CancellationToken,
-    /// With its group's actor gone nobody wants the room.
-    #[expect(dead_code, reason = "what counts is its end")]
-    wanted: DropGuard,
-    /// It is not wanted any more. A room that opens all the same is ended for this reason.
+impl LaneState {
+    pub(super) fn phase(&self) -> Phase {
+        match self {
+            Self::Free => Phase::Free,
+            Self::Waiting => Phase::Waiting,
+            Self::Ready(_) => Phase::Ready,
+            Self::Taking(_) => Phase::Taking,
+            Self::Starting(_) => Phase::Starting,
+            Self::Live(_) => Phase::Live,
+            Self::Leaving(_) => Phase::Leaving,
+            Self::Storing(_) => Phase::Storing,
+        }
+    }
+}
+
+/// What a run is to work on.
+#[derive(Debug, Clone)]
+pub(super) enum Wanted {
+    /// The messages that wait in the chat.
+    Messages,
+    /// One firing of a task.
+    Task(Box<(Fire, Task)>),
+}
+
+/// Whether what is on its way is still wanted. Orders that come while it cannot hear them are kept here.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Orders {
+    /// Not wanted any more. A room that opens all the same is ended for this reason.
     pub(super) ended: Option<EndReason>,
     /// The room is asked to close after what it starts with.
     pub(super) closing: bool,
+    /// Its session is not kept.
+    pub(super) forgets_session: bool,
 }
 
-impl Opening {
-    /// A room that a task opens; `cancel` is what the task hears.
-    pub(super) fn new(
-        row: Run,
-        talk: Conversation,
-        slot: Slot,
-        opened: JoinHandle<Result<Started, NotOpened>>,
-        cancel: CancellationToken,
-    ) -> Self {
-        let wanted = cancel.clone().drop_guard();
-        Self { row, talk, slot, opened, cancel, wanted, ended: None, closing: false }
-    }
+/// Work that is being taken.
+#[derive(Debug, Clone)]
+pub(super) struct Taking {
+    pub(super) row: Run,
+    pub(super) group: Group,
+    pub(super) wanted: Wanted,
+    pub(super) orders: Orders,
+    pub(super) ticket: Ticket,
+}
 
-    fn end(&mut self, reason: EndReason) {
-        if self.ended.is_none() {
-            self.ended = Some(reason);
-            self.cancel.cancel();
-        }
-    }
+/// A room on its way.
+#[derive(Debug)]
+pub(super) struct Starting {
+    pub(super) row: Run,
+    pub(super) conversation: Conversation,
+    pub(super) orders: Orders,
+    pub(super) ticket: Ticket,
+}
+
+/// How far a live run is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Exit {
+    /// It stays.
+    No,
+    /// It was asked to exit: follow-ups wait for the next run.
+    Asked,
+    /// The host ends it.
+    Ended,
 }
 
 /// A live run.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) row: Run,
-    pub(super) talk: Conversation,
-    pub(super) handle: RunHandle,
-    pub(super) events: mpsc::Receiver<RunEvent>,
-    pub(super) slot: Slot,
+    pub(super) conversation: Conversation,
+    pub(super) ticket: Ticket,
     pub(super) sees: Sees,
+    /// The input file for messages that the store is giving to it.
+    pub(super) giving: Option<String>,
     /// When the last follow-up was given.
     pub(super) last_follow_up: Option<Instant>,
     /// When what waits for company is given.
     pub(super) follow_up_at: Option<Instant>,
-    /// It was asked to exit: follow-ups wait for the next run.
-    pub(super) closing: bool,
-    /// The host ends it.
-    pub(super) ending: bool,
-    /// Who answers.
-    pub(super) answering: Answering,
+    pub(super) exit: Exit,
+    /// Another group waits for its slot. New work for it comes first: the slots then ask for another one, or again.
+    pub(super) must_make_room: bool,
+    /// Its last outputs are being stored.
+    pub(super) storing: bool,
     /// Outputs that could not be read.
     pub(super) unreadable: u64,
-    /// Why a turn of it failed; the room is asked to close with it.
-    pub(super) failed: Option<String>,
+}
+
+/// A run that is gone.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) row: Run,
+    pub(super) conversation: Conversation,
+    /// As in [`Live`]: its end waits for the store's answer.
+    pub(super) giving: Option<String>,
+    pub(super) how: Gone,
+    /// The room's folders are cleared.
+    pub(super) cleared: bool,
+}
+
+/// How a run came to its end.
+#[derive(Debug)]
+pub(super) enum Gone {
+    /// It lived.
+    Ended(Box<Outcome>),
+    /// Its room could not be opened, for this reason.
+    NotOpened(String),
+    /// It was not wanted any more before its room was open.
+    Unwanted(EndReason),
 }
 
 /// Follow-ups into an open turn are at least this far apart: what is written in between goes together. A turn that ends
 /// earlier takes what waits at once.
-const COMPANY: Duration = Duration::from_millis(5);
+const FOLLOW_UP_DEBOUNCE: Duration = Duration::from_millis(5);
 
 impl Live {
     /// Returns true if a follow-up should wait for more; it is looked at again when the time is over.
-    pub(super) fn waits_for_company(&mut self, now: Instant) -> bool {
-        let at = self.last_follow_up.map(|last| last + COMPANY).filter(|at| *at > now && self.talk.open);
-        self.follow_up_at = at;
-        at.is_some()
+    pub(super) fn debounces(&mut self, now: Instant) -> bool {
+        let at = self.last_follow_up.map(|last| last + FOLLOW_UP_DEBOUNCE);
+        self.follow_up_at = at.filter(|at| *at > now && self.conversation.open);
+        self.follow_up_at.is_some()
     }
 
-    pub(super) fn close(&mut self) {
-        if !self.closing {
-            self.closing = true;
-            self.handle.close();
-        }
-    }
-
-    /// Ends it now. What comes from now on is the next run's.
-    pub(super) fn end(&mut self, reason: EndReason) {
-        if !self.ending {
-            self.ending = true;
-            self.closing = true;
-            self.handle.end(reason);
-        }
+    /// Returns true if nothing is owed in it.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.conversation.open && self.giving.is_none() && !self.storing
     }
 }
 
 impl Lane {
     pub(super) fn new() -> Self {
         Self { state: LaneState::Free, hold: None, probes: 0, over_budget: false, last_was_messages: false }
+    }
+
+    pub(super) fn state(&self) -> &LaneState {
+        &self.state
+    }
+
+    pub(super) fn state_mut(&mut self) -> &mut LaneState {
+        &mut self.state
     }
 
     pub(super) fn live(&self) -> Option<&Live> {
@@ -172,102 +245,62 @@ impl Lane {
         }
     }
 
-    pub(super) fn state(&self) -> &LaneState {
-        &self.state
+    /// Goes on to the next state; returns the one it leaves.
+    pub(super) fn enter(&mut self, next: LaneState) -> LaneState {
+        let before = self.state.phase();
+        assert!(before.may_become(next.phase()), "a lane goes from {before:?} to {:?}", next.phase());
+        std::mem::replace(&mut self.state, next)
     }
 
-    /// Goes on to the next state; what it leaves is dropped.
-    pub(super) fn enter(&mut self, next: LaneState) {
-        assert!(self.state.may_become(&next), "a lane goes from {:?} to {next:?}", self.state);
+    /// Goes on to a state that is made of what the lane holds now.
+    pub(super) fn turn(&mut self, make: impl FnOnce(LaneState) -> LaneState) {
+        let before = self.state.phase();
+        let next = make(std::mem::replace(&mut self.state, LaneState::Free));
+        assert!(before.may_become(next.phase()), "a lane goes from {before:?} to {:?}", next.phase());
         self.state = next;
     }
 
-    pub(super) fn opening_mut(&mut self) -> Option<&mut Opening> {
-        match &mut self.state {
-            LaneState::Starting(opening) => Some(opening),
-            _ => None,
-        }
-    }
-
-    /// The room is open.
-    pub(super) fn open(&mut self, started: Started, now: DateTime<Utc>) {
-        let Some(opening) = self.opening_mut() else { return };
-        opening.row.started_at = now;
-        opening.row.state = RunState::Running;
-        let Started { handle, events, provider, answering, session } = started;
-        (opening.talk.provider, opening.talk.had_session) = (provider, session.is_some());
-        opening.row.session_id = session;
-        let (row, ended, closing) = (opening.row.clone(), opening.ended, opening.closing);
-        let LaneState::Starting(opening) = std::mem::replace(&mut self.state, LaneState::Free) else { return };
-        let Opening { talk, slot, .. } = *opening;
-        let mut live = Live {
-            row,
-            talk,
-            handle,
-            events,
-            slot,
-            sees: Sees::of(provider),
-            answering,
-            last_follow_up: None,
-            follow_up_at: None,
-            closing: false,
-            ending: false,
-            unreadable: 0,
-            failed: None,
-        };
-        if closing {
-            live.close();
-        }
-        if let Some(reason) = ended {
-            live.end(reason);
-        }
-        self.state = LaneState::Live(Box::new(live));
-    }
-
-    /// Returns what runs or is about to: its row, and whom it works for.
-    pub(super) fn work(&self) -> Option<(&Run, &Conversation)> {
+    /// Returns the row of what runs or is about to.
+    pub(super) fn run(&self) -> Option<&Run> {
         match &self.state {
-            LaneState::Starting(opening) => Some((&opening.row, &opening.talk)),
-            LaneState::Live(live) => Some((&live.row, &live.talk)),
+            LaneState::Starting(starting) => Some(&starting.row),
+            LaneState::Live(live) => Some(&live.row),
+            LaneState::Leaving(leaving) => Some(&leaving.row),
+            LaneState::Storing(row) => Some(row),
+            // Nobody knows yet of a run that is being given its work.
+            LaneState::Free | LaneState::Waiting | LaneState::Ready(_) | LaneState::Taking(_) => None,
+        }
+    }
+
+    pub(super) fn conversation_mut(&mut self) -> Option<&mut Conversation> {
+        match &mut self.state {
+            LaneState::Starting(starting) => Some(&mut starting.conversation),
+            LaneState::Live(live) => Some(&mut live.conversation),
+            LaneState::Leaving(leaving) => Some(&mut leaving.conversation),
             _ => None,
         }
     }
 
-    pub(super) fn talk_mut(&mut self) -> Option<&mut Conversation> {
-        match &mut self.state {
-            LaneState::Starting(opening) => Some(&mut opening.talk),
-            LaneState::Live(live) => Some(&mut live.talk),
+    pub(super) fn conversation(&self) -> Option<&Conversation> {
+        match &self.state {
+            LaneState::Starting(starting) => Some(&starting.conversation),
+            LaneState::Live(live) => Some(&live.conversation),
+            LaneState::Leaving(leaving) => Some(&leaving.conversation),
             _ => None,
+        }
+    }
+
+    /// Returns true if something is owed in it.
+    pub(super) fn is_open(&self) -> bool {
+        match &self.state {
+            LaneState::Taking(_) | LaneState::Starting(_) => true,
+            LaneState::Live(live) => !live.is_idle(),
+            _ => false,
         }
     }
 
     pub(super) fn is_free(&self) -> bool {
         matches!(self.state, LaneState::Free)
-    }
-
-    /// Returns true if nothing is left to end.
-    pub(super) fn ending(&self) -> bool {
-        match &self.state {
-            LaneState::Free | LaneState::Waiting(_) => true,
-            LaneState::Starting(opening) => opening.ended.is_some(),
-            LaneState::Live(live) => live.ending,
-        }
-    }
-
-    /// Leaves the queue for a slot.
-    pub(super) fn stop_waiting(&mut self) {
-        if matches!(self.state, LaneState::Waiting(_)) {
-            self.enter(LaneState::Free);
-        }
-    }
-
-    /// Has the room close once nothing is owed in it.
-    pub(super) fn close(&mut self) {
-        match &mut self.state {
-            LaneState::Starting(opening) => opening.closing = true,
-            LaneState::Live(live) => live.close(),
-            LaneState::Free | LaneState::Waiting(_) => {}
-        }
     }
 
     /// Returns true if a back-off holds it; one that is over is forgotten.
@@ -319,67 +352,15 @@ impl Lane {
         self.over_budget = false;
     }
 
-    pub(super) fn wait(&mut self, slot: oneshot::Receiver<Slot>) {
-        self.enter(LaneState::Waiting(slot));
-    }
-
+    /// Returns what the lane waits for, as people are told.
     pub(super) fn why_waiting(&self, now: Now, zone: Tz) -> Option<String> {
         match (&self.state, &self.hold) {
-            (LaneState::Waiting(_), _) => Some("waits for a free container".into()),
-            (LaneState::Starting(_), _) => Some("waits for its room, which is being opened".into()),
+            (LaneState::Waiting, _) => Some("waits for a free container".into()),
+            (LaneState::Ready(_) | LaneState::Taking(_) | LaneState::Starting(_), _) => {
+                Some("waits for its room, which is being opened".into())
+            }
             (LaneState::Free, Some(hold)) => Some(hold.told(now, zone)),
             _ => None,
         }
     }
-
-    /// The host shuts down: nothing starts any more, and what lives is asked to exit.
-    pub(super) fn shut(&mut self) {
-        self.release();
-        self.stop_waiting();
-        match &mut self.state {
-            LaneState::Starting(opening) => opening.end(EndReason::Shutdown),
-            LaneState::Live(live) => live.close(),
-            LaneState::Free | LaneState::Waiting(_) => {}
-        }
-    }
-
-    /// Ends what lives, or is about to, now.
-    pub(super) fn end(&mut self, reason: EndReason) {
-        self.stop_waiting();
-        match &mut self.state {
-            LaneState::Starting(opening) => opening.end(reason),
-            LaneState::Live(live) => live.end(reason),
-            LaneState::Free | LaneState::Waiting(_) => {}
-        }
-    }
-
-    /// An idle run with this slot closes at once.
-    pub(super) fn evict(&mut self, ticket: Ticket) {
-        if let LaneState::Live(live) = &mut self.state
-            && live.slot.ticket() == ticket
-            && !live.talk.open
-        {
-            live.close();
-        }
-    }
-
-    /// Returns what happens next in the lane; for ever nothing while it is free.
-    pub(super) async fn news(&mut self) -> News {
-        match &mut self.state {
-            LaneState::Live(live) => News::Run(live.events.recv().await),
-            LaneState::Starting(opening) => News::Opened((&mut opening.opened).await),
-            LaneState::Waiting(slot) => News::Slot(slot.await.ok()),
-            LaneState::Free => std::future::pending().await,
-        }
-    }
-}
-
-/// What happens in a lane.
-pub(super) enum News {
-    /// The slot it waits for.
-    Slot(Option<Slot>),
-    /// Its room is open, or cannot be.
-    Opened(Result<Result<Started, NotOpened>, JoinError>),
-    /// Its live run speaks, or is gone without a word.
-    Run(Option<RunEvent>),
 }

@@ -8,18 +8,18 @@ use parlor_protocol::session_id;
 use parlor_protocol::{ErrorKind, Output, Status};
 
 use super::failure::Failure;
+use super::fallback::Answering;
+use super::machine::Ids;
 use super::steps::Step;
 use crate::container::inputs;
 use crate::container::turn::Settled;
-use crate::domain::clock::SharedClock;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::event::TurnState;
 use crate::domain::group::ContainerConfig;
-use crate::domain::ids::{ChatJid, DeliveryId, GroupFolder, RunId, TaskId};
+use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
 use crate::domain::message::{Batch, InboundState, Role};
 use crate::domain::task::FireState;
 use crate::domain::text;
-use crate::store::outbox::Route;
 use crate::store::sessions;
 use crate::store::tasks::FireEnd;
 
@@ -28,7 +28,7 @@ const RESULT_KEPT: usize = 500;
 
 /// Whom a run works for.
 #[derive(Debug)]
-pub enum Work {
+pub(super) enum Work {
     /// Messages of the chat.
     Messages,
     /// One firing of a task.
@@ -42,7 +42,7 @@ pub enum Work {
 
 /// A message that was given to the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Given {
+pub(super) struct Given {
     /// Its sequence number.
     pub seq: i64,
     /// Failed tries before this one.
@@ -51,7 +51,7 @@ pub struct Given {
 
 /// What an agent's outputs lead to.
 #[derive(Debug, Default)]
-pub struct Effects {
+pub(super) struct Effects {
     /// To be stored together.
     pub steps: Vec<Step>,
     /// A turn failed: what it had, and how.
@@ -60,15 +60,13 @@ pub struct Effects {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Conversation {
+pub(super) struct Conversation {
     /// The run.
     pub run: RunId,
     /// The group's folder.
     pub folder: GroupFolder,
     /// The chat.
     pub jid: ChatJid,
-    /// How texts leave.
-    pub route: Route,
     /// Whom it works for.
     pub work: Work,
     /// True if the group was main when the run started.
@@ -79,6 +77,10 @@ pub struct Conversation {
     pub keeps_session: bool,
     /// Who answers: its sessions are its own.
     pub provider: &'static str,
+    /// The same, with who stands in.
+    pub answering: Answering,
+    /// Why a turn failed; the room is asked to close with it.
+    pub failed: Option<String>,
     /// The run resumed a session.
     pub had_session: bool,
     /// The task's firing is stored as done, or as waiting again.
@@ -110,17 +112,18 @@ pub struct Conversation {
 
 impl Conversation {
     /// A run that starts with a batch, or with a task's prompt (an empty batch).
-    pub fn new(run: RunId, folder: GroupFolder, jid: ChatJid, route: Route, work: Work, keeps_session: bool) -> Self {
+    pub(super) fn new(run: RunId, folder: GroupFolder, jid: ChatJid, work: Work, keeps_session: bool) -> Self {
         Self {
             run,
             folder,
             jid,
-            route,
             work,
             is_main: false,
             config: ContainerConfig::default(),
             keeps_session,
             provider: sessions::ANY,
+            answering: Answering::default(),
+            failed: None,
             had_session: false,
             fire_ended: false,
             open: true,
@@ -139,7 +142,7 @@ impl Conversation {
     }
 
     /// The first prompt's messages.
-    pub fn begin(&mut self, batch: &Batch) {
+    pub(super) fn begin(&mut self, batch: &Batch) {
         self.prompt = given(batch);
         self.note(batch);
         for message in &batch.messages {
@@ -152,24 +155,24 @@ impl Conversation {
     }
 
     /// No session of this run is kept any more, not even one that its open turn has told.
-    pub fn forget_session(&mut self) {
+    pub(super) fn forget_session(&mut self) {
         self.keeps_session = false;
         self.session = None;
     }
 
     /// The session that the run resumed is not there: the provider's next one begins anew.
-    pub fn lose_session(&self) -> Step {
+    pub(super) fn lose_session(&self) -> Step {
         Step::LoseSession { folder: self.folder.clone(), provider: self.provider }
     }
 
     /// The name of the next input file.
-    pub fn next_name(&mut self) -> String {
+    pub(super) fn next_name(&mut self) -> String {
         self.next_input += 1;
         inputs::file_name(self.next_input)
     }
 
     /// A follow-up's messages.
-    pub fn follow_up(&mut self, name: &str, batch: &Batch) {
+    pub(super) fn follow_up(&mut self, name: &str, batch: &Batch) {
         self.inputs.insert(name.to_owned(), given(batch));
         self.note(batch);
         self.open = true;
@@ -182,14 +185,14 @@ impl Conversation {
     }
 
     /// Everything that no turn has settled.
-    pub fn take_unsettled(&mut self) -> Vec<Given> {
+    pub(super) fn take_unsettled(&mut self) -> Vec<Given> {
         let mut all = std::mem::take(&mut self.prompt);
         all.extend(std::mem::take(&mut self.inputs).into_values().flatten());
         all
     }
 
     /// The same at the end of a run, apart: what the agent had, and what it never took.
-    pub fn take_rest(&mut self, taken: &[String]) -> (Vec<Given>, Vec<Given>) {
+    pub(super) fn take_rest(&mut self, taken: &[String]) -> (Vec<Given>, Vec<Given>) {
         let mut had = std::mem::take(&mut self.prompt);
         let mut untouched = Vec::new();
         for (name, given) in std::mem::take(&mut self.inputs) {
@@ -199,7 +202,7 @@ impl Conversation {
     }
 
     /// The first prompt is not settled.
-    pub fn prompt_open(&self) -> bool {
+    pub(super) fn prompt_open(&self) -> bool {
         !self.prompt.is_empty() || (matches!(self.work, Work::Task { .. }) && self.last_text.is_none())
     }
 
@@ -212,12 +215,12 @@ impl Conversation {
     }
 
     /// An output: what is to be stored, and whether a turn failed with it.
-    pub fn output(
+    pub(super) fn output(
         &mut self,
         output: Output,
         settled: Option<&Settled>,
         open: bool,
-        clock: &SharedClock,
+        ids: &Ids,
         to: &mut Effects,
     ) {
         self.open = open;
@@ -229,7 +232,7 @@ impl Conversation {
             if failed {
                 self.last_error.get_or_insert(said);
             } else {
-                to.steps.push(self.say(said, DeliveryKind::Reply, settled.is_none(), clock));
+                to.steps.push(self.say(said, DeliveryKind::Reply, settled.is_none(), ids));
                 self.said |= settled.is_none();
             }
         }
@@ -255,10 +258,10 @@ impl Conversation {
 
     /// The last output of a turn, which cannot be read: its answer is lost, and another try would do the turn's work
     /// twice.
-    pub fn unreadable(&mut self, why: &str, settled: &Settled, open: bool, clock: &SharedClock, to: &mut Effects) {
+    pub(super) fn unreadable(&mut self, why: &str, settled: &Settled, open: bool, ids: &Ids, to: &mut Effects) {
         self.open = open;
         let text = format!("The answer could not be read: {why}. Ask again if you need it.");
-        to.steps.push(self.say(text, DeliveryKind::Notice, false, clock));
+        to.steps.push(self.say(text, DeliveryKind::Notice, false, ids));
         self.last_error.get_or_insert_with(|| why.to_owned());
         let given = self.take(settled);
         self.settle(&given, InboundState::Failed, TurnState::Failed, Some(why.to_owned()), to);
@@ -281,12 +284,12 @@ impl Conversation {
     }
 
     /// A session id that the open turn told is not kept: the turn failed.
-    pub fn drop_session(&mut self) {
+    pub(super) fn drop_session(&mut self) {
         self.session = None;
     }
 
     /// A turn ended well, or is to count as ended.
-    pub fn settle(
+    pub(super) fn settle(
         &mut self,
         given: &[Given],
         state: InboundState,
@@ -315,12 +318,12 @@ impl Conversation {
     }
 
     /// A text for the chat.
-    pub fn say(&mut self, text: String, kind: DeliveryKind, turn_open: bool, clock: &SharedClock) -> Step {
+    pub(super) fn say(&mut self, text: String, kind: DeliveryKind, turn_open: bool, ids: &Ids) -> Step {
         if kind == DeliveryKind::Reply {
             self.last_text = Some(text.chars().take(RESULT_KEPT).collect());
         }
         let new = NewDelivery {
-            id: DeliveryId(clock.ulid()),
+            id: ids.delivery(),
             jid: self.jid.clone(),
             text,
             sender: None,
@@ -329,7 +332,7 @@ impl Conversation {
             kind,
             run_id: Some(self.run),
         };
-        Step::Say { new, route: self.route, turn_open }
+        Step::Say { new, turn_open }
     }
 }
 

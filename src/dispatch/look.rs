@@ -6,15 +6,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::budget::{self, UsedUp};
-use super::group_actor::GroupActor;
 use super::hold;
+use super::jobs::Facts;
 use crate::domain::group::Group;
 use crate::domain::message::Inbound;
 use crate::domain::task::{ContextMode, Fire, Task};
 use crate::domain::usage;
-use crate::store::{groups, inbound, tasks};
+use crate::store::{Connection, TxResult, groups, inbound, tasks};
 
 /// What the store says about the group.
+#[derive(Debug)]
 pub(super) struct Look {
     pub(super) group: Option<Group>,
     pub(super) commands: Vec<Inbound>,
@@ -26,50 +27,38 @@ pub(super) struct Look {
     pub(super) used_up: Option<UsedUp>,
 }
 
-impl GroupActor {
-    /// Looks.
-    pub(super) async fn look(&self) -> Result<Look, crate::store::StoreError> {
-        let jid = self.jid.clone();
-        let settings = self.deps.settings.clone();
-        let now = self.deps.clock.now();
-        let (today, settle) = (usage::day(now, settings.timezone), settings.settle);
-        self.deps
-            .store
-            .read(move |db| {
-                let group = groups::by_jid(db, &jid)?;
-                let fires = match &group {
-                    Some(group) => tasks::claimed(db, &group.folder)?,
-                    None => Vec::new(),
-                };
-                let (mut chat_fire, mut task_fire) = (None, None);
-                for (fire, task) in fires {
-                    let place = if task.context_mode == ContextMode::Group { &mut chat_fire } else { &mut task_fire };
-                    place.get_or_insert((fire, task));
-                }
-                let used_up = match &group {
-                    Some(group) => budget::used_up(db, group, &settings, today)?,
-                    None => None,
-                };
-                let own = group.as_ref().and_then(|group| group.container_config.settle);
-                let settle = own.map_or(settle, Duration::from_millis);
-                let settles_at = match inbound::waiting_since(db, &jid)? {
-                    Some((first, last)) if !settle.is_zero() => {
-                        Some(settled(first, last, settle)).filter(|at| *at > now)
-                    }
-                    _ => None,
-                };
-                Ok(Look {
-                    commands: inbound::commands(db, &jid)?,
-                    message_waits: settles_at.is_none() && inbound::first_trigger(db, &jid)?.is_some(),
-                    settles_at,
-                    group,
-                    chat_fire,
-                    task_fire,
-                    used_up,
-                })
-            })
-            .await
+/// Looks.
+pub(super) fn look(db: &Connection, facts: &Facts<'_>) -> TxResult<Look> {
+    let Facts { jid, settings, now, .. } = *facts;
+    let group = groups::by_jid(db, jid)?;
+    let fires = match &group {
+        Some(group) => tasks::claimed(db, &group.folder)?,
+        None => Vec::new(),
+    };
+    let (mut chat_fire, mut task_fire) = (None, None);
+    for (fire, task) in fires {
+        let place = if task.context_mode == ContextMode::Group { &mut chat_fire } else { &mut task_fire };
+        place.get_or_insert((fire, task));
     }
+    let used_up = match &group {
+        Some(group) => budget::used_up(db, group, settings, usage::day(now, settings.timezone))?,
+        None => None,
+    };
+    let own = group.as_ref().and_then(|group| group.container_config.settle);
+    let settle = own.map_or(settings.settle, Duration::from_millis);
+    let settles_at = match inbound::waiting_since(db, jid)? {
+        Some((first, last)) if !settle.is_zero() => Some(settled(first, last, settle)).filter(|at| *at > now),
+        _ => None,
+    };
+    Ok(Look {
+        commands: inbound::commands(db, jid)?,
+        message_waits: settles_at.is_none() && inbound::first_trigger(db, jid)?.is_some(),
+        settles_at,
+        group,
+        chat_fire,
+        task_fire,
+        used_up,
+    })
 }
 
 /// A chat that is never quiet is answered all the same, after so many times the quiet that was asked for.

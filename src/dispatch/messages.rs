@@ -1,218 +1,204 @@
-//! The chat lane: follow-ups into a live run, and runs that begin with messages or a task.
+//! The work of a run: messages or a task's firing that the store gives it, and follow-ups.
 
-use tokio::time::Instant;
-
-use super::group_actor::{GroupActor, LOOK_AGAIN};
-use super::live::{Conversation, Work};
+use super::event::{Effect, FollowUp};
+use super::jobs::{First, Job, News, Take, Then};
+use super::lane::{LaneState, Orders, Starting, Taking, Wanted};
+use super::live::{Conversation, Given, Work};
+use super::machine::{LOOK_AGAIN, Machine};
 use super::prompt::{self, View};
-use super::slots::Slot;
 use super::start::{self, Past, Sees, StartRequest};
 use super::steps::Step;
-use crate::domain::event::{Event, TurnState};
+use crate::container::run::EndReason;
 use crate::domain::group::Group;
-use crate::domain::ids::RunId;
+use crate::domain::ids::ChatJid;
 use crate::domain::message::Batch;
 use crate::domain::run::{Lane as LaneKind, RunState};
-use crate::domain::task::{ContextMode, Fire, FireState, Task};
-use crate::store::runs::{self, Run};
+use crate::domain::task::{ContextMode, FireState};
+use crate::store::StoreError;
+use crate::store::runs::Run;
 use crate::store::tasks::FireEnd;
-use crate::store::told::Told;
-use crate::store::{StoreError, events, groups, inbound, outbox, tasks, told};
 
-/// What a run with messages begins with.
-struct First {
-    batch: Batch,
-    past: Past,
-    /// What a broken turn said.
-    said: Vec<String>,
-    /// What was said in the chat outside its session.
-    news: Vec<Told>,
-    /// The place in the outbox up to which the prompt tells of it.
-    told: i64,
-}
-
-impl GroupActor {
-    /// Gives what waits to the live run. The batch is in the store as given before the agent can see it.
-    pub(super) async fn follow_up(&mut self, group: &Group) {
-        let Some(live) = self.chat.live_mut() else { return };
-        let (run, name, jid) = (live.talk.run, live.talk.next_name(), self.jid.clone());
-        let (input, now, told) = (name.clone(), self.deps.clock.now(), live.talk.told);
-        let taken = self
-            .deps
-            .store
-            .write(move |tx| {
-                let chat = jid.clone();
-                let batch = inbound::take_batch(tx, &jid, run, &input)?;
-                if let Some(batch) = &batch {
-                    let event = Event::Turn {
-                        chat_jid: jid,
-                        state: TurnState::Started,
-                        through_seq: batch.through(),
-                        reason: None,
-                    };
-                    events::append(tx, &event, now)?;
-                }
-                let Some(batch) = batch else { return Ok(None) };
-                let news = told::news(tx, &chat, told)?;
-                Ok(Some((news, told::newest(tx, &chat)?, batch)))
-            })
-            .await;
-        match taken {
-            Ok(Some((news, newest, batch))) => {
-                let zone = self.deps.settings.timezone;
-                let Some(live) = self.chat.live_mut() else { return };
-                live.slot.set_idle(false);
-                live.last_follow_up = Some(Instant::now());
-                live.talk.follow_up(&name, &batch);
-                live.talk.told = newest;
-                let view = View { ids: live.sees == Sees::Ids, now, zone, told: &news };
-                let view = Some(&view).filter(|_| live.sees != Sees::V1);
-                live.handle.deliver(name, prompt::format(&batch, view), prompt::images(&batch));
-                self.show_typing();
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!("{}: messages for the live run: {error}", group.folder);
-                self.look_at = Some(Instant::now() + LOOK_AGAIN);
-            }
-        }
-    }
-
-    /// Starts a run with what waits in the chat.
-    pub(super) async fn start_messages(&mut self, group: &Group, slot: Slot) {
-        let run = RunId(self.deps.clock.ulid());
-        let First { batch, past, said, news, told } = match self.take_first_batch(group, run).await {
-            Ok(Some(taken)) => taken,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!("{}: messages for a run: {error}", group.folder);
-                self.chat.hold(Instant::now() + LOOK_AGAIN, error.to_string());
-                return;
+impl Machine {
+    /// Has the store give a lane with a slot what it is to work on.
+    pub(super) fn take(&mut self, lane: LaneKind, group: &Group, wanted: Wanted) {
+        let LaneState::Ready(ticket) = *self.lane_ref(lane).state() else { return };
+        let mut row = self.row(group, lane);
+        let job = match &wanted {
+            Wanted::Messages => Job::TakeMessages(Box::new(Take { row: row.clone(), group: group.clone() })),
+            Wanted::Task(of) => {
+                let (fire, task) = &**of;
+                (row.task_id, row.due, row.jid) = (Some(task.id.clone()), Some(fire.due), task.jid.clone());
+                let in_group = task.context_mode == ContextMode::Group;
+                let (task, due) = (task.id.clone(), fire.due);
+                let of = Box::new(Take { row: row.clone(), group: group.clone() });
+                Job::TakeTask { of, task, due, in_group }
             }
         };
-        let route = self.deps.registry.route(&self.jid);
-        let mut talk = Conversation::new(run, group.folder.clone(), self.jid.clone(), route, Work::Messages, true);
-        talk.begin(&batch);
-        talk.told = told;
-        talk.is_main = group.is_main;
-        talk.config = group.container_config.clone();
+        let taking = Taking { row, group: group.clone(), wanted, orders: Orders::default(), ticket };
+        self.lane(lane).enter(LaneState::Taking(Box::new(taking)));
+        self.effect(Effect::Store(job));
+    }
+
+    /// The messages of a new run are stored as its own.
+    pub(super) fn took_messages(&mut self, first: Result<Option<Box<First>>, StoreError>) {
+        let lane = LaneKind::Chat;
+        let Some((taking, first)) = self.taken(lane, first) else { return };
+        let First { batch, past, said, news } = *first;
+        let mut conversation = self.conversation(&taking, Work::Messages, true);
+        conversation.begin(&batch);
+        conversation.told = news.through;
         let request = StartRequest {
-            group: group.clone(),
-            run,
-            lane: LaneKind::Chat,
+            group: taking.group.clone(),
+            run: taking.row.id,
+            lane,
             prompt: prompt::format(&batch, None),
-            news,
-            now: self.deps.clock.now(),
+            news: news.told,
+            now: self.now.wall,
             images: prompt::images(&batch),
             batch: Some(batch),
             past,
             resumed: said,
             task: false,
         };
-        self.chat.last_was_messages = true;
-        self.open(LaneKind::Chat, talk, request, slot);
+        self.lane(lane).last_was_messages = true;
+        self.open(*taking, conversation, request);
     }
 
-    async fn take_first_batch(&self, group: &Group, run: RunId) -> Result<Option<First>, StoreError> {
-        let (jid, folder, now) = (self.jid.clone(), group.folder.clone(), self.deps.clock.now());
-        let (was_paused, of) = (group.paused.is_some(), group.clone());
-        let row = self.row(group, run, LaneKind::Chat);
-        let store = &self.deps.store;
-        store
-            .write(move |tx| {
-                let Some(batch) = inbound::take_batch(tx, &jid, run, "")? else { return Ok(None) };
-                if was_paused {
-                    groups::set_pause(tx, &folder, None)?;
-                }
-                let past = Past::of(tx, &of, true)?;
-                let mut said = Vec::new();
-                let mut earlier: Vec<RunId> = batch.messages.iter().filter_map(|m| m.run_id).collect();
-                earlier.dedup();
-                for old in earlier {
-                    said.extend(outbox::said_in_open_turn(tx, old)?);
-                    // Should this try fail, too, the next one looks for it here.
-                    outbox::take_over_turn(tx, old, run)?;
-                }
-                runs::put(tx, &row)?;
-                let (news, told) = (told::news(tx, &jid, 0)?, told::newest(tx, &jid)?);
-                let event = Event::Turn {
-                    chat_jid: jid,
-                    state: TurnState::Started,
-                    through_seq: batch.through(),
-                    reason: None,
-                };
-                events::append(tx, &event, now)?;
-                Ok(Some(First { batch, past, said, news, told }))
-            })
-            .await
-    }
-
-    /// Starts a run for a task's firing. From the commit here on, the firing never starts again for its due time.
-    pub(super) async fn start_task(&mut self, lane: LaneKind, group: &Group, fire: (Fire, Task), slot: Slot) {
-        let (fire, task) = fire;
-        let run = RunId(self.deps.clock.ulid());
-        let in_group = task.context_mode == ContextMode::Group;
-        let (id, due, of) = (task.id.clone(), fire.due, group.clone());
-        let (jid, now) = (task.jid.clone(), self.deps.clock.now());
-        let row = Run { task_id: Some(id.clone()), due: Some(due), ..self.row(group, run, lane) };
-        let started = self
-            .deps
-            .store
-            .write(move |tx| {
-                if !tasks::start(tx, &id, due, run)? {
-                    return Ok(None);
-                }
-                let past = Past::of(tx, &of, in_group)?;
-                runs::put(tx, &row)?;
-                let event = Event::Task { task_id: id, chat_jid: jid, change: "fired".into() };
-                events::append(tx, &event, now)?;
-                Ok(Some(past))
-            })
-            .await;
-        let past = match started {
-            Ok(Some(past)) => past,
-            // Taken back while it waited.
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!("{}: task {}: {error}", group.folder, task.id);
-                self.lane(lane).hold(Instant::now() + LOOK_AGAIN, error.to_string());
-                return;
-            }
-        };
+    /// A task's firing is stored as that of a new run.
+    pub(super) fn took_task(&mut self, lane: LaneKind, past: Result<Option<Box<Past>>, StoreError>) {
+        let Some((taking, past)) = self.taken(lane, past) else { return };
+        let Wanted::Task(of) = &taking.wanted else { return };
+        let (fire, task) = (&of.0, &of.1);
         let work = Work::Task { task: task.id.clone(), due: fire.due };
-        let route = self.deps.registry.route(&task.jid);
-        let mut talk = Conversation::new(run, group.folder.clone(), task.jid.clone(), route, work, in_group);
-        talk.is_main = group.is_main;
-        talk.config = group.container_config.clone();
+        let mut conversation = self.conversation(&taking, work, task.context_mode == ContextMode::Group);
+        conversation.jid = task.jid.clone();
         let request = StartRequest {
-            group: group.clone(),
-            run,
+            group: taking.group.clone(),
+            run: taking.row.id,
             lane,
-            prompt: task.prompt,
+            prompt: task.prompt.clone(),
             news: Vec::new(),
-            now,
+            now: self.now.wall,
             images: Vec::new(),
             batch: None,
-            past,
+            past: *past,
             resumed: Vec::new(),
             task: true,
         };
         self.lane(lane).last_was_messages = false;
-        self.open(lane, talk, request, slot);
+        self.open(*taking, conversation, request);
     }
 
-    pub(super) fn row(&self, group: &Group, run: RunId, lane: LaneKind) -> Run {
+    /// Takes the lane's work out of it, if the store has given it. Otherwise the lane is free.
+    fn taken<T>(&mut self, lane: LaneKind, answer: Result<Option<T>, StoreError>) -> Option<(Box<Taking>, T)> {
+        let LaneState::Taking(taking) = self.lane(lane).state_mut() else { return None };
+        match answer {
+            Ok(Some(given)) => Some((taking.clone(), given)),
+            // Taken back while it waited.
+            Ok(None) => {
+                self.free(lane);
+                self.look();
+                None
+            }
+            Err(error) => {
+                let what = match &taking.wanted {
+                    Wanted::Messages => "messages".to_owned(),
+                    Wanted::Task(of) => format!("task {}", of.1.id),
+                };
+                tracing::warn!("{}: cannot take {what} for a run: {error}", self.jid);
+                let again = self.now.monotonic + LOOK_AGAIN;
+                self.lane(lane).hold(again, error.to_string());
+                self.free(lane);
+                None
+            }
+        }
+    }
+
+    fn conversation(&self, taking: &Taking, work: Work, keeps_session: bool) -> Conversation {
+        let group = &taking.group;
+        let mut conversation =
+            Conversation::new(taking.row.id, group.folder.clone(), self.jid.clone(), work, keeps_session);
+        conversation.is_main = group.is_main;
+        conversation.config = group.container_config.clone();
+        conversation
+    }
+
+    /// Begins to open the room, if it is still wanted.
+    fn open(&mut self, taking: Taking, mut conversation: Conversation, request: StartRequest) {
+        let Taking { row, orders, ticket, .. } = taking;
+        let lane = row.lane;
+        if orders.forgets_session {
+            conversation.forget_session();
+        }
+        if let Some(reason) = orders.ended {
+            let mut steps = Self::unwanted(&mut conversation, reason);
+            self.lane(lane).enter(LaneState::Storing(Box::new(row.clone())));
+            steps.push(self.unwanted_row(row, reason));
+            return self.commit(steps, Then::Free(lane));
+        }
+        let starting = Starting { row, conversation, orders, ticket };
+        self.lane(lane).enter(LaneState::Starting(Box::new(starting)));
+        self.effect(Effect::Open(lane, Box::new(request)));
+    }
+
+    /// The row of a run that never had a room.
+    pub(super) fn unwanted_row(&self, mut row: Run, reason: EndReason) -> Step {
+        if reason != EndReason::Stopped {
+            return Step::Unrun(row.id);
+        }
+        (row.state, row.ended_at) = (RunState::Stopped, Some(self.now.wall));
+        Step::Run(Box::new(row))
+    }
+
+    /// The store has given the live run what waits.
+    pub(super) fn took_follow_up(&mut self, taken: Result<Option<Box<(Batch, News)>>, StoreError>) {
+        let (wall, monotonic) = (self.now.wall, self.now.monotonic);
+        let zone = self.settings.timezone;
+        if let Err(error) = &taken {
+            tracing::warn!("{}: cannot take messages for the live run: {error}", self.jid);
+            self.look_later();
+        }
+        match self.chat.state_mut() {
+            LaneState::Live(live) => {
+                let name = live.giving.take();
+                let (Some(name), Ok(Some(given))) = (name, taken) else { return self.make_room(LaneKind::Chat) };
+                live.must_make_room = false;
+                let (batch, news) = *given;
+                live.last_follow_up = Some(monotonic);
+                live.conversation.follow_up(&name, &batch);
+                live.conversation.told = news.through;
+                let view = View { ids: live.sees == Sees::Ids, now: wall, zone, told: &news.told };
+                let view = Some(&view).filter(|_| live.sees != Sees::V1);
+                let (text, images) = (prompt::format(&batch, view), prompt::images(&batch));
+                self.effect(Effect::SetIdle(LaneKind::Chat, false));
+                self.effect(Effect::Deliver(LaneKind::Chat, FollowUp { name, text, images }));
+                self.show_typing();
+            }
+            LaneState::Leaving(leaving) => {
+                let name = leaving.giving.take();
+                if let (Some(name), Ok(Some(given))) = (name, taken) {
+                    // The agent never saw it.
+                    leaving.conversation.follow_up(&name, &given.0);
+                }
+                self.store_end(LaneKind::Chat);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn row(&self, group: &Group, lane: LaneKind) -> Run {
+        let id = self.ids.run();
         Run {
-            id: run,
+            id,
             folder: group.folder.clone(),
             jid: self.jid.clone(),
             lane,
             task_id: None,
             due: None,
             state: RunState::Starting,
-            container: start::container_name(&group.folder, run),
+            container: start::container_name(&group.folder, id),
             session_id: None,
-            started_at: self.deps.clock.now(),
+            started_at: self.now.wall,
             ended_at: None,
             exit_code: None,
             error: None,
@@ -222,10 +208,22 @@ impl GroupActor {
         }
     }
 
-    /// The end of a task's firing.
-    pub(super) fn fire_end(talk: &Conversation, state: FireState, error: Option<String>) -> Option<Step> {
-        let Work::Task { task, due } = &talk.work else { return None };
-        let end = FireEnd { state, result: talk.last_text.clone(), error };
-        Some(Step::FireEnd { task: task.clone(), due: *due, jid: talk.jid.clone(), end })
+    /// Takes back what a lane is to answer: nothing settles it any more.
+    pub(super) fn take_back(&mut self, lane: LaneKind) -> Option<Step> {
+        let jid = self.jid.clone();
+        let given = self.lane(lane).conversation_mut()?.take_unsettled();
+        Some(cancel(jid, &given))
     }
+
+    /// The end of a task's firing.
+    pub(super) fn fire_end(conversation: &Conversation, state: FireState, error: Option<String>) -> Option<Step> {
+        let Work::Task { task, due } = &conversation.work else { return None };
+        let end = FireEnd { state, result: conversation.last_text.clone(), error };
+        Some(Step::FireEnd { task: task.clone(), due: *due, jid: conversation.jid.clone(), end })
+    }
+}
+
+/// What a run has and nobody has settled is taken back.
+pub(super) fn cancel(jid: ChatJid, given: &[Given]) -> Step {
+    Step::Cancel { jid, seqs: given.iter().map(|one| one.seq).collect() }
 }

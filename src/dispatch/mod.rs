@@ -1,22 +1,33 @@
 //! From wake-ups to runs: one actor per group, made when there is something to do and gone when there is not.
 
+mod actor;
 mod advance;
 mod backoff;
 mod budget;
 mod commands;
+mod desk;
+mod ending;
+mod event;
+mod failed_turn;
 mod failure;
 mod fallback;
-mod group_actor;
 mod hold;
+mod jobs;
 mod lane;
 mod live;
 mod look;
+mod machine;
+#[cfg(test)]
+mod machine_tests;
 mod messages;
 mod opening;
 mod outputs;
 mod prompt;
 mod ready;
+pub mod recover;
 mod rooms;
+#[cfg(test)]
+mod sim;
 mod slots;
 mod spend;
 mod start;
@@ -44,10 +55,10 @@ use crate::ipc::IpcHandle;
 use crate::lifecycle::Shutdown;
 use crate::store::{Store, groups};
 
-use group_actor::{GroupActor, Verb};
+use actor::{GroupActor, Verb};
 pub use prompt::format as format_prompt;
 pub use rooms::Rooms;
-pub use slots::Slots;
+pub use slots::{Load, Slots};
 
 /// Whether an agent works for a chat at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +202,7 @@ impl DispatchHandle {
     }
 
     /// How many groups wait for a container, and how many containers are in use.
-    pub fn load(&self) -> (usize, usize) {
+    pub fn load(&self) -> Load {
         self.shared.deps.slots.load()
     }
 

@@ -6,12 +6,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 /// Called when a run should make room.
 pub type Evict = mpsc::UnboundedSender<Ticket>;
 /// Names a slot in use.
 pub type Ticket = u64;
+
+/// How many slots are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Groups that wait for one.
+    pub waiting: usize,
+    /// Slots in use.
+    pub used: usize,
+}
 
 /// The slots. Clones share them.
 #[derive(Debug, Clone)]
@@ -21,13 +29,16 @@ pub struct Slots(Arc<Mutex<Book>>);
 struct Book {
     limit: usize,
     next: Ticket,
+    /// Runs that became idle so far.
+    idled: u64,
     used: BTreeMap<Ticket, Used>,
     waiting: VecDeque<(Evict, oneshot::Sender<Slot>)>,
 }
 
 #[derive(Debug)]
 struct Used {
-    idle_since: Option<Instant>,
+    /// The order in which runs became idle.
+    idle_since: Option<u64>,
     evict: Evict,
     /// Asked to make room already.
     asked: bool,
@@ -46,6 +57,7 @@ impl Slots {
         Self(Arc::new(Mutex::new(Book {
             limit: limit.max(1),
             next: 0,
+            idled: 0,
             used: BTreeMap::new(),
             waiting: VecDeque::new(),
         })))
@@ -60,10 +72,10 @@ impl Slots {
     }
 
     /// Returns how many wait, and how many are in use.
-    pub fn load(&self) -> (usize, usize) {
+    pub fn load(&self) -> Load {
         self.with(|book| {
             book.waiting.retain(|(_, tx)| !tx.is_closed());
-            (book.waiting.len(), book.used.len())
+            Load { waiting: book.waiting.len(), used: book.used.len() }
         })
     }
 
@@ -117,7 +129,10 @@ impl Slot {
         self.slots.with(|book| {
             if let Some(used) = book.used.get_mut(&self.ticket) {
                 match (idle, used.idle_since) {
-                    (true, None) => used.idle_since = Some(Instant::now()),
+                    (true, None) => {
+                        book.idled += 1;
+                        used.idle_since = Some(book.idled);
+                    }
                     (false, _) => {
                         used.idle_since = None;
                         // Work came before it could close: whoever waits needs another one, or this one later.
@@ -159,9 +174,9 @@ mod tests {
         let c = c.await.unwrap();
         drop(a);
         let d = d.await.unwrap();
-        assert_eq!(slots.load(), (0, 2));
+        assert_eq!(slots.load(), Load { waiting: 0, used: 2 });
         drop((c, d));
-        assert_eq!(slots.load(), (0, 0));
+        assert_eq!(slots.load(), Load { waiting: 0, used: 0 });
     }
 
     #[tokio::test]
@@ -193,6 +208,6 @@ mod tests {
         let c = slots.request(evict.clone());
         drop(a);
         assert!(c.await.is_ok());
-        assert_eq!(slots.load(), (0, 0));
+        assert_eq!(slots.load(), Load { waiting: 0, used: 0 });
     }
 }

@@ -14,7 +14,7 @@ use super::Deps;
 use super::fallback::{self, Answering};
 use super::prompt::{self, View};
 use super::rooms::Rooms;
-use super::steps::Step;
+use super::steps;
 use crate::agent::{self, AgentPlan};
 use crate::config::provider;
 use crate::config::secrets::Redactor;
@@ -24,16 +24,16 @@ use crate::container::masks::Masks;
 use crate::container::mounts::{self, Room};
 use crate::container::run::{self, Plan, Redact, RunEvent, RunHandle};
 use crate::container::timers::Limits;
-use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::group::{Group, ParlorsImage};
 use crate::domain::ids::{DeliveryId, GroupFolder, RunId};
 use crate::domain::message::Batch;
 use crate::domain::run::Lane;
 use crate::store::sessions::{self, Session};
 use crate::store::told::Told;
-use crate::store::{Connection, TxResult};
+use crate::store::{Connection, TxResult, outbox};
 
 /// What is to run.
+#[derive(Debug)]
 pub(super) struct StartRequest {
     pub(super) group: Group,
     pub(super) run: RunId,
@@ -51,6 +51,7 @@ pub(super) struct StartRequest {
 }
 
 /// What the store knows of a group's earlier runs.
+#[derive(Debug)]
 pub(super) struct Past {
     /// The run resumes that of its provider.
     sessions: Vec<Session>,
@@ -185,19 +186,9 @@ async fn image_for(deps: &Deps, group: &Group, full: bool) -> anyhow::Result<Str
 
 /// Puts a notice into the group's chat. Nothing waits for it: what it tells of is in the log, too.
 async fn tell(deps: &Deps, group: &Group, text: String) {
-    let new = NewDelivery {
-        id: DeliveryId(deps.clock.ulid()),
-        jid: group.jid.clone(),
-        text,
-        sender: None,
-        reply_to: None,
-        kind: DeliveryKind::Notice,
-        run_id: None,
-        file: None,
-    };
-    let say = Step::Say { new, route: deps.registry.route(&group.jid), turn_open: false };
-    let now = deps.clock.now();
-    if let Err(error) = deps.store.write(move |tx| say.apply(tx, now)).await {
+    let new = steps::notice(&group.jid, DeliveryId(deps.clock.ulid()), text);
+    let (route, now) = (deps.registry.route(&group.jid), deps.clock.now());
+    if let Err(error) = deps.store.write(move |tx| outbox::put(tx, &new, route, false, now).map(drop)).await {
         tracing::warn!("{}: a notice is not stored: {error}", group.jid);
     }
 }

@@ -1,13 +1,16 @@
 //! The changes that an actor wants stored, as data: built without I/O, applied in one transaction, and applied again as
 //! it is when the store was out of order.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::jobs::Facts;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
 use crate::domain::event::{Event, TurnState};
 use crate::domain::group::Pause;
-use crate::domain::ids::{ChatJid, GroupFolder, RunId, TaskId};
-use crate::domain::message::InboundState;
+use crate::domain::ids::{ChatJid, DeliveryId, GroupFolder, RunId, TaskId};
+use crate::domain::message::{Inbound, InboundState};
 use crate::domain::usage::Usage;
 use crate::store::fallbacks::{self, Outage};
 use crate::store::outbox::{self, Route};
@@ -15,13 +18,18 @@ use crate::store::runs::{self, Run};
 use crate::store::tasks::{self, FireEnd};
 use crate::store::{Tx, TxResult, events, groups, inbound, sessions, told, usage};
 
+/// How a chat's texts leave.
+pub(super) type Routes = Arc<dyn Fn(&ChatJid) -> Route + Send + Sync>;
+
 /// One thing to store.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// A text for a chat; `turn_open` until its turn is settled.
-    Say { new: NewDelivery, route: Route, turn_open: bool },
+    Say { new: NewDelivery, turn_open: bool },
     /// Messages end.
     Settle { seqs: Vec<i64>, state: InboundState },
+    /// Messages that nobody has settled are taken back, which the chat's followers hear of.
+    Cancel { jid: ChatJid, seqs: Vec<i64> },
     /// Messages wait again; the try counts or not.
     PutBack { seqs: Vec<i64>, counts: bool },
     /// What these runs said belongs to no open turn any more.
@@ -60,15 +68,21 @@ pub enum Step {
 
 impl Step {
     /// Stores it.
-    pub fn apply(&self, tx: &mut Tx<'_>, now: DateTime<Utc>) -> TxResult<()> {
+    pub(super) fn apply(&self, tx: &mut Tx<'_>, facts: &Facts<'_>) -> TxResult<()> {
+        let now = facts.now;
         match self {
             // What an agent sent with a tool and then answers once more is said once.
             Self::Say { new, .. } if new.kind == DeliveryKind::Reply && outbox::is_said(tx, &new.jid, &new.text)? => {
                 Ok(())
             }
-            Self::Say { new, route, turn_open } => outbox::put(tx, new, *route, *turn_open, now).map(drop),
+            Self::Say { new, turn_open } => outbox::put(tx, new, (facts.routes)(&new.jid), *turn_open, now).map(drop),
             Self::Told { jid, seq } => told::set(tx, jid, *seq),
             Self::Settle { seqs, state } => inbound::settle(tx, seqs, *state),
+            Self::Cancel { jid, seqs } => {
+                let Some(through_seq) = inbound::cancel(tx, seqs)? else { return Ok(()) };
+                let (state, reason) = (TurnState::Cancelled, Some("stopped".to_owned()));
+                events::append(tx, &Event::Turn { chat_jid: jid.clone(), state, through_seq, reason }, now).map(drop)
+            }
             Self::PutBack { seqs, counts } => inbound::put_back(tx, seqs, *counts),
             Self::CloseTurn(all) => all.iter().try_for_each(|run| outbox::close_turn(tx, *run)),
             Self::Turn { jid, state, through_seq, reason } => {
@@ -113,4 +127,31 @@ impl Step {
             Self::Unstart { task, due } => tasks::unstart(tx, task, *due),
         }
     }
+}
+
+/// A notice of the host's own for a chat.
+pub(super) fn notice(jid: &ChatJid, id: DeliveryId, text: String) -> NewDelivery {
+    let (sender, reply_to, file, run_id) = (None, None, None, None);
+    NewDelivery { id, jid: jid.clone(), text, sender, reply_to, kind: DeliveryKind::Notice, run_id, file }
+}
+
+/// The answer to a command, which is done with it.
+pub(super) fn answer(jid: &ChatJid, message: &Inbound, id: DeliveryId, text: String) -> Vec<Step> {
+    let new = NewDelivery { reply_to: Some(message.platform_id.clone()), ..notice(jid, id, text) };
+    vec![
+        Step::Say { new, turn_open: false },
+        done(message),
+        Step::Turn {
+            jid: jid.clone(),
+            state: TurnState::Done,
+            through_seq: message.seq,
+            // Tells a command, which ends alone, from a turn, which ends everything before it, too.
+            reason: Some("command".into()),
+        },
+    ]
+}
+
+/// A message needs nothing more.
+pub(super) fn done(message: &Inbound) -> Step {
+    Step::Settle { seqs: vec![message.seq], state: InboundState::Done }
 }

@@ -7,14 +7,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
-use super::{Deps, backoff, start};
-use crate::domain::delivery::{DeliveryKind, NewDelivery};
-use crate::domain::ids::{ChatJid, DeliveryId, RunId};
-use crate::domain::run::RunState;
-use crate::domain::task::FireState;
-use crate::store::runs::{self, Run};
-use crate::store::tasks::FireEnd;
-use crate::store::{StoreError, Tx, TxResult, inbound, outbox, panic_text, tasks};
+use super::recover::{self, Means};
+use super::{Deps, start};
+use crate::domain::ids::{ChatJid, DeliveryId};
+use crate::store::runs::Run;
+use crate::store::{StoreError, Tx, panic_text};
 
 /// Between two tries of a store that is out of order, and the least pause before a group goes on.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -49,42 +46,10 @@ pub(super) async fn supervise(deps: &Arc<Deps>, jid: &ChatJid, actor: impl Futur
 
 /// Has everything that a chat had under way wait again, as a start of the host does for all of them. The try counts.
 async fn take_back(deps: &Arc<Deps>, jid: &ChatJid) -> Result<Vec<Run>, StoreError> {
-    let (jid, deps_too) = (jid.clone(), deps.clone());
-    deps.store.write(move |tx| put_all_back(tx, &jid, &deps_too)).await
-}
-
-fn put_all_back(tx: &mut Tx<'_>, jid: &ChatJid, deps: &Deps) -> TxResult<Vec<Run>> {
-    let now = deps.clock.now();
-    let say = |tx: &mut Tx<'_>, text: String, run_id: Option<RunId>| {
-        let new = NewDelivery {
-            id: DeliveryId(deps.clock.ulid()),
-            jid: jid.clone(),
-            text,
-            sender: None,
-            reply_to: None,
-            file: None,
-            kind: DeliveryKind::Notice,
-            run_id,
-        };
-        outbox::put(tx, &new, deps.registry.route(jid), false, now).map(drop)
+    let (jid, clock, registry) = (jid.clone(), deps.clock.clone(), deps.registry.clone());
+    let take_back = move |tx: &mut Tx<'_>| {
+        let (id, route) = (|| DeliveryId(clock.ulid()), |jid: &ChatJid| registry.route(jid));
+        recover::take_back(tx, &jid, &Means { now: clock.now(), id: &id, route: &route })
     };
-    let mut mine = runs::live(tx)?;
-    mine.retain(|run| run.jid == *jid);
-    for run in &mine {
-        let error = Some("its group had to be restarted: a defect of Parlor, see the log of the host".to_owned());
-        runs::put(tx, &Run { state: RunState::Interrupted, ended_at: Some(now), error, ..run.clone() })?;
-        if let (Some(task), Some(due)) = (&run.task_id, run.due) {
-            let end = FireEnd { state: FireState::Interrupted, result: None, error: Some("a defect of Parlor".into()) };
-            tasks::end(tx, task, due, &end, now)?;
-            let text = format!(
-                "Task {task} was interrupted by a defect of Parlor. It is not repeated; `parlor tasks run {task}` runs it again."
-            );
-            say(tx, text, Some(run.id))?;
-        }
-    }
-    if inbound::reclaim(tx, jid, backoff::MAX_RETRIES, now)? {
-        let text = "This could not be answered: Parlor has a defect that shows with it. It is kept: `parlor runs retry` tries again.";
-        say(tx, text.to_owned(), None)?;
-    }
-    Ok(mine)
+    deps.store.write(take_back).await
 }

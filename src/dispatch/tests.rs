@@ -1,6 +1,6 @@
 //! Actors on a real store and real folders, with a scripted engine (`house`).
 
-mod house;
+pub(super) mod house;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -97,16 +97,7 @@ impl Scheduler {
         if !any {
             return Ok(0);
         }
-        self.store
-            .write(move |tx| {
-                let due = tasks::due(tx, now, BATCH)?;
-                let count = due.len();
-                for task in due {
-                    fire(tx, task, now, host)?;
-                }
-                Ok(count)
-            })
-            .await
+        self.store.write(move |tx| fire_batch(tx, now, host)).await
     }
 
     /// Gives every active task the due time that `plan` finds for it; returns how many moved.
@@ -132,6 +123,16 @@ impl Scheduler {
             })
             .await
     }
+}
+
+/// Fires a batch of due tasks in one transaction; returns how many were handled.
+pub(crate) fn fire_batch(tx: &mut Tx<'_>, now: DateTime<Utc>, host: Tz) -> TxResult<usize> {
+    let due = tasks::due(tx, now, BATCH)?;
+    let count = due.len();
+    for task in due {
+        fire(tx, task, now, host)?;
+    }
+    Ok(count)
 }
 
 /// Claims a due task's time and plans the next, in one transaction.

@@ -219,6 +219,20 @@ pub fn settle(tx: &Tx<'_>, seqs: &[i64], state: InboundState) -> TxResult<()> {
     Ok(())
 }
 
+/// Takes messages back that are open still; returns the last of them.
+pub fn cancel(tx: &Tx<'_>, seqs: &[i64]) -> TxResult<Option<i64>> {
+    let mut s = tx.prepare_cached(
+        "UPDATE inbound SET state = 'cancelled' WHERE seq = ?1 AND state IN ('pending', 'in_flight')",
+    )?;
+    let mut last = None;
+    for seq in seqs {
+        if s.execute([seq])? > 0 {
+            last = last.max(Some(*seq));
+        }
+    }
+    Ok(last)
+}
+
 /// Puts messages back to wait after a failed try, which counts unless the engine was at fault.
 pub fn put_back(tx: &Tx<'_>, seqs: &[i64], counts: bool) -> TxResult<()> {
     let mut s = tx.prepare_cached(

@@ -18,6 +18,8 @@ pub mod inbound;
 pub mod inbox_files;
 pub mod instance;
 pub mod ipc_files;
+#[cfg(test)]
+pub mod memory;
 mod migrate;
 mod offline;
 pub mod outbox;

@@ -42,6 +42,12 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Returns whom to wake.
+    #[cfg(test)]
+    pub(super) fn into_wakes(self) -> Vec<Wake> {
+        self.wakes
+    }
+
     /// Notes that an event was inserted.
     pub(super) fn note_event(&mut self, seq: i64) {
         self.event = Some(seq);

@@ -1,18 +1,14 @@
 //! One run's life: start, streams, timers, end. A handle with verbs outside, one task inside.
 //!
 //! The task never waits for anyone but the engine: outputs that the group's actor has no time for stay in the pipe, and
-//! orders and timers are heard meanwhile.
-//!
-//! ```text
-//! Running ──order or timer──▶ Ending(reason) ──client gone, name gone──▶ Draining ──streams ended──▶ outcome
-//!    └────────────client ends by itself──────────────────────────────────▲
-//! ```
+//! orders and timers are heard meanwhile. `state.rs` has the phases of a run.
 
 mod ending;
 mod live;
 mod log;
 mod pace;
-mod pump;
+pub(crate) mod pump;
+pub(crate) mod state;
 mod task;
 
 use std::path::PathBuf;
@@ -57,7 +53,7 @@ pub struct Plan {
 
 /// An order to a run.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Deliver { name: String, file: InputFile },
     Close,
     End(EndReason),

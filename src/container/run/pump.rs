@@ -22,7 +22,7 @@ const READ: usize = 64 << 10;
 pub(super) const UNREADABLE: u64 = 10;
 
 /// An output, or why there is none.
-pub(super) enum Pumped {
+pub(crate) enum Pumped {
     Output {
         output: Box<Output>,
         share: OwnedSemaphorePermit,

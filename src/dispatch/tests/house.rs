@@ -317,11 +317,11 @@ impl House {
     }
 }
 
-pub(super) fn jid(folder: &str) -> ChatJid {
+pub(in crate::dispatch) fn jid(folder: &str) -> ChatJid {
     format!("web:{folder}").parse().unwrap()
 }
 
-pub(super) fn group(folder: &str) -> Group {
+pub(in crate::dispatch) fn group(folder: &str) -> Group {
     Group {
         folder: folder.parse().unwrap(),
         jid: jid(folder),

@@ -1,0 +1,460 @@
+//! The decisions of one group, as a state machine: two lanes, their runs and their timers. It knows no clock, no store and
+//! no engine. [`apply`](Machine::apply) takes what happened and returns what is to be done; slow work comes back as an
+//! event. What to do next is always found by a look into the store, so that start, wake-up, retry and recovery are one
+//! path.
+//!
+//! The store does one job of a group at a time. A look is acted on only if the machine has asked for no change of the
+//! store since the look began; otherwise it looks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use super::event::{AskId, Effect, Event};
+use super::hold::Now;
+use super::jobs::{Answer, AskedBy, Job, Then};
+use super::lane::{Exit, Lane, LaneState};
+use super::look::Look;
+use super::slots::Ticket;
+use super::steps::{Routes, Step};
+use super::{Doing, GroupActivity, RunActivity};
+use crate::config::settings::Settings;
+use crate::container::run::EndReason;
+use crate::domain::group::{ContainerConfig, Group};
+use crate::domain::ids::{ChatJid, DeliveryId, RunId};
+use crate::domain::run::Lane as LaneKind;
+
+/// Between two looks at a store that is out of order.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const LANES: [LaneKind; 2] = [LaneKind::Chat, LaneKind::Task];
+
+/// Makes ids.
+#[derive(Clone)]
+pub(super) struct Ids(pub(super) Arc<dyn Fn() -> Ulid + Send + Sync>);
+
+impl Ids {
+    pub(super) fn delivery(&self) -> DeliveryId {
+        DeliveryId((self.0)())
+    }
+    pub(super) fn run(&self) -> RunId {
+        RunId((self.0)())
+    }
+}
+
+/// The look that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looking {
+    No,
+    Yes {
+        /// The machine has asked for a change of the store since: what the look finds is not acted on.
+        stale: bool,
+        /// Something happened since that the look may not have seen.
+        again: bool,
+    },
+}
+
+/// How far the host's shutdown is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shutdown {
+    /// There is none.
+    No,
+    /// Nothing starts any more.
+    Soft,
+    /// What lives is ended.
+    Hard,
+}
+
+/// What a machine waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// A lane is held back after a failure or by a pause; it is then looked at again.
+    Hold(LaneKind),
+    /// The store was out of order at the last look.
+    Look,
+    /// Messages of one thought wait for the next of them.
+    Quiet,
+    /// A follow-up waits for what is written right after it.
+    FollowUp,
+}
+
+/// See the module.
+pub(super) struct Machine {
+    pub(super) settings: Arc<Settings>,
+    pub(super) jid: ChatJid,
+    pub(super) ids: Ids,
+    pub(super) routes: Routes,
+    pub(super) chat: Lane,
+    pub(super) task: Lane,
+    pub(super) now: Now,
+    looking: Looking,
+    /// When to look again, after a look failed.
+    look_at: Option<Instant>,
+    /// When messages that wait for more have waited enough.
+    quiet_at: Option<Instant>,
+    shutdown: Shutdown,
+    typing: bool,
+    /// The group's settings at the last look.
+    pub(super) config: Option<ContainerConfig>,
+    effects: Vec<Effect>,
+}
+
+impl Machine {
+    pub(super) fn new(settings: Arc<Settings>, jid: ChatJid, ids: Ids, routes: Routes, now: Now) -> Self {
+        Self {
+            settings,
+            jid,
+            ids,
+            routes,
+            chat: Lane::new(),
+            task: Lane::new(),
+            now,
+            looking: Looking::No,
+            look_at: None,
+            quiet_at: None,
+            shutdown: Shutdown::No,
+            typing: false,
+            config: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Returns what is to be done about an event.
+    pub(super) fn apply(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        self.now = now;
+        match event {
+            Event::Wake => self.look(),
+            Event::Timer => {
+                self.drop_expired_timers();
+                self.look();
+            }
+            Event::Stop(ask) => self.stop_all(i64::MAX, AskedBy::Host(ask)),
+            Event::StopRun(run, ask) => self.stop_run(run, ask),
+            Event::GoOn => {
+                self.go_on();
+                self.look();
+            }
+            Event::Soft => self.shut(Shutdown::Soft),
+            Event::Hard => self.shut(Shutdown::Hard),
+            Event::Evicted(ticket) => self.evicted(ticket),
+            Event::Slot(lane, ticket) => self.slot(lane, ticket),
+            Event::Store(answer) => self.stored(answer),
+            Event::Opened(lane, Ok(opened)) => self.opened(lane, opened),
+            Event::Opened(lane, Err(error)) => self.not_opened(lane, error),
+            Event::Outputs(lane, items) => self.outputs(lane, items),
+            Event::Ended(lane, outcome) => self.ended(lane, outcome),
+            Event::Cleared(lane) => self.cleared(lane),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Returns true if nothing is left to do or to wait for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.chat.is_free() && self.task.is_free() && self.looking == Looking::No && self.next_timer().is_none()
+    }
+
+    /// Returns the lane of a run that is not over.
+    fn lane_of(&self, run: RunId) -> Option<LaneKind> {
+        LANES.into_iter().find(|lane| {
+            let lane = self.lane_ref(*lane);
+            lane.run().is_some_and(|row| row.id == run) && !matches!(lane.state(), LaneState::Storing(_))
+        })
+    }
+
+    pub(super) fn timers(&self) -> impl Iterator<Item = (Timer, Instant)> {
+        let follow_up_at = self.chat.live().and_then(|live| live.follow_up_at);
+        let all = [
+            (Timer::Hold(LaneKind::Chat), self.chat.timer()),
+            (Timer::Hold(LaneKind::Task), self.task.timer()),
+            (Timer::Look, self.look_at),
+            (Timer::Quiet, self.quiet_at),
+            (Timer::FollowUp, follow_up_at),
+        ];
+        let closing = self.shutdown > Shutdown::No;
+        all.into_iter().filter_map(move |(timer, at)| Some((timer, at.filter(|_| !closing)?)))
+    }
+
+    /// Returns when [`Event::Timer`] is due. A time that has passed already counts: handling other things may have taken
+    /// longer than it was away.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.timers().map(|(_, at)| at).min()
+    }
+
+    /// Forgets timers that are over, so that each rings once.
+    fn drop_expired_timers(&mut self) {
+        let both = self.now;
+        self.chat.held_back(both);
+        self.task.held_back(both);
+        let now = both.monotonic;
+        self.look_at = self.look_at.filter(|at| *at > now);
+        self.quiet_at = self.quiet_at.filter(|at| *at > now);
+        if let Some(live) = self.chat.live_mut() {
+            live.follow_up_at = live.follow_up_at.filter(|at| *at > now);
+        }
+    }
+
+    /// Wants something done.
+    pub(super) fn effect(&mut self, effect: Effect) {
+        if let Effect::Store(job) = &effect
+            && !matches!(job, Job::Look)
+            && let Looking::Yes { stale, .. } = &mut self.looking
+        {
+            *stale = true;
+        }
+        self.effects.push(effect);
+    }
+
+    /// Looks what there is to do, now or after the look that is under way.
+    pub(super) fn look(&mut self) {
+        match &mut self.looking {
+            Looking::Yes { again, .. } => *again = true,
+            Looking::No => {
+                self.looking = Looking::Yes { stale: false, again: false };
+                self.effect(Effect::Store(Job::Look));
+            }
+        }
+    }
+
+    pub(super) fn look_later(&mut self) {
+        self.look_at = Some(self.now.monotonic + LOOK_AGAIN);
+    }
+
+    /// Stores steps together.
+    pub(super) fn commit(&mut self, steps: Vec<Step>, then: Then) {
+        if !steps.is_empty() || then != Then::Nothing {
+            self.effect(Effect::Store(Job::Commit(steps, then)));
+        }
+    }
+
+    fn stored(&mut self, answer: Answer) {
+        match answer {
+            Answer::Looked(look) => self.looked(look),
+            Answer::Messages(first) => self.took_messages(first),
+            Answer::Task(lane, past) => self.took_task(lane, past),
+            Answer::FollowUp(taken) => self.took_follow_up(taken),
+            Answer::Stopped(AskedBy::Chat(..), did) => {
+                tracing::info!("{}: /stop ({})", self.jid, if did { "stopped" } else { "nothing ran" });
+            }
+            Answer::Stopped(AskedBy::Host(ask), did) => self.effect(Effect::Answer(ask, did)),
+            Answer::Committed(Then::Nothing) => {}
+            Answer::Committed(Then::Outputs(lane)) => self.outputs_stored(lane),
+            Answer::Committed(Then::Answer(ask)) => self.effect(Effect::Answer(ask, true)),
+            Answer::Committed(Then::Free(lane)) => {
+                self.free(lane);
+                self.show_typing();
+                self.look();
+            }
+        }
+    }
+
+    /// The lane is free, and so is its slot.
+    pub(super) fn free(&mut self, lane: LaneKind) {
+        self.lane(lane).enter(LaneState::Free);
+        self.effect(Effect::FreeSlot(lane));
+    }
+
+    fn looked(&mut self, look: Result<Box<Look>, crate::store::StoreError>) {
+        let Looking::Yes { stale, again } = std::mem::replace(&mut self.looking, Looking::No) else { return };
+        match look {
+            Err(error) => {
+                tracing::warn!("{}: looking for work: {error}", self.jid);
+                for lane in LANES {
+                    self.stop_waiting_if_ready(lane);
+                }
+                self.look_later();
+            }
+            Ok(_) if stale => self.look(),
+            Ok(look) => {
+                self.act(&look);
+                if again {
+                    self.look();
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn act(&mut self, look: &Look) {
+        self.stop_strays(look.group.as_ref());
+        let Some(group) = &look.group else { return };
+        if self.shutdown == Shutdown::Hard {
+            return;
+        }
+        if let Some(message) = look.commands.first() {
+            self.command(group, message);
+            // What it changed is looked at afresh.
+            return self.look();
+        }
+        if self.shutdown > Shutdown::No {
+            return;
+        }
+        let quiet = look.settles_at.and_then(|at| (at - self.now.wall).to_std().ok());
+        self.quiet_at = quiet.map(|wait| self.now.monotonic + wait);
+        self.heed(group);
+        self.keep_to_budget(group, look);
+        self.advance_chat(group, look);
+        self.advance_task(group, look);
+    }
+
+    /// A slot is there. The work for it is looked up now, because it may have changed while waiting.
+    fn slot(&mut self, lane: LaneKind, ticket: Ticket) {
+        if !matches!(self.lane_ref(lane).state(), LaneState::Waiting) {
+            return;
+        }
+        self.lane(lane).enter(LaneState::Ready(ticket));
+        self.look();
+    }
+
+    /// A waiting group needs the room.
+    fn evicted(&mut self, ticket: Ticket) {
+        for lane in LANES {
+            if let Some(live) = self.lane(lane).live_mut().filter(|live| live.ticket == ticket) {
+                live.must_make_room = true;
+                self.make_room(lane);
+            }
+        }
+    }
+
+    /// Closes a room that another group waits for, once nothing is owed in it.
+    pub(super) fn make_room(&mut self, lane: LaneKind) {
+        if self.lane_ref(lane).live().is_some_and(|live| live.must_make_room && live.is_idle()) {
+            self.close(lane);
+        }
+    }
+
+    fn shut(&mut self, how: Shutdown) {
+        self.shutdown = self.shutdown.max(how);
+        for lane in LANES {
+            self.lane(lane).release();
+            self.stop_waiting(lane);
+            match (how, self.lane_ref(lane).state()) {
+                (Shutdown::Soft, LaneState::Live(_)) => self.close(lane),
+                _ => self.end(lane, EndReason::Shutdown),
+            }
+        }
+    }
+
+    /// Leaves the queue for a slot, or gives back one that nothing was begun with.
+    pub(super) fn stop_waiting(&mut self, lane: LaneKind) {
+        if matches!(self.lane_ref(lane).state(), LaneState::Waiting | LaneState::Ready(_)) {
+            self.free(lane);
+        }
+    }
+
+    pub(super) fn stop_waiting_if_ready(&mut self, lane: LaneKind) {
+        if matches!(self.lane_ref(lane).state(), LaneState::Ready(_)) {
+            self.free(lane);
+        }
+    }
+
+    /// Has the room close once nothing is owed in it.
+    pub(super) fn close(&mut self, lane: LaneKind) {
+        match self.lane(lane).state_mut() {
+            LaneState::Taking(taking) => taking.orders.closing = true,
+            LaneState::Starting(starting) => starting.orders.closing = true,
+            LaneState::Live(live) if live.exit == Exit::No => {
+                live.exit = Exit::Asked;
+                self.effect(Effect::Close(lane));
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends what lives, or is about to, now. What comes from now on is the next run's.
+    pub(super) fn end(&mut self, lane: LaneKind, reason: EndReason) {
+        self.stop_waiting(lane);
+        match self.lane(lane).state_mut() {
+            LaneState::Taking(taking) => {
+                taking.orders.ended.get_or_insert(reason);
+            }
+            LaneState::Starting(starting) if starting.orders.ended.is_none() => {
+                starting.orders.ended = Some(reason);
+                self.effect(Effect::CancelOpening(lane));
+            }
+            LaneState::Live(live) if live.exit < Exit::Ended => {
+                live.exit = Exit::Ended;
+                self.effect(Effect::End(lane, reason));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn lane(&mut self, lane: LaneKind) -> &mut Lane {
+        match lane {
+            LaneKind::Chat => &mut self.chat,
+            LaneKind::Task => &mut self.task,
+        }
+    }
+
+    pub(super) fn lane_ref(&self, lane: LaneKind) -> &Lane {
+        match lane {
+            LaneKind::Chat => &self.chat,
+            LaneKind::Task => &self.task,
+        }
+    }
+
+    /// Nothing may run for a group that is gone, also when another one has its chat now.
+    fn stop_strays(&mut self, group: Option<&Group>) {
+        for lane in LANES {
+            let of = match self.lane_ref(lane).state() {
+                LaneState::Taking(taking) => {
+                    Some((&taking.group.folder, taking.group.is_main, &taking.group.container_config))
+                }
+                _ => self.lane_ref(lane).conversation().map(|one| (&one.folder, one.is_main, &one.config)),
+            };
+            let (stray, changed) = match (group, of) {
+                (Some(group), Some((folder, is_main, config))) => (
+                    *folder != group.folder,
+                    is_main != group.is_main || !config.opens_the_same_room(&group.container_config),
+                ),
+                (Some(_), None) => (false, false),
+                (None, _) => (true, false),
+            };
+            if stray {
+                self.lane(lane).release();
+                self.end(lane, EndReason::Stopped);
+            } else if changed {
+                // Its mounts and limits are those of what the group was: the next run has the right ones.
+                self.close(lane);
+            }
+        }
+    }
+
+    fn stop_run(&mut self, run: RunId, ask: AskId) {
+        let Some(lane) = self.lane_of(run) else { return self.effect(Effect::Answer(ask, false)) };
+        let steps = self.take_back(lane).into_iter().collect();
+        self.end(lane, EndReason::Stopped);
+        self.commit(steps, Then::Answer(ask));
+        self.show_typing();
+    }
+
+    pub(super) fn activity(&self, now: Now) -> GroupActivity {
+        let lanes = [&self.chat, &self.task];
+        let activity = |lane: &&Lane| {
+            let row = lane.run()?;
+            let doing = match lane.state() {
+                LaneState::Starting(_) => Doing::Opening,
+                LaneState::Live(live) if live.is_idle() => Doing::Idle,
+                LaneState::Leaving(leaving) if !leaving.conversation.open => Doing::Idle,
+                LaneState::Storing(_) => Doing::Idle,
+                _ => Doing::Working,
+            };
+            Some(RunActivity { run: row.id, lane: row.lane, doing })
+        };
+        GroupActivity {
+            runs: lanes.iter().filter_map(activity).collect(),
+            waiting: lanes.iter().find_map(|lane| lane.why_waiting(now, self.settings.timezone)),
+        }
+    }
+
+    /// Typing is shown while any lane has an open turn.
+    pub(super) fn show_typing(&mut self) {
+        let works = |lane: &Lane| lane.live().is_some_and(|live| live.conversation.open && live.exit < Exit::Ended);
+        let on = works(&self.chat) || works(&self.task);
+        if on != self.typing {
+            self.typing = on;
+            self.effect(Effect::Typing(on));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! A machine by hand: the store answers, and everything else happens, when the test says so.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use super::event::{AgentOutput, AskId, Effect, Event, Opened};
+use super::fallback::Answering;
+use super::hold::Now;
+use super::jobs::{Answer, Facts, Job};
+use super::machine::{Ids, Machine};
+use super::slots::Load;
+use super::steps::Routes;
+use super::tests::house;
+use crate::container::run::Outcome;
+use crate::container::turn::Settled;
+use crate::domain::clock::from_ms;
+use crate::domain::ids::RunId;
+use crate::domain::message::{NewMessage, Role};
+use crate::domain::run::{Lane, RunState};
+use crate::store::memory::Memory;
+use crate::store::outbox::Route;
+use crate::store::{StoreError, groups, inbound};
+
+struct Hand {
+    db: Memory,
+    machine: Machine,
+    now: Now,
+    jobs: VecDeque<Job>,
+    /// What it wanted beside the store.
+    wanted: Vec<Effect>,
+    routes: Routes,
+}
+
+impl Hand {
+    fn new() -> Self {
+        let db = Memory::default();
+        db.write(|tx| groups::register(tx, &house::group("a"))).unwrap();
+        let now = Now { monotonic: Instant::now(), wall: from_ms(1_767_225_600_000) };
+        let routes: Routes = Arc::new(|_| Route::Local);
+        let settings = Arc::new(crate::api::tests::settings("/nowhere".as_ref()));
+        let machine = Machine::new(settings, house::jid("a"), Ids(Arc::new(Ulid::new)), routes.clone(), now);
+        Self { db, machine, now, jobs: VecDeque::new(), wanted: Vec::new(), routes }
+    }
+
+    fn feed(&mut self, event: Event) {
+        for effect in self.machine.apply(event, self.now) {
+            match effect {
+                Effect::Store(job) => self.jobs.push_back(job),
+                Effect::StoreSoon(step) => {
+                    let machine = &self.machine;
+                    let (jid, settings, load) = (&machine.jid, &machine.settings, Load { waiting: 0, used: 0 });
+                    let facts = Facts { jid, settings, routes: &self.routes, now: self.now.wall, load };
+                    self.db.write(|tx| step.apply(tx, &facts)).unwrap();
+                }
+                other => self.wanted.push(other),
+            }
+        }
+    }
+
+    /// The store does its oldest job.
+    #[track_caller]
+    fn store(&mut self) {
+        let job = self.jobs.pop_front().expect("a job");
+        let machine = &self.machine;
+        let (jid, settings, load) = (&machine.jid, &machine.settings, Load { waiting: 0, used: 0 });
+        let facts = Facts { jid, settings, routes: &self.routes, now: self.now.wall, load };
+        let (answer, _) = self.db.write(|tx| job.perform(tx, &facts)).unwrap();
+        self.feed(Event::Store(answer));
+    }
+
+    /// It cannot do its oldest job.
+    #[track_caller]
+    fn store_fails(&mut self) {
+        let job = self.jobs.pop_front().expect("a job");
+        self.feed(Event::Store(job.failed(StoreError::Full { path: "store".into() })));
+    }
+
+    fn store_all(&mut self) {
+        while !self.jobs.is_empty() {
+            self.store();
+        }
+    }
+
+    fn say(&mut self, id: &str) {
+        let new = NewMessage {
+            jid: house::jid("a"),
+            platform_id: id.into(),
+            sender: "ann".into(),
+            sender_name: "Ann".into(),
+            text: "hello".into(),
+            attachments: Vec::new(),
+            quoted: None,
+            sent_at: self.now.wall,
+        };
+        self.db.write(|tx| inbound::insert(tx, &new, Role::Trigger, self.now.wall)).unwrap();
+        self.feed(Event::Wake);
+    }
+
+    /// A message comes, and the store is about to give it to a new run.
+    fn taking(&mut self) {
+        self.say("1");
+        self.store_all();
+        assert!(self.wants(|effect| matches!(effect, Effect::AskForSlot(Lane::Chat))));
+        self.feed(Event::Slot(Lane::Chat, 1));
+        self.store();
+        assert!(matches!(self.jobs.front(), Some(Job::TakeMessages(_))));
+    }
+
+    /// A run lives and works on the first message.
+    fn live(&mut self) -> RunId {
+        self.taking();
+        self.store_all();
+        assert!(self.wants(|effect| matches!(effect, Effect::Open(Lane::Chat, _))));
+        let opened = Opened { provider: "guide", answering: Answering::default(), session: None };
+        self.feed(Event::Opened(Lane::Chat, Ok(opened)));
+        self.store_all();
+        self.machine.chat.run().unwrap().id
+    }
+
+    /// The agent answers its prompt.
+    fn answers(&mut self) {
+        let output = crate::container::output::parse(br#"{"status":"success","result":"yes"}"#).unwrap();
+        let settled = Some(Settled { prompt: true, ..Settled::default() });
+        let output = AgentOutput::Output { output: Box::new(output), settled, open: false };
+        self.feed(Event::Outputs(Lane::Chat, vec![output]));
+    }
+
+    /// The live run is gone.
+    fn ends(&mut self, state: RunState) {
+        self.feed(Event::Ended(Lane::Chat, Some(Box::new(Outcome { state, error: None, ..Outcome::unknown() }))));
+        self.feed(Event::Cleared(Lane::Chat));
+    }
+
+    fn wants(&self, what: impl Fn(&Effect) -> bool) -> bool {
+        self.wanted.iter().any(what)
+    }
+
+    fn answered(&self, ask: AskId) -> Option<bool> {
+        self.wanted.iter().find_map(|effect| match effect {
+            Effect::Answer(to, yes) if *to == ask => Some(*yes),
+            _ => None,
+        })
+    }
+
+    fn messages(&self) -> Vec<String> {
+        self.db.read(|db| {
+            let mut rows = db.prepare("SELECT state FROM inbound ORDER BY seq")?;
+            let states = rows.query_map([], |row| row.get(0))?;
+            Ok(states.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// States of turns, as followers of the chat hear of them.
+    fn turns(&self) -> Vec<String> {
+        self.db.read(|db| {
+            let mut rows = db.prepare(
+                "SELECT body ->> 'state' || ' ' || (body ->> 'throughSeq') FROM events WHERE name = 'turn' ORDER BY seq",
+            )?;
+            let states = rows.query_map([], |row| row.get(0))?;
+            Ok(states.collect::<Result<_, _>>()?)
+        })
+    }
+}
+
+#[test]
+fn a_stop_while_the_store_gives_a_run_its_messages_takes_them_back() {
+    let mut hand = Hand::new();
+    hand.taking();
+    hand.feed(Event::Stop(AskId(1)));
+    hand.store_all();
+    assert_eq!(hand.messages(), ["cancelled"]);
+    assert_eq!(hand.turns(), ["started 1", "cancelled 1"]);
+    assert_eq!(hand.answered(AskId(1)), Some(true));
+    assert!(!hand.wants(|effect| matches!(effect, Effect::Open(..))), "nobody wants its room");
+    assert!(hand.machine.is_idle());
+}
+
+#[test]
+fn the_end_of_one_run_takes_back_what_the_store_was_giving_to_it() {
+    let mut hand = Hand::new();
+    let run = hand.live();
+    hand.say("2");
+    hand.store();
+    assert!(matches!(hand.jobs.front(), Some(Job::FollowUp { .. })));
+    hand.feed(Event::StopRun(run, AskId(1)));
+    hand.store_all();
+    assert_eq!(hand.answered(AskId(1)), Some(true));
+    hand.ends(RunState::Stopped);
+    assert_eq!(hand.machine.chat.run().map(|row| row.id), Some(run));
+    hand.feed(Event::StopRun(run, AskId(2)));
+    assert_eq!(hand.answered(AskId(2)), Some(false), "it is over, and only not yet stored");
+    hand.store_all();
+    assert_eq!(hand.messages(), ["cancelled", "cancelled"]);
+    assert_eq!(hand.turns(), ["started 1", "started 2", "cancelled 1", "cancelled 2"]);
+    assert!(hand.machine.is_idle());
+}
+
+#[test]
+fn a_room_that_is_asked_to_make_room_while_the_store_works_for_it_does_so_afterwards() {
+    // Its last output is being stored.
+    let mut hand = Hand::new();
+    hand.live();
+    hand.answers();
+    hand.feed(Event::Evicted(1));
+    assert!(!hand.wants(|effect| matches!(effect, Effect::Close(_))));
+    hand.store_all();
+    assert!(hand.wants(|effect| matches!(effect, Effect::Close(Lane::Chat))));
+
+    // A follow-up is being given, which the store then cannot.
+    let mut hand = Hand::new();
+    hand.live();
+    hand.answers();
+    hand.store_all();
+    hand.say("2");
+    hand.store();
+    hand.feed(Event::Evicted(1));
+    assert!(!hand.wants(|effect| matches!(effect, Effect::Close(_))));
+    hand.store_fails();
+    assert!(hand.wants(|effect| matches!(effect, Effect::Close(Lane::Chat))));
+
+    // With the follow-up it has work: the slots ask for another one, or later again.
+    let mut hand = Hand::new();
+    hand.live();
+    hand.answers();
+    hand.store_all();
+    hand.say("2");
+    hand.store();
+    hand.feed(Event::Evicted(1));
+    hand.store_all();
+    assert!(hand.wants(|effect| matches!(effect, Effect::Deliver(..))));
+    assert!(!hand.wants(|effect| matches!(effect, Effect::Close(_))));
+}
+
+#[test]
+fn a_command_whose_job_cannot_be_done_is_over() {
+    let mut hand = Hand::new();
+    let new = NewMessage {
+        jid: house::jid("a"),
+        platform_id: "1".into(),
+        sender: "ann".into(),
+        sender_name: "Ann".into(),
+        text: "/stop".into(),
+        attachments: Vec::new(),
+        quoted: None,
+        sent_at: hand.now.wall,
+    };
+    hand.db.write(|tx| inbound::insert(tx, &new, Role::Command, hand.now.wall)).unwrap();
+    hand.feed(Event::Wake);
+    hand.store();
+    let stop = hand.jobs.pop_front().unwrap();
+    let (rest, command) = stop.without_its_command().unwrap();
+    assert_eq!(command, 1);
+    hand.jobs.push_front(rest);
+    hand.store_all();
+    assert_eq!(hand.messages(), ["done"]);
+    assert!(hand.machine.is_idle(), "and does not come back");
+    assert!(Job::Look.without_its_command().is_none());
+    assert!(matches!(Job::Look.failed(StoreError::Closed), Answer::Looked(Err(_))));
+}
