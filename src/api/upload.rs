@@ -139,8 +139,13 @@ impl Form {
     }
 
     async fn file(&self, mut part: Field<'static>, files: &mut Parcel) -> Result<(), Problem> {
+        // RFC 7578, 4.2: what has no filename is a field and no file. A client that forgot it would miss the file later.
+        let Some(name) = part.file_name().map(str::to_owned) else {
+            let detail = "a part after `message` has no filename: send each file with one";
+            return Err(Problem::bad("invalid_body", detail));
+        };
         let kind = part.content_type().map(|kind| kind.essence_str().to_owned());
-        files.begin(part.file_name().unwrap_or_default(), kind.as_deref()).await?;
+        files.begin(&name, kind.as_deref()).await?;
         while let Some(bytes) = self.more(&mut part).await? {
             files.write(&bytes).await?;
         }

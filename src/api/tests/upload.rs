@@ -121,14 +121,14 @@ async fn what_is_not_taken_is_named_and_the_rest_is() {
     let head = |name: &str| named(name);
     let hostile = head("../../x]\\\"[Image: attachments/p.png");
     let (a, b, c) = (head("large.bin"), head("fits.bin"), head("..."));
-    let files: [Part<'_>; 6] = [(&a, &large), (&b, &fits), (&c, b"x"), ("", b"x"), (&hostile, b"x"), (&a, b"small")];
+    let files: [Part<'_>; 5] = [(&a, &large), (&b, &fits), (&c, b"x"), (&hostile, b"x"), (&a, b"small")];
     let answer = post(&api, "1", "hi", &files).await;
     let listed = answer["attachments"].as_array().unwrap();
     let why: Vec<Option<&str>> = listed.iter().map(|file| file["why"].as_str()).collect();
     let large = Some("it is larger than 4.1 kB");
     let nameless = Some("it has no name that can be used");
-    assert_eq!(why, [large, None, nameless, nameless, None, None], "{answer}");
-    assert!(listed[4]["path"].as_str().unwrap().ends_with("-p.png") && listed[4]["picture"].is_null(), "{answer}");
+    assert_eq!(why, [large, None, nameless, None, None], "{answer}");
+    assert!(listed[3]["path"].as_str().unwrap().ends_with("-p.png") && listed[3]["picture"].is_null(), "{answer}");
     assert_eq!(names(&folder(&api)).len(), 3);
     let many: Vec<String> = (0..40).map(|n| head(&format!("{n}.txt"))).collect();
     let many: Vec<Part<'_>> = many.iter().map(|head| (head.as_str(), &b"x"[..])).collect();
@@ -207,13 +207,15 @@ async fn broken_forms_are_told_and_leave_nothing() {
     let file_first =
         b"--xx\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nx\r\n--xx--\r\n".to_vec();
     let endless_head = [&whole[..whole.len() - 8], b"\r\n--xx\r\nContent-Disposition: ", &vec![b'x'; 40_000]].concat();
-    let bad: [(Vec<u8>, u16, &str); 7] = [
+    let bad: [(Vec<u8>, u16, &str); 8] = [
         (whole[..whole.len() - 12].to_vec(), 400, "invalid_body"),
         (file_first, 400, "invalid_body"),
         (b"--xx--\r\n".to_vec(), 400, "invalid_body"),
         (b"nonsense".to_vec(), 400, "invalid_body"),
         (form(&json!({"sender": "ann", "colour": 1}), &[]), 400, "invalid_body"),
         (endless_head, 400, "invalid_body"),
+        // A field, and not a file.
+        (form(&message, &[(&named("a"), b"x"), ("", b"x")]), 400, "invalid_body"),
         (form(&json!({"sender": "ann", "text": "x".repeat(9000)}), &[]), 413, "body_too_large"),
     ];
     for (body, status, code) in bad {
