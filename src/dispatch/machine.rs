@@ -289,7 +289,8 @@ impl Machine {
         if self.shutdown > Shutdown::No {
             return;
         }
-        let quiet = look.settles_at.and_then(|at| (at - self.now.wall).to_std().ok());
+        // The time may have passed while the store looked: then the next look, at once, finds what has waited enough.
+        let quiet = look.settles_at.map(|at| (at - self.now.wall).to_std().unwrap_or_default());
         self.quiet_at = quiet.map(|wait| self.now.monotonic + wait);
         self.heed(group);
         self.keep_to_budget(group, look);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use ulid::Ulid;
@@ -60,14 +61,18 @@ impl Hand {
         }
     }
 
+    fn perform(&self, job: &Job) -> Answer {
+        let machine = &self.machine;
+        let (jid, settings, load) = (&machine.jid, &machine.settings, Load { waiting: 0, used: 0 });
+        let facts = Facts { jid, settings, routes: &self.routes, now: self.now.wall, load };
+        self.db.write(|tx| job.perform(tx, &facts)).unwrap().0
+    }
+
     /// The store does its oldest job.
     #[track_caller]
     fn store(&mut self) {
         let job = self.jobs.pop_front().expect("a job");
-        let machine = &self.machine;
-        let (jid, settings, load) = (&machine.jid, &machine.settings, Load { waiting: 0, used: 0 });
-        let facts = Facts { jid, settings, routes: &self.routes, now: self.now.wall, load };
-        let (answer, _) = self.db.write(|tx| job.perform(tx, &facts)).unwrap();
+        let answer = self.perform(&job);
         self.feed(Event::Store(answer));
     }
 
@@ -232,6 +237,25 @@ fn a_room_that_is_asked_to_make_room_while_the_store_works_for_it_does_so_afterw
     hand.store_all();
     assert!(hand.wants(|effect| matches!(effect, Effect::Deliver(..))));
     assert!(!hand.wants(|effect| matches!(effect, Effect::Close(_))));
+}
+
+#[test]
+fn messages_that_have_waited_enough_when_a_slow_look_is_over_are_answered() {
+    let mut hand = Hand::new();
+    let mut settings = (*hand.machine.settings).clone();
+    settings.settle = Duration::from_secs(2);
+    hand.machine.settings = Arc::new(settings);
+    hand.say("1");
+    let job = hand.jobs.pop_front().unwrap();
+    let answer = hand.perform(&job);
+    // The disk was slow.
+    hand.now.monotonic += Duration::from_secs(3);
+    hand.now.wall += Duration::from_secs(3);
+    hand.feed(Event::Store(answer));
+    assert!(hand.machine.next_timer().is_some_and(|at| at <= hand.now.monotonic));
+    hand.feed(Event::Timer);
+    hand.store_all();
+    assert!(hand.wants(|effect| matches!(effect, Effect::AskForSlot(Lane::Chat))));
 }
 
 #[test]

@@ -97,10 +97,11 @@ impl World<'_> {
     }
 
     pub(super) fn next_job(&mut self, index: usize) {
-        let actor = &mut self.actors[index];
-        if let Some(job) = actor.desk.begin() {
-            let life = actor.life;
-            actor.job = Some(job);
+        if let Some(job) = self.actors[index].desk.begin() {
+            let life = self.actors[index].life;
+            let looks_at_once = matches!(job, Job::Look) && self.rng.chance(500);
+            self.actors[index].seen = looks_at_once.then(|| self.perform_job(index, &job).ok()).flatten();
+            self.actors[index].job = Some(job);
             // Now and then a disk is slow.
             let most = if !self.calm && self.rng.chance(40) { 20_000 * MS } else { 5 * MS };
             let takes = self.rng.time(MS / 20, most);
@@ -148,6 +149,7 @@ impl World<'_> {
 
     pub(super) fn job_done(&mut self, index: usize) {
         let Some(job) = self.actors[index].job.take() else { return };
+        let seen = self.actors[index].seen.take();
         let fails = self.at < self.store_back || (!self.calm && self.rng.chance(5));
         if fails && job.must_be_done() {
             self.actors[index].job = Some(job);
@@ -156,6 +158,8 @@ impl World<'_> {
         }
         let answer = if fails {
             job.failed(StoreError::Full { path: "store".into() })
+        } else if let Some(seen) = seen {
+            seen
         } else {
             match self.perform_job(index, &job) {
                 Ok(answer) => answer,

@@ -79,7 +79,7 @@ impl World<'_> {
         let actor = &mut self.actors[index];
         actor.life += 1;
         actor.machine = None;
-        actor.desk = Desk::default();
+        (actor.desk, actor.seen) = (Desk::default(), None);
         actor.hands = [Hands::default(), Hands::default()];
         self.typing[index] = false;
     }

@@ -18,7 +18,7 @@ use crate::container::timers::Limits;
 use crate::dispatch::desk::Desk;
 use crate::dispatch::event::{AgentOutput, Event};
 use crate::dispatch::hold::Now;
-use crate::dispatch::jobs::Job;
+use crate::dispatch::jobs::{Answer, Job};
 use crate::dispatch::machine::{Ids, Machine};
 use crate::dispatch::slots::{Slot, Slots, Ticket};
 use crate::dispatch::steps::Routes;
@@ -96,6 +96,8 @@ pub(super) struct Actor {
     pub(super) desk: Desk,
     /// The store does it.
     pub(super) job: Option<Job>,
+    /// What a look that is under way has seen already: it reads at any time between its begin and its end.
+    pub(super) seen: Option<Answer>,
     pub(super) hands: [Hands; 2],
     pub(super) evict: mpsc::UnboundedSender<Ticket>,
     pub(super) evictions: mpsc::UnboundedReceiver<Ticket>,
@@ -268,6 +270,7 @@ impl<'a> World<'a> {
             life: 0,
             down: false,
             job: None,
+            seen: None,
             desk: Desk::default(),
             hands: [Hands::default(), Hands::default()],
             evict,
