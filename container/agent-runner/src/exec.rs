@@ -10,7 +10,7 @@ use std::process::Command;
 use parlor_protocol::{ImageAttachment, Output, Status};
 
 use crate::process::{self, Plan};
-use crate::run::{Mail, Provider, Room, failure, refused};
+use crate::provider::{Mail, Provider, Room, failure, refused};
 use crate::tool;
 
 /// The program's name in the group's folder.

@@ -16,6 +16,8 @@ pub mod mcp;
 pub mod memory;
 mod passwd;
 pub mod process;
+pub mod provider;
+pub mod providers;
 pub mod refusal;
 pub mod run;
 pub mod thought;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::agent_toml;
 use crate::guide::when;
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tools::{Context, Form, Kind, TABLE, Tool, Trouble, context};
 
 /// The name under which the runner is this command line.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::chosen::Chosen;
 use super::memo::Version;
 use crate::live::{Live, Signal, brief};
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tool;
 
 /// The first version that keeps the system prompt of a session, so that a changed memory would never be read again.

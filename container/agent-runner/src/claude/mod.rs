@@ -29,7 +29,7 @@ use self::memo::Memo;
 use self::session::{Session, Step};
 use crate::agent_toml::Notices;
 use crate::live::{self, Live, Program, Signal, brief};
-use crate::run::{Room, failure, not_started};
+use crate::provider::{Room, failure, not_started};
 
 /// How long the CLI may take to exit after its stdin was closed.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);

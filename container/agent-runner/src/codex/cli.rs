@@ -13,7 +13,7 @@ use super::chosen::Chosen;
 use super::prompt;
 use super::requests::Setup;
 use crate::live::{Live, Signal, brief};
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tool;
 
 /// The model provider that our configuration describes.

@@ -28,7 +28,7 @@ use self::events::Event;
 use self::session::{Message, Session, Step};
 use crate::agent_toml::Notices;
 use crate::live::{self, Live, Program, Signal, brief};
-use crate::run::{Room, failure, not_started};
+use crate::provider::{Room, failure, not_started};
 
 const PROGRAM: Program = Program {
     title: "Codex",

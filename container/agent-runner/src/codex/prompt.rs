@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::live::brief;
 use crate::memory;
-use crate::run::Room;
+use crate::provider::Room;
 
 /// A message of texts only.
 pub fn message(text: &str) -> Vec<Value> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::agent_toml::AgentToml;
 use crate::live::{Live, Signal, brief};
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tool;
 
 /// What the environment gets where it does not say otherwise.

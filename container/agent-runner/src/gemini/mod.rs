@@ -25,7 +25,7 @@ use self::session::{Message, Session, Setup, Step};
 use crate::agent_toml::{AgentToml, Notices};
 use crate::live::{self, Live, Program, Signal, brief};
 use crate::llm::servers;
-use crate::run::{Room, failure, not_started};
+use crate::provider::{Room, failure, not_started};
 
 const PROGRAM: Program = Program {
     title: "Gemini CLI",

@@ -5,7 +5,7 @@ use parlor_protocol::{GroupSnapshot, TaskFile};
 use super::lang::Lang;
 use super::task_texts::refused;
 use crate::host;
-use crate::run::Room;
+use crate::provider::Room;
 
 /// The chats that the host knows.
 pub fn list(room: &Room) -> String {

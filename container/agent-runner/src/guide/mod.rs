@@ -28,7 +28,7 @@ use parlor_protocol::prompt::{self, Message};
 use parlor_protocol::{Output, Status};
 
 use crate::host;
-use crate::run::{Mail, Provider, Room};
+use crate::provider::{Mail, Provider, Room};
 use command::{Command, Request, Unclear};
 use lang::Lang;
 use state::Place;

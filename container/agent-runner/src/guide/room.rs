@@ -12,7 +12,7 @@ use super::state::Undo;
 use super::words::by_lang;
 use crate::memory::{self, FILE as MEMORY};
 use crate::process::{self, Plan};
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tool;
 
 /// The most that is shown of a file.

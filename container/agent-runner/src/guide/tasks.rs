@@ -16,7 +16,7 @@ use super::texts;
 use super::when::When;
 use super::words::{self, by_lang};
 use crate::host::{self, Refusal, find_task};
-use crate::run::Room;
+use crate::provider::Room;
 
 /// The id of the task that a message asks for: the same whenever the same message is read, so that a turn that is tried
 /// again finds what its first try made. None where the prompt does not say when the message was written.

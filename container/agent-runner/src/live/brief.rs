@@ -9,7 +9,7 @@ use parlor_protocol::{ImageAttachment, RunInput};
 
 use crate::host;
 use crate::memory;
-use crate::run::Room;
+use crate::provider::Room;
 
 /// The longest memory that is handed over as a text.
 const MEMORY_LIMIT: u64 = 100_000;

@@ -18,7 +18,7 @@ use parlor_protocol::{Output, Turn};
 
 pub use self::process::Live;
 use crate::agent_toml::AgentToml;
-use crate::run::{Room, refused};
+use crate::provider::{Room, refused};
 
 /// How long a CLI may take to open its conversation.
 const OPEN_LIMIT: Duration = Duration::from_secs(120);

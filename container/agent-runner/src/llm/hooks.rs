@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::agent_toml::{AgentToml, Hook};
 use crate::process::{self, Plan};
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tool;
 
 /// The events of this provider.

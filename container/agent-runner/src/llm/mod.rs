@@ -25,7 +25,7 @@ use chrono::Utc;
 use parlor_protocol::{ErrorKind, Output, Status};
 
 use crate::agent_toml::Notices;
-use crate::run::{Mail, Provider, Room};
+use crate::provider::{Mail, Provider, Room};
 use fault::Fault;
 use model::Model;
 use prompt::Places;

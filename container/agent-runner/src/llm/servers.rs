@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use super::tools::Spec;
 use crate::agent_toml::{AgentToml, Server, Silent, Way, late};
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tool;
 
 /// How long a call may take.

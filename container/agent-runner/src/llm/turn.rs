@@ -16,7 +16,7 @@ use super::settings::Settings;
 use super::tools::Tools;
 use super::whole::{Next, Troubles, speaks};
 use crate::host;
-use crate::run::{Mail, Room};
+use crate::provider::{Mail, Room};
 
 /// What the chat hears when a turn was ended for its length; `{}` is the most steps it may have.
 const OUT_OF_STEPS: &str = "(I had to stop after {} steps, the most of one turn. Write again, and I go on.)";

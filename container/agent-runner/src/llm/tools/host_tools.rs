@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Spec;
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tools::{self, Context};
 
 /// How long the host may take: a model waits more easily than a script.

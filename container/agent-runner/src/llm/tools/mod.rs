@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::servers::Servers;
 use super::settings::Settings;
 use crate::agent_toml::AgentToml;
-use crate::run::Room;
+use crate::provider::Room;
 
 /// The most of a result that the model is given, in bytes.
 pub const RESULT_LIMIT: usize = 30_000;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Call, RESULT_LIMIT};
 use crate::process::{self, Plan};
-use crate::run::Room;
+use crate::provider::Room;
 use crate::tool;
 
 pub(super) fn run(call: &Call<'_>, room: &Room, env: &BTreeMap<String, String>) -> Result<String, String> {
