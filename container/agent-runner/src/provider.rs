@@ -1,6 +1,5 @@
 //! A provider: what answers the prompts of a run, what it gets, and how it says that it failed.
 
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -110,12 +109,4 @@ pub fn failure(reason: String) -> Output {
 /// The same for one that would fail again, whoever tries it.
 pub fn refused(reason: String) -> Output {
     Output { error_kind: Some(ErrorKind::Refused), ..failure(reason) }
-}
-
-/// An output for a program that cannot be started: most of what keeps one from it stays so.
-pub fn not_started(error: &io::Error, reason: String) -> Output {
-    const ENOEXEC: i32 = 8;
-    let stays =
-        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput);
-    if stays || error.raw_os_error() == Some(ENOEXEC) { refused(reason) } else { failure(reason) }
 }

@@ -8,11 +8,12 @@ use parlor_protocol::session_id;
 use parlor_protocol::{ErrorKind, Output, Status};
 
 use crate::agent_toml::Notices;
-use crate::claude;
-use crate::codex;
+use crate::claude::Claude;
+use crate::codex::Codex;
 use crate::exec::Exec;
-use crate::gemini;
+use crate::gemini::Gemini;
 use crate::guide::Guide;
+use crate::live::driver;
 use crate::llm::Llm;
 use crate::provider::{Mail, Provider, Room, failure, refused, serve};
 
@@ -28,9 +29,9 @@ pub fn run(name: &str, room: Room, inputs: Inputs) -> ExitCode {
         "guide" => serve(WithNotices::new(Guide::new(room.clone()), &room), &room, inputs),
         "exec" => serve(WithNotices::new(Exec::new(room.clone()), &room), &room, inputs),
         "llm" => serve(Llm::new(room.clone()), &room, inputs),
-        "claude" => claude::main(room, inputs),
-        "codex" => codex::main(room, inputs),
-        "gemini" => gemini::main(room, inputs),
+        "claude" => driver::run::<Claude>(room, inputs),
+        "codex" => driver::run::<Codex>(room, inputs),
+        "gemini" => driver::run::<Gemini>(room, inputs),
         other => serve(Unknown(other.to_owned()), &room, inputs),
     }
 }

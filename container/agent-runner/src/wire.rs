@@ -1,5 +1,6 @@
 //! stdout: whole frames from several threads, and a heartbeat while a turn works.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -15,14 +16,35 @@ pub struct Wire {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
 struct Shared {
     /// When the open turn began. Its lock is also what keeps frames whole.
     turn: Mutex<Option<Instant>>,
     changed: Condvar,
+    /// Where outputs go: to stdout, or to a test.
+    write: Box<dyn Fn(&Output) + Send + Sync>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { turn: Mutex::default(), changed: Condvar::new(), write: Box::new(write) }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("turn", &self.turn).finish_non_exhaustive()
+    }
 }
 
 impl Wire {
+    /// A wire whose outputs a test reads.
+    #[cfg(test)]
+    pub fn captured() -> (Self, std::sync::mpsc::Receiver<Output>) {
+        let (to, outputs) = std::sync::mpsc::channel();
+        let write = Box::new(move |output: &Output| drop(to.send(output.clone())));
+        (Self { shared: Arc::new(Shared { write, ..Shared::default() }) }, outputs)
+    }
+
     /// A stdout that shows a sign of life each `heartbeat` while a turn is open.
     pub fn new(heartbeat: Duration) -> Self {
         let wire = Self::default();
@@ -46,7 +68,7 @@ impl Wire {
     pub fn say(&self, text: &str) {
         let output = Output { result: Some(text.to_owned()), turn: Some(Turn::Open), ..Output::default() };
         let guard = self.lock();
-        write(&output);
+        (self.shared.write)(&output);
         drop(guard);
     }
 
@@ -55,8 +77,8 @@ impl Wire {
         let mut turn = self.lock();
         *turn = None;
         match limits::explain(output) {
-            Some(explained) => write(&explained),
-            None => write(output),
+            Some(explained) => (self.shared.write)(&explained),
+            None => (self.shared.write)(output),
         }
     }
 
@@ -84,7 +106,7 @@ impl Wire {
             let due = begun.max(last) + interval;
             let now = Instant::now();
             if now >= due {
-                write(&Output { heartbeat: true, ..Output::default() });
+                (self.shared.write)(&Output { heartbeat: true, ..Output::default() });
                 last = now;
             } else {
                 turn = self.shared.changed.wait_timeout(turn, due - now).unwrap_or_else(PoisonError::into_inner).0;

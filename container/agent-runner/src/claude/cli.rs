@@ -1,14 +1,13 @@
 //! The command line of the CLI.
 
-use std::io;
+use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::Sender;
 
 use serde_json::json;
 
 use super::chosen::Chosen;
 use super::memo::Version;
-use crate::live::{Live, Signal, brief};
+use crate::live::brief;
 use crate::provider::Room;
 use crate::tool;
 
@@ -76,13 +75,11 @@ fn settings(chosen: &Chosen) -> String {
     json!({ "hooks": chosen.hooks(&format!("'{}' archive", brief::own_program())) }).to_string()
 }
 
-/// Starts a CLI, to which `Live` is the way.
-///
-/// # Errors
-/// When it cannot be started.
-pub fn start(mut command: Command, room: &Room, chosen: &Chosen, to: &Sender<Signal>) -> io::Result<Live> {
+/// Sets the folder and the environment of a call; `config` is where the CLI keeps its things.
+pub fn prepare(command: &mut Command, room: &Room, chosen: &Chosen, config: &Path) {
     command.current_dir(&room.folders.group);
-    tool::offer(&mut command, room);
+    command.envs(&chosen.common.env).env("CLAUDE_CONFIG_DIR", config);
+    tool::offer(command, room);
     for (key, value) in ENVIRONMENT.iter().filter(|(key, _)| std::env::var_os(key).is_none()) {
         command.env(key, value);
     }
@@ -93,5 +90,4 @@ pub fn start(mut command: Command, room: &Room, chosen: &Chosen, to: &Sender<Sig
     }
     // Here and nowhere else: no other child of ours has them.
     command.envs(&room.input.secrets);
-    Live::start(&mut command, &room.working, to)
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use parlor_protocol::ErrorKind;
 
+use crate::live::Sorted;
 use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
 /// What was heard during a turn that failed.
@@ -18,17 +19,6 @@ pub struct Clues {
     pub last_wait_ms: u64,
     /// True if a session was to be resumed.
     pub resumed: bool,
-}
-
-/// A failure, sorted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sorted {
-    /// The kind.
-    pub kind: ErrorKind,
-    /// The reason, with what can be done about it.
-    pub text: String,
-    /// When to try again, RFC 3339.
-    pub retry_at: Option<String>,
 }
 
 /// A vendor that named a wait as long as this meant it.

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use parlor_protocol::{ImageAttachment, RunInput};
+use parlor_protocol::ImageAttachment;
 use serde_json::{Value, json};
 
 use crate::live::brief;
 
-/// A message as a line for the CLI.
-pub fn line(uuid: &str, content: &Value) -> String {
+/// A message as a line for the CLI. A text alone is given as such, and not as a block of content.
+pub fn line(uuid: &str, mut content: Vec<Value>) -> String {
+    let content = match content.as_mut_slice() {
+        [only] if only["type"] == "text" => only["text"].take(),
+        _ => Value::Array(content),
+    };
     let message = json!({
         "type": "user",
         "message": { "role": "user", "content": content },
@@ -19,33 +23,28 @@ pub fn line(uuid: &str, content: &Value) -> String {
     format!("{message}\n")
 }
 
-/// The first message: the run's prompt, what an earlier try sent, and pictures.
-pub fn first(input: &RunInput, group: &Path) -> Value {
-    with_pictures(brief::prompt(input), &input.image_attachments, group)
-}
-
 /// A text with pictures of the group's folder; those that cannot be shown are named.
-pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Value {
-    let mut blocks = Vec::new();
+pub fn content(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
+    let mut pictures = Vec::new();
     for image in images {
         match brief::picture(image, group) {
             Ok(data) => {
                 let source = json!({ "type": "base64", "media_type": image.media_type, "data": data });
-                blocks.push(json!({ "type": "image", "source": source }));
+                pictures.push(json!({ "type": "image", "source": source }));
             }
             Err(why) => text.push_str(&brief::no_picture(image, &why)),
         }
     }
-    if blocks.is_empty() {
-        return Value::String(text);
-    }
-    blocks.insert(0, json!({ "type": "text", "text": text }));
-    Value::Array(blocks)
+    let mut content = vec![json!({ "type": "text", "text": text })];
+    content.extend(pictures);
+    content
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use parlor_protocol::RunInput;
 
     use super::*;
 
@@ -61,22 +60,21 @@ mod tests {
             image_attachments: vec![image("a.png"), image("gone.png"), image(".")],
             ..RunInput::default()
         };
-        let content = first(&input, dir.path());
+        let content = content(brief::prompt(&input), &input.image_attachments, dir.path());
         let text = content[0]["text"].as_str().unwrap();
         assert!(text.starts_with("[It is ") && text.contains("[A scheduled task"), "{text}");
         assert!(text.contains("\n\nlook\n\n"), "{text}");
         assert!(text.contains("said]") && text.contains("gone.png cannot be shown"), "{text}");
         assert!(text.contains("not a file"), "{text}");
         assert_eq!(content[1]["source"]["data"], "Zm9v");
-        assert_eq!(content.as_array().unwrap().len(), 2);
-        let plain = RunInput { prompt: "hi".into(), ..RunInput::default() };
-        assert!(first(&plain, dir.path()).as_str().unwrap().ends_with("]\nhi"));
+        assert_eq!(content.len(), 2);
     }
 
     #[test]
     fn a_line_is_one_line() {
-        let line = line("u", &json!("two\nlines"));
+        let text = content("two\nlines".to_owned(), &[], Path::new("/"));
+        let line = line("u", text);
         assert_eq!(line.matches('\n').count(), 1);
-        assert!(line.ends_with('\n') && line.contains(r#""uuid":"u""#));
+        assert!(line.ends_with('\n') && line.contains(r#""uuid":"u""#) && line.contains(r#""content":"two\nlines""#));
     }
 }

@@ -6,41 +6,29 @@
 //! what was taken before it, and nothing else.
 
 use chrono::{DateTime, Utc};
-use parlor_protocol::{Output, Status, Turn};
+use parlor_protocol::{ErrorKind, Output};
+use serde_json::Value;
 
 use super::errors::{self, Clues};
 use super::events::{Event, TurnResult};
-use crate::live::said;
+use super::prompt;
+use crate::live::{Message, Pending, Sorted, Step, Words, said};
 
-/// The most words of the CLI that are kept to explain a failure.
-const WORDS: usize = 1000;
-
-/// A message that was written and has no answer yet.
-#[derive(Debug)]
-struct Pending {
-    uuid: String,
-    /// The input's file name; none for the run's first prompt.
-    name: Option<String>,
-    taken: bool,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Put out this output, which ends a turn.
-    Put(Box<Output>),
-    /// Something that was written still waits for its answer: the next turn is open.
-    StillWorking,
-    /// Write this to the CLI, as a message of nobody.
-    Ask(&'static str),
-    /// The CLI is of no use any more: end it.
-    End,
+/// The state of the CLI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// There is none, or it is on its way out.
+    Off,
+    /// It takes messages, and opens its conversation.
+    Opening,
+    Open,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
-    pending: Vec<Pending>,
+    pending: Pending,
+    stage: Stage,
     /// The session that the next CLI resumes.
     resume: Option<String>,
     /// What the conversation had cost at the last result.
@@ -48,31 +36,29 @@ pub struct Session {
     /// The conversation that the last result told the cost of.
     counted: Option<String>,
     clues: Clues,
-    words: String,
+    words: Words,
     /// A tool said something in the chat in this turn.
     spoke: bool,
     /// The turn's answer was empty once.
     asked: bool,
     /// True if nothing to say is an answer, too: for a task.
     quiet: bool,
-    /// This CLI has its conversation open.
-    ready: bool,
 }
 
 impl Session {
     /// A conversation that resumes a session, or begins.
     pub fn new(resume: Option<String>) -> Self {
         Self {
-            pending: Vec::new(),
+            pending: Pending::default(),
+            stage: Stage::Off,
             resume,
             total: 0.0,
             counted: None,
             clues: Clues::default(),
-            words: String::new(),
+            words: Words::default(),
             spoke: false,
             asked: false,
             quiet: false,
-            ready: false,
         }
     }
 
@@ -87,8 +73,13 @@ impl Session {
     }
 
     /// Returns true if something waits for an answer.
-    pub fn is_open(&self) -> bool {
+    pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Returns true if the CLI has its conversation open.
+    pub fn is_ready(&self) -> bool {
+        self.stage == Stage::Open
     }
 
     /// Returns which conversation the last result was of, failed or not, and what it had cost by then, in US dollars.
@@ -97,76 +88,66 @@ impl Session {
     }
 
     /// A CLI was started; `total` is what it counts from.
-    pub fn started(&mut self, total: f64) {
-        self.ready = false;
+    pub fn started(&mut self, total: f64) -> Vec<Step> {
+        self.stage = Stage::Opening;
         (self.total, self.counted) = (total, None);
         self.words.clear();
         (self.spoke, self.asked) = (false, false);
         self.clues = Clues { resumed: self.resume.is_some(), ..Clues::default() };
+        self.flush()
     }
 
-    /// A message is written.
-    pub fn written(&mut self, uuid: String, name: Option<String>) {
-        self.pending.push(Pending { uuid, name, taken: false });
+    /// No CLI can be started.
+    pub fn not_started(&mut self, why: Sorted) -> Vec<Step> {
+        vec![Step::Put(Box::new(why.output(self.pending.fail(), None)))]
+    }
+
+    /// Messages for the CLI, which gets them at once, whatever it does.
+    pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
+        self.pending.add(messages);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Vec<Step> {
+        if self.stage == Stage::Off {
+            return Vec::new();
+        }
+        let line = |(id, content): (String, Vec<Value>)| Step::Write(prompt::line(&id, content));
+        self.pending.unwritten().into_iter().map(line).collect()
     }
 
     /// The CLI told something.
     pub fn event(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Step> {
         match event {
-            Event::Taken { uuid } => {
-                if let Some(found) = self.pending.iter_mut().find(|one| one.uuid == uuid) {
-                    found.taken = true;
-                }
-            }
+            Event::Taken { uuid } => drop(self.pending.taken(&uuid)),
             Event::Spoke => self.spoke = true,
             Event::Refused { error } => self.clues.refused = Some(error),
             Event::Retrying { after_ms } => self.clues.last_wait_ms = after_ms,
             Event::LimitReached { resets_at } => self.clues.resets_at = Some(resets_at),
-            Event::Text(text) => self.note(&text),
+            Event::Text(text) => self.words.note(&text),
             Event::Result(result) if result.is_error => return self.failed(&result, now),
             Event::Result(result) => return self.answered(*result),
-            Event::Began { .. } => self.ready = true,
-            Event::Other => {}
+            Event::Began { .. } if self.stage == Stage::Opening => self.stage = Stage::Open,
+            Event::Began { .. } | Event::Other => {}
         }
         Vec::new()
     }
 
-    /// Returns true if the CLI has its conversation open.
-    pub fn is_ready(&self) -> bool {
-        self.ready
-    }
-
     /// The CLI did not open a conversation in time.
     pub fn stuck(&mut self, now: DateTime<Utc>) -> Vec<Step> {
-        let words = self.words.trim();
-        let words = if words.is_empty() { "it said nothing" } else { words };
-        let reason = format!("Claude Code did not open a conversation in time and was ended: {words}");
-        let failed = self.is_open().then(|| self.failure(&reason, None, None, now));
-        failed.into_iter().chain([Step::End]).collect()
+        self.stage = Stage::Off;
+        let reason = self.words.stuck(super::TITLE);
+        self.has_pending().then(|| self.failure(&reason, now)).into_iter().collect()
     }
 
     /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
     pub fn ended(&mut self, how: &str, said: &str, now: DateTime<Utc>) -> Vec<Step> {
-        if self.pending.is_empty() {
+        let expected = std::mem::replace(&mut self.stage, Stage::Off) == Stage::Off;
+        if expected || !self.has_pending() {
             return Vec::new();
         }
-        self.note(said);
-        let words = self.words.trim();
-        let words = if words.is_empty() { "it gave no reason" } else { words };
-        let reason = format!("Claude Code ended with {how}: {words}");
-        vec![self.failure(&reason, None, None, now)]
-    }
-
-    /// Text that may explain a failure; the last of it is kept.
-    pub fn note(&mut self, text: &str) {
-        if text.trim().is_empty() {
-            return;
-        }
-        self.words.push_str(text.trim());
-        self.words.push('\n');
-        if let Some((at, _)) = self.words.char_indices().rev().nth(WORDS) {
-            self.words.drain(..at);
-        }
+        let reason = self.words.ended(super::TITLE, how, said);
+        vec![self.failure(&reason, now)]
     }
 
     fn answered(&mut self, result: TurnResult) -> Vec<Step> {
@@ -174,7 +155,7 @@ impl Session {
             self.resume = Some(id.clone());
         }
         let mut text = said::answer(result.result.as_deref(), result.stop_reason.as_deref());
-        let silent = text.is_none() && !self.spoke && self.pending.iter().any(|one| one.taken);
+        let silent = text.is_none() && !self.spoke && self.pending.has_taken();
         if silent && !std::mem::replace(&mut self.asked, true) {
             // Its cost is counted with the next result.
             return vec![Step::Ask(said::SILENT)];
@@ -184,18 +165,14 @@ impl Session {
         }
         (self.spoke, self.asked) = (false, false);
         let cost = self.cost(&result);
-        // Only messages that were taken are settled, also before the first of them: Claude Code resumes a conversation that
-        // was broken off with a turn of its own, whose result does not answer a message that still waits.
-        let (settled, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken);
-        self.pending = waiting;
-        // An answer of its own accord must not settle the first prompt, which the host takes every end of a turn for.
-        let open = self.pending.iter().any(|one| one.name.is_none());
+        // Claude Code resumes a conversation that was broken off with a turn of its own: its result does not answer a
+        // message that still waits, be it the first.
+        let consumed = self.pending.settle();
         let output = Output {
             result: text,
             new_session_id: self.resume.clone(),
-            turn: Some(if open { Turn::Open } else { Turn::Done }),
-            consumed: settled.into_iter().filter_map(|one| one.name).collect(),
+            turn: Some(self.pending.turn()),
+            consumed,
             usage: result.usage,
             cost_usd: cost,
             ..Output::default()
@@ -203,7 +180,7 @@ impl Session {
         self.clues = Clues::default();
         self.words.clear();
         let mut steps = vec![Step::Put(Box::new(output))];
-        if self.is_open() {
+        if self.has_pending() {
             steps.push(Step::StillWorking);
         }
         steps
@@ -215,41 +192,31 @@ impl Session {
         if reason.is_empty() {
             reason.push_str("Claude Code failed without a reason");
         }
-        if !self.is_open() {
+        if !self.has_pending() {
             // Nobody asked: something of its own accord went wrong, and the next message will meet it again if it lasts.
             // What it cost is counted with the next result.
             self.clues = Clues::default();
             return Vec::new();
         }
-        let cost = self.cost(result);
+        let cost_usd = self.cost(result);
         // All that was written fails with it, and the CLI goes: what it still has in its queue comes back from the host,
         // and must not be answered twice.
-        vec![self.failure(&reason, cost, result.usage.clone(), now), Step::End]
+        self.stage = Stage::Off;
+        let failed = self.sorted(&reason, now).output(self.pending.fail(), result.usage.clone());
+        vec![Step::Put(Box::new(Output { cost_usd, ..failed })), Step::End]
     }
 
-    fn failure(
-        &mut self,
-        reason: &str,
-        cost_usd: Option<f64>,
-        usage: Option<serde_json::Value>,
-        now: DateTime<Utc>,
-    ) -> Step {
-        let clues = std::mem::take(&mut self.clues);
-        let sorted = errors::sort(&clues, reason, now);
-        if sorted.kind == parlor_protocol::ErrorKind::SessionMissing {
+    fn failure(&mut self, reason: &str, now: DateTime<Utc>) -> Step {
+        let sorted = self.sorted(reason, now);
+        Step::Put(Box::new(sorted.output(self.pending.fail(), None)))
+    }
+
+    fn sorted(&mut self, reason: &str, now: DateTime<Utc>) -> Sorted {
+        let sorted = errors::sort(&std::mem::take(&mut self.clues), reason, now);
+        if sorted.kind == ErrorKind::SessionMissing {
             self.resume = None;
         }
-        Step::Put(Box::new(Output {
-            status: Status::Error,
-            error: Some(sorted.text),
-            error_kind: Some(sorted.kind),
-            retry_at: sorted.retry_at,
-            turn: Some(Turn::Done),
-            consumed: std::mem::take(&mut self.pending).into_iter().filter_map(|one| one.name).collect(),
-            usage,
-            cost_usd,
-            ..Output::default()
-        }))
+        sorted
     }
 
     /// Returns what this turn cost: the CLI counts the whole conversation.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::Sender;
 
 use parlor_protocol::files::write_atomically;
 use serde_json::{Map, Value, json};
@@ -12,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::chosen::Chosen;
 use super::prompt;
 use super::requests::Setup;
-use crate::live::{Live, Signal, brief};
+use crate::live::brief;
 use crate::provider::Room;
 use crate::tool;
 
@@ -133,11 +132,11 @@ fn config(room: &Room, chosen: &Chosen) -> Map<String, Value> {
     config
 }
 
-/// Starts a CLI, to which `Live` is the way.
+/// Writes what the CLI reads at its start, and returns the command that starts it.
 ///
 /// # Errors
-/// When its folder cannot be written, or it cannot be started.
-pub fn start(program: &Path, room: &Room, chosen: &Chosen, home: &Path, to: &Sender<Signal>) -> io::Result<Live> {
+/// When its folder cannot be written.
+pub fn command(program: &Path, room: &Room, chosen: &Chosen, home: &Path) -> io::Result<Command> {
     std::fs::create_dir_all(home)?;
     let guide = prompt::guide(room, chosen.common.system_prompt.as_deref());
     write_atomically(home, GUIDE, guide.as_bytes())?;
@@ -151,7 +150,7 @@ pub fn start(program: &Path, room: &Room, chosen: &Chosen, home: &Path, to: &Sen
     let own = KEYS.into_iter().chain([ADDRESS]).collect::<Vec<_>>();
     // What the operator named besides is for commands.
     command.envs(room.input.secrets.iter().filter(|(name, _)| !own.contains(&name.as_str())));
-    Live::start(&mut command, &room.working, to)
+    Ok(command)
 }
 
 #[cfg(test)]

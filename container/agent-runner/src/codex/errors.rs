@@ -4,23 +4,16 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use parlor_protocol::ErrorKind;
 
 use super::events::Fault;
+use crate::live::Sorted;
 use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
 /// A vendor's wait that is longer than this is not believed.
 const LONGEST_WAIT: f64 = 86_400.0;
 
-/// A failure, sorted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sorted {
-    /// The kind.
-    pub kind: ErrorKind,
-    /// When to try again, RFC 3339.
-    pub retry_at: Option<String>,
-}
-
 /// Sorts a failure. `resets_at` is when the subscription's limit, if one is used up, begins anew.
 pub fn sort(fault: &Fault, resets_at: Option<i64>, now: DateTime<Utc>) -> Sorted {
-    let kind = kind(fault);
+    let meaning = meaning(fault);
+    let kind = meaning.kind();
     let retry_at = match kind {
         ErrorKind::Quota => resets_at.and_then(|at| DateTime::from_timestamp(at, 0)),
         ErrorKind::RateLimit | ErrorKind::Overloaded => named_wait(&fault.message)
@@ -28,11 +21,8 @@ pub fn sort(fault: &Fault, resets_at: Option<i64>, now: DateTime<Utc>) -> Sorted
             .and_then(|wait| now.checked_add_signed(wait)),
         _ => None,
     };
-    Sorted { kind, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)) }
-}
-
-fn kind(fault: &Fault) -> ErrorKind {
-    meaning(fault).kind()
+    let text = with_remedy(&fault.message, meaning);
+    Sorted { kind, text, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)) }
 }
 
 fn meaning(fault: &Fault) -> Meaning {
@@ -47,7 +37,7 @@ fn meaning(fault: &Fault) -> Meaning {
 /// Returns true if trying again within the turn is of no use: the key stays wrong, what is refused for good stays
 /// refused, and a limit's pause is the host's to keep.
 pub fn is_final(fault: &Fault) -> bool {
-    !matches!(kind(fault), ErrorKind::Overloaded | ErrorKind::Unreachable | ErrorKind::Other)
+    !matches!(meaning(fault).kind(), ErrorKind::Overloaded | ErrorKind::Unreachable | ErrorKind::Other)
 }
 
 /// Returns true if a conversation could not be resumed because it is not there.
@@ -55,11 +45,6 @@ pub fn is_missing(reason: &str) -> bool {
     ["no rollout found", "invalid session id", "invalid thread id", "thread not found"]
         .iter()
         .any(|phrase| reason.to_lowercase().contains(phrase))
-}
-
-/// The fault in words, with what can be done about it.
-pub fn told(fault: &Fault) -> String {
-    with_remedy(&fault.message, meaning(fault))
 }
 
 /// The seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
@@ -125,7 +110,7 @@ mod tests {
         assert!(!is_final(&fault("responseStreamDisconnected", None)));
         assert!(is_missing("no rollout found for thread id x") && !is_missing("config cannot be read"));
         assert!(is_final(&fault("modelNotFound", None)));
-        assert!(told(&fault("modelNotFound", None)).contains("--model"));
+        assert!(sort(&fault("modelNotFound", None), None, DateTime::UNIX_EPOCH).text.contains("--model"));
     }
 
     #[test]

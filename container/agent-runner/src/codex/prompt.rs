@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parlor_protocol::{ImageAttachment, RunInput};
+use parlor_protocol::ImageAttachment;
 use serde_json::{Value, json};
 
 use crate::live::brief;
@@ -14,13 +14,8 @@ pub fn message(text: &str) -> Vec<Value> {
     vec![json!({ "type": "text", "text": text, "text_elements": [] })]
 }
 
-/// The first message: the run's prompt, what an earlier try sent, and pictures.
-pub fn first(input: &RunInput, group: &Path) -> Vec<Value> {
-    with_pictures(brief::prompt(input), &input.image_attachments, group)
-}
-
 /// A message with pictures of the group's folder; those that cannot be shown are named.
-pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
+pub fn content(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
     for image in images {
         match brief::picture(image, group) {
@@ -58,10 +53,12 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
+    use parlor_protocol::RunInput;
+    use parlor_protocol::files::Folders;
+
     use super::*;
     use crate::process::Working;
     use crate::wire::Wire;
-    use parlor_protocol::files::Folders;
 
     #[test]
     fn pictures_come_with_the_first_message() {
@@ -73,7 +70,7 @@ mod tests {
             image_attachments: vec![image("a.png"), image("gone.png")],
             ..RunInput::default()
         };
-        let parts = first(&input, dir.path());
+        let parts = content(brief::prompt(&input), &input.image_attachments, dir.path());
         assert_eq!(parts[1], json!({ "type": "image", "url": "data:image/png;base64,Zm9v" }));
         let text = parts[0]["text"].as_str().unwrap();
         assert!(parts.len() == 2 && text.contains("\nlook") && text.contains("gone.png cannot be shown"), "{text}");

@@ -2,8 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::session::Message;
-
 /// Numbers of the requests of which each process gets one.
 pub const GREETING: u64 = 1;
 /// Where skills lie.
@@ -74,12 +72,12 @@ pub fn opening(setup: &Setup, resume: Option<&str>) -> Vec<String> {
 }
 
 /// A message: it begins a turn, or joins the one at work.
-pub fn message(id: u64, thread: &str, setup: &Setup, message: &Message) -> String {
-    let mut params = json!({ "threadId": thread, "input": message.input, "clientUserMessageId": message.id });
+pub fn message(number: u64, thread: &str, setup: &Setup, id: &str, content: &[Value]) -> String {
+    let mut params = json!({ "threadId": thread, "input": content, "clientUserMessageId": id });
     if let Some(effort) = &setup.effort {
         params["effort"] = json!(effort);
     }
-    request(id, "turn/start", &params)
+    request(number, "turn/start", &params)
 }
 
 /// The answer to whatever the CLI asks: it must not wait for somebody to confirm or to choose.
@@ -117,8 +115,8 @@ mod tests {
         assert_eq!(start["params"]["approvalPolicy"], "never");
         let resume: Value = serde_json::from_str(&opening(&Setup::default(), Some("t"))[1]).unwrap();
         assert_eq!((&resume["method"], &resume["params"]["threadId"]), (&json!("thread/resume"), &json!("t")));
-        let text = Message { id: "u".into(), name: None, input: vec![json!({ "type": "text", "text": "two\nlines" })] };
-        assert_eq!(message(10, "t", &setup, &text).matches('\n').count(), 1);
+        let text = vec![json!({ "type": "text", "text": "two\nlines" })];
+        assert_eq!(message(10, "t", &setup, "u", &text).matches('\n').count(), 1);
     }
 
     #[test]

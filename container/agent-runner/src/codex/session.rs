@@ -6,63 +6,34 @@
 //! tells when the message with that id is part of the conversation. A turn's end settles what was taken before it.
 
 use chrono::{DateTime, Utc};
-use parlor_protocol::{ErrorKind, Output, Status, Turn};
+use parlor_protocol::{ErrorKind, Output};
 use serde_json::Value;
 
 use super::errors;
 use super::events::{Event, Fault, Line};
 use super::meter::Meter;
-use super::prompt;
 use super::requests::{self, Setup};
-use crate::live::said;
+use crate::live::{Message, Pending, Sorted, Step, Words, said};
 
-/// The most words of the CLI that are kept to explain a failure.
-const WORDS: usize = 1000;
-
-/// A message for the agent.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message {
-    /// An id that no other message has.
-    pub id: String,
-    /// The input's file name; none for the run's first prompt.
-    pub name: Option<String>,
-    /// Texts and pictures, as the CLI takes them.
-    pub input: Vec<Value>,
-}
-
-/// A message that has no answer yet.
-#[derive(Debug)]
-struct Pending {
-    message: Message,
-    written: bool,
-    taken: bool,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Write this line.
-    Write(String),
-    /// Put out a text of a turn that goes on.
-    Say(String),
-    /// Put out this output, which ends a turn.
-    Put(Box<Output>),
-    /// Something still waits for its answer: the next turn is open.
-    StillWorking,
-    /// The CLI is of no use any more: end it.
-    End,
+/// The state of the CLI.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// There is none, or it is on its way out.
+    Off,
+    Opening,
+    /// It has this thread open.
+    Open(String),
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Session {
     setup: Setup,
-    pending: Vec<Pending>,
+    pending: Pending,
+    stage: Stage,
     /// The thread that the next CLI resumes.
     resume: Option<String>,
-    /// The thread of the live CLI, once it is open.
-    thread: Option<String>,
-    /// The model of that thread, as the CLI says.
+    /// The model of the thread, as the CLI says.
     model: Option<String>,
     /// The number of the next request that writes a message.
     next: u64,
@@ -71,7 +42,7 @@ pub struct Session {
     answer: Option<String>,
     /// When the subscription's limit, if one is used up, begins anew.
     resets_at: Option<i64>,
-    words: String,
+    words: Words,
     /// A tool said something in the chat in this turn.
     spoke: bool,
     /// The turn's answer was empty once.
@@ -83,15 +54,15 @@ impl Session {
     pub fn new(setup: Setup, resume: Option<String>) -> Self {
         Self {
             setup,
-            pending: Vec::new(),
+            pending: Pending::default(),
+            stage: Stage::Off,
             resume,
-            thread: None,
             model: None,
             next: requests::FIRST_MESSAGE,
             meter: Meter::default(),
             answer: None,
             resets_at: None,
-            words: String::new(),
+            words: Words::default(),
             spoke: false,
             asked: false,
         }
@@ -103,13 +74,25 @@ impl Session {
     }
 
     /// Returns true if something waits for an answer.
-    pub fn is_open(&self) -> bool {
+    pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Returns true if the CLI has its conversation open.
+    pub fn is_ready(&self) -> bool {
+        self.thread().is_some()
+    }
+
+    fn thread(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Open(thread) => Some(thread),
+            Stage::Off | Stage::Opening => None,
+        }
     }
 
     /// A CLI was started.
     pub fn started(&mut self) -> Vec<Step> {
-        self.thread = None;
+        self.stage = Stage::Opening;
         self.next = requests::FIRST_MESSAGE;
         self.meter = Meter::default();
         self.answer = None;
@@ -118,27 +101,32 @@ impl Session {
         vec![Step::Write(requests::greeting())]
     }
 
-    /// A message for the CLI, which gets it as soon as its thread is open.
-    pub fn give(&mut self, message: Message) -> Vec<Step> {
-        self.pending.push(Pending { message, written: false, taken: false });
+    /// No CLI can be started.
+    pub fn not_started(&mut self, why: Sorted) -> Vec<Step> {
+        vec![self.failure(why)]
+    }
+
+    /// Messages for the CLI, which gets them as soon as its thread is open.
+    pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
+        self.pending.add(messages);
         self.flush()
     }
 
     fn flush(&mut self) -> Vec<Step> {
-        let Some(thread) = &self.thread else { return Vec::new() };
-        let mut steps = Vec::new();
-        for one in self.pending.iter_mut().filter(|one| !one.written) {
-            steps.push(Step::Write(requests::message(self.next, thread, &self.setup, &one.message)));
-            self.next += 1;
-            one.written = true;
-        }
-        steps
+        let Stage::Open(thread) = &self.stage else { return Vec::new() };
+        let first = self.next;
+        let messages = self.pending.unwritten();
+        self.next += messages.len() as u64;
+        let line = |(number, (id, content)): (u64, (String, Vec<Value>))| {
+            Step::Write(requests::message(number, thread, &self.setup, &id, &content))
+        };
+        (first..).zip(messages).map(line).collect()
     }
 
     /// The CLI told something.
     pub fn event(&mut self, line: Line, now: DateTime<Utc>) -> Vec<Step> {
         // What sub-agents do is theirs; their tokens are counted.
-        let foreign = line.thread.is_some() && self.thread.is_some() && line.thread != self.thread;
+        let foreign = line.thread.is_some() && self.is_ready() && line.thread.as_deref() != self.thread();
         match line.event {
             Event::Started { turn } => self.meter.begin(&turn),
             Event::Used { turn, total, last } => self.meter.used(line.thread.as_deref(), &turn, total, last),
@@ -154,10 +142,10 @@ impl Session {
             Event::LimitReached { resets_at } => self.resets_at = Some(resets_at),
             Event::Trouble { fault, again: true } if errors::is_final(&fault) => return self.failed(&fault, now),
             // Without another try the turn's end follows.
-            Event::Trouble { fault, .. } => self.note(&fault.message),
+            Event::Trouble { fault, .. } => self.words.note(&fault.message),
             Event::Ended { fault: Some(fault), .. } => return self.failed(&fault, now),
             Event::Ended { fault: None, text } => return self.ended_well(text),
-            Event::Text(text) => self.note(&text),
+            Event::Text(text) => self.words.note(&text),
             Event::ServerFailed { .. } | Event::Other => {}
         }
         Vec::new()
@@ -176,14 +164,14 @@ impl Session {
                 let Some(id) = result["thread"]["id"].as_str() else {
                     return self.broken("it opened no conversation", now);
                 };
-                self.thread = Some(id.to_owned());
+                self.stage = Stage::Open(id.to_owned());
                 self.model = result["model"].as_str().map(str::to_owned);
                 self.flush()
             }
             (requests::THREAD, Err(why)) if self.resume.is_some() && errors::is_missing(&why) => {
                 self.resume = None;
-                let output = Output { error_kind: Some(ErrorKind::SessionMissing), ..self.failure(why) };
-                vec![Step::Put(Box::new(output)), Step::End]
+                self.stage = Stage::Off;
+                vec![self.failure(Sorted::new(ErrorKind::SessionMissing, why)), Step::End]
             }
             (_, Err(why)) => self.broken(&why, now),
             (_, Ok(_)) => Vec::new(),
@@ -191,36 +179,32 @@ impl Session {
     }
 
     fn taken(&mut self, id: &str) -> Vec<Step> {
-        let Some(one) = self.pending.iter_mut().find(|one| one.message.id == id) else { return Vec::new() };
-        one.taken = true;
+        if !self.pending.taken(id) {
+            return Vec::new();
+        }
         // What was said before this message answers an earlier one, and would otherwise be heard by nobody.
         self.answer.take().map(Step::Say).into_iter().collect()
     }
 
     fn ended_well(&mut self, text: Option<String>) -> Vec<Step> {
-        self.resume.clone_from(&self.thread);
+        self.resume = self.thread().map(str::to_owned);
         let mut text = said::answer(self.answer.take().or(text).as_deref(), None);
-        let silent = text.is_none() && !self.spoke && self.pending.iter().any(|one| one.taken);
+        let silent = text.is_none() && !self.spoke && self.pending.has_taken();
         if silent && !std::mem::replace(&mut self.asked, true) {
-            let id = format!("again-{}", self.next);
-            return self.give(Message { id, name: None, input: prompt::message(said::SILENT) });
+            return vec![Step::Ask(said::SILENT)];
         }
         if silent && !self.setup.quiet {
             text = Some(said::NO_ANSWER.to_owned());
         }
         (self.spoke, self.asked) = (false, false);
-        // Only messages that were taken are settled: this may be the end of a turn that no message began.
-        let (settled, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|one| one.taken);
-        self.pending = waiting;
-        // An answer of its own accord must not settle the first prompt, which the host takes every end of a turn for.
-        let open = self.pending.iter().any(|one| one.message.name.is_none());
+        // This may be the end of a turn that no message began.
+        let consumed = self.pending.settle();
         let (usage, cost_usd) = self.meter.take(self.setup.price);
         let output = Output {
             result: text,
             new_session_id: self.resume.clone(),
-            turn: Some(if open { Turn::Open } else { Turn::Done }),
-            consumed: settled.into_iter().filter_map(|one| one.message.name).collect(),
+            turn: Some(self.pending.turn()),
+            consumed,
             usage,
             cost_usd,
             ..Output::default()
@@ -228,7 +212,7 @@ impl Session {
         self.resets_at = None;
         self.words.clear();
         let mut steps = vec![Step::Put(Box::new(output))];
-        if self.is_open() {
+        if self.has_pending() {
             steps.push(Step::StillWorking);
         }
         steps
@@ -238,78 +222,43 @@ impl Session {
     /// from the host, and must not be answered twice.
     fn failed(&mut self, fault: &Fault, now: DateTime<Utc>) -> Vec<Step> {
         self.answer = None;
-        if !self.is_open() {
+        if !self.has_pending() {
             // Nobody asked: the next message will meet it again if it lasts.
             return Vec::new();
         }
+        self.stage = Stage::Off;
         let sorted = errors::sort(fault, self.resets_at.take(), now);
-        let reason = errors::told(fault);
-        let output = Output { error_kind: Some(sorted.kind), retry_at: sorted.retry_at, ..self.failure(reason) };
-        vec![Step::Put(Box::new(output)), Step::End]
+        vec![self.failure(sorted), Step::End]
     }
 
+    /// The CLI refuses what every conversation needs.
     fn broken(&mut self, why: &str, now: DateTime<Utc>) -> Vec<Step> {
-        let mut steps = self.failed(&Fault { message: format!("Codex refused: {why}"), ..Fault::default() }, now);
-        if steps.is_empty() {
-            steps.push(Step::End);
-        }
-        steps
-    }
-
-    /// Returns true if the CLI has its conversation open.
-    pub fn is_ready(&self) -> bool {
-        self.thread.is_some()
+        let steps = self.failed(&Fault { message: format!("Codex refused: {why}"), ..Fault::default() }, now);
+        self.stage = Stage::Off;
+        if steps.is_empty() { vec![Step::End] } else { steps }
     }
 
     /// The CLI did not open a conversation in time.
     pub fn stuck(&mut self, now: DateTime<Utc>) -> Vec<Step> {
-        let words = self.words.trim();
-        let words = if words.is_empty() { "it said nothing" } else { words };
-        let message = format!("Codex did not open a conversation in time and was ended: {words}");
-        let mut steps = self.failed(&Fault { message, ..Fault::default() }, now);
-        if steps.is_empty() {
-            steps.push(Step::End);
-        }
-        steps
+        self.stage = Stage::Off;
+        let fault = Fault { message: self.words.stuck(super::TITLE), ..Fault::default() };
+        let sorted = errors::sort(&fault, self.resets_at.take(), now);
+        self.has_pending().then(|| self.failure(sorted)).into_iter().collect()
     }
 
     /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
     pub fn ended(&mut self, how: &str, said: &str) -> Vec<Step> {
-        self.thread = None;
-        if self.pending.is_empty() {
+        let expected = std::mem::replace(&mut self.stage, Stage::Off) == Stage::Off;
+        if expected || !self.has_pending() {
             return Vec::new();
         }
-        self.note(said);
-        let words = self.words.trim();
-        let words = if words.is_empty() { "it gave no reason" } else { words };
-        let reason = format!("Codex ended with {how}: {words}");
-        vec![Step::Put(Box::new(self.failure(reason)))]
+        let reason = self.words.ended(super::TITLE, how, said);
+        vec![self.failure(Sorted::new(ErrorKind::Other, reason))]
     }
 
-    /// Text that may explain a failure; the last of it is kept.
-    fn note(&mut self, text: &str) {
-        if text.trim().is_empty() {
-            return;
-        }
-        self.words.push_str(text.trim());
-        self.words.push('\n');
-        if let Some((at, _)) = self.words.char_indices().rev().nth(WORDS) {
-            self.words.drain(..at);
-        }
-    }
-
-    fn failure(&mut self, reason: String) -> Output {
+    fn failure(&mut self, why: Sorted) -> Step {
         let (usage, cost_usd) = self.meter.take(self.setup.price);
-        Output {
-            status: Status::Error,
-            error: Some(reason),
-            error_kind: Some(ErrorKind::Other),
-            turn: Some(Turn::Done),
-            consumed: std::mem::take(&mut self.pending).into_iter().filter_map(|one| one.message.name).collect(),
-            usage,
-            cost_usd,
-            ..Output::default()
-        }
+        Step::Put(Box::new(Output { cost_usd, ..why.output(self.pending.fail(), usage) }))
     }
 }
 

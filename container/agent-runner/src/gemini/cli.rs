@@ -4,13 +4,12 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::Sender;
 
 use parlor_protocol::files::write_atomically;
 use serde_json::{Map, Value, json};
 
 use crate::agent_toml::AgentToml;
-use crate::live::{Live, Signal, brief};
+use crate::live::brief;
 use crate::provider::Room;
 use crate::tool;
 
@@ -49,11 +48,12 @@ pub fn arguments(room: &Room, chosen: &AgentToml) -> Vec<String> {
     args
 }
 
-/// Starts a CLI, to which `Live` is the way; `home` is where its folder `.gemini` is.
+/// Writes what the CLI reads at its start, and returns the command that starts it; `home` is where its folder `.gemini`
+/// is.
 ///
 /// # Errors
-/// When it cannot be started, or its settings cannot be written.
-pub fn start(program: &Path, room: &Room, chosen: &AgentToml, home: &Path, to: &Sender<Signal>) -> io::Result<Live> {
+/// When its settings cannot be written.
+pub fn command(program: &Path, room: &Room, chosen: &AgentToml, home: &Path) -> io::Result<Command> {
     let dir = home.join(".gemini");
     write_settings(&dir, &settings(room))?;
     write_atomically(&dir, PROMPT, chosen.system_prompt.as_deref().unwrap_or_default().as_bytes())?;
@@ -62,7 +62,7 @@ pub fn start(program: &Path, room: &Room, chosen: &AgentToml, home: &Path, to: &
     tool::offer(&mut command, room);
     command.envs(&chosen.env).env("GEMINI_CLI_HOME", home).env(NO_KEY.0, NO_KEY.1);
     command.envs(fixed(address(room), |name| std::env::var_os(name).is_some()));
-    Live::start(&mut command, &room.working, to)
+    Ok(command)
 }
 
 /// The environment that is ours to decide; `has` tells what the room's has already.

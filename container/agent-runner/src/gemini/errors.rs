@@ -4,6 +4,7 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use parlor_protocol::ErrorKind;
 
 use super::events::Fault;
+use crate::live::Sorted;
 use crate::refusal::{self, Refusal};
 
 /// The most of a reason that is shown, in characters.
@@ -12,22 +13,6 @@ const SHOWN: usize = 500;
 const WAITS: [&str; 2] = ["suggested retry after ", "please retry in "];
 /// A wait is at most so long.
 const LONGEST_WAIT_S: f64 = 31_536_000.0;
-
-/// A failure, sorted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sorted {
-    /// The kind.
-    pub kind: ErrorKind,
-    /// For people.
-    pub text: String,
-    /// When to try again, RFC 3339.
-    pub retry_at: Option<String>,
-}
-
-/// A failure of our own finding.
-pub fn own(kind: ErrorKind, text: impl Into<String>) -> Sorted {
-    Sorted { kind, text: text.into(), retry_at: None }
-}
 
 /// Sorts what the CLI says of a request; `resuming` tells whether it was to read in an earlier session.
 pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {

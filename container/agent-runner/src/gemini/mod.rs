@@ -1,8 +1,7 @@
 //! The provider `gemini`: Google's Gemini CLI, one live process per run, driven over the Agent Client Protocol.
 //!
 //! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
-//! streams; [`cli`] knows how it is called, [`chosen`] what the group wants, [`keep`] where it keeps
-//! its sessions; here everything meets in one loop.
+//! streams; [`cli`] knows how it is called, [`chosen`] what the group wants, [`keep`] where it keeps its sessions.
 
 mod chosen;
 mod cli;
@@ -12,216 +11,116 @@ mod keep;
 mod prompt;
 mod session;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use chrono::Utc;
-use parlor_protocol::inputs::{Input, Inputs};
-use parlor_protocol::{ErrorKind, Status};
+use chrono::{DateTime, Utc};
+use parlor_protocol::{ErrorKind, ImageAttachment, Output};
+use serde_json::Value;
 
-use self::session::{Message, Session, Setup, Step};
-use crate::agent_toml::{AgentToml, Notices};
-use crate::live::{self, Live, Program, Signal, brief};
+use self::session::{Session, Setup};
+use crate::agent_toml::AgentToml;
+use crate::live::{self, Message, Program, Sorted, Step, Vendor, brief};
 use crate::llm::servers;
-use crate::provider::{Room, failure, not_started};
+use crate::provider::Room;
 
-const PROGRAM: Program = Program {
-    title: "Gemini CLI",
-    name: "gemini",
-    variable: "PARLOR_GEMINI",
-    remedy: "Make Parlor's image with `PARLOR_IMAGE_WITH=gemini` in .env and `parlor image build full`, or install Gemini CLI \
-             in the image that CONTAINER_IMAGE names.",
-};
+const TITLE: &str = "Gemini CLI";
 
-/// Runs the agent from its first prompt to `_close`.
-pub(crate) fn main(room: Room, inputs: Inputs) -> ExitCode {
-    let (to, signals) = mpsc::channel();
-    if let Err(error) = live::watch_inputs(inputs, to.clone()) {
-        room.wire.end_turn(&failure(format!("the input folder cannot be watched: {error}")));
-        return ExitCode::FAILURE;
-    }
-    let Some(program) = PROGRAM.find() else {
-        return PROGRAM.missing(&room, &signals);
-    };
-    let mut talk = Talk::new(room, program, to);
-    let blocks = prompt::first(&talk.room.input, &talk.room.folders.group);
-    talk.give(vec![Message { blocks, name: None }]);
-    talk.attend(&signals);
-    ExitCode::SUCCESS
-}
-
-struct Talk {
-    room: Room,
+/// See the module.
+pub struct Gemini {
     program: PathBuf,
     /// Where the CLI's folder `.gemini` is, which is the group's own and a later room's, too.
     home: PathBuf,
     chosen: AgentToml,
-    /// What of the group's choice is not used, until it was told; none before the first answer, which may know of more.
-    notices: Option<Notices>,
     session: Session,
-    cli: Option<Live>,
-    /// The CLI was ended and is not gone yet.
-    doomed: bool,
-    closing: bool,
-    /// By then the CLI must have its session open.
-    opening: Option<Instant>,
-    to: Sender<Signal>,
 }
 
-impl Talk {
-    fn new(room: Room, program: PathBuf, to: Sender<Signal>) -> Self {
+impl Vendor for Gemini {
+    const PROGRAM: Program = Program {
+        title: TITLE,
+        name: "gemini",
+        variable: "PARLOR_GEMINI",
+        remedy: "Make Parlor's image with `PARLOR_IMAGE_WITH=gemini` in .env and `parlor image build full`, or install Gemini CLI \
+                 in the image that CONTAINER_IMAGE names.",
+        // The end of its stdin does not end it while an MCP server runs, and ours always does. What was said it has written
+        // down before it answered.
+        exit: None,
+    };
+
+    fn new(room: &Room, program: PathBuf) -> Self {
         let mut chosen = chosen::read(&room.input);
         // One that is dead would keep the CLI waiting for ten minutes.
-        servers::keep_live(&mut chosen, &room);
+        servers::keep_live(&mut chosen, room);
         let setup = Setup {
             cwd: room.folders.group.display().to_string(),
             servers: chosen::servers(&chosen, &brief::own_program()),
-            key: cli::key(&room).unwrap_or_default(),
+            key: cli::key(room).unwrap_or_default(),
             quiet: room.input.is_scheduled_task,
-            counts: !cli::has_address(&room),
+            counts: !cli::has_address(room),
         };
         let session = Session::new(setup, room.input.session_id.clone());
-        let home = Program::config_dir("GEMINI_CLI_HOME", "");
-        Self {
-            room,
-            program,
-            home,
-            chosen,
-            notices: None,
-            session,
-            cli: None,
-            doomed: false,
-            closing: false,
-            opening: None,
-            to,
-        }
+        Self { program, home: Program::config_dir("GEMINI_CLI_HOME", ""), chosen, session }
     }
 
-    /// Until the host has closed the run and the CLI is gone.
-    fn attend(&mut self, signals: &Receiver<Signal>) {
-        while !(self.closing && self.cli.is_none() && !self.session.is_open()) {
-            if self.doomed || self.session.is_ready() {
-                self.opening = None;
-            }
-            let left = self.opening.map(|end| end.saturating_duration_since(Instant::now()));
-            let signal = match left {
-                None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(left) => signals.recv_timeout(left),
-            };
-            match signal {
-                Ok(signal) => self.signal(signal),
-                Err(RecvTimeoutError::Timeout) => self.stuck(),
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            // It has written down what was said before it answered.
-            if self.closing && !self.session.is_open() && !self.doomed {
-                self.end();
-            }
+    fn content(text: String, pictures: &[ImageAttachment], group: &Path) -> Vec<Value> {
+        prompt::content(text, pictures, group)
+    }
+
+    fn settings(&self) -> &AgentToml {
+        &self.chosen
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.home.join(".gemini")
+    }
+
+    fn command(&mut self, room: &Room) -> Result<Command, Sorted> {
+        if cli::key(room).is_none() {
+            let reason = "Gemini CLI needs the key GEMINI_API_KEY: put it into .env";
+            return Err(Sorted::new(ErrorKind::Auth, reason));
         }
+        if let Some(id) = self.session.to_resume() {
+            keep::ready(&self.home, id);
+        }
+        cli::command(&self.program, room, &self.chosen, &self.home)
+            .map_err(|error| Self::PROGRAM.not_started(&self.program, &error))
+    }
+
+    fn started(&mut self) -> Vec<Step> {
+        self.session.started()
+    }
+
+    fn not_started(&mut self, why: Sorted) -> Vec<Step> {
+        self.session.not_started(why)
+    }
+
+    fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
+        self.session.give(messages)
+    }
+
+    fn line(&mut self, line: &str, now: DateTime<Utc>) -> Vec<Step> {
+        self.session.event(events::parse(line), now)
     }
 
     /// One dead server of the group's is enough for the CLI to wait for ten minutes: the next one does without.
-    fn stuck(&mut self) {
-        self.opening = None;
-        let servers = chosen::without_servers(&mut self.chosen).then(|| {
-            self.notices = None;
-            chosen::servers(&self.chosen, &brief::own_program())
-        });
-        let steps = self.session.stuck(servers);
-        self.perform(steps);
+    fn stuck(&mut self, _: DateTime<Utc>) -> Vec<Step> {
+        let others = chosen::without_servers(&mut self.chosen);
+        self.session.stuck(others.then(|| chosen::servers(&self.chosen, &brief::own_program())))
     }
 
-    fn signal(&mut self, signal: Signal) {
-        match signal {
-            Signal::Line(_) if self.doomed => {}
-            Signal::Line(line) => {
-                let steps = self.session.event(events::parse(&line), Utc::now());
-                self.perform(steps);
-            }
-            Signal::Ended { how, said } => {
-                (self.cli, self.doomed, self.opening) = (None, false, None);
-                let steps = self.session.ended(&how, &said);
-                self.perform(steps);
-                self.start();
-            }
-            Signal::Inputs(list) => {
-                let group = &self.room.folders.group;
-                let shown = |input: Input| Message {
-                    blocks: prompt::with_pictures(brief::dated(&input.text), &input.images, group),
-                    name: Some(input.name),
-                };
-                let messages = list.into_iter().map(shown).collect();
-                self.give(messages);
-            }
-            Signal::Close => self.closing = true,
-        }
+    fn ended(&mut self, how: &str, said: &str, _: DateTime<Utc>) -> Vec<Step> {
+        self.session.ended(how, said)
     }
 
-    fn give(&mut self, messages: Vec<Message>) {
-        if !self.session.is_open() {
-            self.room.wire.begin_turn();
-        }
-        let steps = self.session.give(messages);
-        self.perform(steps);
-        self.start();
+    fn is_ready(&self) -> bool {
+        self.session.is_ready()
     }
 
-    /// Starts a CLI where something waits for one.
-    fn start(&mut self) {
-        if self.cli.is_some() || !self.session.is_open() {
-            return;
-        }
-        let started = if cli::key(&self.room).is_none() {
-            Err(errors::own(ErrorKind::Auth, "Gemini CLI needs the key GEMINI_API_KEY: put it into .env"))
-        } else {
-            if let Some(id) = self.session.to_resume() {
-                keep::ready(&self.home, id);
-            }
-            cli::start(&self.program, &self.room, &self.chosen, &self.home, &self.to).map_err(|error| {
-                let reason = format!("Gemini CLI ({}) cannot be started: {error}", self.program.display());
-                let kind = not_started(&error, String::new()).error_kind;
-                errors::own(kind.unwrap_or(ErrorKind::Other), reason)
-            })
-        };
-        let steps = match started {
-            Ok(cli) => {
-                self.cli = Some(cli);
-                self.opening = Some(Instant::now() + live::open_limit(&self.chosen));
-                self.session.started()
-            }
-            Err(why) => vec![self.session.give_up(why)],
-        };
-        self.perform(steps);
+    fn has_pending(&self) -> bool {
+        self.session.has_pending()
     }
 
-    fn perform(&mut self, steps: Vec<Step>) {
-        for step in steps {
-            match step {
-                Step::Write(line) => {
-                    if let Some(cli) = &self.cli {
-                        cli.write(line);
-                    }
-                }
-                Step::Put(mut output) => {
-                    live::name_model(&mut output, self.chosen.chosen_model(&self.room.input));
-                    if output.status == Status::Success {
-                        let fresh = || Notices::new(&self.chosen, &self.home.join(".gemini"));
-                        self.notices.get_or_insert_with(fresh).add_to(&mut output.result);
-                    }
-                    self.room.wire.end_turn(&output);
-                }
-                Step::StillWorking => self.room.wire.begin_turn(),
-                Step::End => self.end(),
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(cli) = &self.cli {
-            self.doomed = true;
-            cli.end();
-        }
+    fn complete(&mut self, room: &Room, output: &mut Output) {
+        live::name_model(output, self.chosen.chosen_model(&room.input));
     }
 }

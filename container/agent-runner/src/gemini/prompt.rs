@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parlor_protocol::{ImageAttachment, RunInput};
+use parlor_protocol::ImageAttachment;
 use serde_json::{Value, json};
 
 use crate::live::brief;
@@ -36,13 +36,8 @@ pub fn message(text: &str) -> Vec<Value> {
     vec![json!({ "type": "text", "text": format!("{mark}{text}") })]
 }
 
-/// The first message: the run's prompt, what an earlier try sent, and pictures.
-pub fn first(input: &RunInput, group: &Path) -> Vec<Value> {
-    with_pictures(brief::prompt(input), &input.image_attachments, group)
-}
-
 /// A message with pictures of the group's folder; those that cannot be shown are named.
-pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
+pub fn content(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
     for image in images {
         match brief::picture(image, group) {
@@ -59,6 +54,8 @@ pub fn with_pictures(mut text: String, images: &[ImageAttachment], group: &Path)
 mod tests {
     use std::fs;
 
+    use parlor_protocol::RunInput;
+
     use super::*;
 
     #[test]
@@ -72,7 +69,7 @@ mod tests {
             image_attachments: vec![image("a.png"), image("gone.png")],
             ..RunInput::default()
         };
-        let blocks = first(&input, dir.path());
+        let blocks = content(brief::prompt(&input), &input.image_attachments, dir.path());
         let text = blocks[0]["text"].as_str().unwrap();
         assert!(text.contains("\nlook\n") && text.contains("said]") && text.contains("gone.png cannot"), "{text}");
         assert_eq!(blocks[1..], [json!({ "type": "image", "mimeType": "image/png", "data": "Zm9v" })]);

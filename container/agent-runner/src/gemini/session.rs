@@ -5,16 +5,13 @@
 //! together.
 
 use chrono::{DateTime, Utc};
-use parlor_protocol::{ErrorKind, Output, Status, Turn};
+use parlor_protocol::{ErrorKind, Output};
 use serde_json::{Value, json};
 
-use super::errors::{self, Sorted};
+use super::errors;
 use super::events::{Event, Fault};
 use super::prompt;
-use crate::live::said;
-
-/// The most words of the CLI that are kept to explain a failure.
-const WORDS: usize = 1000;
+use crate::live::{Message, Pending, Sorted, Step, Words, said};
 
 /// What a session is opened with.
 #[derive(Debug, Clone, Default)]
@@ -29,28 +26,6 @@ pub struct Setup {
     pub quiet: bool,
     /// True if the server is sure to count tokens, so that an answer without any was broken off.
     pub counts: bool,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Write this line to the CLI.
-    Write(String),
-    /// Put out this output, which ends a turn.
-    Put(Box<Output>),
-    /// Something still waits for its answer: the next turn is open.
-    StillWorking,
-    /// The CLI is of no use any more: end it.
-    End,
-}
-
-/// A message that has no answer yet.
-#[derive(Debug)]
-pub struct Message {
-    /// Its content.
-    pub blocks: Vec<Value>,
-    /// The input's file name; none for the run's first prompt.
-    pub name: Option<String>,
 }
 
 /// What the CLI is at; with the number of the request that it has not answered.
@@ -89,11 +64,10 @@ pub struct Session {
     resume: Option<String>,
     /// The session that this CLI has open.
     open: String,
-    /// Names of what the prompt at work holds.
-    taken: Vec<Option<String>>,
-    waiting: Vec<Message>,
+    /// What the prompt at work holds is taken.
+    pending: Pending,
     heard: Heard,
-    words: String,
+    words: Words,
     /// The turn's answer was empty once.
     asked: bool,
 }
@@ -107,10 +81,9 @@ impl Session {
             requests: 0,
             resume,
             open: String::new(),
-            taken: Vec::new(),
-            waiting: Vec::new(),
+            pending: Pending::default(),
             heard: Heard::default(),
-            words: String::new(),
+            words: Words::default(),
             asked: false,
         }
     }
@@ -121,8 +94,8 @@ impl Session {
     }
 
     /// Returns true if something waits for an answer.
-    pub fn is_open(&self) -> bool {
-        !self.taken.is_empty() || !self.waiting.is_empty()
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Returns true if the CLI has its session open.
@@ -135,17 +108,15 @@ impl Session {
         self.stage = Stage::Off;
         if let Some(servers) = servers {
             self.setup.servers = servers;
-            return vec![Step::End];
+            return Vec::new();
         }
-        let words = self.words.trim();
-        let words = if words.is_empty() { "it said nothing" } else { words };
-        let reason = format!("Gemini CLI did not open a session in time and was ended: {words}");
-        vec![self.failure(errors::own(ErrorKind::Other, reason), None), Step::End]
+        let reason = self.words.stuck(super::TITLE);
+        vec![self.failure(Sorted::new(ErrorKind::Other, reason), None)]
     }
 
     /// Messages came.
     pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
-        self.waiting.extend(messages);
+        self.pending.add(messages);
         if self.stage == Stage::Idle { self.prompt() } else { Vec::new() }
     }
 
@@ -174,7 +145,7 @@ impl Session {
             }
             Event::Past => self.heard = Heard::default(),
             Event::Asked { id, method, params } => return vec![Step::Write(prompt::reply(&id, &method, &params))],
-            Event::Text(text) => self.note(&text),
+            Event::Text(text) => self.words.note(&text),
             Event::Other => {}
         }
         Vec::new()
@@ -183,20 +154,16 @@ impl Session {
     /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
     pub fn ended(&mut self, how: &str, said: &str) -> Vec<Step> {
         let expected = std::mem::replace(&mut self.stage, Stage::Off) == Stage::Off;
-        if expected || !self.is_open() {
+        if expected || !self.has_pending() {
             return Vec::new();
         }
-        self.note(said);
-        let words = self.words.trim();
-        let words = if words.is_empty() { "it gave no reason" } else { words };
-        let reason = format!("Gemini CLI ended with {how}: {words}");
-        vec![self.failure(errors::own(ErrorKind::Other, reason), None)]
+        let reason = self.words.ended(super::TITLE, how, said);
+        vec![self.failure(Sorted::new(ErrorKind::Other, reason), None)]
     }
 
-    /// Nothing that waits can be answered.
-    pub fn give_up(&mut self, sorted: Sorted) -> Step {
-        self.stage = Stage::Off;
-        self.failure(sorted, None)
+    /// No CLI can be started.
+    pub fn not_started(&mut self, why: Sorted) -> Vec<Step> {
+        vec![self.failure(why, None)]
     }
 
     fn request(&mut self, method: &str, params: &Value) -> (u64, Step) {
@@ -240,13 +207,14 @@ impl Session {
 
     /// All that waits, as the next prompt.
     fn prompt(&mut self) -> Vec<Step> {
-        if self.waiting.is_empty() {
+        let waiting = self.pending.unwritten();
+        if waiting.is_empty() {
             return Vec::new();
         }
         let mut blocks = Vec::new();
-        for message in std::mem::take(&mut self.waiting) {
-            blocks.extend(message.blocks);
-            self.taken.push(message.name);
+        for (id, content) in waiting {
+            blocks.extend(content);
+            self.pending.taken(&id);
         }
         self.asked = false;
         vec![self.write(&blocks)]
@@ -275,7 +243,7 @@ impl Session {
             None
         };
         if let Some(why) = why {
-            return vec![self.failure(errors::own(ErrorKind::Other, why), usage)];
+            return vec![self.failure(Sorted::new(ErrorKind::Other, why), usage)];
         }
         let silent = ending.is_none() && text.is_none() && !heard.spoke;
         if silent && !std::mem::replace(&mut self.asked, true) {
@@ -285,16 +253,17 @@ impl Session {
             text = Some(said::NO_ANSWER.to_owned());
         }
         self.resume = Some(self.open.clone());
+        let consumed = self.pending.settle();
         let output = Output {
             result: with_ending(text, ending),
             new_session_id: self.resume.clone(),
-            turn: Some(Turn::Done),
-            consumed: std::mem::take(&mut self.taken).into_iter().flatten().collect(),
+            turn: Some(self.pending.turn()),
+            consumed,
             usage,
             ..Output::default()
         };
         let mut steps = vec![Step::Put(Box::new(output))];
-        if !self.waiting.is_empty() {
+        if self.has_pending() {
             steps.push(Step::StillWorking);
             steps.extend(self.prompt());
         }
@@ -324,32 +293,7 @@ impl Session {
 
     /// Takes everything with it: the host closes the room of a failed turn, and brings back what waited.
     fn failure(&mut self, sorted: Sorted, usage: Option<Value>) -> Step {
-        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|message| message.name);
-        let consumed = std::mem::take(&mut self.taken).into_iter().chain(waiting).flatten().collect();
-        Step::Put(Box::new(Output {
-            status: Status::Error,
-            error: Some(sorted.text),
-            error_kind: Some(sorted.kind),
-            retry_at: sorted.retry_at,
-            turn: Some(Turn::Done),
-            consumed,
-            usage,
-            ..Output::default()
-        }))
-    }
-
-    /// Text that may explain a failure; the last of it is kept.
-    fn note(&mut self, text: &str) {
-        if text.trim().is_empty() {
-            return;
-        }
-        if !self.words.is_empty() {
-            self.words.push('\n');
-        }
-        self.words.push_str(text.trim());
-        if let Some((at, _)) = self.words.char_indices().rev().nth(WORDS) {
-            self.words.drain(..at);
-        }
+        Step::Put(Box::new(sorted.output(self.pending.fail(), usage)))
     }
 }
 

@@ -1,3 +1,4 @@
+use parlor_protocol::{Status, Turn};
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +8,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn message(text: &str, name: Option<&str>) -> Message {
-    Message { blocks: prompt::message(text), name: name.map(str::to_owned) }
+    Message::new(name.map(str::to_owned), prompt::message(text))
 }
 
 fn setup() -> Setup {
@@ -78,7 +79,7 @@ fn a_prompt_is_answered_with_its_last_words_its_tokens_and_its_session() {
     assert_eq!((said.result.as_deref(), said.turn), (Some("It is blue."), Some(Turn::Done)));
     assert_eq!(said.new_session_id.as_deref(), Some("fresh"));
     assert_eq!(said.usage, Some(json!({ "input_tokens": 200, "output_tokens": 40 })));
-    assert_eq!((said.cost_usd, steps.len(), s.is_open()), (None, 1, false));
+    assert_eq!((said.cost_usd, steps.len(), s.has_pending()), (None, 1, false));
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn a_turn_that_would_only_end_so_again_is_told_and_not_tried_again() {
         assert!(text.starts_with("so far\n\n(") && text.contains(told), "{text}");
         let steps = s.give(vec![message("b", Some("1.json"))]);
         let steps = answer(&mut s, &steps[0], json!({ "stopReason": reason }));
-        assert!(output(&steps[0]).result.as_deref().unwrap().contains(told) && !s.is_open());
+        assert!(output(&steps[0]).result.as_deref().unwrap().contains(told) && !s.has_pending());
     }
 }
 
@@ -171,7 +172,7 @@ fn a_refused_prompt_takes_everything_with_it_and_leaves_the_cli_usable() {
     let failed = output(&steps[0]);
     assert_eq!((failed.error_kind, failed.retry_at.is_some()), (Some(ErrorKind::RateLimit), true));
     assert_eq!((failed.consumed.len(), failed.new_session_id.as_deref(), steps.len()), (1, None, 1));
-    assert!(!s.is_open());
+    assert!(!s.has_pending());
     assert_eq!(s.to_resume(), None, "the id of a failed turn is not kept");
     let steps = s.give(vec![message("c", Some("2.json"))]);
     say(&mut s, "well");
@@ -184,9 +185,9 @@ fn a_cli_that_never_opens_a_session_is_ended_and_another_may_do_without_servers(
     s.give(vec![message("a", None), message("b", Some("1.json"))]);
     let steps = s.started();
     assert!(!s.is_ready());
-    assert_eq!(s.stuck(Some(json!(["ours"]))), [Step::End]);
+    assert_eq!(s.stuck(Some(json!(["ours"]))), []);
     assert!(s.event(Event::Answer { id: written(&steps[0]).1, result: json!({}) }, now()).is_empty());
-    assert!(s.ended("signal 15", "").is_empty() && s.is_open());
+    assert!(s.ended("signal 15", "").is_empty() && s.has_pending());
     let mut steps = s.started();
     for _ in 0..2 {
         steps = answer(&mut s, &steps[0], json!({}));
@@ -197,7 +198,7 @@ fn a_cli_that_never_opens_a_session_is_ended_and_another_may_do_without_servers(
     let failed = output(&steps[0]);
     assert_eq!((failed.error_kind, failed.consumed.len()), (Some(ErrorKind::Other), 1));
     assert!(failed.error.as_deref().unwrap().contains("in time and was ended: waiting"), "{failed:?}");
-    assert_eq!((&steps[1], s.is_open()), (&Step::End, false));
+    assert_eq!((steps.len(), s.has_pending()), (1, false));
 }
 
 #[test]
@@ -213,7 +214,7 @@ fn a_missing_session_is_told_and_begun_anew() {
     assert_eq!((&steps[1], s.to_resume()), (&Step::End, None));
     // What comes while it goes is the next CLI's.
     assert!(s.give(vec![message("b", Some("1.json"))]).is_empty());
-    assert!(s.ended("signal 15", "").is_empty() && s.is_open());
+    assert!(s.ended("signal 15", "").is_empty() && s.has_pending());
     assert_eq!(written(&s.started()[0]).0, "initialize");
 }
 
@@ -275,6 +276,6 @@ proptest! {
         unique.dedup();
         prop_assert_eq!(unique.len(), settled.len());
         prop_assert!(settled.len() <= given);
-        prop_assert_eq!(s.is_open(), settled.len() < given);
+        prop_assert_eq!(s.has_pending(), settled.len() < given);
     }
 }

@@ -15,7 +15,7 @@ use crate::process::{self, Working};
 const LINE_LIMIT: u64 = 64 << 20;
 /// What is kept of stderr to explain a failure.
 const STDERR_KEPT: usize = 4096;
-/// How long stdout may stay open after the process ended, because something in the background holds it.
+/// How long its streams may stay open after the process ended, because something in the background holds them.
 const GRACE: Duration = Duration::from_millis(300);
 
 /// See the module.
@@ -75,11 +75,14 @@ fn feed(mut stdin: ChildStdin, lines: &Receiver<String>) {
 /// Passes on what the process says, and its end as the last.
 fn attend(mut child: Child, working: &Working, to: &Sender<Signal>) {
     let said = Arc::new(Mutex::new(String::new()));
-    if let Some(stderr) = child.stderr.take() {
-        let said = Arc::clone(&said);
-        let _ = thread::Builder::new().name("cli-stderr".into()).spawn(move || copy_stderr(stderr, &said));
-    }
     let (done, over) = mpsc::channel::<()>();
+    if let Some(stderr) = child.stderr.take() {
+        let (said, done) = (Arc::clone(&said), done.clone());
+        let _ = thread::Builder::new().name("cli-stderr".into()).spawn(move || {
+            let _done = done;
+            copy_stderr(stderr, &said);
+        });
+    }
     if let Some(stdout) = child.stdout.take() {
         let to = to.clone();
         let _ = thread::Builder::new().name("cli-stdout".into()).spawn(move || {
@@ -88,7 +91,7 @@ fn attend(mut child: Child, working: &Working, to: &Sender<Signal>) {
         });
     }
     let how = process::collect(&mut child, working);
-    // Ends when the reader's sender is dropped, too.
+    // Ends when both readers' senders are dropped, too.
     let _ = over.recv_timeout(GRACE);
     let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let _ = to.send(Signal::Ended { how, said });
