@@ -300,6 +300,30 @@ const TABLE: &[Row] = &[
     all(Status::Any, Meaning::Unknown),
 ];
 
+/// Words of the vendors' programs, in small letters, for a session that cannot be resumed because it is not there.
+const LOST: [&str; 10] = [
+    // Claude Code
+    "no conversation found",
+    "requires a valid session",
+    "is not a uuid",
+    // Claude Code, Codex, and Gemini CLI, which says "identifier"
+    "invalid session id",
+    // Codex
+    "no rollout found",
+    "invalid thread id",
+    "thread not found",
+    // Gemini CLI
+    "no previous sessions",
+    "failed to load session",
+    "failed to find session",
+];
+
+/// Returns true if a program that was to resume a session says that the session is not there.
+pub fn is_lost(said: &str) -> bool {
+    let said = said.to_lowercase();
+    LOST.iter().any(|words| said.contains(words))
+}
+
 /// The vendor's own error, where its JSON stands in a message: words for its kind, and what it says.
 pub fn inside(message: &str) -> Option<(String, String)> {
     let start = message.find('{')?;

@@ -39,12 +39,8 @@ pub fn sort(clues: &Clues, reason: &str, now: DateTime<Utc>) -> Sorted {
     Sorted { kind, text, retry_at: retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)) }
 }
 
-/// What the CLI says, in small letters, of a session that it cannot resume.
-const LOST: [&str; 4] = ["no conversation found", "requires a valid session", "is not a uuid", "invalid session id"];
-
 fn kind(clues: &Clues, reason: &str) -> ErrorKind {
-    let says = |phrase: &str| reason.to_lowercase().contains(phrase);
-    if clues.resumed && LOST.iter().any(|phrase| says(phrase)) {
+    if clues.resumed && refusal::is_lost(reason) {
         return ErrorKind::SessionMissing;
     }
     if clues.resets_at.is_some() && (clues.status.is_none() || clues.status == Some(429)) {

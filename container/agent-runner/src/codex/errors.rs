@@ -40,13 +40,6 @@ pub fn is_final(fault: &Fault) -> bool {
     !matches!(meaning(fault).kind(), ErrorKind::Overloaded | ErrorKind::Unreachable | ErrorKind::Other)
 }
 
-/// Returns true if a conversation could not be resumed because it is not there.
-pub fn is_missing(reason: &str) -> bool {
-    ["no rollout found", "invalid session id", "invalid thread id", "thread not found"]
-        .iter()
-        .any(|phrase| reason.to_lowercase().contains(phrase))
-}
-
 /// The seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
 fn named_wait(message: &str) -> Option<f64> {
     let (_, mut rest) = message.split_once("try again in ")?;
@@ -108,7 +101,6 @@ mod tests {
         }
         assert!(is_final(&fault("responseStreamDisconnected", Some(429))));
         assert!(!is_final(&fault("responseStreamDisconnected", None)));
-        assert!(is_missing("no rollout found for thread id x") && !is_missing("config cannot be read"));
         assert!(is_final(&fault("modelNotFound", None)));
         assert!(sort(&fault("modelNotFound", None), None, DateTime::UNIX_EPOCH).text.contains("--model"));
     }

@@ -14,6 +14,7 @@ use super::events::{Event, Fault, Line};
 use super::meter::Meter;
 use super::requests::{self, Setup};
 use crate::live::{Message, Pending, Sorted, Step, Words, said};
+use crate::refusal;
 
 /// The state of the CLI.
 #[derive(Debug, PartialEq, Eq)]
@@ -168,7 +169,7 @@ impl Session {
                 self.model = result["model"].as_str().map(str::to_owned);
                 self.flush()
             }
-            (requests::THREAD, Err(why)) if self.resume.is_some() && errors::is_missing(&why) => {
+            (requests::THREAD, Err(why)) if self.resume.is_some() && refusal::is_lost(&why) => {
                 self.resume = None;
                 self.stage = Stage::Off;
                 vec![self.failure(Sorted::new(ErrorKind::SessionMissing, why)), Step::End]

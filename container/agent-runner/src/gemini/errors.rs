@@ -16,8 +16,7 @@ const LONGEST_WAIT_S: f64 = 31_536_000.0;
 
 /// Sorts what the CLI says of a request; `resuming` tells whether it was to read in an earlier session.
 pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
-    let low = fault.message.to_lowercase();
-    let wait = wait(&low);
+    let wait = wait(&fault.message.to_lowercase());
     let meaning = refusal::meaning(Refusal {
         // Codes of JSON-RPC are none of HTTP.
         status: u16::try_from(fault.code).ok().filter(|code| (100..600).contains(code)).unwrap_or(0),
@@ -25,7 +24,7 @@ pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
         said: &fault.message,
         waits: wait.is_some(),
     });
-    let kind = if resuming && is_missing(&low) { ErrorKind::SessionMissing } else { meaning.kind() };
+    let kind = if resuming && refusal::is_lost(&fault.message) { ErrorKind::SessionMissing } else { meaning.kind() };
     let hint = match kind {
         ErrorKind::Auth => " Check GEMINI_API_KEY in .env.",
         ErrorKind::Unreachable => {
@@ -39,12 +38,6 @@ pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
         .and_then(|seconds| now.checked_add_signed(Duration::milliseconds((seconds * 1000.0) as i64)))
         .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true));
     Sorted { kind, text: format!("Gemini CLI says{status}: {}.{hint}", shorten(&fault.message)), retry_at }
-}
-
-fn is_missing(low: &str) -> bool {
-    ["invalid session identifier", "no previous sessions", "failed to load session", "failed to find session"]
-        .iter()
-        .any(|words| low.contains(words))
 }
 
 /// Seconds that the vendor wants to be left alone.
