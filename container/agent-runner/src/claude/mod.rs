@@ -12,11 +12,11 @@ mod prompt;
 mod session;
 pub mod transcript;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use chrono::{DateTime, Utc};
-use parlor_protocol::{ImageAttachment, Output};
+use parlor_protocol::Output;
 use serde_json::Value;
 
 use self::chosen::Chosen;
@@ -62,8 +62,12 @@ impl Vendor for Claude {
         }
     }
 
-    fn content(text: String, pictures: &[ImageAttachment], group: &Path) -> Vec<Value> {
-        prompt::content(text, pictures, group)
+    fn text(text: &str) -> Value {
+        prompt::text(text)
+    }
+
+    fn picture(media_type: &str, data: &str) -> Value {
+        prompt::picture(media_type, data)
     }
 
     fn settings(&self) -> &AgentToml {

@@ -1,33 +1,19 @@
 //! The agent's input: messages, and facts about its room before the first one.
 
-use std::path::Path;
-
-use parlor_protocol::ImageAttachment;
 use serde_json::{Value, json};
 
 use crate::live::brief;
 use crate::memory;
 use crate::provider::Room;
 
-/// A message of texts only.
-pub fn message(text: &str) -> Vec<Value> {
-    vec![json!({ "type": "text", "text": text, "text_elements": [] })]
+/// A text as an item of input.
+pub fn text(text: &str) -> Value {
+    json!({ "type": "text", "text": text, "text_elements": [] })
 }
 
-/// A message with pictures of the group's folder; those that cannot be shown are named.
-pub fn content(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
-    let mut pictures = Vec::new();
-    for image in images {
-        match brief::picture(image, group) {
-            Ok(data) => {
-                pictures.push(json!({ "type": "image", "url": format!("data:{};base64,{data}", image.media_type) }));
-            }
-            Err(why) => text.push_str(&brief::no_picture(image, &why)),
-        }
-    }
-    let mut input = message(&text);
-    input.extend(pictures);
-    input
+/// A picture as an item of input.
+pub fn picture(media_type: &str, data: &str) -> Value {
+    json!({ "type": "image", "url": format!("data:{media_type};base64,{data}") })
 }
 
 /// Returns what it knows of its room, and the memories: those that other providers read, too.
@@ -53,7 +39,6 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
-    use parlor_protocol::RunInput;
     use parlor_protocol::files::Folders;
 
     use super::*;
@@ -61,19 +46,9 @@ mod tests {
     use crate::wire::Wire;
 
     #[test]
-    fn pictures_come_with_the_first_message() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("a.png"), b"foo").unwrap();
-        let image = |path: &str| ImageAttachment { relative_path: path.into(), media_type: "image/png".into() };
-        let input = RunInput {
-            prompt: "look".into(),
-            image_attachments: vec![image("a.png"), image("gone.png")],
-            ..RunInput::default()
-        };
-        let parts = content(brief::prompt(&input), &input.image_attachments, dir.path());
-        assert_eq!(parts[1], json!({ "type": "image", "url": "data:image/png;base64,Zm9v" }));
-        let text = parts[0]["text"].as_str().unwrap();
-        assert!(parts.len() == 2 && text.contains("\nlook") && text.contains("gone.png cannot be shown"), "{text}");
+    fn a_picture_is_an_address_that_holds_it() {
+        let url = "data:image/png;base64,Zm9v";
+        assert_eq!(picture("image/png", "Zm9v"), json!({ "type": "image", "url": url }));
     }
 
     #[test]

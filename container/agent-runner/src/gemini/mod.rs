@@ -11,11 +11,11 @@ mod keep;
 mod prompt;
 mod session;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use chrono::{DateTime, Utc};
-use parlor_protocol::{ErrorKind, ImageAttachment, Output};
+use parlor_protocol::{ErrorKind, Output};
 use serde_json::Value;
 
 use self::session::{Session, Setup};
@@ -62,8 +62,12 @@ impl Vendor for Gemini {
         Self { program, home: Program::config_dir("GEMINI_CLI_HOME", ""), chosen, session }
     }
 
-    fn content(text: String, pictures: &[ImageAttachment], group: &Path) -> Vec<Value> {
-        prompt::content(text, pictures, group)
+    fn text(text: &str) -> Value {
+        prompt::text(text)
+    }
+
+    fn picture(media_type: &str, data: &str) -> Value {
+        prompt::picture(media_type, data)
     }
 
     fn settings(&self) -> &AgentToml {

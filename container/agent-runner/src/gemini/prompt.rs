@@ -1,11 +1,6 @@
 //! The input of the CLI: lines of JSON-RPC, and messages as blocks of content.
 
-use std::path::Path;
-
-use parlor_protocol::ImageAttachment;
 use serde_json::{Value, json};
-
-use crate::live::brief;
 
 /// A request.
 pub fn request(id: u64, method: &str, params: &Value) -> String {
@@ -29,59 +24,29 @@ pub fn reply(id: &Value, method: &str, params: &Value) -> String {
     format!("{line}\n")
 }
 
-/// A message of the chat.
-pub fn message(text: &str) -> Vec<Value> {
+/// A text as a block of content.
+pub fn text(text: &str) -> Value {
     // Such a beginning would make it a command of the CLI.
     let mark = if text.trim_start().starts_with(['/', '$']) { "The message is:\n" } else { "" };
-    vec![json!({ "type": "text", "text": format!("{mark}{text}") })]
+    json!({ "type": "text", "text": format!("{mark}{text}") })
 }
 
-/// A message with pictures of the group's folder; those that cannot be shown are named.
-pub fn content(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
-    let mut pictures = Vec::new();
-    for image in images {
-        match brief::picture(image, group) {
-            Ok(data) => pictures.push(json!({ "type": "image", "mimeType": image.media_type, "data": data })),
-            Err(why) => text.push_str(&brief::no_picture(image, &why)),
-        }
-    }
-    let mut blocks = message(&text);
-    blocks.extend(pictures);
-    blocks
+/// A picture as a block of content.
+pub fn picture(media_type: &str, data: &str) -> Value {
+    json!({ "type": "image", "mimeType": media_type, "data": data })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use parlor_protocol::RunInput;
-
     use super::*;
 
     #[test]
-    fn a_repeated_try_and_pictures_are_told() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("a.png"), b"foo").unwrap();
-        let image = |path: &str| ImageAttachment { relative_path: path.into(), media_type: "image/png".into() };
-        let input = RunInput {
-            prompt: "look".into(),
-            resumed: vec!["said".into()],
-            image_attachments: vec![image("a.png"), image("gone.png")],
-            ..RunInput::default()
-        };
-        let blocks = content(brief::prompt(&input), &input.image_attachments, dir.path());
-        let text = blocks[0]["text"].as_str().unwrap();
-        assert!(text.contains("\nlook\n") && text.contains("said]") && text.contains("gone.png cannot"), "{text}");
-        assert_eq!(blocks[1..], [json!({ "type": "image", "mimeType": "image/png", "data": "Zm9v" })]);
-    }
-
-    #[test]
     fn no_message_is_a_command_of_the_cli() {
-        for text in ["/memory show", " $x"] {
-            let told = message(text)[0]["text"].as_str().unwrap().to_owned();
-            assert!(told.starts_with("The message is") && told.ends_with(text), "{told}");
+        for command in ["/memory show", " $x"] {
+            let told = text(command)["text"].as_str().unwrap().to_owned();
+            assert!(told.starts_with("The message is") && told.ends_with(command), "{told}");
         }
-        assert_eq!(message("a / b")[0]["text"], "a / b");
+        assert_eq!(text("a / b")["text"], "a / b");
     }
 
     #[test]

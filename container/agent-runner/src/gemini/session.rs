@@ -247,7 +247,7 @@ impl Session {
         }
         let silent = ending.is_none() && text.is_none() && !heard.spoke;
         if silent && !std::mem::replace(&mut self.asked, true) {
-            return vec![self.write(&prompt::message(said::SILENT))];
+            return vec![self.write(&[prompt::text(said::SILENT)])];
         }
         if silent && !self.setup.quiet {
             text = Some(said::NO_ANSWER.to_owned());

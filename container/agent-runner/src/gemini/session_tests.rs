@@ -8,7 +8,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn message(text: &str, name: Option<&str>) -> Message {
-    Message::new(name.map(str::to_owned), prompt::message(text))
+    Message::new(name.map(str::to_owned), vec![prompt::text(text)])
 }
 
 fn setup() -> Setup {

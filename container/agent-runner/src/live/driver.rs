@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use parlor_protocol::inputs::{Input, Inputs};
-use parlor_protocol::{Output, Status};
+use parlor_protocol::{ImageAttachment, Output, Status};
+use serde_json::Value;
 
 use super::{Live, Message, Signal, Sorted, Step, Vendor, brief, watch_inputs};
 use crate::agent_toml::{AgentToml, Notices};
@@ -116,7 +117,7 @@ impl<V: Vendor> Driver<V> {
     /// Gives the run's first prompt.
     fn begin(&mut self) {
         let input = &self.room.input;
-        let content = V::content(brief::prompt(input), &input.image_attachments, &self.room.folders.group);
+        let content = content::<V>(brief::prompt(input), &input.image_attachments, &self.room.folders.group);
         self.give(vec![Message::new(None, content)]);
     }
 
@@ -152,7 +153,7 @@ impl<V: Vendor> Driver<V> {
             Signal::Inputs(list) => {
                 let group = &self.room.folders.group;
                 let message = |Input { name, text, images }: Input| {
-                    Message::new(Some(name), V::content(brief::dated(&text), &images, group))
+                    Message::new(Some(name), content::<V>(brief::dated(&text), &images, group))
                 };
                 let messages = list.into_iter().map(message).collect();
                 self.give(messages);
@@ -229,8 +230,7 @@ impl<V: Vendor> Driver<V> {
                     }
                 }
                 Step::Ask(question) => {
-                    let content = V::content(question.to_owned(), &[], &self.room.folders.group);
-                    self.give(vec![Message::new(None, content)]);
+                    self.give(vec![Message::new(None, vec![V::text(question)])]);
                 }
                 Step::Say(text) => self.room.wire.say(&text),
                 Step::Put(output) => self.put(*output),
@@ -248,6 +248,18 @@ impl<V: Vendor> Driver<V> {
         self.vendor.complete(&self.room, &mut output);
         self.room.wire.end_turn(&output);
     }
+}
+
+/// The content of a message. The pictures lie in the group's folder; the text names those that cannot be shown.
+fn content<V: Vendor>(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
+    let mut pictures = Vec::new();
+    for image in images {
+        match brief::picture(image, group) {
+            Ok(data) => pictures.push(V::picture(&image.media_type, &data)),
+            Err(why) => text.push_str(&brief::no_picture(image, &why)),
+        }
+    }
+    std::iter::once(V::text(&text)).chain(pictures).collect()
 }
 
 fn open_limit(settings: &AgentToml, least: Duration) -> Duration {

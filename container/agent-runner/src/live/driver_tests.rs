@@ -8,8 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use chrono::DateTime;
 use parlor_protocol::files::Folders;
-use parlor_protocol::{ErrorKind, ImageAttachment, RunInput, Turn};
-use serde_json::Value;
+use parlor_protocol::{ErrorKind, RunInput, Turn};
 
 use super::*;
 use crate::live::{Pending, Program, Words};
@@ -56,8 +55,12 @@ impl Vendor for Script {
         Self::of(file)
     }
 
-    fn content(text: String, _: &[ImageAttachment], _: &Path) -> Vec<Value> {
-        vec![text.into()]
+    fn text(text: &str) -> Value {
+        text.into()
+    }
+
+    fn picture(media_type: &str, data: &str) -> Value {
+        format!("{media_type} {data}").into()
     }
 
     fn settings(&self) -> &AgentToml {
@@ -372,6 +375,27 @@ done";
     assert!(run.answer().0.ends_with("are used:\n- this\n- that)"));
     run.close();
     run.end();
+}
+
+#[test]
+fn a_task_a_repeated_try_and_pictures_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.png"), b"foo").unwrap();
+    let image = |path: &str| ImageAttachment { relative_path: path.into(), media_type: "image/png".into() };
+    let input = RunInput {
+        prompt: "look".into(),
+        is_scheduled_task: true,
+        resumed: vec!["said".into()],
+        image_attachments: vec![image("a.png"), image("gone.png"), image(".")],
+        ..RunInput::default()
+    };
+    let content = content::<Script>(brief::prompt(&input), &input.image_attachments, dir.path());
+    let text = content[0].as_str().unwrap();
+    assert!(text.starts_with("[It is ") && text.contains("[A scheduled task"), "{text}");
+    assert!(text.contains("\n\nlook\n\n"), "{text}");
+    assert!(text.contains("said]") && text.contains("gone.png cannot be shown"), "{text}");
+    assert!(text.contains("not a file"), "{text}");
+    assert_eq!(content[1..], ["image/png Zm9v"]);
 }
 
 #[test]

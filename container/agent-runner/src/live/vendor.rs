@@ -1,10 +1,10 @@
 //! A vendor's program, as its driver knows it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use chrono::{DateTime, Utc};
-use parlor_protocol::{ImageAttachment, Output};
+use parlor_protocol::Output;
 use serde_json::Value;
 
 use super::{Message, Program, Sorted};
@@ -25,8 +25,11 @@ pub trait Vendor: Sized {
     /// Reads the group's settings and prepares for a conversation with the program at this path.
     fn new(room: &Room, program: PathBuf) -> Self;
 
-    /// The content of a message. Pictures lie in the group's folder; the text names those that cannot be shown.
-    fn content(text: String, pictures: &[ImageAttachment], group: &Path) -> Vec<Value>;
+    /// A text as a part of a message.
+    fn text(text: &str) -> Value;
+
+    /// A picture as a part of a message; `data` is base64.
+    fn picture(media_type: &str, data: &str) -> Value;
 
     /// The group's settings, as far as the program follows them by now.
     fn settings(&self) -> &AgentToml;
