@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::Signal;
+use super::signal::Signal;
 use crate::process::{self, Working};
 
 /// The longest line of stdout that is read.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use parlor_protocol::{ErrorKind, Output, Turn};
 
-use super::{Signal, Sorted};
+use super::failure::Sorted;
+use super::signal::Signal;
 use crate::provider::{Room, refused};
 
 /// A CLI that a provider drives.

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use parlor_protocol::Output;
 use serde_json::Value;
 
-use super::{Message, Program, Sorted};
+use super::failure::Sorted;
+use super::pending::Message;
+use super::program::Program;
 use crate::agent_toml::AgentToml;
 use crate::provider::Room;
 
