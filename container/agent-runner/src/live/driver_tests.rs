@@ -27,11 +27,6 @@ struct Script {
 }
 
 impl Script {
-    fn of(file: PathBuf) -> Self {
-        let (settings, pending) = (AgentToml::default(), Pending::default());
-        Self { file, settings, pending, open: None, words: Words::default() }
-    }
-
     fn flush(&mut self) -> Vec<Step> {
         if self.open.is_none() {
             return Vec::new();
@@ -52,7 +47,8 @@ impl Vendor for Script {
     const PROGRAM: Program = Program { title: "The script", name: "script", variable: "", remedy: "", exit: None };
 
     fn new(_: &Room, file: PathBuf) -> Self {
-        Self::of(file)
+        let (settings, pending) = (AgentToml::default(), Pending::default());
+        Self { file, settings, pending, open: None, words: Words::default() }
     }
 
     fn text(text: &str) -> Value {
@@ -213,8 +209,7 @@ impl Run {
 
     /// Waits for the end of the driver; nothing more may come out.
     fn end(mut self) {
-        let driver = self.driver.take().unwrap();
-        driver.join().unwrap();
+        self.driver.take().unwrap().join().unwrap();
         assert_eq!(self.outputs.try_recv().ok(), None);
         assert!(!self.wire.settle(Duration::ZERO), "no turn is open");
     }
@@ -391,19 +386,15 @@ fn a_task_a_repeated_try_and_pictures_are_told() {
     };
     let content = content::<Script>(brief::prompt(&input), &input.image_attachments, dir.path());
     let text = content[0].as_str().unwrap();
-    assert!(text.starts_with("[It is ") && text.contains("[A scheduled task"), "{text}");
-    assert!(text.contains("\n\nlook\n\n"), "{text}");
-    assert!(text.contains("said]") && text.contains("gone.png cannot be shown"), "{text}");
-    assert!(text.contains("not a file"), "{text}");
+    for part in ["[It is ", "[A scheduled task", "\n\nlook\n\n", "said]", "gone.png cannot be shown", "not a file"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
     assert_eq!(content[1..], ["image/png Zm9v"]);
 }
 
 #[test]
 fn servers_that_start_slowly_make_the_limit_longer() {
-    let least = Duration::from_secs(120);
-    let mut settings = AgentToml::default();
-    assert_eq!(open_limit(&settings, least), least);
-    let text = "[mcp.slow]\ncommand = 'x'\nstart_timeout = 90\n";
-    settings.servers = AgentToml::parse(text, &RunInput::default()).servers;
-    assert_eq!(open_limit(&settings, least), Duration::from_secs(150));
+    let limit = |text: &str| open_limit(&AgentToml::parse(text, &RunInput::default()), OPEN_LIMIT);
+    assert_eq!(limit(""), Duration::from_secs(120));
+    assert_eq!(limit("[mcp.slow]\ncommand = 'x'\nstart_timeout = 90\n"), Duration::from_secs(150));
 }
