@@ -56,7 +56,7 @@ impl Conformance {
         // Heard from now on: a container must not outlive an interrupted check.
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let engine = detect(settings.runtime.as_deref(), &CliOptions::default()).await?;
-        if !engine.image_exists(&self.image).await? {
+        if !engine.images().exists(&self.image).await? {
             return Err(Failure::Failed(format!(
                 "{} has no image {}: pull or build it first",
                 engine.name(),

@@ -76,7 +76,7 @@ impl Image {
             Self::Status { json } => {
                 // An image of the operator's own choice is used instead of Parlor's.
                 let (name, present) = if let Some(name) = &settings.image {
-                    (Some(name.clone()), engine.image_exists(name).await?)
+                    (Some(name.clone()), engine.images().exists(name).await?)
                 } else {
                     let status = own.status(&*engine).await?;
                     (status.image, status.present)
@@ -121,11 +121,11 @@ async fn prune(
     let named = groups.iter().filter_map(|group| group["containerConfig"]["image"].as_str()).map(str::to_owned);
     let kept: BTreeSet<String> = named.chain([lite]).chain(full).chain(settings.image.clone()).collect();
     let (mut removed, mut used) = (Vec::new(), Vec::new());
-    for image in engine.images().await? {
+    for image in engine.images().list().await? {
         if !is_old(&image.name, &kept) {
             continue;
         }
-        match if dry_run { Ok(()) } else { engine.remove_image(&image.name).await } {
+        match if dry_run { Ok(()) } else { engine.images().remove(&image.name).await } {
             Ok(()) => removed.push(image),
             Err(error) => used.push((image, error.to_string())),
         }
@@ -170,7 +170,7 @@ pub(super) async fn make_full(settings: &Settings) -> Done {
     let built = full.ensure(&*engine, &progress).await;
     bar.clear();
     let built = built?;
-    engine.tag_image(&built, FULL).await?;
+    engine.images().tag(&built, FULL).await?;
     say(&format!("{built} is ready in {}, also as {FULL}.\n", engine.name()))
 }
 
@@ -184,7 +184,7 @@ async fn make(which: Which, settings: &Settings, lite: &image::Image, engine: &d
     let built = lite.ensure(engine, &progress).await;
     bar.clear();
     let built = built?;
-    engine.tag_image(&built, LITE).await?;
+    engine.images().tag(&built, LITE).await?;
     say(&format!("{built} is ready in {}, also as {LITE}.\n", engine.name()))
 }
 

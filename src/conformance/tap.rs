@@ -1,7 +1,6 @@
 //! An engine that is the configured one, with ears: stdin goes in pieces of odd sizes, and what comes out is heard on
 //! its way to the host's own decoder.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -13,7 +12,8 @@ use parlor_protocol::{OUTPUT_END, OUTPUT_START, Status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use zeroize::Zeroizing;
 
-use crate::container::engine::{Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, NamedImage};
+use crate::container::engine::{Attached, Capabilities, ContainerEngine, EngineError};
+use crate::container::image_store::ImageStore;
 use crate::container::output::{self, Decoder, Frame, Warning};
 use crate::container::spec::RunSpec;
 
@@ -85,9 +85,6 @@ impl ContainerEngine for Tap {
     fn describe(&self, spec: &RunSpec) -> Vec<String> {
         self.engine.describe(spec)
     }
-    fn refusal(&self, code: i32, stderr: &str) -> Option<EngineError> {
-        self.engine.refusal(code, stderr)
-    }
     async fn ran_out_of_memory(&self, name: &str, since: DateTime<Utc>) -> bool {
         self.engine.ran_out_of_memory(name, since).await
     }
@@ -106,23 +103,8 @@ impl ContainerEngine for Tap {
     async fn remove(&self, names: &[String]) -> Result<(), EngineError> {
         self.engine.remove(names).await
     }
-    async fn image_exists(&self, image: &str) -> Result<bool, EngineError> {
-        self.engine.image_exists(image).await
-    }
-    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
-        self.engine.images().await
-    }
-    async fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError> {
-        self.engine.tag_image(image, name).await
-    }
-    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
-        self.engine.remove_image(image).await
-    }
-    async fn import_image(&self, tar: &Path, image: &str, entry: &[&str], workdir: &str) -> Result<(), EngineError> {
-        self.engine.import_image(tar, image, entry, workdir).await
-    }
-    async fn build_image(&self, build: &Build<'_>, line: Lines<'_>) -> Result<(), EngineError> {
-        self.engine.build_image(build, line).await
+    fn images(&self) -> &dyn ImageStore {
+        self.engine.images()
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::broken_off;
-use super::engine::{EngineError, Lines};
+use super::engine::EngineError;
+use super::image_store::Lines;
 
 /// What is kept of a call's stdout and stderr, each.
 const OUTPUT_LIMIT: u64 = 8 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -12,18 +12,14 @@ use chrono::{DateTime, Utc};
 use tokio::process::Child;
 
 use super::argv::{self, Dialect};
-use super::build;
 use super::cli::{Cli, GroupGuard, Output};
-use super::engine::{Attached, Build, Capabilities, Client, ContainerEngine, EngineError, Exit, Lines, NamedImage};
-use super::rootfs::LOCALE;
+use super::engine::{Attached, Capabilities, Client, ContainerEngine, EngineError, Exit, Refusal};
+use super::image_store::ImageStore;
 use super::spec::RunSpec;
 use super::{docker, podman};
 
-const CALL: Duration = Duration::from_secs(15);
+pub(super) const CALL: Duration = Duration::from_secs(15);
 const REMOVE: Duration = Duration::from_secs(30);
-const IMPORT: Duration = Duration::from_secs(180);
-/// Downloads of hundreds of megabytes, over a slow line.
-const BUILD: Duration = Duration::from_secs(2 * 3600);
 /// What a stop may take beyond its grace.
 const STOP_EXTRA: Duration = Duration::from_secs(10);
 
@@ -56,7 +52,7 @@ pub struct CliOptions {
 
 /// An engine behind its command line.
 pub struct CliEngine {
-    cli: Cli,
+    pub(super) cli: Cli,
     flavor: Flavor,
     options: CliOptions,
     facts: RwLock<Facts>,
@@ -102,7 +98,7 @@ impl CliEngine {
         Err(self.cli.call_error(action, &output))
     }
 
-    async fn demand(&self, action: &str, args: &[&str]) -> Result<Output, EngineError> {
+    pub(super) async fn demand(&self, action: &str, args: &[&str]) -> Result<Output, EngineError> {
         let output = self.cli.call(args, CALL).await?;
         if output.ok() { Ok(output) } else { Err(self.cli.call_error(action, &output)) }
     }
@@ -142,7 +138,7 @@ impl ContainerEngine for CliEngine {
                 stdin: Box::new(stdin),
                 stdout: Box::new(stdout),
                 stderr: Box::new(stderr),
-                client: Box::new(CliClient { child, group }),
+                client: Box::new(CliClient { child, group, cli: self.cli.clone(), flavor: self.flavor }),
             }),
             _ => Err(self.cli.failed("run", "its streams are not there".to_owned())),
         }
@@ -152,14 +148,6 @@ impl ContainerEngine for CliEngine {
         let shown = |word: &OsString| word.to_string_lossy().into_owned();
         let args = argv::run(&self.facts().dialect, spec).unwrap_or_default();
         self.cli.program.iter().chain(&args).map(shown).collect()
-    }
-
-    fn refusal(&self, code: i32, stderr: &str) -> Option<EngineError> {
-        if code != 125 && !complains(self.flavor, stderr) {
-            return None;
-        }
-        let output = Output { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() };
-        Some(self.cli.call_error("run", &output))
     }
 
     async fn ran_out_of_memory(&self, name: &str, since: DateTime<Utc>) -> bool {
@@ -182,7 +170,7 @@ impl ContainerEngine for CliEngine {
 
     async fn kill(&self, name: &str) -> Result<(), EngineError> {
         // `kill` leaves the container to `--rm`, which needs a client or a healthy daemon; `rm -f` ends it and proves it.
-        self.remove(&[name.to_owned()]).await
+        ContainerEngine::remove(self, &[name.to_owned()]).await
     }
 
     async fn exists(&self, name: &str) -> Result<bool, EngineError> {
@@ -229,75 +217,9 @@ impl ContainerEngine for CliEngine {
         self.call_on("rm", &args, REMOVE).await
     }
 
-    async fn image_exists(&self, image: &str) -> Result<bool, EngineError> {
-        let args = ["image", "inspect", "--format", "{{.Id}}", image];
-        let output = self.cli.call(&args, CALL).await?;
-        let text = output.stderr.to_lowercase();
-        let absent = ["no such image", "image not known", "failed to find image"];
-        match output.code {
-            Some(0) => Ok(true),
-            _ if absent.iter().any(|phrase| text.contains(phrase)) => Ok(false),
-            _ => Err(self.cli.call_error("image inspect", &output)),
-        }
+    fn images(&self) -> &dyn ImageStore {
+        self
     }
-
-    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
-        let args = ["images", "--format", "{{.Repository}}:{{.Tag}}\t{{.Size}}"];
-        Ok(self.demand("images", &args).await?.stdout.lines().filter_map(named).collect())
-    }
-
-    async fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError> {
-        self.demand("tag", &["tag", image, name]).await.map(drop)
-    }
-
-    async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
-        if !self.image_exists(image).await? {
-            return Ok(());
-        }
-        self.demand("image rm", &["image", "rm", image]).await.map(drop)
-    }
-
-    async fn import_image(
-        &self,
-        tar: &Path,
-        image: &str,
-        entrypoint: &[&str],
-        workdir: &str,
-    ) -> Result<(), EngineError> {
-        let file = std::fs::File::open(tar)
-            .map_err(|e| self.cli.failed("import", format!("{} cannot be read: {e}", tar.display())))?;
-        let entrypoint = format!("ENTRYPOINT {}", serde_json::json!(entrypoint));
-        let workdir = format!("WORKDIR {workdir}");
-        let locale = format!("ENV {LOCALE}");
-        // Through stdin, so that an engine of another user needs no access to the file.
-        let args = ["import", "--change", &entrypoint, "--change", &workdir, "--change", &locale, "-", image];
-        let output = self.cli.call_with(&args, Stdio::from(file), IMPORT).await?;
-        if output.ok() { Ok(()) } else { Err(self.cli.call_error("import", &output)) }
-    }
-
-    async fn build_image(&self, build: &Build<'_>, line: Lines<'_>) -> Result<(), EngineError> {
-        let mut args: Vec<OsString> = ["build", "--force-rm", "-t", build.image].map(OsString::from).to_vec();
-        for (name, value) in build.args {
-            args.extend(["--build-arg".into(), format!("{name}={value}").into()]);
-        }
-        for name in build.inherit {
-            // Without a value: the client takes it from its environment, where no other user can read it.
-            args.extend(["--build-arg".into(), name.into()]);
-        }
-        if build.host_network {
-            args.push("--network=host".into());
-        }
-        args.push(build.folder.into());
-        let output = self.cli.call_with_lines(&args, BUILD, line).await?;
-        if output.ok() { Ok(()) } else { Err(self.cli.failed("build", build::reason(&output.stdout))) }
-    }
-}
-
-/// A line of `images`; None for what has no name.
-fn named(line: &str) -> Option<NamedImage> {
-    let (name, size) = line.split_once('\t')?;
-    let name = name.strip_prefix("localhost/").unwrap_or(name);
-    (!name.contains("<none>")).then(|| NamedImage { name: name.to_owned(), size: size.trim().to_owned() })
 }
 
 /// Names from `ps`, one per line; docker adds the names of links after a comma.
@@ -309,6 +231,13 @@ fn names(stdout: &str) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .collect()
 }
+
+/// Exit codes of `run` that may be the engine's own, as docker and podman document them: 125 it failed itself, 126 the
+/// program cannot be executed, 127 there is no such program. A program may end with the same codes.
+const ENGINES_OWN: std::ops::RangeInclusive<i32> = FAILED..=127;
+const FAILED: i32 = 125;
+/// Words of a complaint about the program that was to start, and not about the room around it.
+const NO_PROGRAM: [&str; 3] = ["exec: \"", "executable file", "exec format error"];
 
 /// Whether the engine itself says that it could not start a container's program: what the program says is not meant.
 fn complains(flavor: Flavor, stderr: &str) -> bool {
@@ -332,6 +261,8 @@ fn only_absent(stderr: &str) -> bool {
 struct CliClient {
     child: Child,
     group: GroupGuard,
+    cli: Cli,
+    flavor: Flavor,
 }
 
 #[async_trait]
@@ -344,6 +275,19 @@ impl Client for CliClient {
             (Some(code), _) => Exit::Code(code),
             (None, signal) => Exit::Signal(signal.unwrap_or(0)),
         })
+    }
+
+    fn judge(&self, exit: Exit, stderr: &str) -> Exit {
+        let Exit::Code(code) = exit else { return exit };
+        let own = code == FAILED || ENGINES_OWN.contains(&code) && complains(self.flavor, stderr);
+        if !own {
+            return exit;
+        }
+        let output = Output { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() };
+        let error = self.cli.call_error("run", &output);
+        let said = error.to_string();
+        let no_program = code != FAILED && NO_PROGRAM.iter().any(|words| said.contains(words));
+        Exit::EngineRefused(Refusal { code: Some(code), no_program, error })
     }
 
     fn abandon(&mut self) {
@@ -373,16 +317,6 @@ mod tests {
         for said in ["bash: line 1: prompt: command not found", "Error: cannot find module", "", "no docker: here"] {
             assert!(!complains(Flavor::Docker, said) && !complains(Flavor::Podman, said), "{said}");
         }
-    }
-
-    #[test]
-    fn images_are_named_alike_by_all_engines() {
-        let image = |name: &str| Some(NamedImage { name: name.into(), size: "9MB".into() });
-        assert_eq!(named("parlor-agent:lite-1\t9MB"), image("parlor-agent:lite-1"));
-        assert_eq!(named("localhost/parlor-agent:lite-1\t9MB "), image("parlor-agent:lite-1"));
-        assert_eq!(named("<none>:<none>\t9MB"), None);
-        assert_eq!(named("a:<none>\t9MB"), None);
-        assert_eq!(named("warning"), None);
     }
 
     #[test]

@@ -1,8 +1,7 @@
-//! The trait every container engine implements. No command-line flag appears here, so that an engine's API or a bare
-//! OCI runtime fits as well as a command-line client.
+//! The trait that every container engine implements. It has no command-line flag and no exit code of a client, so an
+//! engine's API or a bare OCI runtime fits as well as a command line. Images are apart: [`ImageStore`].
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +9,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::image_store::ImageStore;
 use super::spec::RunSpec;
 
 /// A container engine.
@@ -25,9 +25,6 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
     async fn start(&self, spec: &RunSpec) -> Result<Attached, EngineError>;
     /// Returns how a run of this spec looks on the command line, for run logs; empty where there is none.
     fn describe(&self, spec: &RunSpec) -> Vec<String>;
-    /// Returns what it means that a run's client ended with a code of the engine's own (125, 126, 127), and what to do
-    /// about it. Returns None if the container ran, and the code is its program's.
-    fn refusal(&self, code: i32, stderr: &str) -> Option<EngineError>;
     /// Returns true if the kernel ended something in a container for its memory limit since then; false where nobody
     /// knows. Asked when the container is gone.
     async fn ran_out_of_memory(&self, _name: &str, _since: DateTime<Utc>) -> bool {
@@ -44,51 +41,8 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
     async fn list(&self, label: &str, value: &str) -> Result<Vec<String>, EngineError>;
     /// Kills and removes containers by name, all at once; missing ones are success.
     async fn remove(&self, names: &[String]) -> Result<(), EngineError>;
-    /// Returns whether an image is there.
-    async fn image_exists(&self, image: &str) -> Result<bool, EngineError>;
-    /// Every image that has a name.
-    async fn images(&self) -> Result<Vec<NamedImage>, EngineError>;
-    /// Gives an image a second name, which may have been another one's.
-    async fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError>;
-    /// Removes an image by its name; one that is not there is success. One that a container uses stays, with an error.
-    async fn remove_image(&self, image: &str) -> Result<(), EngineError>;
-    /// Makes an image of one layer from a tar file, with an entrypoint and a working directory.
-    async fn import_image(
-        &self,
-        tar: &Path,
-        image: &str,
-        entrypoint: &[&str],
-        workdir: &str,
-    ) -> Result<(), EngineError>;
-    /// Makes an image from a folder with a Dockerfile, and passes on each line that the engine writes meanwhile.
-    async fn build_image(&self, build: &Build<'_>, line: Lines<'_>) -> Result<(), EngineError>;
-}
-
-/// An image as an engine lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedImage {
-    /// Its name with its tag, without the registry that stands for this machine.
-    pub name: String,
-    /// Its size, for people.
-    pub size: String,
-}
-
-/// Hears the lines of a build.
-pub type Lines<'a> = &'a (dyn Fn(&str) + Send + Sync);
-
-/// An image to be built.
-#[derive(Debug, Clone, Copy)]
-pub struct Build<'a> {
-    /// The folder with the Dockerfile and all that it copies.
-    pub folder: &'a Path,
-    /// What the image is called.
-    pub image: &'a str,
-    /// Names and values of the Dockerfile's arguments.
-    pub args: &'a [(&'a str, &'a str)],
-    /// Names of further arguments, whose values the environment has: proxies, which may hold a login.
-    pub inherit: &'a [&'a str],
-    /// True if the build uses this machine's own network.
-    pub host_network: bool,
+    /// The images that its runs are made of.
+    fn images(&self) -> &dyn ImageStore;
 }
 
 /// What an engine can do here.
@@ -136,21 +90,40 @@ impl fmt::Debug for Attached {
 pub trait Client: Send {
     /// Waits for the end of the run. Safe to cancel and call again.
     async fn wait(&mut self) -> std::io::Result<Exit>;
+    /// Returns how the run ended, given all that the client wrote to stderr. A command line tells its engine's failures
+    /// from the program's only here; other clients know with [`wait`](Self::wait).
+    fn judge(&self, exit: Exit, stderr: &str) -> Exit {
+        let _ = stderr;
+        exit
+    }
     /// Lets go of the client; the container may live on and must be ended by name.
     fn abandon(&mut self);
 }
 
-/// How the client ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
-    /// With the container's exit code, or an engine error code (125, 126, 127).
+    /// The container's program ended with this code.
     Code(i32),
-    /// Killed by a signal.
+    /// A signal killed the client.
     Signal(i32),
+    /// The engine did not start the container's program.
+    EngineRefused(Refusal),
+}
+
+/// Why an engine did not start a container's program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The client's exit code, where there is one.
+    pub code: Option<i32>,
+    /// True if the image does not have the program, or it cannot be executed; false if something around it is wrong.
+    pub no_program: bool,
+    /// What the engine says, and what to do about it.
+    pub error: EngineError,
 }
 
 /// Why an engine did not do something.
-#[derive(Debug, Clone, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EngineError {
     /// The client program is not there.
     #[error("{engine} is not installed ({program}): {hint}")]

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::build::{self, BuildStep};
-use super::engine::{Build, ContainerEngine, EngineError};
+use super::engine::{ContainerEngine, EngineError};
 use super::image::{self, ImageError, Inputs, Status};
+use super::image_store::Build;
 use super::runner::Runner;
 use crate::config::extras::Extra;
 use crate::config::proxies::Proxies;
@@ -72,7 +73,7 @@ impl FullImage {
     /// The image's reference, after making it where the engine does not have it.
     pub async fn ensure(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
         let name = self.name().await?;
-        if engine.image_exists(&name).await? {
+        if engine.images().exists(&name).await? {
             self.remember(&name);
             return Ok(name);
         }
@@ -81,7 +82,7 @@ impl FullImage {
         let lock = self.data.join("image-full.lock");
         // Held until the end of this function, by whatever process builds first.
         let _lock = image::blocking(move || image::lock(&lock)).await?;
-        if !engine.image_exists(&name).await? {
+        if !engine.images().exists(&name).await? {
             self.build(engine, &name, progress).await?;
         }
         self.remember(&name);
@@ -92,7 +93,7 @@ impl FullImage {
     /// Returns whether the image is there, without making it.
     pub async fn status(&self, engine: &dyn ContainerEngine) -> Result<Status, ImageError> {
         let name = self.name().await?;
-        let present = engine.image_exists(&name).await?;
+        let present = engine.images().exists(&name).await?;
         Ok(Status { image: Some(name), present })
     }
 
@@ -159,8 +160,8 @@ impl FullImage {
                 progress(&step);
             }
         };
-        engine.build_image(&build, &heard).await?;
-        if engine.image_exists(name).await? {
+        engine.images().build(&build, &heard).await?;
+        if engine.images().exists(name).await? {
             return Ok(());
         }
         Err(ImageError::Engine(EngineError::Failed {

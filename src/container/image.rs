@@ -207,7 +207,7 @@ impl Image {
     /// process or another of the same installation, share one build.
     pub async fn ensure(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
         if let Some(image) = self.known()
-            && engine.image_exists(&image).await?
+            && engine.images().exists(&image).await?
         {
             return Ok(image);
         }
@@ -217,7 +217,7 @@ impl Image {
         // Held until the end of this function, by whatever process builds first.
         let _lock = blocking(move || lock(&data.join("image.lock"))).await?;
         if let Some(image) = self.known()
-            && engine.image_exists(&image).await?
+            && engine.images().exists(&image).await?
         {
             return Ok(image);
         }
@@ -234,7 +234,7 @@ impl Image {
             None => self.would_be().await,
         };
         let present = match &image {
-            Some(image) => engine.image_exists(image).await?,
+            Some(image) => engine.images().exists(image).await?,
             None => false,
         };
         Ok(Status { image, present })
@@ -270,11 +270,11 @@ impl Image {
         .await?;
         let image = format!("{NAME}{}", &hash[..16]);
         step(2);
-        if !engine.image_exists(&image).await? {
-            engine.import_image(&tar.0, &image, &[rootfs::ENTRYPOINT], rootfs::WORKDIR).await?;
+        if !engine.images().exists(&image).await? {
+            engine.images().import(&tar.0, &image, &[rootfs::ENTRYPOINT], rootfs::WORKDIR).await?;
         }
         step(3);
-        if !engine.image_exists(&image).await? {
+        if !engine.images().exists(&image).await? {
             return Err(ImageError::Engine(EngineError::Failed {
                 engine: engine.name().to_owned(),
                 action: "import".to_owned(),

@@ -100,8 +100,11 @@ async fn run(engine: &dyn ContainerEngine, spec: &RunSpec) -> Result<String, Eng
     );
     let said = String::from_utf8_lossy(&complaints).trim().to_owned();
     match ended {
-        Ok(Exit::Code(code @ 125..=127)) => engine.refusal(code, &said).map_or(Ok(said), Err),
-        _ => Ok(said),
+        Ok(exit) => match room.client.judge(exit, &said) {
+            Exit::EngineRefused(refusal) => Err(refusal.error),
+            Exit::Code(_) | Exit::Signal(_) => Ok(said),
+        },
+        Err(_) => Ok(said),
     }
 }
 

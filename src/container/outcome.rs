@@ -6,6 +6,8 @@ use super::engine::Exit;
 use super::turn::Settled;
 use crate::domain::run::RunState;
 
+/// The exit code of a program that was killed (128 + SIGKILL).
+pub const KILLED: i32 = 137;
 /// Characters of stderr that an error names.
 const STDERR_TAIL: usize = 200;
 
@@ -31,6 +33,8 @@ pub enum Cause {
     Memory,
     /// Its image has no agent.
     NoAgent,
+    /// The engine did not start its container, which may heal.
+    NotStarted,
     /// Anything else, which may heal.
     Other,
 }
@@ -75,8 +79,8 @@ impl Outcome {
 /// What is known when a run has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// How the engine's client ended; None if it was abandoned.
-    pub exit: Option<Exit>,
+    /// How the run ended; None if its client was abandoned.
+    pub exit: Option<&'a Exit>,
     /// Why the host ended it, if it did.
     pub ended_for: Option<EndReason>,
     /// A turn was open.
@@ -97,40 +101,44 @@ pub struct Facts<'a> {
     pub outputs: u64,
     /// The engine's name, for its own failures.
     pub engine: &'a str,
-    /// What an exit code of the engine's own means, and what to do; None if the code is the program's.
-    pub refusal: Option<&'a str>,
 }
 
 /// Classifies the end of a run: its state, and the error for people.
 pub fn classify(facts: &Facts<'_>) -> (RunState, Option<String>, Cause) {
     let (state, error) = state(facts);
-    let code = match facts.exit {
-        Some(Exit::Code(code)) if facts.ended_for.is_none() => code,
-        _ => return (state, error, Cause::Other),
+    let Some(exit) = facts.exit.filter(|_| facts.ended_for.is_none()) else { return (state, error, Cause::Other) };
+    let silent = facts.open && facts.outputs == 0;
+    let (no_agent, cause) = match exit {
+        Exit::Code(KILLED) if facts.out_of_memory => {
+            let error = format!("The container was ended because it reached its memory limit of {}", facts.memory);
+            return (RunState::Failed, Some(error), Cause::Memory);
+        }
+        // A shell that has no such program says so with these codes.
+        Exit::Code(code @ (126 | 127)) => {
+            (Some((Some(*code), tail(facts.stderr, STDERR_TAIL).to_owned())), Cause::Other)
+        }
+        Exit::EngineRefused(refusal) => {
+            let no_agent = refusal.no_program.then(|| (refusal.code, refusal.error.to_string()));
+            (no_agent, if state == RunState::EngineFailed { Cause::NotStarted } else { Cause::Other })
+        }
+        Exit::Code(_) | Exit::Signal(_) => (None, Cause::Other),
     };
-    if code == 137 && facts.out_of_memory {
-        let error = format!("The container was ended because it reached its memory limit of {}", facts.memory);
-        return (RunState::Failed, Some(error), Cause::Memory);
-    }
-    // Where the engine could not start what the image names, or what it names is no agent.
-    let silent = facts.open && facts.outputs == 0 && matches!(code, 126 | 127);
-    if silent && facts.refusal.is_none_or(names_program) {
-        let said = facts.refusal.unwrap_or_else(|| tail(facts.stderr, STDERR_TAIL));
+    if let Some((code, said)) = no_agent.filter(|_| silent) {
         let error = format!(
-            "The image {} has no agent that speaks Parlor's protocol, such as /app/agent-runner{} (code {code}). Choose another image; `parlor conformance {}` \
+            "The image {} has no agent that speaks Parlor's protocol, such as /app/agent-runner{}{}. Choose another image; `parlor conformance {}` \
              checks one",
             facts.image,
-            after_colon(said),
+            after_colon(&said),
+            in_brackets(code),
             facts.image
         );
         return (RunState::Failed, Some(error), Cause::NoAgent);
     }
-    (state, error, Cause::Other)
+    (state, error, cause)
 }
 
-/// Returns true if an engine complains of the program that it was to start, and not of the room around it.
-fn names_program(refusal: &str) -> bool {
-    ["exec: \"", "executable file", "exec format error"].iter().any(|words| refusal.contains(words))
+fn in_brackets(code: Option<i32>) -> String {
+    code.map(|code| format!(" (code {code})")).unwrap_or_default()
 }
 
 /// A reason after what it explains; nothing where there is none.
@@ -159,13 +167,17 @@ fn classify_exit(facts: &Facts<'_>) -> (RunState, Option<String>) {
     let tail = tail(facts.stderr, STDERR_TAIL);
     match facts.exit {
         Some(Exit::Code(0)) => (RunState::Succeeded, None),
-        Some(Exit::Code(code @ (125..=127))) if facts.open && !facts.replied && facts.refusal.is_some() => {
-            let why = facts.refusal.unwrap_or_default();
-            let error = format!("{} could not start the container (code {code}): {why}", facts.engine);
+        Some(Exit::EngineRefused(refusal)) if facts.open && !facts.replied => {
+            let (code, why) = (in_brackets(refusal.code), &refusal.error);
+            let error = format!("{} could not start the container{code}: {why}", facts.engine);
             (RunState::EngineFailed, Some(error))
         }
+        Some(Exit::EngineRefused(refusal)) => {
+            let error = format!("Container exited{}{}", in_brackets(refusal.code), after_colon(tail));
+            (RunState::Failed, Some(error))
+        }
         Some(Exit::Code(code)) => {
-            let killed = if code == 137 { " (killed from outside, or for its memory limit)" } else { "" };
+            let killed = if *code == KILLED { " (killed from outside, or for its memory limit)" } else { "" };
             let error = format!("Container exited with code {code}{killed}{}", after_colon(tail));
             (RunState::Failed, Some(error))
         }
@@ -186,6 +198,7 @@ fn tail(text: &str, max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::engine::{EngineError, Refusal};
 
     fn facts(
         exit: Option<Exit>,
@@ -193,7 +206,7 @@ mod tests {
         open: bool,
         replied: bool,
     ) -> (RunState, Option<String>) {
-        let (state, error, cause) = classify(&Facts { exit, ended_for, open, replied, ..FACTS });
+        let (state, error, cause) = classify(&Facts { exit: exit.as_ref(), ended_for, open, replied, ..FACTS });
         assert_eq!(cause, Cause::Other);
         (state, error)
     }
@@ -210,30 +223,38 @@ mod tests {
         memory: "2g",
         outputs: 0,
         engine: "docker",
-        refusal: None,
     };
+
+    fn refused(code: i32, no_program: bool, reason: &str) -> Exit {
+        let error = EngineError::Failed { engine: "docker".into(), action: "run".into(), reason: reason.into() };
+        Exit::EngineRefused(Refusal { code: Some(code), no_program, error })
+    }
 
     #[test]
     fn what_no_other_try_heals_is_named() {
-        let of = |code, facts: Facts<'_>| classify(&Facts { exit: Some(Exit::Code(code)), ..facts });
+        let of = |code, facts: Facts<'_>| classify(&Facts { exit: Some(&Exit::Code(code)), ..facts });
         let (state, error, cause) = of(137, Facts { out_of_memory: true, ..FACTS });
         assert_eq!((state, cause), (RunState::Failed, Cause::Memory));
         assert!(error.unwrap().ends_with("its memory limit of 2g"));
         // Killed by somebody: that may not happen again.
         assert_eq!(of(137, FACTS).2, Cause::Other);
         // A shell got the prompt, or the engine did not find the program.
-        let refusal = Some("docker: Error response from daemon: exec: \"/x\": no such file");
-        for facts in [FACTS, Facts { refusal, ..FACTS }] {
-            let (state, error, cause) = of(127, facts);
+        for exit in [Exit::Code(127), refused(127, true, "exec: \"/x\": no such file")] {
+            let (state, error, cause) = classify(&Facts { exit: Some(&exit), ..FACTS });
             let error = error.unwrap();
             assert_eq!((state, cause), (RunState::Failed, Cause::NoAgent), "{error}");
             assert!(error.contains("an-image") && error.contains("`parlor conformance an-image`"), "{error}");
             assert!(!error.contains("could not start the container"), "{error}");
         }
         // A folder that is to be mounted may come back; an agent that has spoken is one.
-        let refusal = Some("docker: error mounting \"/x\": no such file");
-        assert_eq!(of(127, Facts { refusal, ..FACTS }).2, Cause::Other);
-        assert_eq!(of(127, Facts { refusal, ..FACTS }).0, RunState::EngineFailed);
+        let exit = refused(127, false, "error mounting \"/x\": no such file");
+        let (state, error, cause) = classify(&Facts { exit: Some(&exit), ..FACTS });
+        assert_eq!((state, cause), (RunState::EngineFailed, Cause::NotStarted));
+        let error = error.unwrap();
+        assert!(
+            error.starts_with("docker could not start the container (code 127): docker run: error mounting"),
+            "{error}"
+        );
         let (state, error, cause) = of(127, Facts { outputs: 1, ..FACTS });
         assert_eq!(
             (state, error.as_deref(), cause),
@@ -243,7 +264,7 @@ mod tests {
 
     #[test]
     fn an_error_without_words_has_no_colon() {
-        let (_, error, _) = classify(&Facts { exit: Some(Exit::Code(3)), stderr: " \n", ..FACTS });
+        let (_, error, _) = classify(&Facts { exit: Some(&Exit::Code(3)), stderr: " \n", ..FACTS });
         assert_eq!(error.unwrap(), "Container exited with code 3");
     }
 
@@ -261,8 +282,11 @@ mod tests {
         assert_eq!(facts(Some(Exit::Code(0)), None, false, false), (RunState::Succeeded, None));
         let (state, error) = facts(Some(Exit::Code(3)), None, true, false);
         assert_eq!((state, error.unwrap().as_str()), (RunState::Failed, "Container exited with code 3: boom"));
-        let refused = Facts { exit: Some(Exit::Code(125)), refusal: Some("no daemon"), ..FACTS };
-        assert_eq!(classify(&refused).0, RunState::EngineFailed);
+        let exit = refused(125, false, "no daemon");
+        assert_eq!(classify(&Facts { exit: Some(&exit), ..FACTS }).0, RunState::EngineFailed);
+        // One that had answered was started, whatever its engine says later.
+        let answered = Facts { exit: Some(&exit), replied: true, ..FACTS };
+        assert_eq!(classify(&answered).0, RunState::Failed);
         assert_eq!(facts(Some(Exit::Signal(9)), None, true, false).0, RunState::EngineFailed);
     }
 

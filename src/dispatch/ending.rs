@@ -146,7 +146,7 @@ impl Machine {
         effects.steps.push(put_back(&untouched));
         let failure = match outcome.state {
             _ if rest.is_empty() => return Hold::Not,
-            RunState::EngineFailed if !conversation.said && outcome.cause == Cause::Other => {
+            RunState::EngineFailed if !conversation.said => {
                 effects.steps.push(Step::PutBack { seqs, counts: false });
                 if probes == 0 {
                     let text = format!("The room could not be kept open: {error}. Nothing is lost; I go on trying.");
@@ -169,7 +169,10 @@ impl Machine {
             RunState::Succeeded => "the agent ended without an answer".to_owned(),
             _ => error,
         };
-        let kind = if outcome.cause == Cause::Other { ErrorKind::Other } else { ErrorKind::Refused };
+        let kind = match outcome.cause {
+            Cause::Memory | Cause::NoAgent => ErrorKind::Refused,
+            Cause::NotStarted | Cause::Other => ErrorKind::Other,
+        };
         let failure = Failure { kind, error: failure, retry_at: None };
         let (now, zone, mut probes) = (self.now.wall, self.settings.timezone, probes);
         let mut at = At { now, zone, ids: &self.ids, probes: &mut probes };
@@ -185,8 +188,7 @@ impl Machine {
         outcome: &Outcome,
         effects: &mut Effects,
     ) -> Hold {
-        let never_ran = outcome.outputs == 0 && matches!(outcome.exit_code, Some(125..=127));
-        if outcome.state == RunState::EngineFailed && outcome.cause == Cause::Other && never_ran {
+        if outcome.cause == Cause::NotStarted && outcome.outputs == 0 {
             let error = outcome.error.clone().unwrap_or_default();
             let probes = self.lane_ref(lane).probes;
             effects.steps.extend(not_started(conversation, &error, probes, &self.ids));
@@ -274,7 +276,7 @@ fn explained(outcome: &Outcome, folder: &GroupFolder) -> String {
         Cause::Memory => format!(
             "{error}. The operator can raise it: `parlor groups update {folder} --memory …`, or PARLOR_MEMORY for all groups"
         ),
-        Cause::NoAgent | Cause::Other => error,
+        Cause::NoAgent | Cause::NotStarted | Cause::Other => error,
     }
 }
 

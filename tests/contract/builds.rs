@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use parlor::container::broken_off;
-use parlor::container::engine::{Build, ContainerEngine};
+use parlor::container::image_store::{Build, ImageStore};
 use tokio::sync::Notify;
 
 use super::engine_here::Bench;
@@ -17,7 +17,7 @@ pub async fn a_build_that_is_broken_off_leaves_no_process_and_no_container(b: Ar
     let mark = ulid::Ulid::new();
     let from = format!("parlor-test-from-{mark}:one").to_lowercase();
     let seconds = 1_000_000 + (mark.random() % 1_000_000_000) as u64;
-    b.engine.tag_image(&b.image, &from).await.unwrap();
+    b.engine.tag(&b.image, &from).await.unwrap();
     let folder = b.folder("build");
     std::fs::write(folder.join("Dockerfile"), format!("FROM {from}\nRUN echo begun; sleep {seconds}\n")).unwrap();
     let (begun, log) = (Notify::new(), Mutex::new(Vec::new()));
@@ -30,7 +30,7 @@ pub async fn a_build_that_is_broken_off_leaves_no_process_and_no_container(b: Ar
     let image = format!("parlor-test-never-{mark}:one").to_lowercase();
     let build = Build { folder: &folder, image: &image, args: &[], inherit: &[], host_network: true };
     tokio::select! {
-        ended = b.engine.build_image(&build, &line) => panic!("{ended:?}: {:?}", log.lock().unwrap()),
+        ended = b.engine.build(&build, &line) => panic!("{ended:?}: {:?}", log.lock().unwrap()),
         () = begun.notified() => {}
         () = tokio::time::sleep(SOON) => panic!("the step never began: {:?}", log.lock().unwrap()),
     }
@@ -44,8 +44,8 @@ pub async fn a_build_that_is_broken_off_leaves_no_process_and_no_container(b: Ar
         assert!(std::time::Instant::now() < deadline, "{left:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(!b.engine.image_exists(&image).await.unwrap());
-    b.engine.remove_image(&from).await.unwrap();
+    assert!(!ImageStore::exists(&b.engine, &image).await.unwrap());
+    ImageStore::remove(&b.engine, &from).await.unwrap();
 }
 
 /// Command lines of this machine that contain a text.

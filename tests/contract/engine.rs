@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use parlor::container::cli_engine::{CliEngine, CliOptions, Flavor};
 use parlor::container::detect::detect;
-use parlor::container::engine::{ContainerEngine, EngineError, Exit};
+use parlor::container::engine::{ContainerEngine, EngineError, Exit, Refusal};
 use parlor::container::image::{Image, Inputs, silent};
 use parlor::container::orphans;
 use parlor::container::spec::{Mount, MountSource, Network, RunSpec};
 
 use super::builds::a_build_that_is_broken_off_leaves_no_process_and_no_container;
-use super::engine_here::{Bench, Run, Which, bind, with};
+use super::engine_here::{Bench, Done, Run, Which, bind, with};
 use super::users::{
     any_user_id_works_and_owns_what_it_writes, the_agent_and_the_host_s_user_share_even_private_files,
     the_user_is_as_asked_and_owns_what_it_writes,
@@ -34,23 +34,33 @@ async fn streams_carry_every_byte(b: Arc<Bench>) {
 async fn an_agent_need_not_read_its_input(b: Arc<Bench>) {
     // podman's client may lose what is printed in the very moment of the end when its own write fails in that moment.
     let done = b.start(&b.spec(), "echo done; sleep 1; exit 3").await.finish(&vec![b'x'; 4_000_000]).await;
-    assert_eq!((done.exit, done.text()), (Exit::Code(3), "done"));
+    assert_eq!((&done.exit, done.text()), (&Exit::Code(3), "done"));
 }
 
 async fn exit_codes_come_through(b: Arc<Bench>) {
     assert_eq!(b.run(&b.spec(), "exit 0").await.exit, Exit::Code(0));
     assert_eq!(b.run(&b.spec(), "exit 7").await.exit, Exit::Code(7));
+    // A shell's own word for it: the engine has started what it was to start.
     assert_eq!(b.run(&b.spec(), "no-such-program").await.exit, Exit::Code(127));
+}
+
+/// Why the engine did not start the container.
+#[track_caller]
+fn refusal(done: &Done) -> Refusal {
+    match &done.exit {
+        Exit::EngineRefused(refusal) => refusal.clone(),
+        other => panic!("the engine has started it: {other:?}: {}", done.stderr),
+    }
 }
 
 async fn a_missing_image_is_an_engine_error(b: Arc<Bench>) {
     let spec = RunSpec { image: "parlor-agent:no-such-image".into(), ..b.spec() };
-    assert!(!b.engine.image_exists(&spec.image).await.unwrap());
-    assert!(b.engine.image_exists(&b.image).await.unwrap());
+    assert!(!b.engine.images().exists(&spec.image).await.unwrap());
+    assert!(b.engine.images().exists(&b.image).await.unwrap());
     let attached = b.engine.start(&spec).await.unwrap();
     let done = Run::of(attached).finish(b"").await;
-    assert_eq!(done.exit, Exit::Code(125));
-    assert!(!done.stderr.trim().is_empty());
+    let refusal = refusal(&done);
+    assert!(!refusal.no_program && !refusal.error.to_string().is_empty(), "{refusal:?}");
 }
 
 async fn limits_hold_or_are_listed_as_unsupported(b: Arc<Bench>) {
@@ -146,7 +156,7 @@ async fn a_path_no_engine_can_be_told_is_refused(b: Arc<Bench>) {
     let spec = RunSpec { mounts: vec![bind(Path::new("/nonexistent/parlor"), "/x", false)], ..b.spec() };
     let attached = b.engine.start(&spec).await.unwrap();
     let done = Run::of(attached).finish(b"").await;
-    assert_eq!(done.exit, Exit::Code(125), "a folder that is missing is not made: {done:?}");
+    assert!(!refusal(&done).no_program, "a folder that is missing is not made: {done:?}");
     assert!(!Path::new("/nonexistent").exists());
 }
 
@@ -216,10 +226,10 @@ async fn a_name_in_use_is_refused_and_its_holder_unharmed(b: Arc<Bench>) {
     assert_eq!(first.line().await, "up");
     let attached = b.engine.start(&spec).await.unwrap();
     let second = Run::of(attached).finish(b"").await;
-    assert_eq!(second.exit, Exit::Code(125));
+    assert!(!refusal(&second).no_program, "{second:?}");
     assert!(second.stderr.contains("in use"), "{}", second.stderr);
     let done = first.finish(b"still here\n").await;
-    assert_eq!((done.exit, done.text()), (Exit::Code(0), "still here"));
+    assert_eq!((&done.exit, done.text()), (&Exit::Code(0), "still here"));
 }
 
 async fn orphans_go_together_and_other_installations_stay(b: Arc<Bench>) {
@@ -292,7 +302,7 @@ async fn the_image_is_made_once(b: Arc<Bench>) {
     let left = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let is_tar = |name: std::ffi::OsString| std::path::Path::new(&name).extension().is_some_and(|end| end == "tar");
     assert!(!left.into_iter().any(is_tar));
-    b.engine.remove_image(&one).await.unwrap();
+    b.engine.images().remove(&one).await.unwrap();
     assert!(!image.status(&b.engine).await.unwrap().present);
 }
 

@@ -299,7 +299,8 @@ impl Run {
             client.wait().await.expect("wait")
         };
         let exit = tokio::time::timeout(Duration::from_secs(60), all).await.expect("the run ends");
-        Done { exit, stdout: out, stderr: String::from_utf8_lossy(&err).into_owned() }
+        let stderr = String::from_utf8_lossy(&err).into_owned();
+        Done { exit: client.judge(exit, &stderr), stdout: out, stderr }
     }
 
     pub fn client(&mut self) -> &mut dyn Client {

@@ -203,7 +203,7 @@ async fn secrets_that_come_while_main_lives_stay_hidden(b: Arc<Bench>) {
         fs::rename(root.join("new"), root.join(name)).unwrap();
     }
     let done = run.finish(b"go\n").await;
-    assert_eq!((done.exit, done.text()), (Exit::Code(0), "seen"), "{}", done.stderr);
+    assert_eq!((&done.exit, done.text()), (&Exit::Code(0), "seen"), "{}", done.stderr);
 }
 
 async fn all(b: Arc<Bench>) {

@@ -45,7 +45,7 @@ pub async fn the_agent_and_the_host_s_user_share_even_private_files(b: Arc<Bench
     let script = "umask 077; cat ours/note; echo and the agent >> ours/note; mkdir theirs; echo from the agent > theirs/note; \
                   ln -s note theirs/link; chown 65534:65534 theirs/note 2>/dev/null && echo gave it away; echo end";
     let done = b.run(&spec, script).await;
-    assert_eq!((done.exit, done.text()), (Exit::Code(0), "from the host\nend"), "{}", done.stderr);
+    assert_eq!((&done.exit, done.text()), (&Exit::Code(0), "from the host\nend"), "{}", done.stderr);
     let seen =
         b.as_owner(&group, "cat ours/note theirs/link; echo and the host >> theirs/note; find . ! -user $(id -u)");
     assert_eq!(seen, "from the host\nand the agent\nfrom the agent");

@@ -10,9 +10,8 @@ use crate::api::Work;
 use crate::config::home::Home;
 use crate::config::proxies::Proxies;
 use crate::config::settings::{Limits, LogLevel, Settings};
-use crate::container::engine::{
-    Attached, Build, Capabilities, ContainerEngine, EngineError, Lines, NamedImage, Unsupported,
-};
+use crate::container::engine::{Attached, Capabilities, ContainerEngine, EngineError, Unsupported};
+use crate::container::image_store::{Build, ImageStore, Lines, NamedImage};
 use crate::container::spec::RunSpec;
 use crate::dispatch::{GroupActivity, Typing};
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
@@ -66,9 +65,6 @@ impl ContainerEngine for FakeEngine {
     fn describe(&self, _: &RunSpec) -> Vec<String> {
         Vec::new()
     }
-    fn refusal(&self, _: i32, _: &str) -> Option<EngineError> {
-        None
-    }
     async fn stop(&self, _: &str, _: Duration) -> Result<(), EngineError> {
         nothing()
     }
@@ -84,22 +80,29 @@ impl ContainerEngine for FakeEngine {
     async fn remove(&self, _: &[String]) -> Result<(), EngineError> {
         nothing()
     }
-    async fn image_exists(&self, _: &str) -> Result<bool, EngineError> {
+    fn images(&self) -> &dyn ImageStore {
+        self
+    }
+}
+
+#[async_trait]
+impl ImageStore for FakeEngine {
+    async fn exists(&self, _: &str) -> Result<bool, EngineError> {
         nothing()
     }
-    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
+    async fn list(&self) -> Result<Vec<NamedImage>, EngineError> {
         nothing()
     }
-    async fn tag_image(&self, _: &str, _: &str) -> Result<(), EngineError> {
+    async fn tag(&self, _: &str, _: &str) -> Result<(), EngineError> {
         nothing()
     }
-    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
+    async fn remove(&self, _: &str) -> Result<(), EngineError> {
         nothing()
     }
-    async fn import_image(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
+    async fn import(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
         nothing()
     }
-    async fn build_image(&self, _: &Build<'_>, _: Lines<'_>) -> Result<(), EngineError> {
+    async fn build(&self, _: &Build<'_>, _: Lines<'_>) -> Result<(), EngineError> {
         nothing()
     }
 }

@@ -60,7 +60,7 @@ fn has_init() -> bool {
 async fn image(settings: &Settings, engine: &dyn ContainerEngine) -> Finding {
     const WHAT: &str = "image";
     if let Some(name) = &settings.image {
-        return match engine.image_exists(name).await {
+        return match engine.images().exists(name).await {
             Ok(true) => Finding::good(WHAT, format!("{name} is there")),
             Ok(false) => {
                 let todo = format!("`{} pull {name}`, or unset CONTAINER_IMAGE to use Parlor's own", engine.name());

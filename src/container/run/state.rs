@@ -20,7 +20,7 @@ use crate::container::timers::{Due, Limits, Timers};
 use crate::container::turn::Turns;
 
 /// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The container works.
     Running,
@@ -36,7 +36,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    fn may_become(self, next: Self) -> bool {
+    fn may_become(&self, next: &Self) -> bool {
         matches!(
             (self, next),
             (Self::Running, Self::Ending(_)) | (Self::Running | Self::Ending(_), Self::Drained { .. })
@@ -99,8 +99,8 @@ impl State {
         }
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.phase
     }
 
     /// Outputs so far, heartbeats aside.
@@ -164,7 +164,7 @@ impl State {
     }
 
     fn enter(&mut self, next: Phase) {
-        assert!(self.phase.may_become(next), "a run goes from {:?} to {next:?}", self.phase);
+        assert!(self.phase.may_become(&next), "a run goes from {:?} to {next:?}", self.phase);
         self.phase = next;
     }
 
@@ -242,13 +242,13 @@ impl State {
 
     /// Returns how the run ended. `taken` says whether the agent took an input that no turn has answered.
     pub(crate) fn outcome(&self, end: &End<'_>, taken: impl Fn(&str) -> bool) -> Outcome {
-        let (exit, ended_for) = match self.phase {
-            Phase::Drained { exit, ended_for } => (exit, ended_for),
-            Phase::Ending(reason) => (None, Some(reason)),
-            Phase::Running => (None, None),
+        let ended_for = match self.phase {
+            Phase::Drained { ended_for, .. } => ended_for,
+            Phase::Ending(reason) => Some(reason),
+            Phase::Running => None,
         };
         let (state, error, cause) = classify(&Facts {
-            exit,
+            exit: end.exit,
             ended_for,
             open: self.turns.open(),
             replied: self.turns.replied(),
@@ -259,13 +259,13 @@ impl State {
             memory: end.memory,
             outputs: self.outputs,
             engine: end.engine,
-            refusal: end.refusal,
         });
         let unsettled = self.turns.unsettled();
         let taken = unsettled.inputs.iter().filter(|name| taken(name)).cloned().collect();
-        let exit_code = match exit {
-            Some(Exit::Code(code)) => Some(code),
-            _ => None,
+        let exit_code = match end.exit {
+            Some(Exit::Code(code)) => Some(*code),
+            Some(Exit::EngineRefused(refusal)) => refusal.code,
+            Some(Exit::Signal(_)) | None => None,
         };
         let (outputs, duration) = (self.outputs, end.duration);
         Outcome { state, error, cause, exit_code, unsettled, taken, outputs, duration }
@@ -279,8 +279,8 @@ pub(crate) struct End<'a> {
     pub(crate) image: &'a str,
     pub(crate) memory: &'a str,
     pub(crate) engine: &'a str,
-    /// What an exit code of the engine's own means. None if the code is the program's.
-    pub(crate) refusal: Option<&'a str>,
+    /// How it ended, by the judgement of the engine's client. None if the client was abandoned.
+    pub(crate) exit: Option<&'a Exit>,
     pub(crate) duration: std::time::Duration,
 }
 
@@ -335,7 +335,7 @@ mod tests {
 
     fn end() -> End<'static> {
         let (stderr, image, memory, engine) = ("", "image", "1g", "engine");
-        End { stderr, out_of_memory: false, image, memory, engine, refusal: None, duration: S }
+        End { stderr, out_of_memory: false, image, memory, engine, exit: None, duration: S }
     }
 
     #[test]

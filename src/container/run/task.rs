@@ -15,7 +15,8 @@ use super::pump::{self, Forward, Kept, KeptErr, Pumped};
 use super::state::{Effect, End, Event, Phase, State};
 use super::{EndReason, Item, Order, Outcome, Plan, RunEvent, ending, log};
 use crate::container::capture::{Capture, Tail};
-use crate::container::engine::{Attached, Client, ContainerEngine, Exit};
+use crate::container::engine::{Attached, Client, ContainerEngine, EngineError, Exit, Refusal};
+use crate::container::outcome::KILLED;
 use crate::container::output;
 use crate::container::run_log::Record;
 use crate::domain::clock::SharedClock;
@@ -102,7 +103,7 @@ impl RunTask {
         let mut batch = Vec::new();
         while !matches!(self.state.phase(), Phase::Drained { .. }) {
             let events = self.events.clone();
-            let (runs, timer) = (self.state.phase() == Phase::Running, self.state.next_timer());
+            let (runs, timer) = (*self.state.phase() == Phase::Running, self.state.next_timer());
             let listens = !self.streams.done && self.waiting.is_empty();
             let happened = tokio::select! {
                 biased;
@@ -126,7 +127,10 @@ impl RunTask {
                 Happened::Exited(Ok(exit)) => self.apply(Event::Gone(Some(exit)), &mut ending),
                 Happened::Exited(Err(error)) => {
                     tracing::warn!("waiting for {}: {error}", self.plan.spec.name);
-                    self.apply(Event::Gone(Some(Exit::Code(125))), &mut ending);
+                    let (engine, action) = (self.engine.name().to_owned(), "run".to_owned());
+                    let error = EngineError::Failed { engine, action, reason: error.to_string() };
+                    let refusal = Refusal { code: None, no_program: false, error };
+                    self.apply(Event::Gone(Some(Exit::EngineRefused(refusal))), &mut ending);
                 }
                 Happened::Ended(gone) => {
                     ending = None;
@@ -190,8 +194,8 @@ impl RunTask {
     /// Returns how the container ended, and why the host ended it.
     fn end(&self) -> (Option<Exit>, Option<EndReason>) {
         match self.state.phase() {
-            Phase::Drained { exit, ended_for } => (exit, ended_for),
-            Phase::Ending(reason) => (None, Some(reason)),
+            Phase::Drained { exit, ended_for } => (exit.clone(), *ended_for),
+            Phase::Ending(reason) => (None, Some(*reason)),
             Phase::Running => (None, None),
         }
     }
@@ -249,11 +253,8 @@ impl RunTask {
         let stderr = text::visible(&stderr);
         let stderr = (self.plan.redact)(&stderr).unwrap_or_else(|| stderr.into_owned());
         let (exit, ended_for) = self.end();
-        let refusal = match exit {
-            Some(Exit::Code(code @ 125..=127)) => self.engine.refusal(code, &stderr).map(|error| error.to_string()),
-            _ => None,
-        };
-        let killed = exit == Some(Exit::Code(137)) && ended_for.is_none();
+        let exit = exit.map(|exit| self.client.judge(exit, &stderr));
+        let killed = exit == Some(Exit::Code(KILLED)) && ended_for.is_none();
         let out_of_memory = killed && self.engine.ran_out_of_memory(&self.plan.spec.name, self.started).await;
         let end = End {
             stderr: &text::one_line(&stderr, STDERR),
@@ -261,18 +262,19 @@ impl RunTask {
             image: &self.plan.spec.image,
             memory: self.plan.spec.memory.as_deref().unwrap_or("this machine"),
             engine: self.engine.name(),
-            refusal: refusal.as_deref(),
+            exit: exit.as_ref(),
             duration: self.started_at.elapsed(),
         };
         let outcome = self.state.outcome(&end, |name| self.plan.inputs.gone(name));
-        self.write_log(&outcome);
+        self.write_log(&outcome, exit, ended_for);
         let _ = self.events.send(RunEvent::Ended(Box::new(outcome))).await;
     }
 
-    fn write_log(&self, outcome: &Outcome) {
-        let exit = match self.end() {
+    fn write_log(&self, outcome: &Outcome, exit: Option<Exit>, ended_for: Option<EndReason>) {
+        let exit = match (exit, ended_for) {
             (_, Some(reason)) => format!("ended by the host: {reason:?}"),
-            (Some(Exit::Code(code)), None) => code.to_string(),
+            (Some(Exit::Code(code) | Exit::EngineRefused(Refusal { code: Some(code), .. })), None) => code.to_string(),
+            (Some(Exit::EngineRefused(_)), None) => "not started".into(),
             (Some(Exit::Signal(signal)), None) => format!("signal {signal}"),
             (None, None) => "unknown".into(),
         };

@@ -9,13 +9,16 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::rng::Rng;
-use crate::container::engine::Exit;
+use crate::container::engine::{EngineError, Exit, Refusal};
 use crate::container::run::pump::Pumped;
 use crate::container::run::state::{Effect, End, Event, Phase, State};
 use crate::container::run::{EndReason, Item, Order, Outcome, Redact};
 use crate::container::timers::Limits;
 use crate::dispatch::event::AgentOutput;
 use crate::domain::ids::{RunId, TaskId};
+
+/// The exit code of a client whose engine did not start the container.
+pub(super) const NOT_STARTED: i32 = 125;
 
 /// What an agent is asked.
 #[derive(Debug, Clone)]
@@ -133,7 +136,7 @@ impl Room {
     }
 
     pub(super) fn is_ending(&self) -> bool {
-        self.state.phase() != Phase::Running
+        *self.state.phase() != Phase::Running
     }
 
     /// Does one thing. A `calm` agent answers what it is asked.
@@ -204,11 +207,18 @@ impl Room {
 
     /// How it ended, as a run tells it. `code` is None where the host ended it.
     pub(super) fn outcome(&mut self, code: Option<i32>, now: Instant) -> Outcome {
-        self.apply(Event::Gone(code.map(Exit::Code)), now);
-        let refusal = (code == Some(125)).then_some("the engine has trouble");
+        let exit = code.map(|code| {
+            if code != NOT_STARTED {
+                return Exit::Code(code);
+            }
+            let error =
+                EngineError::Failed { engine: "engine".into(), action: "run".into(), reason: "it has trouble".into() };
+            Exit::EngineRefused(Refusal { code: Some(code), no_program: false, error })
+        });
+        self.apply(Event::Gone(exit.clone()), now);
         let (stderr, image, memory, engine) = ("", "image", "1g", "engine");
         let duration = now - self.started;
-        let end = End { stderr, out_of_memory: false, image, memory, engine, refusal, duration };
+        let end = End { stderr, out_of_memory: false, image, memory, engine, exit: exit.as_ref(), duration };
         self.state.outcome(&end, |name| self.taken.iter().any(|taken| taken == name))
     }
 }

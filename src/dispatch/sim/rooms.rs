@@ -1,6 +1,6 @@
 //! Rooms of the virtual world: the engine that opens them, and the containers.
 
-use super::agent::{Act, Asked, Came, Room};
+use super::agent::{Act, Asked, Came, NOT_STARTED, Room};
 use super::world::{At, MIN, MS, Opening, REST, S, Said, What, World};
 use crate::container::run::Order;
 use crate::container::run::state as run;
@@ -58,7 +58,7 @@ impl World<'_> {
         };
         if !self.calm && self.rng.chance(30) {
             // The client is there, but the engine cannot start the container.
-            self.plan(50 * MS, What::Gone(index, lane, run, Some(125)));
+            self.plan(50 * MS, What::Gone(index, lane, run, Some(NOT_STARTED)));
             return self.apply(index, Event::Opened(lane, Ok(opened)));
         }
         if let Asked::Task(task, due) = asked

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::channel::local::Local;
-use crate::container::engine::{Attached, Build, Capabilities, Client, EngineError, Exit, Lines, NamedImage};
+use crate::container::engine::{Attached, Capabilities, Client, EngineError, Exit};
+use crate::container::image_store::{Build, ImageStore, Lines, NamedImage};
 use crate::container::spec::{RunSpec, User};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::message::{NewMessage, Role};
@@ -71,9 +72,6 @@ impl ContainerEngine for Scripted {
     fn describe(&self, _: &RunSpec) -> Vec<String> {
         Vec::new()
     }
-    fn refusal(&self, _: i32, _: &str) -> Option<EngineError> {
-        None
-    }
     async fn stop(&self, _: &str, _: Duration) -> Result<(), EngineError> {
         Ok(())
     }
@@ -94,24 +92,31 @@ impl ContainerEngine for Scripted {
     async fn remove(&self, _: &[String]) -> Result<(), EngineError> {
         Ok(())
     }
-    async fn image_exists(&self, _: &str) -> Result<bool, EngineError> {
+    fn images(&self) -> &dyn ImageStore {
+        self
+    }
+}
+
+#[async_trait]
+impl ImageStore for Scripted {
+    async fn exists(&self, _: &str) -> Result<bool, EngineError> {
         Ok(false)
     }
-    async fn images(&self) -> Result<Vec<NamedImage>, EngineError> {
+    async fn list(&self) -> Result<Vec<NamedImage>, EngineError> {
         Ok(Vec::new())
     }
-    async fn tag_image(&self, _: &str, _: &str) -> Result<(), EngineError> {
+    async fn tag(&self, _: &str, _: &str) -> Result<(), EngineError> {
         Ok(())
     }
-    async fn remove_image(&self, _: &str) -> Result<(), EngineError> {
+    async fn remove(&self, _: &str) -> Result<(), EngineError> {
         Ok(())
     }
-    async fn import_image(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
+    async fn import(&self, _: &Path, _: &str, _: &[&str], _: &str) -> Result<(), EngineError> {
         let _importing = Importing(&self.importing);
         self.importing.send_replace(true);
         std::future::pending().await
     }
-    async fn build_image(&self, _: &Build<'_>, _: Lines<'_>) -> Result<(), EngineError> {
+    async fn build(&self, _: &Build<'_>, _: Lines<'_>) -> Result<(), EngineError> {
         refused("build")
     }
 }
