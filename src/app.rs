@@ -21,7 +21,7 @@ use crate::channel::attach::Attachments;
 use crate::channel::ingest::{Ingest, Policy};
 use crate::channel::local::Local;
 use crate::channel::outbound::Outbound;
-use crate::channel::{Registry, retention, typing};
+use crate::channel::{Registry, receive, retention, typing};
 use crate::config::allowlists::{self, Watched};
 use crate::config::settings::Settings;
 use crate::container::cli_engine::CliOptions;
@@ -133,6 +133,7 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
     let files = Attachments::new(&store, clock.clone(), groups, owner, max);
     files.sweep(&store).await.context("files of messages that never came to be")?;
     let senders = Arc::new(Watched::new(settings.config_dir.join(allowlists::SENDERS), SenderRules::from_file));
+    let ingest = Ingest::new(store.clone(), clock.clone(), Policy::of(&settings), senders, files);
     let (ready_tx, ready) = watch::channel(false);
     let (outbox_bell, schedule_bell) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
 
@@ -143,6 +144,8 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
         "the delivery of messages",
         Outbound::new(store.clone(), clock.clone(), channels.clone()).run(outbox_bell.clone(), services.clone()),
     );
+    let receiving = receive::run(channels.clone(), ingest.clone(), services.clone());
+    workers.spawn("the receiving side of the channels", receiving);
     workers.spawn("typing", typing::run(dispatch.typing(), channels.clone(), services.clone()));
     let keep = retention::Keep {
         history: settings.keep_days.map(|days| chrono::TimeDelta::days(days.into())),
@@ -156,7 +159,7 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
                 store: store.clone(),
                 clock: clock.clone(),
                 settings: settings.clone(),
-                ingest: Ingest::new(store.clone(), clock.clone(), Policy::of(&settings), senders, files),
+                ingest,
                 dispatch: Arc::new(dispatch.clone()),
                 ready,
                 engine: Some(engine.clone()),

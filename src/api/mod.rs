@@ -47,9 +47,10 @@ use tokio_util::sync::CancellationToken;
 use crate::channel::ingest::Ingest;
 use crate::config::settings::Settings;
 use crate::container::engine::ContainerEngine;
-use crate::dispatch::{DispatchHandle, GroupActivity, Typing};
+use crate::dispatch::{DispatchHandle, GroupActivity};
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::typing::Typing;
 use crate::safe_dir::Owner;
 use crate::store::Store;
 

@@ -18,9 +18,10 @@ use crate::channel::attach::Attachments;
 use crate::channel::ingest::{Ingest, Policy};
 use crate::config::allowlists::{self, Watched};
 use crate::config::settings::Settings;
-use crate::dispatch::{GroupActivity, Typing};
+use crate::dispatch::GroupActivity;
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::typing::Typing;
 use crate::policy::senders::SenderRules;
 use crate::store::{Store, StoreError};
 

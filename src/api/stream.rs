@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::router::Api;
 use super::time::Time;
-use crate::dispatch::Typing;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::ChatJid;
+use crate::domain::typing::Typing;
 use crate::store::events::{self, StoredEvent};
 use crate::store::{Store, StoreError};
 

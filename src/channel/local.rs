@@ -4,10 +4,10 @@
 
 use async_trait::async_trait;
 
-use super::{Capabilities, Channel, DeliverError, Part, Receipt, Target};
+use super::{Capabilities, Channel, DeliverError, Part, PartKey, Receipt, Target};
 use crate::domain::clock::SharedClock;
 use crate::domain::delivery::{DeliveryKind, NewDelivery};
-use crate::domain::ids::{ChatJid, DeliveryId};
+use crate::domain::ids::ChatJid;
 use crate::store::outbox::{self, Route};
 use crate::store::{Store, TxError};
 
@@ -43,21 +43,16 @@ impl Channel for Local {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { max_length: None, files: false, edits: false, typing: true, idempotency_keys: true, local: true }
+        Capabilities { max_length: None, files: false, typing: true, local: true }
     }
 
     /// Puts the text into the stream, unless it is there already. Only for texts that did not come through the outbox,
     /// or were put there before the chat became local.
-    async fn deliver(
-        &self,
-        id: DeliveryId,
-        target: &Target,
-        parts: &[Part],
-        _first: u32,
-    ) -> Result<Receipt, DeliverError> {
-        let [Part::Text(text)] = parts else {
-            return Err(DeliverError::Permanent { reason: format!("{} takes each text in one piece", self.name) });
+    async fn deliver(&self, key: PartKey, target: &Target, part: &Part) -> Result<Receipt, DeliverError> {
+        let Part::Text(text) = part else {
+            return Err(DeliverError::Permanent { reason: format!("{} takes no files", self.name) });
         };
+        let id = key.delivery;
         let new = NewDelivery {
             id,
             jid: target.chat.clone(),
@@ -77,8 +72,8 @@ impl Channel for Local {
             other => other,
         });
         match stored.await {
-            Ok(()) => Ok(Receipt { platform_ids: vec![id.to_string()] }),
-            Err(error) => Err(DeliverError::Retryable { reason: error.to_string(), after: None, parts_done: 0 }),
+            Ok(()) => Ok(Receipt { platform_id: Some(id.to_string()) }),
+            Err(error) => Err(DeliverError::Retryable { reason: error.to_string(), after: None }),
         }
     }
 }

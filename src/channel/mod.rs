@@ -8,20 +8,24 @@ pub mod outbound;
 pub mod pace;
 mod pictures;
 mod post;
+pub mod receive;
 pub mod retention;
 pub mod split;
 pub mod typing;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
+use self::ingest::Ingest;
 use crate::domain::ids::{ChatJid, DeliveryId};
 use crate::store::outbox::Route;
 
-/// A messaging platform.
+/// One account on a messaging platform.
 #[async_trait]
 pub trait Channel: Send + Sync + fmt::Debug {
     /// Its name in settings and logs.
@@ -30,16 +34,16 @@ pub trait Channel: Send + Sync + fmt::Debug {
     fn owns(&self, jid: &ChatJid) -> bool;
     /// Returns what it can do.
     fn capabilities(&self) -> Capabilities;
-    /// Delivers parts of one text, in order; `first` is the number, from 0, of the first of them in the whole text.
-    /// `id` and a part's number in the whole text are its idempotency key: a part that is delivered a second time must
-    /// not show twice where the platform takes such keys.
-    async fn deliver(
-        &self,
-        id: DeliveryId,
-        target: &Target,
-        parts: &[Part],
-        first: u32,
-    ) -> Result<Receipt, DeliverError>;
+    /// Receives messages until the shutdown and gives each to `intake`. It acknowledges a message to the platform only
+    /// after the intake has returned. [`receive`] calls it again, after a pause, when it ends earlier.
+    async fn run(&self, intake: Ingest, shutdown: CancellationToken) -> Result<(), ReceiveError> {
+        let _ = intake;
+        shutdown.cancelled().await;
+        Ok(())
+    }
+    /// Delivers one part of a text. A part that is delivered a second time under its key must not show twice where the
+    /// platform takes such keys. `Ok` means that the part has arrived.
+    async fn deliver(&self, key: PartKey, target: &Target, part: &Part) -> Result<Receipt, DeliverError>;
     /// Shows or hides that the agent works; channels that cannot do nothing.
     async fn typing(&self, jid: &ChatJid, on: bool) {
         let _ = (jid, on);
@@ -49,18 +53,29 @@ pub trait Channel: Send + Sync + fmt::Debug {
 /// What a channel can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Characters a message may have; none means any number in one piece.
+    /// Characters a message may have; None means any number in one piece.
     pub max_length: Option<usize>,
     /// True if it takes files.
     pub files: bool,
-    /// True if messages can be edited.
-    pub edits: bool,
     /// True if it shows typing.
     pub typing: bool,
-    /// True if it takes idempotency keys.
-    pub idempotency_keys: bool,
     /// True if the event stream is the channel, so that the commit delivers.
     pub local: bool,
+}
+
+/// Names a part of a text for good: a retry, also after a restart, uses the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PartKey {
+    /// The text's id in the outbox.
+    pub delivery: DeliveryId,
+    /// The part's number in the text, from 0.
+    pub part: u32,
+}
+
+impl fmt::Display for PartKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.delivery, self.part)
+    }
 }
 
 /// Where a delivery goes.
@@ -68,8 +83,6 @@ pub struct Capabilities {
 pub struct Target {
     /// The chat.
     pub chat: ChatJid,
-    /// A thread in it.
-    pub thread: Option<String>,
     /// The platform's id of the message it answers.
     pub reply_to: Option<String>,
     /// A name to show as the sender.
@@ -81,20 +94,20 @@ pub struct Target {
 pub enum Part {
     /// Text within the channel's length.
     Text(String),
-    /// A file, for texts too long for messages.
+    /// A file that an agent sends, or a text too long for messages.
     File {
-        /// Its name.
+        /// Its name, for people.
         name: String,
-        /// Its content.
-        content: Vec<u8>,
+        /// Where it lies on the host, below `data/`. No room can reach it.
+        path: PathBuf,
     },
 }
 
-/// What the platform says about a delivery.
+/// What a platform answers to a part that has arrived.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// The platform's ids of what was delivered.
-    pub platform_ids: Vec<String>,
+    /// The platform's id of the message, where it has one. People quote and agents edit it by this id.
+    pub platform_id: Option<String>,
 }
 
 /// Why a delivery failed.
@@ -107,8 +120,6 @@ pub enum DeliverError {
         reason: String,
         /// When the platform wants to be asked again.
         after: Option<std::time::Duration>,
-        /// Parts of this call that arrived before it failed.
-        parts_done: u32,
     },
     /// Will never work.
     #[error("{reason}")]
@@ -117,6 +128,11 @@ pub enum DeliverError {
         reason: String,
     },
 }
+
+/// Why a channel stopped receiving.
+#[derive(Debug, Clone, Error)]
+#[error("{0}")]
+pub struct ReceiveError(pub String);
 
 /// All channels of a host.
 #[derive(Debug, Clone, Default)]
@@ -128,6 +144,10 @@ impl Registry {
     /// The channels, asked in order.
     pub fn new(channels: Vec<Arc<dyn Channel>>) -> Self {
         Self { channels }
+    }
+    /// Every channel.
+    pub fn all(&self) -> &[Arc<dyn Channel>] {
+        &self.channels
     }
     /// The channel of a chat.
     pub fn of(&self, jid: &ChatJid) -> Option<&Arc<dyn Channel>> {

@@ -5,14 +5,14 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::channel::local::Local;
-use crate::channel::{Capabilities, Channel, DeliverError, Part, Receipt, Target};
+use crate::channel::{Capabilities, Channel, DeliverError, Part, PartKey, Receipt, Target};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::delivery::{Delivery, DeliveryKind, DeliveryState, NewDelivery};
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::DeliveryId;
 use crate::store::outbox::Route;
 use crate::store::testing::store;
-use crate::store::{Wake, events, groups};
+use crate::store::{Wake, events, groups, receipts};
 
 /// A double of a platform: notes what arrives, and fails as scripted.
 #[derive(Debug, Default)]
@@ -26,8 +26,6 @@ struct Double {
 enum Answer {
     Fine,
     Later(Option<Duration>),
-    /// Arrives, but the answer is lost.
-    ArrivedThenFailed,
     Never,
     Hang,
     Panic,
@@ -42,43 +40,20 @@ impl Channel for Double {
         jid.channel() == "double"
     }
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            max_length: self.max_length,
-            files: false,
-            edits: false,
-            typing: false,
-            idempotency_keys: false,
-            local: false,
-        }
+        Capabilities { max_length: self.max_length, files: false, typing: false, local: false }
     }
-    async fn deliver(
-        &self,
-        id: DeliveryId,
-        target: &Target,
-        parts: &[Part],
-        first: u32,
-    ) -> Result<Receipt, DeliverError> {
+    async fn deliver(&self, key: PartKey, target: &Target, part: &Part) -> Result<Receipt, DeliverError> {
         let answer = self.script.lock().unwrap().pop_front().unwrap_or(Answer::Fine);
-        let note = || {
-            for (part, index) in parts.iter().zip(first..) {
-                let Part::Text(text) = part else { panic!("a file") };
-                self.arrived.lock().unwrap().push((target.chat.to_string(), id, index, text.clone()));
-            }
-        };
         match answer {
-            Answer::Fine => note(),
-            Answer::Later(after) => {
-                return Err(DeliverError::Retryable { reason: "busy".into(), after, parts_done: 0 });
-            }
-            Answer::ArrivedThenFailed => {
-                note();
-                return Err(DeliverError::Retryable { reason: "cut off".into(), after: None, parts_done: 1 });
-            }
+            Answer::Fine => {}
+            Answer::Later(after) => return Err(DeliverError::Retryable { reason: "busy".into(), after }),
             Answer::Never => return Err(DeliverError::Permanent { reason: "no such chat".into() }),
             Answer::Hang => std::future::pending().await,
             Answer::Panic => panic!("scripted"),
         }
-        Ok(Receipt::default())
+        let Part::Text(text) = part else { panic!("a file") };
+        self.arrived.lock().unwrap().push((target.chat.to_string(), key.delivery, key.part, text.clone()));
+        Ok(Receipt { platform_id: Some(format!("message {}", key.part)) })
     }
 }
 
@@ -244,13 +219,23 @@ async fn the_platform_decides_when_to_be_asked_again() {
 
 #[tokio::test]
 async fn a_retry_goes_on_at_the_part_that_failed() {
-    let mut double = script([Answer::Fine, Answer::Later(None), Answer::ArrivedThenFailed, Answer::Fine]);
+    let mut double = script([Answer::Fine, Answer::Later(None), Answer::Fine, Answer::Fine]);
     double.max_length = Some(4);
     let mut bench = Bench::new(double, quick()).await;
     let id = bench.put("double:a", "one. two. six.").await;
     assert_eq!(bench.ended(id).await.parts_done, 3);
     let numbers: Vec<u32> = bench.double.arrived.lock().unwrap().iter().map(|a| a.2).collect();
     assert_eq!((bench.arrived(), numbers), (vec!["one.".into(), "two.".into(), "six.".into()], vec![0, 1, 2]));
+    // What the platform calls its parts is kept, and leads back to the text.
+    let (found, receipts) = bench
+        .store
+        .read(move |db| {
+            let jid = "double:a".parse().unwrap();
+            Ok((receipts::delivery(db, &jid, "message 2")?, receipts::of(db, id)?))
+        })
+        .await
+        .unwrap();
+    assert_eq!((found, receipts), (Some(id), ["message 0", "message 1", "message 2"].map(String::from).to_vec()));
 }
 
 #[tokio::test]
@@ -306,9 +291,9 @@ async fn rows_of_local_chats_that_were_stored_for_a_platform_reach_the_stream_on
     let id = bench.put("web:a", "hello").await;
     assert_eq!(bench.ended(id).await.state, DeliveryState::Delivered);
     let local = Local::web(bench.store.clone(), Arc::new(SystemClock));
-    let target = Target { chat: "web:a".parse().unwrap(), thread: None, reply_to: None, sender: None };
+    let target = Target { chat: "web:a".parse().unwrap(), reply_to: None, sender: None };
     for _ in 0..2 {
-        local.deliver(id, &target, &[Part::Text("hello".into())], 0).await.unwrap();
+        local.deliver(PartKey { delivery: id, part: 0 }, &target, &Part::Text("hello".into())).await.unwrap();
     }
     assert_eq!(bench.store.read(|db| events::after(db, 0, None)).await.unwrap().len(), 1);
 }

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::{Bucket, Pace};
-use super::{Channel, DeliverError, Part, Registry, Target, split};
+use super::{Channel, DeliverError, Part, PartKey, Receipt, Registry, Target, split};
 use crate::domain::clock::SharedClock;
 use crate::domain::delivery::{Delivery, DeliveryKind, NewDelivery};
 use crate::domain::ids::{ChatJid, DeliveryId};
-use crate::store::{Store, StoreError, Tx, TxResult, groups, outbox};
+use crate::store::{Store, StoreError, Tx, TxResult, groups, outbox, receipts};
 
 /// Rows that a chat gets in one go, so that chats beyond the limit of concurrency have their turn.
 const ROWS: usize = 20;
@@ -129,30 +129,24 @@ impl Post {
                 return Row::Ended;
             }
         };
-        let target = Target {
-            chat: row.new.jid.clone(),
-            thread: None,
-            reply_to: row.new.reply_to.clone(),
-            sender: row.new.sender.clone(),
-        };
-        let mut done = row.parts_done;
-        while let Some(part) = parts.get(done as usize) {
+        let (chat, reply_to, sender) = (row.new.jid.clone(), row.new.reply_to.clone(), row.new.sender.clone());
+        let target = Target { chat, reply_to, sender };
+        for (number, part) in (0..).zip(&parts).skip(row.parts_done as usize) {
             if shutdown.is_cancelled() {
                 return Row::Later;
             }
             if let Err(wait) = bucket.take(&self.pace, Instant::now()) {
                 return Row::Rest(wait);
             }
-            let call = channel.deliver(id, &target, std::slice::from_ref(part), done);
-            let result = tokio::time::timeout(self.pace.answer, call).await.unwrap_or_else(|_| {
+            let key = PartKey { delivery: id, part: number };
+            let call = tokio::time::timeout(self.pace.answer, channel.deliver(key, &target, part));
+            let result = call.await.unwrap_or_else(|_| {
                 let reason = format!("{} did not answer within {:?}", channel.name(), self.pace.answer);
-                Err(DeliverError::Retryable { reason, after: None, parts_done: 0 })
+                Err(DeliverError::Retryable { reason, after: None })
             });
-            match result {
-                Ok(_) => {}
-                // It arrived, whatever else is wrong.
-                Err(DeliverError::Retryable { parts_done, .. }) if parts_done > 0 => {}
-                Err(DeliverError::Retryable { reason, after, .. }) => {
+            let receipt = match result {
+                Ok(receipt) => receipt,
+                Err(DeliverError::Retryable { reason, after }) => {
                     let next = self.pace.retry(row.tries, after);
                     self.note_failure(row, &reason, next, shutdown).await;
                     return Row::Ended;
@@ -161,35 +155,70 @@ impl Post {
                     self.note_failure(row, &reason, None, shutdown).await;
                     return Row::Ended;
                 }
-            }
-            done += 1;
-            let last = done as usize == parts.len();
-            if !last && !self.note(shutdown, move |tx| outbox::part_done(tx, id, done)).await {
+            };
+            if !self.note_arrival(row, key, receipt, shutdown).await {
                 return Row::Later;
             }
         }
         let now = self.now();
-        let noted = self.note(shutdown, move |tx| {
-            outbox::part_done(tx, id, done)?;
-            outbox::delivered(tx, id, now)
-        });
-        if noted.await { Row::Ended } else { Row::Later }
+        if !self.note(shutdown, move |tx| outbox::delivered(tx, id, now)).await {
+            return Row::Later;
+        }
+        if row.new.file.is_none() && parts.iter().any(|part| matches!(part, Part::File { .. })) {
+            // The text is in its row, too.
+            let files = self.store.files();
+            let _ = tokio::task::spawn_blocking(move || files.remove(id)).await;
+        }
+        Row::Ended
+    }
+
+    /// Notes that a part has arrived, with the platform's id for it.
+    async fn note_arrival(&self, row: &Delivery, key: PartKey, receipt: Receipt, shutdown: &CancellationToken) -> bool {
+        let jid = row.new.jid.clone();
+        self.note(shutdown, move |tx| {
+            outbox::part_done(tx, key.delivery, key.part + 1)?;
+            match &receipt.platform_id {
+                Some(platform_id) => receipts::put(tx, key.delivery, key.part, &jid, platform_id),
+                None => Ok(()),
+            }
+        })
+        .await
     }
 
     /// The text in messages; behind it the file where the channel takes files, else a word on where it lies.
     async fn parts(&self, row: &Delivery, channel: &dyn Channel) -> Result<Vec<Part>, String> {
-        let (id, caps) = (row.new.id, channel.capabilities());
-        let Some(file) = row.new.file.clone() else { return Ok(split::parts(&row.new.text, caps, id)) };
-        let files = self.store.files();
+        let (id, caps, files) = (row.new.id, channel.capabilities(), self.store.files());
+        let place = |name: &str| files.path(id, name);
+        let Some(file) = &row.new.file else {
+            let parts = split::parts(&row.new.text, caps, id, place);
+            return self.keep_text(row, parts).await;
+        };
+        let path = files.path(id, &file.name);
         if !caps.files {
-            let text = split::with_place(&row.new.text, &file, &files.path(id, &file.name), id);
-            return Ok(split::parts(&text, caps, id));
+            let text = split::with_place(&row.new.text, file, &path, id);
+            return Ok(split::parts(&text, caps, id, place));
         }
-        let caption = if row.new.text.is_empty() { Vec::new() } else { split::parts(&row.new.text, caps, id) };
-        let name = file.name.clone();
-        let read = tokio::task::spawn_blocking(move || files.read(id, &file)).await.map_err(std::io::Error::other);
-        let content = read.flatten().map_err(|error| format!("the file {name:?} is gone: {error}"))?;
-        Ok(caption.into_iter().chain([Part::File { name, content }]).collect())
+        let there = tokio::fs::metadata(&path).await;
+        there.map_err(|error| format!("the file {:?} is gone: {error}", file.name))?;
+        let mut parts = match row.new.text.as_str() {
+            "" => Vec::new(),
+            caption => self.keep_text(row, split::parts(caption, caps, id, place)).await?,
+        };
+        parts.push(Part::File { name: file.name.clone(), path });
+        Ok(parts)
+    }
+
+    /// Writes a text that is sent as a file.
+    async fn keep_text(&self, row: &Delivery, parts: Vec<Part>) -> Result<Vec<Part>, String> {
+        if let Some(Part::File { name, .. }) = parts.last() {
+            let (id, files, name, text) = (row.new.id, self.store.files(), name.clone(), row.new.text.clone());
+            let kept = tokio::task::spawn_blocking(move || files.add(id, &name, text.as_bytes())).await;
+            let kept = kept.map_err(std::io::Error::other).flatten();
+            kept.map_err(|error| {
+                format!("the text is too long for messages, and cannot be written as a file: {error}")
+            })?;
+        }
+        Ok(parts)
     }
 
     /// Notes a failed try; without a next one the row is given up, and the owner told.

@@ -8,7 +8,7 @@
 //! overlap, and what lies between them is white space that the border between two messages stands for.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -71,10 +71,11 @@ pub fn split(text: &str, max_chars: usize, max_parts: usize) -> Split {
 }
 
 /// Returns what a channel is to send for a text: the text in as many parts as its length asks for; beyond [`MAX_PARTS`]
-/// a file where it takes files, else the beginning and a notice that says where the whole is.
+/// a file where it takes files, else the beginning and a notice that says where the whole is. `place` says where a file of
+/// a name lies; the caller puts the text there.
 ///
 /// Pure, so that a retry after a restart finds the same parts in the same order.
-pub fn parts(text: &str, caps: Capabilities, id: DeliveryId) -> Vec<Part> {
+pub fn parts(text: &str, caps: Capabilities, id: DeliveryId, place: impl Fn(&str) -> PathBuf) -> Vec<Part> {
     let Some(max) = caps.max_length else { return vec![Part::Text(text.to_owned())] };
     let split = split(text, max, MAX_PARTS);
     if split.complete {
@@ -84,7 +85,8 @@ pub fn parts(text: &str, caps: Capabilities, id: DeliveryId) -> Vec<Part> {
     if caps.files {
         let name = format!("{}.md", id.to_string().to_lowercase());
         let notice = fit(&format!("A text of {total} characters, too long for messages, is in the file {name}."), max);
-        return vec![Part::Text(notice), Part::File { name, content: text.as_bytes().to_vec() }];
+        let path = place(&name);
+        return vec![Part::Text(notice), Part::File { name, path }];
     }
     let shown = &split.pieces[..MAX_PARTS - 1];
     let count: usize = shown.iter().map(|p| text[p.range.clone()].chars().count()).sum();

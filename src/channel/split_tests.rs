@@ -8,8 +8,12 @@ fn rendered(text: &str, max: usize) -> Vec<String> {
     split.pieces.iter().map(|p| p.render(text)).collect()
 }
 
+fn place(name: &str) -> std::path::PathBuf {
+    std::path::Path::new("/out").join(name)
+}
+
 fn caps(max_length: Option<usize>, files: bool) -> Capabilities {
-    Capabilities { max_length, files, edits: false, typing: false, idempotency_keys: false, local: false }
+    Capabilities { max_length, files, typing: false, local: false }
 }
 
 fn id() -> DeliveryId {
@@ -73,18 +77,18 @@ fn a_code_block_that_fits_no_message_is_closed_and_opened_again() {
 #[test]
 fn too_many_parts_become_a_file_where_the_channel_takes_files() {
     let text = "word ".repeat(30);
-    let parts = parts(&text, caps(Some(10), true), id());
+    let parts = parts(&text, caps(Some(10), true), id(), place);
     assert_eq!(parts.len(), 2);
     assert_eq!(
         parts[1],
-        Part::File { name: "01arz3ndektsv4rrffq69g5fav.md".into(), content: text.as_bytes().to_vec() }
+        Part::File { name: "01arz3ndektsv4rrffq69g5fav.md".into(), path: "/out/01arz3ndektsv4rrffq69g5fav.md".into() }
     );
 }
 
 #[test]
 fn too_many_parts_are_cut_with_a_notice_elsewhere() {
     let text = "0123456789 ".repeat(100);
-    let parts = parts(&text, caps(Some(100), false), id());
+    let parts = parts(&text, caps(Some(100), false), id(), place);
     assert_eq!(parts.len(), MAX_PARTS);
     let Part::Text(notice) = &parts[MAX_PARTS - 1] else { panic!("a file") };
     assert_eq!(
@@ -92,20 +96,20 @@ fn too_many_parts_are_cut_with_a_notice_elsewhere() {
         "(Cut after 882 of 1100 characters. The whole text: `parlor outbox show 01ARZ3NDEKTSV4RRFFQ69G5FAV`)"
     );
     let exactly_ten = "0123456789".repeat(10);
-    assert_eq!(super::parts(&exactly_ten, caps(Some(10), false), id()).len(), 10);
+    assert_eq!(super::parts(&exactly_ten, caps(Some(10), false), id(), place).len(), 10);
 }
 
 #[test]
 fn no_limit_is_one_piece() {
     let text = "x".repeat(1 << 20);
-    assert_eq!(parts(&text, caps(None, false), id()), [Part::Text(text)]);
+    assert_eq!(parts(&text, caps(None, false), id(), place), [Part::Text(text)]);
 }
 
 #[test]
 fn hostile_sizes_take_linear_time() {
     let started = std::time::Instant::now();
     for text in ["```\n```\n".repeat(1 << 20), " \n".repeat(1 << 22), "e\u{301}".repeat(1 << 21), "`".repeat(1 << 23)] {
-        assert!(parts(&text, caps(Some(4096), false), id()).len() <= MAX_PARTS);
+        assert!(parts(&text, caps(Some(4096), false), id(), place).len() <= MAX_PARTS);
     }
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }

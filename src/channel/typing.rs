@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Registry;
-use crate::dispatch::Typing;
 use crate::domain::ids::ChatJid;
+use crate::domain::typing::Typing;
 
 /// How long a platform may take.
 const ANSWER: Duration = Duration::from_secs(5);

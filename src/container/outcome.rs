@@ -201,12 +201,12 @@ mod tests {
     use crate::container::engine::{EngineError, Refusal};
 
     fn facts(
-        exit: Option<Exit>,
+        exit: Option<&Exit>,
         ended_for: Option<EndReason>,
         open: bool,
         replied: bool,
     ) -> (RunState, Option<String>) {
-        let (state, error, cause) = classify(&Facts { exit: exit.as_ref(), ended_for, open, replied, ..FACTS });
+        let (state, error, cause) = classify(&Facts { exit, ended_for, open, replied, ..FACTS });
         assert_eq!(cause, Cause::Other);
         (state, error)
     }
@@ -279,15 +279,15 @@ mod tests {
 
     #[test]
     fn exits_are_told_apart() {
-        assert_eq!(facts(Some(Exit::Code(0)), None, false, false), (RunState::Succeeded, None));
-        let (state, error) = facts(Some(Exit::Code(3)), None, true, false);
+        assert_eq!(facts(Some(&Exit::Code(0)), None, false, false), (RunState::Succeeded, None));
+        let (state, error) = facts(Some(&Exit::Code(3)), None, true, false);
         assert_eq!((state, error.unwrap().as_str()), (RunState::Failed, "Container exited with code 3: boom"));
         let exit = refused(125, false, "no daemon");
         assert_eq!(classify(&Facts { exit: Some(&exit), ..FACTS }).0, RunState::EngineFailed);
         // One that had answered was started, whatever its engine says later.
         let answered = Facts { exit: Some(&exit), replied: true, ..FACTS };
         assert_eq!(classify(&answered).0, RunState::Failed);
-        assert_eq!(facts(Some(Exit::Signal(9)), None, true, false).0, RunState::EngineFailed);
+        assert_eq!(facts(Some(&Exit::Signal(9)), None, true, false).0, RunState::EngineFailed);
     }
 
     #[test]

@@ -20,10 +20,11 @@ use super::machine::{Ids, Machine};
 use super::slots::{Slot, Ticket};
 use super::start::{self, NotOpened, StartRequest, Started};
 use super::steps::Routes;
-use super::{Deps, GroupActivity, Typing};
+use super::{Deps, GroupActivity};
 use crate::container::run::{Item, RunEvent, RunHandle};
 use crate::domain::ids::{ChatJid, RunId};
 use crate::domain::run::Lane as LaneKind;
+use crate::domain::typing::Typing;
 use crate::store::{Connection, StoreError, Tx};
 
 /// Between two tries of a store that is out of order.

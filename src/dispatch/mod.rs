@@ -51,6 +51,7 @@ use crate::container::engine::ContainerEngine;
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
 use crate::domain::run::Lane;
+use crate::domain::typing::Typing;
 use crate::ipc::IpcHandle;
 use crate::lifecycle::Shutdown;
 use crate::store::{Store, groups};
@@ -59,15 +60,6 @@ use actor::{GroupActor, Verb};
 pub use prompt::format as format_prompt;
 pub use rooms::Rooms;
 pub use slots::{Load, Slots};
-
-/// Whether an agent works for a chat at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typing {
-    /// The chat.
-    pub jid: ChatJid,
-    /// Works, or not.
-    pub on: bool,
-}
 
 /// What a group does at the moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

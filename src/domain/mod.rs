@@ -13,5 +13,6 @@ pub mod schedule;
 pub(crate) mod schema;
 pub mod task;
 pub mod text;
+pub mod typing;
 pub mod usage;
 pub mod words;

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Ms, Tx, TxResult, Wake, events, groups, outbox};
+use super::{Ms, Tx, TxResult, Wake, events, groups, outbox, receipts};
 use crate::domain::attachment::{self, Attachment};
 use crate::domain::event::{Event, TurnState};
 use crate::domain::ids::{ChatJid, DeliveryId, RunId};
@@ -316,9 +316,14 @@ pub fn attachments(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResul
 /// Completes what a message answers by what is stored of it: a delivery of the same chat, or a message that came in
 /// there.
 pub fn complete(db: &Connection, jid: &ChatJid, quoted: &mut Quoted, assistant: &str) -> TxResult<()> {
-    let delivery = match quoted.id.parse::<DeliveryId>() {
-        Ok(id) => outbox::get(db, id)?.filter(|delivery| delivery.new.jid == *jid),
-        Err(_) => None,
+    // By Parlor's own id, or by the platform's.
+    let id = match quoted.id.parse::<DeliveryId>() {
+        Ok(id) => Some(id),
+        Err(_) => receipts::delivery(db, jid, &quoted.id)?,
+    };
+    let delivery = match id {
+        Some(id) => outbox::get(db, id)?.filter(|delivery| delivery.new.jid == *jid),
+        None => None,
     };
     if let Some(delivery) = delivery {
         quoted.sender = Some(delivery.new.sender.unwrap_or_else(|| assistant.to_owned()));

@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod outbox_files;
 pub mod prune;
 mod reader;
+pub mod receipts;
 pub mod runs;
 pub mod sessions;
 pub mod short_ids;

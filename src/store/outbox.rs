@@ -230,12 +230,12 @@ pub fn failed(
         (id, error, next_try.map(Ms), Ms(now)),
     )?;
     if next_try.is_none() {
-        tx.execute(
-            "DELETE FROM outbox WHERE state = 'failed' AND jid = (SELECT jid FROM outbox WHERE id = ?1) AND seq <= (
+        let too_many = "state = 'failed' AND jid = (SELECT jid FROM outbox WHERE id = ?1) AND seq <= (
                SELECT seq FROM outbox WHERE state = 'failed' AND jid = (SELECT jid FROM outbox WHERE id = ?1)
-               ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
-            (id, MAX_FAILED),
-        )?;
+               ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
+        let receipts = format!("DELETE FROM receipts WHERE delivery IN (SELECT id FROM outbox WHERE {too_many})");
+        tx.execute(&receipts, (id, MAX_FAILED))?;
+        tx.execute(&format!("DELETE FROM outbox WHERE {too_many}"), (id, MAX_FAILED))?;
     }
     Ok(())
 }

@@ -43,17 +43,26 @@ impl OutboxFiles {
     /// Keeps a file for a delivery, in place of what an earlier try left. It is on disk when this returns. The name is
     /// one component.
     pub fn keep(&self, id: DeliveryId, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let folder = self.folder(id);
         self.remove(id)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
-        let sync = |folder: &Path| File::open(folder)?.sync_all();
-        let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync(&folder));
-        let written = written.and_then(|()| sync(&self.data.join(FOLDER)));
+        let written = self.add(id, name, bytes);
         if written.is_err() {
             let _ = self.remove(id);
         }
         written
+    }
+
+    /// Keeps one more file for a delivery, or the same once more.
+    pub fn add(&self, id: DeliveryId, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let folder = self.folder(id);
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
+        let sync = |folder: &Path| File::open(folder)?.sync_all();
+        let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| sync(&folder));
+        written.and_then(|()| sync(&self.data.join(FOLDER)))
     }
 
     /// A delivery's file.

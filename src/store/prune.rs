@@ -99,6 +99,9 @@ pub async fn deliveries(store: &Store, before: DateTime<Utc>) -> Result<usize, S
         rows(db, sql, &[from.unwrap_or(&0), &Ms(before), &PAGE]).map(Page::of)
     };
     walk(store, find, |tx, seq| {
+        let receipts = "DELETE FROM receipts WHERE delivery =
+             (SELECT id FROM outbox WHERE seq = ?1 AND state = 'delivered' AND turn_open = 0)";
+        delete(tx, receipts, seq)?;
         delete(tx, "DELETE FROM outbox WHERE seq = ?1 AND state = 'delivered' AND turn_open = 0", seq)
     })
     .await

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parlor::channel::{Capabilities, Channel, DeliverError, Part, Receipt, Target};
-use parlor::domain::ids::{ChatJid, DeliveryId};
+use parlor::channel::{Capabilities, Channel, DeliverError, Part, PartKey, Receipt, Target};
+use parlor::domain::ids::ChatJid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -146,43 +146,23 @@ impl Channel for Courier {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            max_length: self.max_length,
-            files: false,
-            edits: false,
-            typing: false,
-            idempotency_keys: self.server.takes_keys,
-            local: false,
-        }
+        Capabilities { max_length: self.max_length, files: false, typing: false, local: false }
     }
 
-    async fn deliver(
-        &self,
-        id: DeliveryId,
-        target: &Target,
-        parts: &[Part],
-        first: u32,
-    ) -> Result<Receipt, DeliverError> {
-        let mut receipt = Receipt::default();
-        for (done, part) in (0..).zip(parts) {
-            let Part::Text(text) = part else {
-                return Err(DeliverError::Permanent { reason: "takes no files".into() });
-            };
-            let key = format!("{id}-{}", first + done);
-            let body = json!({ "chat": target.chat, "key": key, "text": text }).to_string();
-            match self.post(&body).await {
-                Ok((200, _)) => receipt.platform_ids.push(key),
-                Ok((403, _)) => return Err(DeliverError::Permanent { reason: "403 Forbidden".into() }),
-                Ok((status, after)) => {
-                    let reason = format!("the server answers {status}");
-                    return Err(DeliverError::Retryable { reason, after, parts_done: done });
-                }
-                Err(error) => {
-                    return Err(DeliverError::Retryable { reason: error.to_string(), after: None, parts_done: done });
-                }
+    async fn deliver(&self, key: PartKey, target: &Target, part: &Part) -> Result<Receipt, DeliverError> {
+        let Part::Text(text) = part else {
+            return Err(DeliverError::Permanent { reason: "takes no files".into() });
+        };
+        let key = key.to_string();
+        let body = json!({ "chat": target.chat, "key": key, "text": text }).to_string();
+        match self.post(&body).await {
+            Ok((200, _)) => Ok(Receipt { platform_id: Some(key) }),
+            Ok((403, _)) => Err(DeliverError::Permanent { reason: "403 Forbidden".into() }),
+            Ok((status, after)) => {
+                Err(DeliverError::Retryable { reason: format!("the server answers {status}"), after })
             }
+            Err(error) => Err(DeliverError::Retryable { reason: error.to_string(), after: None }),
         }
-        Ok(receipt)
     }
 }
 

@@ -13,8 +13,9 @@ use crate::config::settings::{Limits, LogLevel, Settings};
 use crate::container::engine::{Attached, Capabilities, ContainerEngine, EngineError, Unsupported};
 use crate::container::image_store::{Build, ImageStore, Lines, NamedImage};
 use crate::container::spec::RunSpec;
-use crate::dispatch::{GroupActivity, Typing};
+use crate::dispatch::GroupActivity;
 use crate::domain::ids::{ChatJid, GroupFolder, RunId};
+use crate::domain::typing::Typing;
 
 /// Test double: a dispatcher with a run in the group `busy`, and none elsewhere.
 pub(super) struct FakeWork {

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{Events, start, start_with};
 use crate::api::Limits;
-use crate::dispatch::Typing;
 use crate::domain::event::{Event, TurnState};
+use crate::domain::typing::Typing;
 
 #[tokio::test]
 async fn events_are_seen_live_and_again_after_a_cursor() {

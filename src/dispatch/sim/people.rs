@@ -1,6 +1,6 @@
 //! People of the virtual world: they write, command and administer.
 
-use super::world::{What, World};
+use super::world::{MS, What, World};
 use crate::dispatch::event::{AskId, Event};
 use crate::dispatch::tests::house;
 use crate::domain::message::{NewMessage, Role};
@@ -13,6 +13,18 @@ impl World<'_> {
         }
         let next = self.soon(self.scale.between);
         self.plan(next, What::Person(index));
+        self.writes(index);
+    }
+
+    /// A person writes, and often more while the first is being looked at.
+    pub(super) fn writes(&mut self, index: usize) {
+        if self.calm {
+            return;
+        }
+        if self.rng.chance(300) {
+            let after = self.rng.time(MS / 20, 10 * MS);
+            self.plan(after, What::More(index));
+        }
         if self.dead || self.shutting_down.is_some() || self.at < self.store_back {
             return;
         }

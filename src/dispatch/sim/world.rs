@@ -69,6 +69,7 @@ impl Scale {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum What {
     Person(usize),
+    More(usize),
     Trouble,
     Wake(usize),
     Slot(usize, Lane, u64),
@@ -386,6 +387,7 @@ impl<'a> World<'a> {
     pub(super) fn happen(&mut self, what: What) {
         match what {
             What::Person(index) => self.person(index),
+            What::More(index) => self.writes(index),
             What::Trouble => self.trouble(),
             What::Calm => self.become_calm(),
             What::Start(life) if life == self.life => self.start_host(),
