@@ -1,4 +1,4 @@
-//! Builds the agent runner as a static binary with a cargo of its own, so that `parlor` carries it inside.
+//! Builds the agent runner as a static binary with a separate cargo, and embeds it in `parlor`.
 
 use std::env;
 use std::error::Error;
@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// The most bytes of the runner in a release: more in every `parlor` and every image would be a mistake, not a program.
+/// The runner's size limit in a release, in bytes: a larger one would be a mistake, and is part of every `parlor` and
+/// image.
 const MAX_BYTES: u64 = 20 * 1024 * 1024;
-/// The most in a build for work, which checks and unwinds.
+/// The limit in a development build, which has assertions and unwinds.
 const MAX_DEV_BYTES: u64 = 32 * 1024 * 1024;
 
 fn main() -> ExitCode {
@@ -35,10 +36,11 @@ fn build() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let target = env::var("TARGET")?;
-    // One folder for debug and release. It is beside `debug/` and `release/`, whose
-    // locks the outer cargo holds, so that the two never wait for each other.
+    // One folder for debug and release. It is beside `debug/` and `release/`, whose locks the outer cargo holds, so that
+    // the two never wait for each other.
     let target_dir = out.ancestors().nth(4).ok_or("OUT_DIR is not inside a target folder")?.join("parlor-runner");
-    // The optimised build takes a minute and more at every touch of the runner: builds for work take a quick one.
+    // An optimised build takes a minute or more after every change of the runner: development builds use a quick
+    // profile.
     let release = env::var("PROFILE")? == "release";
     let (profile, max) = if release { ("runner", MAX_BYTES) } else { ("runner-dev", MAX_DEV_BYTES) };
     let output = cargo(&root, &target, &target_dir, profile).output()?;
@@ -60,7 +62,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     if size > max {
         return Err(format!("{} has {size} bytes, at most {max} are allowed", built.display()).into());
     }
-    // Unpacked once, when the image is made.
+    // Unpacked only once, when the image is built.
     let packed = deflate(&bytes)?;
     let embedded = out.join("agent-runner.deflate");
     if fs::read(&embedded).ok().as_deref() != Some(packed.as_slice()) {
@@ -78,10 +80,10 @@ fn deflate(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Lists the shipped skills as constants, sorted: path, content, whether it can be run.
+/// Lists the shipped skills as sorted constants: path, content, whether the file is executable.
 fn skills() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("container/skills");
-    // Cargo runs this again at every build when a path it watches is missing.
+    // Cargo would run this script at every build if a watched path is missing.
     let watched = if root.is_dir() { "container/skills" } else { "container" };
     println!("cargo::rerun-if-changed={watched}");
     let mut files = Vec::new();
@@ -101,7 +103,7 @@ fn skills() -> Result<(), Box<dyn Error>> {
     for path in files {
         let name = path.strip_prefix(&root)?.to_str().ok_or("a skill's name is not UTF-8")?;
         let run = fs::metadata(&path)?.permissions().mode() & 0o111 != 0;
-        // Not the whole path: what was built is built on when the checkout has moved.
+        // Not the absolute path: a moved checkout is not built anew.
         let from_root = format!("/container/skills/{name}");
         writeln!(code, "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {from_root:?})), {run}),")?;
     }
@@ -110,7 +112,7 @@ fn skills() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The inner cargo: what the outer one set for this package, its clippy or its target folder must not reach it.
+/// Returns the inner cargo, without the outer cargo's variables for this package, its clippy or its target folder.
 fn cargo(root: &Path, target: &str, target_dir: &Path, profile: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (key, _) in env::vars_os() {
@@ -136,7 +138,7 @@ fn cargo(root: &Path, target: &str, target_dir: &Path, profile: &str) -> Command
     command
 }
 
-/// A fingerprint of the runner, so that a start need not hash megabytes. Not for security.
+/// Returns a fingerprint of the runner, so that a start need not hash megabytes. Not for security.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

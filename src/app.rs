@@ -1,6 +1,6 @@
 //! The composition root: every channel and every spawned worker is made here, on one page.
 //!
-//! `main` and the tests both call [`start`]. What is started ends with [`Host::stop`], in two stages.
+//! `main` and the tests both call [`start`]; [`Host::stop`] ends everything in two stages.
 
 mod greeting;
 mod place;
@@ -39,35 +39,35 @@ use crate::scheduler::Scheduler;
 use crate::store::{Store, Wake, runs};
 use workers::Workers;
 
-/// Events of typing that a slow listener may lag behind.
+/// Typing events that a slow listener may lag behind.
 const TYPING_BACKLOG: usize = 256;
 /// A running host.
 #[derive(Debug)]
 pub struct Host {
-    /// When it ends.
+    /// The stages of its shutdown.
     pub shutdown: Shutdown,
     settings: Arc<Settings>,
     dispatch: DispatchHandle,
-    /// Watches the workers; its result is the first failure among them.
+    /// Watches the workers; returns the first failure among them.
     watch: JoinHandle<anyhow::Result<()>>,
     services: tokio_util::sync::CancellationToken,
     store: Store,
     _lock: fs::File,
 }
 
-/// Starts everything; returns when the host is ready.
+/// Starts all workers. Returns when the host is ready.
 pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
     let settings = Arc::new(settings);
     let clock: SharedClock = Arc::new(SystemClock);
     let shutdown = Shutdown::default();
-    // Workers end after the runs: what these still say has to be stored and delivered.
+    // Workers end after the runs, because the last outputs must be stored and delivered.
     let services = tokio_util::sync::CancellationToken::new();
     let mut workers = Workers::default();
     place::prepare_folders(&settings.home)?;
     let lock = place::lock(&settings.home).await?;
     if let Err(error) = log.open(&settings.home.host_log()) {
-        // It goes to stderr all the same.
-        tracing::warn!("the log is not kept in {}: {error}", settings.home.host_log().display());
+        // The log still goes to stderr.
+        tracing::warn!("cannot write the log to {}: {error}", settings.home.host_log().display());
     }
     let metrics = metrics();
 
@@ -87,10 +87,10 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
         Arc::new(Local::console(store.clone(), clock.clone())),
         Arc::new(Local::web(store.clone(), clock.clone())),
     ]);
-    // Their rows say so until they are gone: a host that dies here has the next one look again.
+    // The rows stay live until the containers are gone, so that the next start tries again if this host dies here.
     if !store.read(runs::live).await?.is_empty() {
         let cleared = orphans::clear(&*engine, &instance).await.context("clearing containers of an earlier life")?;
-        tracing::info!("removed: {} of an earlier life", words::count(cleared as u64, "container"));
+        tracing::info!("removed {} left by the previous run", words::count(cleared as u64, "container"));
     }
     let work = recovery::recover(&store, &clock, &channels).await?;
 
@@ -124,7 +124,7 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
     });
     let listeners = Listeners::bind(&settings).await?;
     workers.spawn("the service for agents' files", ipc_service.run(services.clone()));
-    // Before anything wakes a chat: a retry is told what was said already, by file as well.
+    // Before anything wakes a chat: a retry must list the texts already sent, also those sent by IPC file.
     ipc.recovered().await;
     let tcp = listeners.tcp_address();
     let greeting = greeting::run(settings.clone(), store.clone(), engine.clone(), rooms.clone(), tcp);
@@ -177,7 +177,7 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
     let stopped = store.clone();
     let stopped = async move { stopped.stopped().await };
     workers.spawn("the store's writer", services.clone().run_until_cancelled_owned(stopped).map(drop));
-    // What takes long on a large installation, or when an image is missing, does not hold up the start.
+    // Slow work (a large installation, a missing image) must not delay the start.
     let settling = recovery::settle_in(recovery::Parts {
         settings: settings.clone(),
         store: store.clone(),
@@ -193,7 +193,7 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
     for jid in work {
         dispatch.wake(&jid);
     }
-    // Nobody follows it when the API is gone.
+    // Fails only if the API, which follows it, is gone.
     let _ = ready_tx.send(true);
     workers.spawn("readiness", {
         let services = services.clone();
@@ -207,20 +207,20 @@ pub async fn start(settings: Settings, log: &HostLog) -> anyhow::Result<Host> {
 }
 
 impl Host {
-    /// Ends when the shutdown was begun by a signal, a call or the failure of a worker, and everything is gone; such a
-    /// failure is the error.
+    /// Waits until a signal, a call or a failed worker has begun the shutdown and everything has ended. Returns the
+    /// worker's failure as the error.
     pub async fn wait(self) -> anyhow::Result<()> {
         self.shutdown.soft.cancelled().await;
         self.end().await
     }
 
-    /// Begins the shutdown and waits for its end: runs are asked to finish, and ended after the grace.
+    /// Begins the shutdown and waits for its end: runs may finish, and are ended after the grace period.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.begin(self.settings.shutdown_grace);
         self.end().await
     }
 
-    /// The host's store, for the program that runs it.
+    /// The host's store, for the command that runs it.
     pub fn store(&self) -> &Store {
         &self.store
     }
@@ -236,12 +236,12 @@ impl Host {
     }
 }
 
-/// Counters and gauges of this process; the first host of a process installs them.
+/// The metrics recorder of this process; only the first host of a process can install one.
 fn metrics() -> PrometheusHandle {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     if metrics::set_global_recorder(recorder).is_err() {
-        tracing::debug!("metrics are recorded by an earlier host of this process");
+        tracing::debug!("an earlier host of this process records the metrics");
     }
     handle
 }
@@ -252,7 +252,7 @@ struct Bells {
     ipc: IpcHandle,
 }
 
-/// Wake-ups after commits: each rings a bell, and whoever hears it looks into the store.
+/// Passes on the wake-ups of commits. A worker that is woken looks into the store for its work.
 async fn route_wakes(mut queue: mpsc::UnboundedReceiver<Wake>, dispatch: DispatchHandle, bells: Bells) {
     while let Some(wake) = queue.recv().await {
         match wake {

@@ -1,5 +1,5 @@
-//! The log of the host in its own installation: `data/parlor.log`, beside what goes to stderr, so that there is one
-//! place to look however the host was started. Rotated by size; times are local, with their offset.
+//! The host's log file in its installation, `data/parlor.log`: a copy of the log on stderr, in the same place however
+//! the host was started. It is rotated by size; times are local, with their offset.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,12 +13,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-/// Bytes of a file before the next one is begun.
+/// The size in bytes at which the file is rotated.
 const MAX: u64 = 10 << 20;
-/// Older files that are kept: `parlor.log.1` is the newest of them.
+/// The number of rotated files; `parlor.log.1` is the newest.
 const OLD: u32 = 4;
 
-/// The log's file; nothing is kept until a host opens it. Clones share it.
+/// The log's file; writes are dropped until a host opens it. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct HostLog(Arc<Mutex<Option<Open>>>);
 
@@ -30,8 +30,8 @@ struct Open {
 }
 
 impl HostLog {
-    /// Keeps what is logged from now on. To be called by a host that holds the lock of its home: two writers would
-    /// rotate each other's files away.
+    /// Opens the file for all later lines. Only a host that holds the lock of its home may call this: a second writer
+    /// would rotate the first one's files away.
     pub fn open(&self, path: &Path) -> io::Result<()> {
         let open = Open::new(path)?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
@@ -39,7 +39,7 @@ impl HostLog {
     }
 }
 
-/// The files of a log that are there, oldest first.
+/// The existing files of a log, oldest first.
 pub fn files(path: &Path) -> Vec<PathBuf> {
     let old = (1..=OLD).rev().map(|number| numbered(path, number));
     old.chain([path.to_owned()]).filter(|path| path.exists()).collect()
@@ -73,7 +73,7 @@ impl Open {
 }
 
 impl Write for HostLog {
-    /// Takes a whole line. A disk that is full costs the line, and nothing else.
+    /// Writes a whole line. On a full disk, the line is lost and nothing else.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Some(open) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = open.write(line);
@@ -94,7 +94,7 @@ impl<'a> MakeWriter<'a> for HostLog {
     }
 }
 
-/// Times of log lines: local, with the offset from UTC.
+/// The timer of log lines: local time with the offset from UTC.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalTime(pub Tz);
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_rotated_between_lines_and_the_oldest_goes() {
+    fn log_files_are_rotated_between_lines_and_the_oldest_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("parlor.log");
         let mut log = HostLog::default();
@@ -124,7 +124,7 @@ mod tests {
         }
         let kept: Vec<u8> = files(&path).iter().map(|path| fs::read(path).unwrap()[0]).collect();
         assert_eq!(kept, b"cdefg");
-        // The next host goes on where this one ended.
+        // The next host appends to the same file.
         let mut next = HostLog::default();
         next.open(&path).unwrap();
         next.write_all(b"next\n").unwrap();

@@ -1,15 +1,15 @@
-//! Parlor gives every chat group an AI agent in a room of its own.
+//! Parlor gives every chat group an AI agent in a container of its own.
 //!
-//! How a message travels: `channel → ingest → store → dispatch → actor → container/run → output → actor →
-//! store (outbox) → outbound → channel`. An IPC file: `watcher → command → authorize → handler → store, scheduler wake
-//! or outbox`. A due task: `scheduler → dispatch → actor`, and on as a message.
+//! A message travels `channel → ingest → store → dispatch → actor → container/run → output → actor → store (outbox) →
+//! outbound → channel`. An IPC file travels `watcher → command → authorize → handler → store, scheduler wake or
+//! outbox`. A due task goes `scheduler → dispatch → actor`, and then as a message.
 //!
-//! Layers, each may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch scheduler ipc
-//! api import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` too; 2 `store channel container
-//! agent`; 1 `config policy safe_dir`; 0 `domain host_log` and the runner's protocol types. A test holds the `use
-//! crate::` lines against this.
+//! Layers, each of which may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch
+//! scheduler ipc api import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` too; 2 `store
+//! channel container agent`; 1 `config policy safe_dir`; 0 `domain host_log` and the protocol's types.
+//! `tests/layers.rs` checks the `use crate::` lines against this.
 
-// They panic when nobody reads any more; `cli::output` writes what can fail.
+// The print macros panic if the output is closed; `cli::output` writes with errors handled.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod agent;

@@ -5,17 +5,17 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// When to end: `soft` stops taking new work and lets runs finish, `hard` ends what is left.
+/// The two stages of a shutdown: `soft` starts no new work and lets runs finish, `hard` ends all runs that are left.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Nothing new starts.
+    /// Cancelled when nothing new may start.
     pub soft: CancellationToken,
-    /// What lives is ended.
+    /// Cancelled when all that still runs must end.
     pub hard: CancellationToken,
 }
 
 impl Shutdown {
-    /// Begins the shutdown: soft now, hard after the grace.
+    /// Begins the shutdown: soft now, hard after the grace period.
     pub fn begin(&self, grace: Duration) {
         if self.soft.is_cancelled() {
             return;
@@ -31,7 +31,7 @@ impl Shutdown {
     }
 }
 
-/// SIGTERM and SIGINT, caught from the moment this is made: one that comes while the host still starts is heard after.
+/// SIGTERM and SIGINT, caught from the creation of this value: a signal during the start is handled after it.
 #[derive(Debug)]
 pub struct Signals {
     term: Signal,
@@ -39,12 +39,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on.
+    /// Catches both from now on.
     pub fn catch() -> std::io::Result<Self> {
         Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
     }
 
-    /// Returns at the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
@@ -52,7 +52,7 @@ impl Signals {
         }
     }
 
-    /// Begins the shutdown at the first one; the second one cuts the grace short.
+    /// Begins the shutdown at the first signal; the second one ends the grace period.
     pub async fn relay(mut self, shutdown: Shutdown, grace: Duration) {
         let mut first = true;
         loop {

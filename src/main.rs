@@ -1,4 +1,4 @@
-//! The program: reads the command line, sets up logging and the runtime, and exits with the command's code.
+//! The program's entry: reads the command line, sets up logging and the runtime, and exits with the command's code.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -19,18 +19,18 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
-/// Threads of the runtime: a host waits far more than it computes.
+/// Worker threads of the runtime: a host waits far more than it computes.
 const MAX_THREADS: usize = 4;
-/// Threads beside them: the store's, and some that wait for disks.
+/// Further threads: the store's, and some for blocking I/O.
 const SPARE: usize = 8;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
     let kept = HostLog::default();
     log_to(&cli, &kept);
-    // Secrets pass through this process: what crashes must not leave them on the disk.
+    // Secrets pass through this process: a crash must not leave them in a core dump.
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
-        tracing::warn!("core dumps cannot be switched off: {error}");
+        tracing::warn!("cannot disable core dumps: {error}");
     }
     raise_open_files();
     cli::leave_to_editor();
@@ -48,7 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts so many threads at once, and ends them. The runtime panics where it gets none, or waits without end.
+/// Starts this many threads at once, and ends them, to see whether the system allows them. The runtime would panic or
+/// wait forever.
 fn can_start(threads: usize) -> std::io::Result<()> {
     let gate = Mutex::new(());
     std::thread::scope(|scope| {
@@ -60,17 +61,17 @@ fn can_start(threads: usize) -> std::io::Result<()> {
     })
 }
 
-/// Login sessions allow few descriptors for the sake of old programs; what may be had is taken.
+/// Raises the soft limit of open files to the hard limit: login sessions get a low one for the sake of old programs.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    // Refused is as good as not asked: connections keep below what there is.
+    // A refusal is harmless: the connection limits follow the actual limit.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// A host in the foreground logs what happens to stderr; any other command only what is wrong. What a host keeps in its
-/// installation does not depend on that.
+/// Sets up logging. On stderr, a host in the foreground logs at the configured level and any other command only
+/// problems. A host's log file does not depend on that.
 fn log_to(cli: &Cli, kept: &HostLog) {
-    // Settings that are wrong are reported by the command itself.
+    // The command itself reports wrong settings.
     let settings = config::examine(&cli.overrides()).settings;
     let level = match settings.log_level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -80,7 +81,7 @@ fn log_to(cli: &Cli, kept: &HostLog) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let here = if cli.is_host() || level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
-    // Errors of its own it would print, and panic where stderr is gone.
+    // The layer would print its own write errors, and panic without stderr.
     let stderr =
         fmt::layer().with_timer(LocalTime(settings.timezone)).with_writer(std::io::stderr).log_internal_errors(false);
     let file = fmt::layer().with_timer(LocalTime(settings.timezone)).with_writer(kept.clone()).with_ansi(false);
@@ -98,7 +99,7 @@ fn log_to(cli: &Cli, kept: &HostLog) {
     tracing_subscriber::registry().with(layers).init();
 }
 
-/// The program, with the log that its hosts keep.
+/// The program, with the log that its hosts write.
 struct Parlor(HostLog);
 
 impl Program for Parlor {
@@ -119,7 +120,7 @@ impl Program for Parlor {
     }
 }
 
-/// A host inside another command.
+/// A host that runs inside another command.
 struct Inside(Host);
 
 impl Running for Inside {

@@ -14,13 +14,13 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// The next message opens a new room.
+/// Makes the next message open a new room.
 fn renew(host: &Host, jid: &str) {
     host.ask(jid, "/new");
 }
 
 #[test]
-fn skills_are_brought_up_to_date_before_each_run_and_what_the_group_added_stays() {
+fn skills_are_updated_before_each_run_and_the_groups_own_kept() {
     let host = Host::builder().prepare();
     let skills = host.root().join("container/skills");
     write(&skills.join("alpha/SKILL.md"), "alpha 1");
@@ -40,7 +40,7 @@ fn skills_are_brought_up_to_date_before_each_run_and_what_the_group_added_stays(
         "cd ~/.claude/skills && echo mine > alpha/SKILL.md && rm beta/SKILL.md && echo own > alpha/own.txt && mkdir gamma && \
          echo g > gamma/SKILL.md",
     );
-    // The record of what was shipped is out of the room's reach.
+    // The record of shipped skills is not accessible from the room.
     assert_eq!(sh(&host, "web:a", "grep -rl 'alpha/bin/tool.sh' /workspace /home /app 2>/dev/null; echo end"), "end");
     fs::remove_dir_all(skills.join("alpha/bin")).unwrap();
     write(&skills.join("beta/SKILL.md"), "beta 2");
@@ -52,7 +52,7 @@ fn skills_are_brought_up_to_date_before_each_run_and_what_the_group_added_stays(
         sh(&host, "web:a", "cd ~/.claude/skills && cat alpha/SKILL.md beta/SKILL.md gamma/SKILL.md"),
         "alpha 1beta 2g"
     );
-    // A live room keeps what it began with; the next one follows.
+    // A live room keeps its skills; the next room gets the new ones.
     assert_eq!(list("web:b"), "./alpha/SKILL.md ./alpha/bin/tool.sh ./beta/SKILL.md");
     fs::remove_dir_all(skills.join("alpha")).unwrap();
     for jid in ["web:a", "web:b"] {
@@ -87,18 +87,18 @@ fn settings_and_the_agents_copy_are_made_once_and_belong_to_the_group() {
     let now =
         sh(&host, "web:a", "cat ~/.claude/settings.json /app/src/src/index.ts /app/agent/agent.toml; ls /app/src");
     assert_eq!(now, "mine\nmine\nown = 1\nsrc");
-    // Another group has its own, made from the source as it is now.
+    // Another group has its own copy, made from the present source.
     assert_eq!(sh(&host, "web:b", "cat /app/src/src/index.ts; ls -A ~/.claude"), "newersettings.json\nskills");
     assert!(sh(&host, "web:b", "cat /app/agent/agent.toml").contains("Settings of this group's agent"));
     assert_eq!(sh(&host, "web:b", "find / -name history 2>/dev/null; echo end"), "end");
 }
 
 #[test]
-fn an_image_that_compiles_its_agent_at_the_start_runs_the_group_s_own_copy() {
+fn image_that_compiles_its_agent_runs_the_groups_own_copy() {
     let source = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-agent.sh");
     write(&source.path().join("index.sh"), &fs::read_to_string(script).unwrap());
-    // What stands for the compiler writes beside the sources, too: they are the group's.
+    // The stand-in for the compiler writes beside the sources, too: they belong to the group.
     let start = "#!/bin/sh\nset -e\nsed 's/v1: /built: /' /app/src/index.sh > /tmp/agent.sh\ndate > /app/src/built\n\
                  exec sh /tmp/agent.sh\n";
     let image = image::script("compiles", start);
@@ -117,7 +117,7 @@ fn an_image_that_compiles_its_agent_at_the_start_runs_the_group_s_own_copy() {
 }
 
 #[test]
-fn a_new_groups_folders_are_there_before_its_first_message_and_may_be_removed() {
+fn folders_of_a_new_group_exist_before_its_first_message() {
     let host = Host::builder().start();
     host.register("web:new", "new");
     let made = [
@@ -131,7 +131,7 @@ fn a_new_groups_folders_are_there_before_its_first_message_and_may_be_removed() 
         made.iter().all(|path| host.root().join(path).exists()).then_some(())
     });
     assert!(host.containers().is_empty(), "only a message opens a room");
-    // They are a convenience: what is missing is made again.
+    // The folders are only a convenience: a missing one is created again.
     for path in ["groups/new", "data/sessions/new", "data/ipc/new"] {
         fs::remove_dir_all(host.root().join(path)).unwrap();
     }

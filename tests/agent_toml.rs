@@ -1,5 +1,5 @@
-//! A group's own `agent.toml` in real rooms: what its agent chose is done, as far as the operator allows it. Agents and
-//! servers are real; a stand-in answers for the vendor's cloud.
+//! A group's own `agent.toml` in real rooms: its agent's choices take effect as far as the operator allows them.
+//! Agents and servers are real; a stand-in answers for the vendor's cloud.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,12 +14,12 @@ use crate::harness::models::{KEY, Protocol, Reply, Server};
 use crate::harness::vendor::{Answer, Asked, Vendor};
 use crate::harness::{SOON, eventually};
 
-/// How long a turn of Claude Code may take on a busy machine.
+/// Time limit of a turn of Claude Code on a busy machine.
 const TURN: Duration = Duration::from_secs(60);
 const JID: &str = "web:own";
 const MOOD: &str = include_str!("harness/mcp_server.sh");
 
-/// Writes the group's file, and its MCP server, as if the agent had.
+/// Writes the group's file and its MCP server, as its agent would.
 fn write(host: &Host, text: &str) {
     let agent = host.root().join("data/sessions/own/agent");
     fs::create_dir_all(&agent).unwrap();
@@ -31,13 +31,12 @@ fn write(host: &Host, text: &str) {
     fs::write(file(host, "mood.sh"), MOOD).unwrap();
 }
 
-/// A file in the group's folder.
+/// Returns the path of a file in the group's folder.
 fn file(host: &Host, name: &str) -> PathBuf {
     host.root().join("groups/own").join(name)
 }
 
-/// Ends the group's room, so that the next message finds a new one.
-/// Everything that is said until the turn with a message is done.
+/// Sends a message, waits for its turn, and returns all texts sent meanwhile.
 fn ask(host: &Host, text: &str) -> String {
     let mut events = host.events();
     let seq = host.send(JID, text);
@@ -96,7 +95,7 @@ fn claude(asked: &Asked) -> Answer {
 }
 
 #[test]
-fn claude_code_does_what_the_group_chose() {
+fn claude_code_applies_the_groups_settings() {
     let vendor = Vendor::start(claude);
     let mut host = builder(&vendor.dot_env()).prepare();
     build(&host);
@@ -129,7 +128,7 @@ fn claude_code_does_what_the_group_chose() {
     let refused = ask("[do: forbidden]");
     assert!(refused.contains("not that") && !file(&host, "made").exists(), "{refused}");
 
-    // A subagent asks for itself, with the group's model, and Parlor's own tools are still there.
+    // A subagent makes its own requests with the group's model, and Parlor's own tools are still there.
     ask("[do: agent]");
     let leaf = eventually("the subagent asks", TURN, || {
         vendor
@@ -144,7 +143,7 @@ fn claude_code_does_what_the_group_chose() {
     });
     close(&host);
 
-    // What was told once is not told again, and the operator's choice for the group wins.
+    // A notice is not repeated, and the operator's choice for the group wins.
     host.api.patch(
         "/v1/groups/own",
         &json!({ "containerConfig": { "model": "claude-of-the-operator", "agentMay": ["env"] } }),
@@ -159,14 +158,14 @@ fn claude_code_does_what_the_group_chose() {
 }
 
 #[test]
-fn a_message_to_a_conversation_that_was_broken_off_has_an_answer_of_its_own() {
+fn message_to_an_interrupted_conversation_gets_its_own_answer() {
     let vendor = Vendor::start(claude);
     let mut host = builder(&vendor.dot_env()).prepare();
     build(&host);
     host.start();
     host.register(JID, "own");
     let ask = |text: &str| ask(&host, text);
-    // The room goes while the subagent works. Claude Code resumes its conversation with a turn about that.
+    // The room ends while the subagent works. Claude Code resumes its conversation with a turn about that.
     for n in 0..3 {
         ask(&format!("[do: agent] {n}"));
         close(&host);
@@ -179,7 +178,7 @@ fn a_message_to_a_conversation_that_was_broken_off_has_an_answer_of_its_own() {
 }
 
 #[test]
-fn a_group_moves_to_a_provider_that_the_operator_allows_and_uses_its_servers_there() {
+fn group_moves_to_an_allowed_provider_and_keeps_its_servers() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::Calls(
             String::new(),
@@ -223,6 +222,6 @@ fn a_group_moves_to_a_provider_that_the_operator_allows_and_uses_its_servers_the
     assert!(said.contains("ann is calm, blue, ") && said.contains("colour=blue key=-"), "{said}");
     assert!(!said.contains(KEY));
     close(&host);
-    // A room that goes leaves no server behind: it was all in the container.
+    // A room leaves no server behind: it was inside the container.
     assert!(host.containers().is_empty());
 }

@@ -1,5 +1,5 @@
-//! Files that come with messages: what the agent gets of them, and what a hostile room, a killed host and a full disk do
-//! to them.
+//! Files that come with messages: the agent's view of them, and the effects of a hostile room, a killed host and a
+//! full disk.
 
 use std::fs;
 use std::io::Write;
@@ -17,20 +17,20 @@ use crate::harness::{SOON, eventually};
 use crate::outputs::base64;
 
 const ROOM: &str = "web:room";
-/// A picture of one white dot.
+/// A picture of one white pixel.
 const WHITE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
 
 fn message(id: &str, text: &str) -> Value {
     json!({ "sender": "ann", "text": text, "id": id })
 }
 
-/// Sends a message with files; gives the answer.
+/// Sends a message with files; returns the API's answer.
 #[track_caller]
 fn post(host: &Host, jid: &str, said: &Value, files: &[(&str, &[u8])]) -> Value {
     host.api.post_form(jid, said, files).expect(202).json()
 }
 
-/// Sends a message with files, and waits for what the agent says to it.
+/// Sends a message with files; returns the agent's texts for it.
 #[track_caller]
 fn ask(host: &Host, jid: &str, text: &str, files: &[(&str, &[u8])]) -> Vec<String> {
     let mut events = host.events();
@@ -44,7 +44,7 @@ fn names(dir: &Path) -> Vec<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Paths of the files that the store knows a message to have.
+/// Returns the paths of a message's files in the store.
 fn stored(host: &Host, id: &str) -> Option<Vec<String>> {
     let query = "SELECT coalesce(attachments, '[]') FROM inbound WHERE platform_id = ?1";
     let json: String = database(host).query_row(query, [id], |row| row.get(0)).ok()?;
@@ -59,7 +59,7 @@ fn nothing_on_its_way(host: &Host) {
 }
 
 #[test]
-fn the_agent_is_told_of_files_and_may_do_with_them_as_it_likes() {
+fn files_are_named_in_the_prompt_and_belong_to_the_agent() {
     let host = Host::builder().env("PARLOR_MAX_ATTACHMENT_BYTES", 100_000).start();
     host.register(ROOM, "room");
     let large = vec![0; 100_001];
@@ -77,16 +77,15 @@ fn the_agent_is_told_of_files_and_may_do_with_them_as_it_likes() {
         "!sh cat {path}; echo ' more' >> {path}; cat {path}; mv {path} attachments/moved; ls attachments | wc -l; rm attachments/moved"
     );
     assert_eq!(host.ask(ROOM, &work).join("").split_whitespace().collect::<Vec<_>>(), ["hellohello", "more", "3"]);
-    // Without a text, and beside a run that lives: as an input file.
+    // Without a text, and to a live run: as an input file.
     let prompt = ask(&host, ROOM, "", &[("a.txt", b"a")]).join("\n");
     assert!(prompt.contains("[File: attachments/"), "{prompt}");
     assert_eq!(runs(&host, "room").len(), 1);
     nothing_on_its_way(&host);
 }
 
-/// Which of some pictures a request shows.
 #[test]
-fn a_message_with_too_many_files_is_taken_and_the_answer_says_which_are_not() {
+fn message_with_too_many_files_is_accepted_and_the_rest_named() {
     let host = Host::builder().start();
     host.register(ROOM, "room");
     let names: Vec<String> = (0..12).map(|n| format!("{n}.txt")).collect();
@@ -97,7 +96,7 @@ fn a_message_with_too_many_files_is_taken_and_the_answer_says_which_are_not() {
     let why = || Some("a message may bring 10 files".to_owned());
     let expected: Vec<_> = (0..12).map(|n| if n < 10 { (true, None) } else { (false, why()) }).collect();
     assert_eq!(told, expected);
-    // The document forbids nobody what is taken.
+    // The document must not forbid what the API accepts.
     let document = host.api.get("/v1/openapi.json").expect(200).json();
     let body = &document["paths"]["/v1/chats/{jid}/messages"]["post"]["requestBody"];
     let file = &body["content"]["multipart/form-data"]["schema"]["properties"]["file"];
@@ -111,7 +110,7 @@ fn shown(request: &Request, pictures: &[&[u8]]) -> Vec<bool> {
 }
 
 #[test]
-fn models_see_pictures_of_the_first_message_and_of_follow_ups() {
+fn pictures_of_first_messages_and_follow_ups_reach_the_model() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::call("shell", json!({"command": "touch began; while [ ! -e go ]; do sleep 0.05; done"})),
         n => Reply::text(format!("seen {n}")),
@@ -124,7 +123,7 @@ fn models_see_pictures_of_the_first_message_and_of_follow_ups() {
         .start();
     host.register(ROOM, "room");
     let group = host.root().join("groups/room");
-    // Each its own picture: what follows the end of one is looked at by nobody.
+    // Each picture is different: bytes after a picture's end are ignored.
     let pictures = ["one", "two", "three"].map(|word| [WHITE, word.as_bytes()].concat());
     let mut events = host.events();
     post(&host, ROOM, &message("1", "look"), &[("a.png", &pictures[0])]);
@@ -147,7 +146,7 @@ fn models_see_pictures_of_the_first_message_and_of_follow_ups() {
 }
 
 #[test]
-fn a_host_that_is_killed_during_an_upload_leaves_nothing_of_it() {
+fn upload_leaves_nothing_if_the_host_is_killed() {
     let mut host = Host::builder().start();
     host.register(ROOM, "room");
     let file = vec![b'x'; 300_000];
@@ -167,14 +166,14 @@ fn a_host_that_is_killed_during_an_upload_leaves_nothing_of_it() {
     host.crash_and_restart();
     assert!(names(&waiting).is_empty() && !host.root().join("groups/room/attachments").exists());
     assert_eq!(stored(&host, "m"), None);
-    // A client that goes away leaves nothing either.
+    // A client that disconnects leaves nothing either.
     let mut stream = UnixStream::connect(host.api.socket()).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&body[..200_000]).unwrap();
     eventually("part of it is on disk", SOON, || (!names(&waiting).is_empty()).then_some(()));
     drop(stream);
     nothing_on_its_way(&host);
-    // The client tries again.
+    // The client repeats the request.
     let mut events = host.events();
     let seq = post(&host, ROOM, &message("m", "!say got it"), &[("a.bin", &file)])["seq"].as_i64().unwrap();
     events.turn_done(ROOM, seq, SOON);
@@ -182,7 +181,7 @@ fn a_host_that_is_killed_during_an_upload_leaves_nothing_of_it() {
 }
 
 #[test]
-fn a_host_that_is_killed_between_file_and_message_has_both_or_neither() {
+fn file_and_message_are_kept_together_or_not_at_all_after_a_kill() {
     let mut host = Host::builder().envs(slow_sync(500)).start();
     host.register(ROOM, "room");
     let place = host.root().join("groups/room/attachments");
@@ -192,7 +191,7 @@ fn a_host_that_is_killed_between_file_and_message_has_both_or_neither() {
         let mut connection = crate::harness::http::Connection::open(&socket).unwrap();
         connection.call("POST", &messages_path(ROOM), &body).map(|response| response.status)
     });
-    // From here the commit takes half a second.
+    // From here on the commit takes half a second.
     eventually("the file is in the room", SOON, || (!names(&place).is_empty()).then_some(()));
     host.kill();
     let answered = upload.join().unwrap().is_ok();
@@ -212,7 +211,7 @@ fn a_host_that_is_killed_between_file_and_message_has_both_or_neither() {
 }
 
 #[test]
-fn a_disk_without_room_refuses_files_and_keeps_taking_messages() {
+fn full_disk_refuses_files_but_accepts_messages() {
     let Some(disk) = SmallDisk::mount(64) else {
         eprintln!("skipped: only root can mount a small disk");
         return;
@@ -220,7 +219,7 @@ fn a_disk_without_room_refuses_files_and_keeps_taking_messages() {
     let host = Host::builder().home(&disk.path().join("h")).tolerate("is full").tolerate("disk").start();
     host.register(ROOM, "room");
     assert!(ask(&host, ROOM, "!prompt", &[("a.txt", b"a")])[0].contains("[File: "));
-    // Half full: what is left is the store's.
+    // Half full: the rest is reserved for the store.
     let ballast = disk.path().join("half");
     fs::write(&ballast, vec![1; 34 << 20]).unwrap();
     let refused = |id: &str| {
@@ -243,7 +242,7 @@ fn a_disk_without_room_refuses_files_and_keeps_taking_messages() {
 }
 
 #[test]
-fn a_room_that_swaps_its_folder_meanwhile_leads_nothing_outside() {
+fn folder_swapped_during_an_upload_leads_nothing_outside() {
     let host = Host::builder().start();
     host.register(ROOM, "room");
     host.register("web:other", "other");

@@ -1,5 +1,5 @@
-//! Claude Code itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks its
-//! protocol and answers what a test says (`harness/vendor.rs`).
+//! Claude Code itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks
+//! its protocol and answers as the test decides (`harness/vendor.rs`).
 
 use std::fs;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::harness::{SOON, engine, eventually};
 use crate::outputs::base64;
 use crate::slots::{run_now, task};
 
-/// How long a turn may take on a busy machine: the agent is a program of 380 MB.
+/// Time limit of a turn on a busy machine: the agent is a program of 380 MB.
 const TURN: Duration = Duration::from_secs(60);
 
 fn start(dot_env: &str) -> Host {
@@ -26,15 +26,15 @@ fn start(dot_env: &str) -> Host {
     host
 }
 
-/// A picture of one white dot.
+/// A picture of one white pixel.
 pub const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
 
-/// What stands in a text between two marks.
+/// Returns the part of a text between two marks.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     text.split_once(from)?.1.split_once(to).map(|(inside, _)| inside)
 }
 
-/// Repeats the last message of the chat; `[bash: …]` in it runs a command first, and a result is told as it is.
+/// Repeats the chat's last message. `[bash: …]` in it runs a command first; a tool's result is repeated unchanged.
 fn repeat(asked: &Asked) -> Answer {
     let last = asked.last().join("\n");
     if asked.has_result() {
@@ -66,7 +66,7 @@ fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
+fn claude_code_has_tools_follow_ups_memory_and_later_rooms() {
     let doors: Arc<[Door; 2]> = Arc::default();
     let gates = Arc::clone(&doors);
     let vendor = Vendor::start(move |asked| {
@@ -89,7 +89,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert_eq!(ask(&host, "web:a", "hello [Image: attachments/p.png]"), ["heard: hello [Image: attachments/p.png]"]);
     let first = vendor.asked().remove(0);
     assert!(first.body["messages"].to_string().contains(&base64(PICTURE)), "{}", first.body);
-    // One that comes later is shown, too.
+    // A picture in a follow-up is shown, too.
     let later = [PICTURE, b"later"].concat();
     fs::write(group.join("attachments/q.png"), &later).unwrap();
     ask(&host, "web:a", "and [Image: attachments/q.png]");
@@ -98,7 +98,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert_eq!(first.credentials, KEY);
     assert!(first.system().contains("swordfish"), "{}", first.system());
 
-    // A command runs in the room, and what is written meanwhile joins the turn.
+    // A command runs in the room, and a message that arrives meanwhile joins the turn.
     let mut events = host.events();
     let command = "[bash: echo $((6*7)) > made; until [ -e go ]; do sleep 0.1; done; sleep 5; cat made]#";
     let working = host.send("web:a", command);
@@ -113,10 +113,10 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert!(texts[0].starts_with("result: 42"), "{texts:?}");
     let joined = vendor.asked().pop().unwrap();
     assert!(joined.has_result() && joined.said().contains("and this"), "{}", joined.said());
-    // The host's tools are there, and tell what the host said.
+    // The host's tools are available, and return the host's answer.
     let sent = ask(&host, "web:a", "[send: on my way]");
     assert!(sent.len() == 2 && sent[0] == "on my way" && sent[1].contains("is on its way"), "{sent:?}");
-    // What is written while the cloud thinks is answered after it.
+    // A message that arrives while the cloud works is answered afterwards.
     let mut events = host.events();
     let thinking = host.send("web:a", "[wait] first");
     eventually("the cloud is asked", TURN, || vendor.asked().pop()?.said().contains("[wait]").then_some(()));
@@ -128,7 +128,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert_eq!(events.texts("web:a"), ["heard: [wait] first", "heard: second"]);
     assert_eq!(runs(&host, "room").len(), 1, "one room for all of it");
 
-    // A later room knows what was said, and is billed for its own request alone: all cost the same.
+    // A later room knows the conversation, and is billed only for its own request: all requests cost the same.
     let requests = vendor.asked().len();
     assert!(host.terminate().success());
     host.start();
@@ -141,14 +141,14 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     let one = costs[1] / requests as f64;
     assert!(one > 0.0 && (costs[0] - one).abs() < one / 10.0, "{costs:?} for one request and for {requests}");
 
-    // What does not fit any more is compacted, and kept on file before.
+    // A conversation that becomes too long is compacted, and archived before.
     assert_eq!(ask(&host, "web:a", "[full]"), ["full"]);
     ask(&host, "web:a", "go on");
     let kept = fs::read_dir(group.join("conversations")).unwrap().next().unwrap().unwrap().path();
     let kept = fs::read_to_string(kept).unwrap();
     assert!(kept.contains("Ann: hello") && kept.contains("heard: again"), "{kept}");
 
-    // A host that dies in the middle of a turn answers it in its next life.
+    // If the host dies in the middle of a turn, the turn is answered after its next start.
     let mut events = host.events();
     host.send("web:a", "[hold] on");
     let cursor = events.wait("the turn", TURN, |e| e.data["state"] == "started").id.unwrap();
@@ -162,7 +162,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
 }
 
 #[test]
-fn a_conversation_is_billed_once_whatever_came_between() {
+fn conversation_is_billed_once_across_rooms_and_tasks() {
     let broken = AtomicBool::new(false);
     let vendor = Vendor::start(move |asked| {
         if asked.has_result() && !broken.swap(true, Ordering::Relaxed) {
@@ -173,13 +173,13 @@ fn a_conversation_is_billed_once_whatever_came_between() {
     let mut host = start(&vendor.dot_env());
     host.register_with("web:a", "room", &json!({ "env": { "CLAUDE_CODE_MAX_RETRIES": "0" } }));
     assert_eq!(ask(&host, "web:a", "hello"), ["heard: hello"]);
-    // A task has a conversation of its own, beside the chat's room.
+    // A task has its own conversation, beside the chat's room.
     run_now(&host, &task(&host, "room", "look around", "isolated"));
     eventually("the task is done", TURN, || {
         let runs = runs(&host, "room");
         (runs.len() == 2 && runs[0]["state"] == "succeeded").then_some(())
     });
-    // The chat's conversation goes on in a later room, and the one after it fails with a part of its work done.
+    // The chat's conversation continues in a later room, and the next room fails after a part of its work.
     for (text, told) in [("again", 1), ("[bash: echo done]#", 2)] {
         assert!(host.terminate().success());
         host.start();
@@ -197,7 +197,7 @@ fn a_conversation_is_billed_once_whatever_came_between() {
 }
 
 #[test]
-fn a_used_up_subscription_pauses_the_group_until_it_begins_anew() {
+fn used_up_subscription_pauses_the_group_until_its_reset() {
     let resets = chrono::Utc::now().timestamp() + 7200;
     let vendor = Vendor::start(move |_| {
         let headers = [
@@ -207,7 +207,7 @@ fn a_used_up_subscription_pauses_the_group_until_it_begins_anew() {
         ];
         Answer::Refuse(429, "rate_limit_error", headers.to_vec())
     });
-    // Only a subscription's token knows such a limit.
+    // Only a subscription's token has such a limit.
     let mut host =
         builder(&format!("ANTHROPIC_BASE_URL={}\nCLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-{KEY}\n", vendor.url)).prepare();
     build(&host);
@@ -226,7 +226,7 @@ fn a_used_up_subscription_pauses_the_group_until_it_begins_anew() {
 }
 
 #[test]
-fn a_long_command_shows_signs_of_life() {
+fn long_command_sends_heartbeats() {
     let vendor = Vendor::start(repeat);
     let mut host = builder(&vendor.dot_env()).env("IDLE_TIMEOUT", 100).prepare();
     build(&host);
@@ -242,7 +242,7 @@ fn a_long_command_shows_signs_of_life() {
 }
 
 #[test]
-fn the_image_is_shown_and_the_doctor_knows_it() {
+fn image_status_and_doctor_report_the_image() {
     let mut host = builder("ANTHROPIC_API_KEY=sk-ant-nobody-asks\n").prepare();
     let doctor = |host: &Host| {
         let output = parlor(host, &["doctor", "--json"]).output().unwrap().stdout;
@@ -254,18 +254,18 @@ fn the_image_is_shown_and_the_doctor_knows_it() {
     let status: Value = serde_json::from_slice(&status).unwrap();
     assert_eq!(status["full"], json!({ "image": name, "present": true }));
     assert_eq!(doctor(&host)["state"], "ok");
-    // Another version is another image, which is not there.
+    // For another version another image is needed, which does not exist.
     let other = parlor(&host, &["image", "status", "--json"]).env("PARLOR_CLAUDE_VERSION", "2.1.1").output().unwrap();
     let other: Value = serde_json::from_slice(&other.stdout).unwrap();
     assert_eq!(other["full"]["present"], false);
     assert_ne!(other["full"]["image"], status["full"]["image"]);
-    // So is one without what it has besides.
+    // The same holds for an image without the optional parts.
     let other = parlor(&host, &["image", "status", "--json"]).env("PARLOR_IMAGE_WITH", "").output().unwrap();
     let other: Value = serde_json::from_slice(&other.stdout).unwrap();
     assert_ne!(other["full"]["image"], status["full"]["image"]);
     host.start();
     eventually("the start says who answers", SOON, || host.log().contains("provider: claude").then_some(()));
-    // Rooms are of any user; the program is the one that was asked for.
+    // Rooms run as any user; the program has the requested version.
     let version =
         engine::lines(&["run", "--rm", "--user", "12345:12345", "--entrypoint", "claude", &name, "--version"]);
     assert_eq!(version, ["2.1.329 (Claude Code)"]);

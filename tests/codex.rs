@@ -1,5 +1,5 @@
 //! Codex itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks the
-//! Responses API and answers what a test says (`harness/models/responses.rs`).
+//! Responses API and answers as the test decides (`harness/models/responses.rs`).
 
 use std::fs;
 use std::path::Path;
@@ -15,15 +15,15 @@ use crate::harness::models::{KEY, Protocol, Reply, Request, Server};
 use crate::harness::rows::runs;
 use crate::outputs::base64;
 
-/// A picture of one white dot.
+/// A picture of one white pixel.
 const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
 
-/// What stands in a text between two marks.
+/// Returns the part of a text between two marks.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     text.split_once(from)?.1.split_once(to).map(|(inside, _)| inside)
 }
 
-/// Repeats the last message of the chat, after doing what stands in it in brackets.
+/// Carries out the commands in brackets of the chat's last message, and repeats it.
 fn repeat(request: &Request) -> Reply {
     let last = request.last();
     let is_result = request.body["input"]
@@ -47,12 +47,12 @@ fn repeat(request: &Request) -> Reply {
     Reply::text(format!("heard: {}", text.unwrap_or(&last)))
 }
 
-/// Everything that was said in a request's conversation.
+/// Returns all texts of a request's conversation.
 fn said(request: &Request) -> String {
     ["developer", "user", "assistant", "tool"].map(|role| request.messages(role).join("\n")).join("\n")
 }
 
-/// Files below a folder that hold a text.
+/// Returns the files below a folder that contain a text.
 fn holding(folder: &Path, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -66,13 +66,13 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
     found
 }
 
-/// Tokens that the stand-in counts for reading requests.
+/// Returns the tokens that the stand-in counts for reading these requests.
 fn read<'a>(requests: impl IntoIterator<Item = &'a Request>) -> u64 {
     requests.into_iter().map(|request| request.body.to_string().len() as u64 / 4).sum()
 }
 
 #[test]
-fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
+fn codex_has_tools_follow_ups_memory_and_later_rooms() {
     let door = Arc::new(Door::default());
     let gate = Arc::clone(&door);
     let server = Server::start(Protocol::Responses, move |request| {
@@ -96,7 +96,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert!(said(&first).contains("swordfish") && said(&first).contains("Ann likes tea"), "{}", said(&first));
     assert!(said(&first).contains("danger-full-access"), "the room is the sandbox: {}", said(&first));
 
-    // A command runs in the room and cannot see the key. What is written meanwhile joins the turn.
+    // A command runs in the room and cannot see the key. A message that arrives meanwhile joins the turn.
     let mut events = host.events();
     let line = "[sh: echo $((6*7)) > made; env > env; cat /proc/*/environ | grep -ac sk-test > seen; \
                 until [ -e go ]; do sleep 0.1; done; which parlor-tool; id -u; cat made]#";
@@ -114,10 +114,10 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     let environment = fs::read_to_string(group.join("env")).unwrap();
     assert!(!environment.contains(KEY) && environment.contains("PARLOR_GROUP=room"), "{environment}");
     assert_eq!(fs::read_to_string(group.join("seen")).unwrap().trim(), "0", "processes that hold the key");
-    // The host's tools are there, and tell what the host said.
+    // The host's tools are available, and return the host's answer.
     let sent = ask(&host, "web:a", "[send: on my way]");
     assert!(sent.len() == 2 && sent[0] == "on my way" && sent[1].contains("is on its way"), "{sent:?}");
-    // What is written while the cloud thinks is answered after it.
+    // A message that arrives while the cloud works is answered afterwards.
     let mut events = host.events();
     let thinking = host.send("web:a", "[wait] first");
     eventually("the cloud is asked", TURN, || server.newest().last().contains("[wait]").then_some(()));
@@ -129,7 +129,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     assert_eq!(events.texts("web:a"), ["heard: [wait] first", "heard: second"]);
     assert_eq!(runs(&host, "room").len(), 1, "one room for all of it");
 
-    // A later room knows what was said and what is remembered now, and is billed for its own request alone.
+    // A later room knows the conversation and the present memory, and is billed only for its own request.
     assert!(host.terminate().success());
     fs::write(group.join("CLAUDE.md"), "Ann likes coffee.").unwrap();
     host.start();
@@ -146,7 +146,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
     let all_tokens = all[1]["tokens"].as_u64().unwrap();
     assert!((earlier..earlier + 1000).contains(&all_tokens), "{earlier} were read, {all_tokens} are counted");
 
-    // Its things are the group's alone, and hold no key.
+    // Codex's files belong to the group alone, and contain no key.
     let kept = host.root().join("data/sessions/room/.codex");
     assert!(!holding(&kept, "heard: hello").is_empty());
     assert_eq!(holding(&kept, KEY), Vec::<String>::new());
@@ -155,7 +155,7 @@ fn a_conversation_with_tools_follow_ups_memory_and_a_later_room() {
 }
 
 #[test]
-fn a_group_s_own_settings_and_the_program_s_own_models() {
+fn codex_applies_the_groups_settings_and_has_its_own_models() {
     let server = Server::start(Protocol::Responses, repeat);
     let mut host = start(&server);
     host.register_with("web:a", "room", &json!({ "provider": "codex" }));
@@ -164,7 +164,7 @@ fn a_group_s_own_settings_and_the_program_s_own_models() {
     let settings = "system_prompt = 'Answer in German.'\n[env]\nMY_COLOUR = 'blue'\n[[hooks]]\nevent = 'PreToolUse'\n\
                     command = 'true'\n[codex]\neffort = 'high'\nprice = { input = 1, output = 2 }\n[mcp.second]\ncommand = '/app/agent-runner'\nargs = ['mcp']\n";
     fs::write(agent.join("agent.toml"), settings).unwrap();
-    // No model is named: the program takes one of its own, which calls tools in a script.
+    // No model is named: the program uses its own default, which calls tools in a script.
     let texts = ask(&host, "web:a", "[script: echo $MY_COLOUR $((6*7)) $OPENAI_API_KEY]#");
     assert!(
         texts[0].starts_with("result: ") && texts[0].contains("blue 42 \\n") || texts[0].contains("blue 42\\n"),
@@ -184,7 +184,7 @@ fn a_group_s_own_settings_and_the_program_s_own_models() {
 }
 
 #[test]
-fn without_a_key_it_says_what_to_do() {
+fn codex_without_a_key_reports_the_remedy() {
     let mut host = crate::harness::claude::builder("ANTHROPIC_API_KEY=sk-ant-nobody-asks\n").prepare();
     build(&host);
     host.start();

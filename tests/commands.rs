@@ -1,4 +1,4 @@
-//! `/stop`, `/new` and `/status`: what they do, how soon, and who may.
+//! `/stop`, `/new` and `/status`: their effects, their speed, and who may use them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::harness::rows::{runs, states};
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn stop_ends_an_agent_that_ignores_everything_and_takes_back_what_waits() {
+fn stop_ends_a_stubborn_agent_and_cancels_waiting_messages() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -27,7 +27,7 @@ fn stop_ends_an_agent_that_ignores_everything_and_takes_back_what_waits() {
         eventually("the container is gone", SOON, || (!host.containers().contains(&run)).then(|| sent.elapsed()));
     events.message("web:a", SOON, |text| text == "Stopped.");
     events.turn_done("web:a", after, SOON);
-    // A second is the promise on a quiet machine. Whoever asks this agent first, waits ten seconds for its answer.
+    // On a quiet machine a second is promised. Asking this agent to exit first would take ten seconds.
     assert!(gone < Duration::from_millis(9_500), "{gone:?}");
     eprintln!("/stop took {gone:?}");
     assert!(hung < queued && queued < stop && stop < after);
@@ -37,13 +37,13 @@ fn stop_ends_an_agent_that_ignores_everything_and_takes_back_what_waits() {
 }
 
 #[test]
-fn what_is_written_right_after_a_stop_is_answered() {
+fn message_right_after_a_stop_is_answered() {
     let host = Host::builder().env("MAX_CONCURRENT_CONTAINERS", "1").start();
     host.register("web:a", "room");
     host.register("web:b", "other");
     for round in 0..5 {
         let mut events = host.events();
-        // The other room makes the first message wait for its container in every other round.
+        // In every other round the other room makes the first message wait for its container.
         let busy = (round % 2 == 0).then(|| host.send("web:b", "!sleep 400"));
         host.send("web:a", "!sleep 20000");
         std::thread::sleep(Duration::from_millis(round * 90));
@@ -59,7 +59,7 @@ fn what_is_written_right_after_a_stop_is_answered() {
 }
 
 #[test]
-fn stopping_one_run_leaves_the_other_lane_alone() {
+fn stop_of_one_run_does_not_affect_the_other_lane() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -128,7 +128,7 @@ fn commands_need_no_trigger_but_the_right_to_trigger() {
     assert!(status.text().contains("1 of 5 containers in use"), "{}", status.text());
     events.turn_done("web:a", seq, SOON);
     assert_eq!(events.texts("web:a").last().unwrap(), "slept 1500");
-    // What eve said is context, marked as hers.
+    // Eve's message is context, and marked as hers.
     let seq = say("ann", "@Andy !prompt");
     let prompt = events.message("web:a", SOON, |text| text.contains("<messages>")).text().to_owned();
     assert!(prompt.contains(r#"denied="true">/stop</message>"#), "{prompt}");

@@ -8,7 +8,7 @@ use crate::harness::host::Host;
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn a_message_is_answered_and_a_follow_up_goes_to_the_live_room() {
+fn message_is_answered_and_a_follow_up_goes_to_the_live_room() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     assert_eq!(host.ask("web:a", "hello"), ["echo: hello"]);
@@ -20,7 +20,7 @@ fn a_message_is_answered_and_a_follow_up_goes_to_the_live_room() {
 }
 
 #[test]
-fn a_finished_room_closes_when_it_was_idle_and_the_next_message_opens_another() {
+fn idle_room_closes_and_the_next_message_opens_another() {
     let host = Host::builder().env("IDLE_TIMEOUT", "200").start();
     host.register("web:a", "room");
     host.ask("web:a", "hello");
@@ -29,7 +29,7 @@ fn a_finished_room_closes_when_it_was_idle_and_the_next_message_opens_another() 
 }
 
 #[test]
-fn a_message_that_was_accepted_is_answered_by_the_next_life() {
+fn accepted_message_is_answered_after_a_restart() {
     let mut host = Host::builder().start();
     host.register("web:a", "room");
     host.ask("web:a", "hello");
@@ -48,7 +48,7 @@ fn a_message_that_was_accepted_is_answered_by_the_next_life() {
 }
 
 #[test]
-fn a_graceful_end_answers_what_was_begun_and_leaves_nothing_to_repair() {
+fn graceful_shutdown_completes_open_turns_and_leaves_no_repair() {
     let mut host = Host::builder().start();
     host.register("web:a", "room");
     let cursor = {
@@ -65,7 +65,7 @@ fn a_graceful_end_answers_what_was_begun_and_leaves_nothing_to_repair() {
 }
 
 #[test]
-fn an_unregistered_chat_is_refused_and_then_listed() {
+fn unregistered_chat_is_refused_and_then_listed() {
     let host = Host::builder().start();
     let message = json!({ "sender": "ann", "text": "hi" });
     let refused = host.api.post("/v1/chats/web:new/messages", &message).expect(404);
@@ -75,7 +75,7 @@ fn an_unregistered_chat_is_refused_and_then_listed() {
 }
 
 #[test]
-fn the_same_id_is_the_same_message() {
+fn message_with_the_same_id_is_stored_once() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -89,7 +89,7 @@ fn the_same_id_is_the_same_message() {
 }
 
 #[test]
-fn a_full_disk_stops_intake_with_a_reason_and_room_on_it_ends_that() {
+fn full_disk_stops_intake_until_there_is_space() {
     use crate::harness::faults::SmallDisk;
     let Some(disk) = SmallDisk::mount(24) else {
         eprintln!("skipped: only root can mount a small disk");

@@ -1,5 +1,5 @@
-//! A disk that is full or takes nothing: what was accepted stays, what an agent says meanwhile comes later, and nobody
-//! has to start anything again.
+//! A disk that is full or fails: accepted messages are kept, the agent's outputs come later, and nothing has to be
+//! restarted.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::harness::{SOON, eventually};
 
 const ROOM: &str = "web:room";
 
-/// A turn that waits for a file before it says several long things and a short one.
+/// Starts a turn that waits for a file before it sends several long texts and a short one.
 fn long_turn(host: &Host, events: &mut Events) -> i64 {
     let seq = host.send(
         ROOM,
@@ -41,7 +41,7 @@ fn send_until_refused(host: &Host) -> (Vec<i64>, String) {
     }
 }
 
-/// What comes after the disk takes writes again.
+/// Checks that all works after the disk accepts writes again.
 fn all_is_well_again(host: &Host, events: &mut Events, accepted: &[i64], seq: i64) {
     events.turn_done(ROOM, seq, SOON);
     let said: Vec<String> = events
@@ -50,7 +50,7 @@ fn all_is_well_again(host: &Host, events: &mut Events, accepted: &[i64], seq: i6
         .map(|text| if text.len() > 1000 { text.len().to_string() } else { text })
         .collect();
     let (by_file, said): (Vec<String>, Vec<String>) = said.into_iter().partition(|text| text == "by file");
-    // Where there was no room for it, the agent could not ask.
+    // If the disk had no space for the file, the agent could not send it.
     assert!(by_file.len() <= 1, "{by_file:?}");
     assert_eq!(said, ["ready", "400001", "400002", "400003", "the last"]);
     for seq in accepted {
@@ -74,7 +74,7 @@ fn attack(host: &Host, break_it: impl FnOnce(&Host), mend: impl FnOnce(&Host), c
     break_it(host);
     let (accepted, refusal) = send_until_refused(host);
     assert_eq!(refusal, code);
-    // The agent speaks into the trouble.
+    // The agent writes during the fault.
     touch(&group.join("go"));
     eventually("the agent has spoken", SOON, || group.join("said").exists().then_some(()));
     while events.next(Duration::from_millis(300)).is_some() {}
@@ -91,13 +91,13 @@ fn touch(path: &Path) {
 }
 
 #[test]
-fn a_full_disk_delays_but_loses_nothing() {
+fn full_disk_delays_but_loses_nothing() {
     let Some(disk) = SmallDisk::mount(24) else {
         eprintln!("skipped: only root can mount a small disk");
         return;
     };
     let host = Host::builder().home(&disk.path().join("h")).tolerate("is full").tolerate("disk").start();
-    // It is an agent that fills it.
+    // An agent fills the disk.
     host.register("web:filler", "filler");
     host.ask("web:filler", "hello");
     let folder = host.root().join("groups/filler");
@@ -111,7 +111,7 @@ fn a_full_disk_delays_but_loses_nothing() {
 }
 
 #[test]
-fn a_disk_that_takes_no_writes_delays_but_loses_nothing() {
+fn disk_that_takes_no_writes_delays_but_loses_nothing() {
     let dir = tempfile::tempdir_in(scratch()).unwrap();
     let switch = dir.path().join("broken");
     let host = Host::builder().envs(io_switch(&switch)).tolerate("parlor.db").start();

@@ -1,4 +1,4 @@
-//! Holds the documents against the program: what they name is there, and what is there they name.
+//! Compares the documents with the program: everything they name exists, and everything that exists is named.
 
 use clap::error::ErrorKind as Kind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Texts between single backquotes, and lines of code blocks.
+/// Returns texts between single backquotes, and lines of code blocks.
 fn code(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut block = false;
@@ -42,7 +42,7 @@ fn code(text: &str) -> Vec<String> {
     found
 }
 
-/// Words as a shell takes them apart, double quotes only.
+/// Splits a line into words as a shell does; supports only double quotes.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (number, part) in line.split('"').enumerate() {
@@ -90,7 +90,7 @@ fn the_readme_names_every_command() {
 }
 
 #[test]
-fn the_documented_settings_are_those_there_are_with_their_defaults() {
+fn documented_settings_exist_with_their_defaults_and_are_complete() {
     let settings = read("docs/SETTINGS.md");
     let mut table = BTreeMap::new();
     for line in settings.lines().filter(|line| line.starts_with("| `")) {
@@ -136,7 +136,7 @@ fn the_documented_settings_are_those_there_are_with_their_defaults() {
 }
 
 #[test]
-fn the_api_s_codes_are_those_there_are() {
+fn documented_codes_of_the_api_exist_and_are_complete() {
     let text = read("docs/API.md");
     let (_, table) = text.split_once("| status | codes |").unwrap();
     let documented: BTreeSet<String> = code(table).into_iter().filter(|word| !word.contains(['/', '-'])).collect();
@@ -148,7 +148,7 @@ fn the_api_s_codes_are_those_there_are() {
         }
         let source = fs::read_to_string(path).unwrap();
         let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap().replace('\\', "");
-        // A code stands behind a status, in a call that makes a problem, or in a ready-made one.
+        // A code follows a status, is in a call that makes a problem, or is in a constant one.
         for start in ["StatusCode::", "Problem::bad(", "Self::bad(", "unavailable(", "\"code\":"] {
             for part in source.split(start).skip(1) {
                 let part: String = part.chars().take(60).filter(|c| !c.is_whitespace()).collect();

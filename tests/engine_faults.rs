@@ -1,4 +1,4 @@
-//! An engine that fails, hangs, or loses things, by way of a program between the host and the real one.
+//! An engine that fails, hangs, or loses containers: a program between the host and the real engine injects the faults.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::harness::host::Host;
 use crate::harness::rows::{runs, tries};
 use crate::harness::{SOON, engine, eventually, process};
 
-/// The real engine behind a switch.
+/// The real engine behind a switch for faults.
 struct Faulty {
     dir: tempfile::TempDir,
 }
@@ -33,7 +33,7 @@ impl Faulty {
         faulty
     }
 
-    /// What it was asked so far, by the first two words.
+    /// Returns the calls so far, by their first two words.
     fn calls(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(self.dir.path().join("calls")).unwrap();
         calls.lines().map(str::to_owned).collect()
@@ -61,7 +61,7 @@ fn path(path: &Path) -> &str {
 }
 
 #[test]
-fn a_failing_engine_costs_no_tries_and_what_waits_goes_on_by_itself() {
+fn failing_engine_costs_no_tries_and_messages_wait() {
     let engine = Faulty::new();
     let host = engine.host().start();
     for name in ["a", "b"] {
@@ -89,7 +89,7 @@ fn a_failing_engine_costs_no_tries_and_what_waits_goes_on_by_itself() {
 }
 
 #[test]
-fn a_client_that_dies_leaves_no_container_and_no_question_open() {
+fn dying_client_leaves_no_container_and_no_message_open() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -107,7 +107,7 @@ fn a_client_that_dies_leaves_no_container_and_no_question_open() {
 }
 
 #[test]
-fn a_hanging_engine_holds_up_neither_the_host_nor_the_chat_for_ever() {
+fn hanging_engine_blocks_neither_the_host_nor_the_chat() {
     let engine = Faulty::new();
     let host = engine.host().env("IDLE_TIMEOUT", "1").env("CONTAINER_TIMEOUT", "1000").start();
     for name in ["a", "b", "c"] {
@@ -129,9 +129,9 @@ fn a_hanging_engine_holds_up_neither_the_host_nor_the_chat_for_ever() {
     let asked = Instant::now();
     host.api.get("/v1/status").expect(200);
     host.api.get("/v1/runs").expect(200);
-    // What hangs, hangs for the whole test.
+    // The engine hangs for the whole test.
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
-    // No sign of life within the hard timeout, then given up although nothing can be stopped.
+    // No output within the hard timeout; then the run is given up, although nothing can be stopped.
     let failed = eventually("the run is over", Duration::from_secs(80), || {
         runs(&host, "a").into_iter().find(|run| run["state"] == "timed_out")
     });
@@ -142,13 +142,13 @@ fn a_hanging_engine_holds_up_neither_the_host_nor_the_chat_for_ever() {
     }
     events.turn_done("web:a", seq, SOON);
     assert_eq!(host.ask("web:b", "again"), ["echo: again"]);
-    // What could not be ended then is ended now.
+    // The container that could not be ended then is ended now.
     eventually("the stopped one is gone", SOON, || (host.containers().len() <= 2).then_some(()));
     host.wait_no_containers();
 }
 
 #[test]
-fn a_room_that_could_not_open_looks_for_its_image_again() {
+fn room_that_could_not_open_looks_for_its_image_again() {
     let engine = Faulty::new();
     let host = engine.host().env("CONTAINER_IMAGE", "").start();
     host.register("web:a", "room");
@@ -157,7 +157,7 @@ fn a_room_that_could_not_open_looks_for_its_image_again() {
     events.turn_done("web:a", seq, SOON);
     host.ask("web:a", "/new");
     host.wait_no_containers();
-    // As when the image was removed meanwhile.
+    // As if the image had been removed meanwhile.
     engine.set("fail-run");
     let seq = host.send("web:a", "help");
     events.message("web:a", SOON, |text| text.contains("the engine has a bad day"));
@@ -170,9 +170,9 @@ fn a_room_that_could_not_open_looks_for_its_image_again() {
 }
 
 #[test]
-fn a_room_that_waits_for_its_image_hears_stop_and_the_engines_work_ends_with_it() {
+fn room_that_waits_for_its_image_can_be_stopped() {
     let engine = Faulty::new();
-    // As on a machine that has no image yet, and an engine that takes long to take it in.
+    // As on a machine without the image, with an engine that imports slowly.
     engine.set("lost-image");
     engine.set("hang-import");
     let host = engine.host().env("CONTAINER_IMAGE", "").start();
@@ -191,7 +191,7 @@ fn a_room_that_waits_for_its_image_hears_stop_and_the_engines_work_ends_with_it(
     events.wait("cancelled turn", SOON, |e| e.is_turn("web:a", "cancelled", seq));
     events.message("web:a", SOON, |text| text == "Stopped.");
     eventually("the run is over", SOON, || (runs(&host, "room")[0]["state"] == "stopped").then_some(()));
-    // The host itself makes the image in advance, and ends that work when it ends; no room ever opened.
+    // The host itself builds the image in advance, and ends that work when it ends; no room ever opened.
     let mut host = host;
     let seq = host.send("web:a", "help");
     eventually("it waits again", SOON, || opening(&host));

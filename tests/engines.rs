@@ -1,5 +1,5 @@
-//! The whole host on every engine of this machine, for every kind of user that may run it: a message in, a reply out,
-//! files that belong to whom they should, an end that leaves nothing. What an engine cannot enforce is said.
+//! The whole host on every engine of this machine, for every kind of user: a message in, a reply out, files with the
+//! right owner, a shutdown that leaves nothing. Limits that an engine cannot enforce are reported.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -13,36 +13,36 @@ use crate::harness::engine::{Account, Engine};
 use crate::harness::host::{Builder, Host};
 use crate::harness::{SOON, eventually};
 
-/// A user whom the machine need not know.
+/// A user whom the machine does not know.
 const SUDO_CALLER: (u32, u32) = (1234, 1235);
 
-/// Who runs the host.
+/// The user that runs the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Runner {
-    /// Root, and nobody behind it.
+    /// Root, without another user behind it.
     Root,
     /// Root, through `sudo` by [`SUDO_CALLER`].
     Sudo,
-    /// These ids, with the right to use docker.
+    /// A user with these ids and access to docker.
     Ids(u32, u32),
     /// The user of rootless engines, or the one who runs the tests.
     Rootless,
 }
 
-/// Ids of a user.
+/// A user's uid and gid.
 type Ids = (u32, u32);
 
 /// A host on an engine.
 struct Place {
     builder: Builder,
     engine: Engine,
-    /// To whom its agents' files must belong.
+    /// The owner of its agents' files.
     files: Ids,
-    /// Who the agents are inside.
+    /// The agents' user in the container.
     inside: Ids,
 }
 
-/// A host for this combination; the reason where this machine cannot have it.
+/// Prepares a host for this combination; returns the reason if this machine does not support it.
 fn place(program: &str, runner: Runner) -> Result<Place, String> {
     let root = geteuid().is_root();
     let (user, files) = match (runner, root) {
@@ -68,12 +68,12 @@ fn place(program: &str, runner: Runner) -> Result<Place, String> {
     if runner == Runner::Sudo {
         builder = builder.env("SUDO_UID", files.0).env("SUDO_GID", files.1);
     }
-    // Rootless docker maps its root to the user, and nobody else.
+    // Rootless docker maps only its root to the host's user.
     let inside = if own_docker { (0, 0) } else { files };
     Ok(Place { builder, engine, files, inside })
 }
 
-/// A user who is in the group of docker's socket.
+/// Returns a user in the group of docker's socket.
 fn docker_user(uid: u32, gid: u32) -> Result<Account, String> {
     let socket = fs::metadata("/var/run/docker.sock").map_err(|e| format!("/var/run/docker.sock: {e}"))?;
     Ok(Account { extra_group: Some(socket.gid()), ..Account::ids(uid, gid) })
@@ -94,7 +94,7 @@ fn on(program: &str, runner: Runner) {
     };
     let host_user = (engine.user.uid, engine.user.gid);
     let mut host = builder.prepare();
-    // As in a checkout of the sources, where the folder is there before the first start.
+    // As in a checkout of the sources, where the folder exists before the first start.
     fs::create_dir(host.root().join("data")).unwrap();
     chown(host.root().join("data"), Some(host_user.0), Some(host_user.1)).unwrap();
     host.start();
@@ -110,7 +110,7 @@ fn on(program: &str, runner: Runner) {
     host.wait_no_containers();
 }
 
-/// The log of the start and `parlor doctor` name the same limits.
+/// Checks that the log of the start and `parlor doctor` name the same limits.
 fn what_is_not_enforced_is_said(host: &Host) {
     let output = host.command().args(["doctor", "--json"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -173,11 +173,11 @@ fn a_killed_host_leaves_nothing_to_its_successor(host: &mut Host) {
     host.kill();
     host.start();
     eventually("the orphan is gone", SOON, || host.containers().iter().all(|name| *name != orphans[0]).then_some(()));
-    // What was accepted and not answered is answered now.
+    // A message that was accepted but not answered is answered now.
     host.events_since(&cursor).turn_done("web:a", seq, SOON);
 }
 
-/// The host's own files, which no container sees.
+/// Checks the owner of the host's own files, which no container sees.
 fn host_files_belong_to(host: &Host, ids: Ids) {
     let data = fs::metadata(host.root().join("data")).unwrap();
     assert_eq!(data.mode() & 0o077, 0, "data/ is open to others");
@@ -217,7 +217,7 @@ fn docker_as_another_user() {
     on("docker", Runner::Ids(1717, 100));
 }
 
-/// The host is told nothing: it finds its user's daemon where root's does not let it in.
+/// The host gets no settings: it finds its user's daemon, because root's does not let it in.
 #[test]
 fn docker_rootless() {
     on("docker", Runner::Rootless);

@@ -31,7 +31,7 @@ fn program(host: &Host, folder: &str, text: &str, mode: u32) {
 }
 
 #[test]
-fn a_shell_script_is_a_bot_with_the_hosts_tools() {
+fn shell_script_is_an_agent_with_the_hosts_tools() {
     let host = Host::builder().env("CONTAINER_IMAGE", "").env("PARLOR_PROVIDER", "exec").start();
     host.register("web:x", "x");
     host.register("web:other", "other");
@@ -51,7 +51,7 @@ fn a_shell_script_is_a_bot_with_the_hosts_tools() {
     assert!(made.starts_with("Done: task ") && made.contains("next run"), "{made}");
     events.message("web:x", SOON, |text| text == "fired, a task: 1");
 
-    // A script that fails: the reason is there to be seen, and the message is tried again.
+    // A script that fails: the reason is reported, and the message is tried again.
     let seq = host.send("web:x", "fail");
     let why = eventually("the failure can be seen", SOON, || {
         let status = host.ask("web:x", "/status").join("\n");
@@ -61,7 +61,7 @@ fn a_shell_script_is_a_bot_with_the_hosts_tools() {
     events.message("web:x", SOON, |text| text == "recovered");
     events.turn_done("web:x", seq, SOON);
 
-    // No program, or none that can be run: told at once, with what to do.
+    // No program, or none that can be executed: reported at once, with the remedy.
     let told = |jid: &str| {
         let mut events = host.events();
         let seq = host.send(jid, "hello");
@@ -75,7 +75,7 @@ fn a_shell_script_is_a_bot_with_the_hosts_tools() {
     assert!(plain.contains("chmod +x"), "{plain}");
     program(&host, "other", AGENT, 0o755);
     assert_eq!(host.ask("web:other", "now"), ["you said: now"]);
-    // Another program by the group's environment.
+    // The group's environment names another program.
     host.api
         .patch("/v1/groups/other", &json!({ "containerConfig": { "env": { "PARLOR_EXEC": "/bin/cat" } } }))
         .expect(200);
@@ -90,7 +90,7 @@ fn a_shell_script_is_a_bot_with_the_hosts_tools() {
 }
 
 #[test]
-fn a_text_is_said_once_and_the_next_turn_knows_what_a_task_said() {
+fn text_is_sent_once_and_the_next_turn_has_a_tasks_texts() {
     const TELLS: &str = r#"#!/bin/sh
 prompt=$(cat)
 case $prompt in
@@ -106,7 +106,7 @@ esac
     program(&host, "x", TELLS, 0o755);
     assert_eq!(host.ask("web:x", "different"), ["one", "two"]);
     assert_eq!(host.ask("web:x", "twice"), ["the  same text"], "equal but for white space");
-    // A later turn may say the same again.
+    // A later turn may send the same text again.
     assert_eq!(host.ask("web:x", "twice"), ["the  same text"]);
     let mut events = host.events();
     let at = (chrono::Utc::now() + chrono::TimeDelta::seconds(2)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

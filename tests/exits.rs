@@ -1,4 +1,4 @@
-//! Runs that fail: exit codes, engines that are missing, cannot be reached or refuse, and what the chat hears of it.
+//! Runs that fail: exit codes, engines that are missing, unreachable or refuse, and the notices in the chat.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::harness::host::Host;
 use crate::harness::{SOON, engine, eventually, image, rows};
 
-/// A client of the engine that goes through to the real one until a file says what to do instead.
+/// Creates a client of the engine that calls the real one until a file contains another command.
 fn client(dir: &Path) -> PathBuf {
     let path = dir.join("engine");
     let found = Command::new("sh").args(["-c", &format!("command -v {}", engine::name())]).output().unwrap();
@@ -31,7 +31,7 @@ fn tries(host: &Host) -> i64 {
 }
 
 #[test]
-fn an_exit_code_is_an_error_with_the_end_of_stderr_and_the_batch_is_tried_again() {
+fn exit_code_is_reported_with_stderr_and_the_batch_is_retried() {
     let host = Host::builder().start();
     host.register("web:x", "x");
     let stderr = format!("the beginning {}é the end", "0123456789".repeat(30));
@@ -44,7 +44,7 @@ fn an_exit_code_is_an_error_with_the_end_of_stderr_and_the_batch_is_tried_again(
     assert_eq!((tail.chars().count(), tail.ends_with("é the end"), &failed["exitCode"]), (200, true, &json!(3)));
     assert_eq!(tries(&host), 1);
 
-    // Killed by a signal; ended well without an answer; ended while it had replied.
+    // Killed by a signal; exited successfully without an answer; exited after its reply.
     assert_eq!(host.ask("web:x", "!once !abort\n!say back"), ["once: over", "back"]);
     assert_eq!(host.ask("web:x", "!once !crash 0\n!say back"), ["once: over", "back"]);
     let mut events = host.events();
@@ -58,7 +58,7 @@ fn an_exit_code_is_an_error_with_the_end_of_stderr_and_the_batch_is_tried_again(
     assert_eq!(host.ask("web:hasty", &"long ".repeat(50_000)), ["too long, did not read"]);
 }
 
-/// Answers without reading.
+/// Answers without reading stdin.
 const HASTY: &str = "#!/bin/sh
 echo '---NANOCLAW_OUTPUT_START---'
 echo '{\"status\":\"success\",\"result\":\"too long, did not read\"}'
@@ -66,7 +66,7 @@ echo '---NANOCLAW_OUTPUT_END---'
 ";
 
 #[test]
-fn an_engine_that_fails_uses_up_no_tries_and_is_told_once_with_what_to_do() {
+fn engine_failure_uses_no_tries_and_is_reported_once() {
     let dir = tempfile::tempdir().unwrap();
     let fault = dir.path().join("fault");
     let host = Host::builder().env("CONTAINER_RUNTIME", client(dir.path()).display()).start();
@@ -77,7 +77,7 @@ fn an_engine_that_fails_uses_up_no_tries_and_is_told_once_with_what_to_do() {
         fs::rename(dir.path().join("new"), &fault).unwrap();
     };
 
-    // The daemon is away.
+    // The daemon cannot be reached.
     set("echo 'docker: Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?' >&2; exit 125");
     let seq = host.send("web:e", "!say after all");
     let notice = events.message("web:e", SOON, |_| true);
@@ -86,14 +86,14 @@ fn an_engine_that_fails_uses_up_no_tries_and_is_told_once_with_what_to_do() {
     let status = host.ask("web:e", "/status").join("\n");
     assert!(status.contains("tries again in") && status.contains("1 waiting"), "{status}");
     fs::remove_file(&fault).unwrap();
-    // The turn of `/status` is over before the one that waits.
+    // The turn of `/status` ends before the one that waits.
     events.message("web:e", SOON, |text| text == "after all");
     events.turn_done("web:e", seq, SOON);
     assert_eq!(tries(&host), 0);
     let run = host.api.get("/v1/runs?folder=e").json()["runs"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(run["state"], "engine_failed", "{run}");
 
-    // It refuses this container; then its client is not even there.
+    // The daemon refuses this container; then even the client is missing.
     host.ask("web:e", "/new");
     events.forget();
     set(
@@ -108,7 +108,7 @@ fn an_engine_that_fails_uses_up_no_tries_and_is_told_once_with_what_to_do() {
         let error = run["error"].as_str()?;
         (error.contains("is not installed") && error.contains("apt install")).then_some(run)
     });
-    // A run that never started leaves a log, too.
+    // A run that never started has a log, too.
     let log = rows::log_of(&host, run["id"].as_str().unwrap());
     assert!(log.contains("exit: not started") && log.contains("== argv") && log.contains("--rm"), "{log}");
     fs::rename(dir.path().join("away"), dir.path().join("engine")).unwrap();
@@ -123,7 +123,7 @@ fn an_engine_that_fails_uses_up_no_tries_and_is_told_once_with_what_to_do() {
 }
 
 #[test]
-fn a_host_without_an_engine_says_what_to_do() {
+fn host_without_an_engine_reports_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let host = Host::builder().prepare();
     let up = |runtime: &str, env: (&str, &str)| -> String {
@@ -145,9 +145,9 @@ fn a_host_without_an_engine_says_what_to_do() {
 }
 
 #[test]
-fn what_no_other_try_mends_is_told_once_with_what_to_do() {
+fn permanent_failure_is_reported_once_with_the_remedy() {
     let host = Host::builder().start();
-    // A shell takes the prompt for its script.
+    // The shell runs the prompt as its script.
     host.register_with(
         "web:shell",
         "shell",
@@ -168,7 +168,7 @@ fn what_no_other_try_mends_is_told_once_with_what_to_do() {
 }
 
 #[test]
-fn a_room_that_meets_its_memory_limit_says_so_and_which_setting_helps() {
+fn room_at_its_memory_limit_reports_the_setting() {
     let host = Host::builder().env("CONTAINER_IMAGE", "").env("PARLOR_PROVIDER", "exec").start();
     host.register_with("web:m", "m", &json!({ "memory": "32m" }));
     let can = host.api.get("/v1/status").expect(200).json()["engine"]["unsupported"].to_string();
@@ -179,7 +179,7 @@ fn a_room_that_meets_its_memory_limit_says_so_and_which_setting_helps() {
     let mut events = host.events();
     let seq = host.send("web:m", "hello");
     if can.contains("memory") {
-        // Nothing is enforced here: the program does as it likes.
+        // The limit is not enforced here: the program may use as much memory as it likes.
         events.turn_done("web:m", seq, SOON);
         return;
     }

@@ -1,4 +1,4 @@
-//! Folders of the host beyond a group's own: only through the operator's allowlist, which no container sees.
+//! Extra folders of the host in a group's room: only through the operator's allowlist, which no container sees.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn allow(host: &Host, rules: &Value) {
     fs::write(host.config_dir().join("mount-allowlist.json"), rules.to_string()).unwrap();
 }
 
-/// The extra mounts of a group's live room: container path and whether it is writable.
+/// Returns the extra mounts of a group's live room: container path, and true if it is writable.
 fn extras(host: &Host, folder: &str) -> Vec<(String, bool)> {
     let container = inspect(host, folder);
     let all = container["Mounts"].as_array().unwrap().iter();
@@ -54,7 +54,7 @@ fn extra_mounts_pass_the_allowlist_or_are_refused_with_the_reason() {
         mount(&host.root().join("data"), "data", true),
         mount(&host.config_dir(), "rules", true),
     ]});
-    // What no allowlist could allow is refused at the door.
+    // The API refuses what no allowlist could allow.
     let escape = json!({ "jid": "web:z", "name": "z", "folder": "z", "trigger": "@Andy",
         "containerConfig": { "additionalMounts": [mount(&shared, "../group", true)] } });
     assert!(host.api.post("/v1/groups", &escape).expect(400).text().contains("must be relative"));
@@ -62,12 +62,12 @@ fn extra_mounts_pass_the_allowlist_or_are_refused_with_the_reason() {
     host.register_with("web:y", "y", &wanted);
     host.api.patch("/v1/groups/x", &json!({ "isMain": true })).expect(200);
 
-    // No allowlist, no extra mounts.
+    // Without an allowlist there are no extra mounts.
     sh(&host, "web:x", "true");
     assert_eq!(extras(&host, "x"), []);
     assert!(host.log().contains("there is no mount-allowlist.json"), "{}", host.log());
 
-    // It is read anew for each run.
+    // The allowlist is read again for each run.
     let parent = host.config_dir().parent().unwrap().to_owned();
     allow(
         &host,
@@ -109,7 +109,8 @@ fn extra_mounts_pass_the_allowlist_or_are_refused_with_the_reason() {
     ] {
         assert!(log.contains(why), "{why} in {log}");
     }
-    // The folder of a blocked name inside an allowed one is what the operator allowed to see; the rules are nowhere.
+    // A blocked name inside an allowed folder is visible, because the operator allowed the folder; the allowlist is
+    // not.
     assert_eq!(sh(&host, "web:x", "find / -name mount-allowlist.json 2>/dev/null; echo end"), "end");
 
     // A broken list allows nothing.

@@ -1,4 +1,5 @@
-//! Who answers while a group's own provider cannot: the next in the operator's list, and nobody dearer unasked.
+//! The fallback while a group's own provider cannot answer: the next in the operator's list, and no dearer one by
+//! itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ const JID: &str = "web:f";
 const OWN: &str = "llm:claude-sonnet-5";
 const OTHER: &str = "llm:gpt-5-mini";
 
-/// Two vendors: the first refuses with the given answer for as long as it is down.
+/// Two vendors: the first refuses with the given answer while it is down.
 struct Vendors {
     first: Server,
     second: Server,
@@ -41,7 +42,7 @@ impl Vendors {
     }
 }
 
-/// The texts of one message's turn, notices and all.
+/// Sends a message; returns all texts of its turn, including notices.
 fn ask(host: &Host, text: &str) -> Vec<String> {
     let mut events = host.events();
     let seq = host.send(JID, text);
@@ -60,7 +61,7 @@ fn close_room(host: &Host) {
 }
 
 #[test]
-fn the_next_answers_while_one_cannot_and_the_chat_hears_once_of_each_change() {
+fn fallback_answers_and_the_chat_is_notified_once_per_change() {
     let vendors = Vendors::start(Reply::later(529, 600, "overloaded_error"));
     let mut host = vendors.host().start();
     host.register_with(JID, "f", &json!({ "fallback": ["gpt-5-mini"] }));
@@ -70,7 +71,7 @@ fn the_next_answers_while_one_cannot_and_the_chat_hears_once_of_each_change() {
     assert!(said[0].contains(&format!(" {OTHER} answers in its place, at least until ")), "{said:?}");
     let asked = vendors.first.requests().len();
     assert_eq!(ask(&host, "another"), ["of the second"]);
-    // Also in a later room, and after a crash: nobody asks the first again, and nobody is told again.
+    // Also in a later room, and after a crash: the first is not asked again, and the chat gets no second notice.
     host.crash_and_restart();
     assert_eq!(ask(&host, "and one more"), ["of the second"]);
     assert_eq!(vendors.first.requests().len(), asked);
@@ -80,7 +81,7 @@ fn the_next_answers_while_one_cannot_and_the_chat_hears_once_of_each_change() {
     let shown = host.command().arg("status").output().unwrap();
     assert!(String::from_utf8_lossy(&shown.stdout).contains(&format!("{OTHER} answers")), "{shown:?}");
     assert!(host.ask(JID, "/status").concat().contains(&format!("{OTHER} answers in this chat.")));
-    // The operator has seen to it: everyone is asked again.
+    // After the operator's change every provider is asked again.
     vendors.down.store(false, Ordering::Relaxed);
     let list = host.command().args(["groups", "update", "f", "--fallback", "llm:gpt-5-mini, guide"]).output().unwrap();
     assert!(list.status.success(), "{list:?}");
@@ -92,7 +93,7 @@ fn the_next_answers_while_one_cannot_and_the_chat_hears_once_of_each_change() {
 }
 
 #[test]
-fn a_refused_key_leads_on_to_another_provider_and_a_task_with_it() {
+fn fallback_answers_after_a_refused_key_also_for_tasks() {
     let vendors = Vendors::start(Reply::refused(401, "authentication_error", "invalid x-api-key"));
     let host = vendors.host().env("PARLOR_FALLBACK", "guide").start();
     host.register(JID, "f");
@@ -104,7 +105,7 @@ fn a_refused_key_leads_on_to_another_provider_and_a_task_with_it() {
     events.message(JID, SOON, |text| text.contains("guide answers in its place") && text.contains("of its own"));
     events.message(JID, SOON, |text| text.contains("from the task"));
     assert_eq!(ask(&host, "say hello"), ["hello"], "told already");
-    // A group may be without.
+    // A group may opt out.
     host.api.patch("/v1/groups/f", &json!({ "containerConfig": { "fallback": [] } })).expect(200);
     eventually("the rooms are closed", SOON, || {
         for run in runs(&host, "f") {
@@ -119,7 +120,7 @@ fn a_refused_key_leads_on_to_another_provider_and_a_task_with_it() {
 }
 
 #[test]
-fn nobody_dearer_stands_in_unasked() {
+fn fallback_never_uses_a_dearer_provider_unasked() {
     let vendors = Vendors::start(Reply::later(529, 600, "overloaded_error"));
     let host = vendors.host().start();
     host.register(JID, "f");
@@ -138,7 +139,7 @@ fn nobody_dearer_stands_in_unasked() {
     let asked = ["groups", "update", "f", "--fallback", "gpt-5.4", "--fallback-dearer", "true"];
     let allowed = host.command().args(asked).output().unwrap();
     assert!(allowed.status.success(), "{allowed:?}");
-    // For the whole installation the host does not start, and the doctor says the same.
+    // With such a setting for all groups the host does not start, and the doctor reports the same.
     let mut other = vendors.host().env("PARLOR_FALLBACK", "gpt-5.4").prepare();
     let house = [("PARLOR_FALLBACK", "gpt-5.4"), ("PARLOR_PROVIDER", "llm"), ("PARLOR_MODEL", "claude-sonnet-5")];
     let doctor = other.command().arg("doctor").envs(house).output().unwrap();

@@ -1,4 +1,4 @@
-//! Messages for a room that lives: in order, and never lost while it closes.
+//! Messages for a live room: in order, and never lost while the room closes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::harness::host::Host;
 use crate::harness::rows::{runs, tries};
 
 #[test]
-fn a_burst_goes_to_the_live_room_in_order() {
+fn burst_of_messages_goes_to_the_live_room_in_order() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -31,9 +31,9 @@ fn a_burst_goes_to_the_live_room_in_order() {
     assert_eq!(runs(&host, "room").len(), 1, "one run had them all");
 }
 
-/// Each message is timed to arrive while the room of the one before closes: before, at, and after the sentinel.
+/// Each message is timed to arrive while the room of the last one closes: before, at, and after `_close`.
 #[test]
-fn a_message_while_the_room_closes_is_answered_once_and_soon() {
+fn message_while_the_room_closes_is_answered_once_and_soon() {
     const ROUNDS: u64 = 20;
     let idle = 30;
     let host = Host::builder().env("IDLE_TIMEOUT", idle).start();
@@ -51,7 +51,7 @@ fn a_message_while_the_room_closes_is_answered_once_and_soon() {
                     let seq = host.send(jid, &format!("round {round}"));
                     events.turn_done(jid, seq, SOON);
                     wanted.push(format!("echo: round {round}"));
-                    // From before the idle time is over until the container has exited.
+                    // From before the end of the idle time until the container has exited.
                     std::thread::sleep(Duration::from_millis(idle - 6 + (round * 7 + lane * 3) % 60));
                 }
                 assert_eq!(events.texts(jid), wanted);
@@ -63,7 +63,7 @@ fn a_message_while_the_room_closes_is_answered_once_and_soon() {
 }
 
 #[test]
-fn what_a_room_did_not_take_before_it_ended_starts_the_next_one_at_once() {
+fn message_that_an_ending_room_did_not_take_opens_the_next_one() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -73,12 +73,12 @@ fn what_a_room_did_not_take_before_it_ended_starts_the_next_one_at_once() {
     events.turn_done("web:a", first, SOON);
     events.turn_done("web:a", second, SOON);
     assert_eq!(events.texts("web:a"), ["slept 400", "exiting", "echo: are you there"]);
-    // A back-off follows a try that counts.
+    // Only a counted try leads to a back-off.
     assert_eq!(tries(&host, second), 0);
 }
 
 #[test]
-fn what_an_agent_never_took_outlives_a_turn_that_had_replied() {
+fn message_that_the_agent_never_took_outlives_the_turn() {
     let host = Host::builder().start();
     for (name, code) in [("a", 0), ("b", 3)] {
         let jid = format!("web:{name}");
@@ -108,7 +108,7 @@ fn context_waits_for_the_next_triggered_turn() {
         assert!(prompt.contains(&format!(" context=\"true\">{text}</message>")), "{text} in {prompt}");
     }
     assert_eq!(prompt.lines().filter(|line| line.starts_with("<message ")).count(), 5, "{prompt}");
-    // Given once: the next turn has only what came since, also in a live room.
+    // Context is given once: the next turn has only later messages, also in a live room.
     host.send("web:a", "three");
     let prompt = host.ask("web:a", "@Rob !prompt").join("\n");
     assert!(prompt.contains(">three</message>") && !prompt.contains(">two</message>"), "{prompt}");

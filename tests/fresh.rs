@@ -1,4 +1,4 @@
-//! The first minutes on a machine: the home that is chosen, the image, the doctor, the first conversation in a terminal.
+//! The first minutes on a machine: the choice of the home, the image, the doctor, the first conversation in a terminal.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::harness::engine;
 use crate::harness::host::{Host, scratch};
 use crate::harness::terminal::Terminal;
 
-/// Parlor's own image, as a fresh machine has it.
+/// A command with Parlor's own image, as on a fresh machine.
 fn parlor(host: &Host, words: &[&str]) -> Command {
     let mut command = host.command();
     command.args(words);
@@ -26,7 +26,7 @@ fn done(output: &Output) -> String {
     text
 }
 
-/// What the doctor found, by check.
+/// Returns the doctor's findings by check.
 fn findings(command: &mut Command) -> BTreeMap<String, Value> {
     let output = command.output().unwrap();
     let found: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -34,9 +34,9 @@ fn findings(command: &mut Command) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn an_image_that_is_made_first_leaves_a_home_as_the_doctor_wants_it() {
+fn image_build_in_a_new_home_satisfies_the_doctor() {
     let host = Host::builder().prepare();
-    // Not there at all yet, and in folders that others may enter.
+    // The home does not exist yet, and its parents are accessible to others.
     fs::remove_dir(host.root()).unwrap();
     fs::set_permissions(host.root().parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
     done(&parlor(&host, &["image", "build"]).output().unwrap());
@@ -47,20 +47,20 @@ fn an_image_that_is_made_first_leaves_a_home_as_the_doctor_wants_it() {
     }
     assert!(found["senders"]["todo"].as_str().unwrap().contains(r#""chats": {"web:family""#), "{found:?}");
     assert!(found["mounts"]["todo"].as_str().unwrap().contains(r#""allowedRoots""#), "{found:?}");
-    // Nothing of the look stays.
+    // The doctor leaves no files.
     let left: Vec<_> = fs::read_dir(host.root().join("data")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("look-")), "{left:?}");
 }
 
 #[test]
-fn an_engine_that_does_not_see_the_home_is_told_by_the_doctor() {
+fn doctor_reports_an_engine_that_does_not_see_the_home() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("not tested: only root can hide a folder from an engine");
         return;
     }
     let host = Host::builder().prepare();
     done(&parlor(&host, &["image", "build"]).output().unwrap());
-    // The home on a disk that only this process and its children see, as in a container or a snap.
+    // The home is on a disk that only this process and its children see, as in a container or a snap.
     let doctor = parlor(&host, &["doctor", "--json"]);
     let mut hidden = Command::new("unshare");
     let script = "cp -a \"$1\" \"$2\"; mount -t tmpfs tmpfs \"$1\"; cp -a \"$2/.\" \"$1\"; shift 2; exec \"$@\"";
@@ -68,7 +68,7 @@ fn an_engine_that_does_not_see_the_home_is_told_by_the_doctor() {
     hidden.arg(doctor.get_program()).args(doctor.get_args()).env_clear();
     hidden.envs(doctor.get_envs().filter_map(|(key, value)| Some((key, value?))));
     let rooms = findings(&mut hidden)["rooms"].clone();
-    // Podman is no daemon: it sees what its caller sees.
+    // Podman has no daemon: it sees what its caller sees.
     if engine::name() == "docker" {
         assert_eq!(rooms["state"], "failed", "{rooms:?}");
         let todo = rooms["todo"].as_str().unwrap();
@@ -79,8 +79,8 @@ fn an_engine_that_does_not_see_the_home_is_told_by_the_doctor() {
 }
 
 #[test]
-fn whoever_runs_in_a_room_has_a_name_and_utf8() {
-    // Under sudo agents are whoever called it.
+fn room_user_has_a_name_and_utf8() {
+    // Under sudo, agents run as the calling user.
     let host = Host::builder().env("CONTAINER_IMAGE", "").env("SUDO_UID", 4242).env("SUDO_GID", 4243).start();
     host.register_with("web:who", "who", &json!({ "provider": "exec" }));
     let agent = host.root().join("groups/who/agent");
@@ -96,7 +96,7 @@ fn whoever_runs_in_a_room_has_a_name_and_utf8() {
     }
 }
 
-/// A folder like Parlor's own sources, after a build.
+/// Makes a folder like Parlor's own sources after a build.
 fn checkout(folder: &Path) {
     for name in ["container/agent-runner", "groups/main", "data", "target/release"] {
         fs::create_dir_all(folder.join(name)).unwrap();
@@ -105,7 +105,8 @@ fn checkout(folder: &Path) {
     fs::write(folder.join("target/release/.env"), "KEY=secret\n").unwrap();
 }
 
-/// The program in a folder, as a person with this home starts it; nothing says where the installation is.
+/// Returns the program in a folder, as a person with this home starts it, without a setting for the installation's
+/// home.
 fn in_folder(folder: &Path, user_home: &Path, words: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.arg(format!("--chdir={}", folder.display())).arg(env!("CARGO_BIN_EXE_parlor")).args(words).env_clear();
@@ -119,7 +120,7 @@ fn in_folder(folder: &Path, user_home: &Path, words: &[&str]) -> Command {
 }
 
 #[test]
-fn the_first_conversation_from_a_checkout_is_nothing_but_the_conversation() {
+fn first_chat_from_a_checkout_prints_only_the_conversation() {
     let dir = tempfile::Builder::new().prefix("pf-").tempdir_in(scratch()).unwrap();
     let (folder, user) = (dir.path().join("checkout"), dir.path().join("user"));
     checkout(&folder);
@@ -139,7 +140,7 @@ fn the_first_conversation_from_a_checkout_is_nothing_but_the_conversation() {
     let home = user.join(".local/share/parlor");
     assert!(home.join("data/parlor.db").exists() && !folder.join("data/parlor.db").exists());
 
-    // Any other folder with groups/ is an installation, and who did not mean it learns which one it is.
+    // Any other folder with groups/ is an installation, and the output names it.
     fs::remove_file(folder.join("Cargo.toml")).unwrap();
     let output = in_folder(&folder, &user, &["groups", "add", "web:a", "a"]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);

@@ -1,5 +1,5 @@
-//! Gemini CLI itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks its
-//! protocol and answers what a test says (`harness/models/`).
+//! Gemini CLI itself in a real room of the image `full`. Only the vendor's cloud is a stand-in: a server that speaks
+//! its protocol and answers as the test decides (`harness/models/`).
 
 use std::fs;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::harness::models::{KEY, Protocol, Reply, Request, Server};
 use crate::harness::rows::runs;
 use crate::outputs::base64;
 
-/// How long a turn may take on a busy machine: the agent is a program of 90 MB that is compiled at each start.
+/// Time limit of a turn on a busy machine: the agent is a program of 90 MB that is compiled at each start.
 const TURN: Duration = Duration::from_secs(60);
 
 fn start(server: &Server) -> Host {
@@ -32,12 +32,12 @@ fn ask(host: &Host, jid: &str, text: &str) -> Vec<String> {
     events.texts(jid)
 }
 
-/// What stands in a text between two marks.
+/// Returns the part of a text between two marks.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     text.split_once(from)?.1.split_once(to).map(|(inside, _)| inside)
 }
 
-/// Repeats the last messages of the chat; `[sh: …]` in one runs a command, `[send: …]` sends a text.
+/// Repeats the chat's last messages; `[sh: …]` in one runs a command, `[send: …]` sends a text.
 fn repeat(request: &Request) -> Reply {
     let last = request.last();
     if request.has_result() {
@@ -92,7 +92,7 @@ fn gemini_has_tools_memory_follow_ups_and_a_later_room() {
     assert!(first.system().contains("Be brief."), "{}", first.system());
     assert!(first.tools().contains(&"mcp_parlor_schedule_task".to_owned()), "{:?}", first.tools());
 
-    // A command runs in the room, without the key; what is written meanwhile is answered after it.
+    // A command runs in the room, without the key; a message that arrives meanwhile is answered afterwards.
     let mut events = host.events();
     let command =
         "[sh: (env; cat /proc/$PPID/environ) | tr '\\0' '\\n' > made; until [ -e go ]; do sleep 0.1; done; echo $TEA]#";
@@ -109,7 +109,7 @@ fn gemini_has_tools_memory_follow_ups_and_a_later_room() {
     assert!(environment.contains("GEMINI_CLI=1") && !environment.contains(KEY), "{environment}");
     let sent = ask(&host, "web:g", "[send: on my way]");
     assert!(sent.len() == 2 && sent[0] == "on my way" && sent[1].contains("is on its way"), "{sent:?}");
-    // What comes while the model thinks waits, and is one prompt.
+    // Messages that arrive while the model works wait, and become one prompt.
     let mut events = host.events();
     let thinking = host.send("web:g", "[wait] first");
     eventually("the model is asked", TURN, || server.newest().last().contains("[wait]").then_some(()));
@@ -124,7 +124,7 @@ fn gemini_has_tools_memory_follow_ups_and_a_later_room() {
     let done = runs(&host, "room");
     assert!(done.len() == 1 && done[0]["costUsd"].is_null(), "one room for all of it, and no price: {done:?}");
 
-    // A later room, within the same minute, knows what was said.
+    // A later room, within the same minute, knows the conversation.
     assert!(host.terminate().success());
     host.start();
     assert_eq!(ask(&host, "web:g", "again"), ["heard: again"]);
@@ -133,7 +133,7 @@ fn gemini_has_tools_memory_follow_ups_and_a_later_room() {
     let used = host.api.get("/v1/usage").json()["usage"][0].clone();
     assert!(used["inputTokens"].as_u64() > Some(0) && used["outputTokens"].as_u64() > Some(0), "{used}");
 
-    // A host that dies in the middle of a turn answers it in its next life.
+    // If the host dies in the middle of a turn, the turn is answered after its next start.
     let mut events = host.events();
     host.send("web:g", "[hold] on");
     let cursor = events.wait("the turn", TURN, |e| e.data["state"] == "started").id.unwrap();

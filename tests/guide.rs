@@ -1,4 +1,4 @@
-//! The guide in Parlor's own image, over the API: everything it says it did is done.
+//! The guide in Parlor's own image, over the API: everything that it reports as done is done.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::host::{Builder, Host};
 use crate::harness::{SOON, eventually};
 
-/// A host whose rooms are of Parlor's own image.
+/// A host whose rooms have Parlor's own image.
 fn builder() -> Builder {
     Host::builder().env("CONTAINER_IMAGE", "")
 }
@@ -48,11 +48,11 @@ fn reminders_are_made_listed_changed_and_fire() {
     assert_eq!(ask("undo"), "Done: it is as before.");
     assert_eq!(tasks(&host)[0]["scheduleValue"], "30 8 * * 1", "{:?}", tasks(&host));
     assert!(ask("lösche alle Aufgaben").starts_with("Erledigt: 1 Aufgaben sind gelöscht."));
-    // A reminder that was due sleeps a little longer, though it was another room that said it.
+    // A due reminder is snoozed, although another room sent it.
     assert!(ask("snooze for 1 second").starts_with("Done: reminder “smile”, next on "));
     events.message("web:g", SOON, |text| text == "Reminder: smile");
     eventually("it fires once", SOON, || tasks(&host).is_empty().then_some(()));
-    // The host knows every rhythm that the guide makes.
+    // The host accepts every recurring time that the guide makes.
     for rhythm in [
         "every last friday of the month",
         "every first monday of the month at 10",
@@ -66,14 +66,14 @@ fn reminders_are_made_listed_changed_and_fire() {
     }
     assert_eq!(tasks(&host).len(), 7);
     assert!(ask("cancel all").starts_with("Done: all 7 tasks are cancelled."));
-    // What the host refuses is told as it is.
+    // The host's refusal is reported unchanged.
     let refused = ask("every 2 seconds say too often");
     assert!(refused.starts_with("Parlor refused this: ") && refused.contains("10000"), "{refused}");
     assert!(ask("pause 7").contains("no tasks"));
 }
 
 #[test]
-fn files_memory_and_commands_are_the_groups_own() {
+fn guide_handles_files_memory_and_commands_of_the_group() {
     let host = builder().env("TZ", "Asia/Tokyo").start();
     host.register_main("tty:main", "main");
     let folder = host.root().join("groups/main");
@@ -92,7 +92,7 @@ fn files_memory_and_commands_are_the_groups_own() {
     assert!(ask("status").contains("the main group"));
     assert!(ask("time").contains("JST"));
     assert!(ask("@andy gibberish").contains("For example"));
-    // A chat that wrote and is no group yet becomes one.
+    // A chat that wrote but is not registered yet becomes a group.
     let stranger = json!({ "sender": "eve", "text": "hello?" });
     host.api.post("/v1/chats/web:new/messages", &stranger).expect(404);
     // The list is made before a run, not for each message.
@@ -106,7 +106,7 @@ fn files_memory_and_commands_are_the_groups_own() {
 }
 
 #[test]
-fn a_turn_that_is_tried_again_makes_its_task_and_remembers_once() {
+fn retried_turn_makes_its_task_and_memory_entry_once() {
     let mut host = builder().env("MAX_CONCURRENT_CONTAINERS", 1).start();
     host.register("web:busy", "busy");
     host.register("web:g", "g");
@@ -114,7 +114,7 @@ fn a_turn_that_is_tried_again_makes_its_task_and_remembers_once() {
     let mut events = host.events();
     host.send("web:busy", &format!("run {wait}"));
     events.wait("the other group works", SOON, |e| e.is_turn("web:busy", "started", 1));
-    // All wait for the one slot and become one turn: the task is made, then the turn goes on.
+    // All messages wait for the one slot and become one turn: the task is made, then the turn goes on.
     host.send("web:g", "remember that Ann likes tea");
     host.send("web:g", "remind me in 1 hour to stretch");
     let seq = host.send("web:g", &format!("run {wait}"));

@@ -1,5 +1,5 @@
-//! Whoever runs the host: agents are somebody who may write the rooms' folders, and what they make belongs to the right
-//! user. A host that root starts is looked at in `room.rs`; here are the others that a root can play.
+//! The user who runs the host decides the agents' user: agents can write the rooms' folders, and their files have the
+//! right owner. `room.rs` tests a host that root starts; here are the other users that root can simulate.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -9,7 +9,7 @@ use crate::harness::engine;
 use crate::harness::host::Host;
 use crate::room::{inspect, sh};
 
-/// Writes in every room folder, and looks who it is.
+/// Writes in every folder of the room, and prints its user.
 const TRY: &str = "for d in /workspace/group /workspace/ipc/tasks /home/node/.claude /app/agent /tmp /home/node; do \
                    touch $d/made || echo cannot write $d; done; rm /workspace/ipc/tasks/made; echo $(id -u):$(id -g) $HOME";
 
@@ -18,7 +18,7 @@ fn owner(path: &Path) -> (u32, u32) {
     (meta.uid(), meta.gid())
 }
 
-/// What comes with a message may be changed and removed like anything else in the folder.
+/// A file of a message may be changed and removed like anything else in the folder.
 #[track_caller]
 fn a_sent_file_is_the_agents(host: &Host, folder: &str, user: (u32, u32)) {
     let jid = format!("web:{folder}");
@@ -34,7 +34,7 @@ fn may_play() -> bool {
 }
 
 #[test]
-fn under_sudo_the_files_belong_to_who_called_it() {
+fn files_belong_to_the_caller_of_sudo() {
     if !may_play() {
         return;
     }
@@ -46,7 +46,7 @@ fn under_sudo_the_files_belong_to_who_called_it() {
     for made in ["groups/s", "groups/s/made", "data/sessions/s/agent/made"] {
         assert_eq!(owner(&host.root().join(made)), (4321, 4322), "{made}");
     }
-    // Files that someone else brought in between are the agent's after the next start.
+    // Files that somebody else adds while the host is down belong to the agent after the next start.
     host.terminate();
     let brought = host.root().join("groups/s/brought/inner");
     fs::create_dir_all(&brought).unwrap();
@@ -59,11 +59,11 @@ fn under_sudo_the_files_belong_to_who_called_it() {
 }
 
 #[test]
-fn a_host_that_is_not_root_runs_agents_as_itself() {
+fn unprivileged_host_runs_agents_as_its_own_user() {
     if !may_play() {
         return;
     }
-    // The program, readable for anyone, started as a user who may use the engine.
+    // The program, readable for everyone, is started as a user with access to the engine.
     let dir = tempfile::Builder::new().prefix("pu-").tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("parlor");

@@ -1,4 +1,4 @@
-//! `parlor image`: the agent's image is made when something of it changed, and once however many ask.
+//! `parlor image`: the agent's image is built once for all who need it, and again when one of its parts changes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::harness::engine::{self, Engine};
 use crate::harness::host::Host;
 use crate::harness::{SOON, image};
 
-/// The engine behind a program that notes which images it was given.
+/// The engine behind a program that records the images that it gets.
 struct Watched {
     dir: tempfile::TempDir,
 }
@@ -41,12 +41,12 @@ impl Watched {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// Other certificates than any other test's.
+    /// Installs certificates that no other test uses.
     fn certificates(&self, which: &str) {
         fs::write(self.dir.path().join("ca.crt"), format!("{} {which}\n", self.dir.path().display())).unwrap();
     }
 
-    /// A command of `parlor image` on a machine with these certificates.
+    /// Starts a `parlor image` command on a machine with these certificates.
     fn spawn(&self, host: &Host, words: &[&str]) -> Child {
         let bundle = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
         let bundle = bundle.into_iter().find(|path| Path::new(path).exists()).expect("a bundle of certificates");
@@ -72,7 +72,7 @@ impl Watched {
         self.spawn(host, words).wait_with_output().unwrap()
     }
 
-    /// Makes the image, and gives its name.
+    /// Builds the image, and returns its name.
     fn build(&self, host: &Host) -> String {
         name(&self.run(host, &["build"]))
     }
@@ -87,7 +87,7 @@ fn name(output: &Output) -> String {
 }
 
 #[test]
-fn it_is_made_once_for_all_and_again_when_its_parts_change() {
+fn image_is_built_once_for_all_and_again_when_its_parts_change() {
     if !geteuid().is_root() {
         eprintln!("not tested: only root can give a program other certificates than the machine's");
         return;
@@ -125,8 +125,8 @@ fn it_is_made_once_for_all_and_again_when_its_parts_change() {
 }
 
 #[test]
-fn a_chat_that_waits_for_an_image_hears_what_is_made_before_it_begins() {
-    // On a base that has no Debian in it the build ends with its first command: what matters is said before.
+fn chat_is_notified_of_an_image_build_before_it_begins() {
+    // The base has no Debian, so the build fails at its first command; the notice comes before it.
     let host = Host::builder()
         .env("CONTAINER_IMAGE", "")
         .env("PARLOR_IMAGE_BASE", image::test_agent())
@@ -139,7 +139,7 @@ fn a_chat_that_waits_for_an_image_hears_what_is_made_before_it_begins() {
     events.message("web:a", SOON, |text| {
         text.starts_with("This room needs the image with Claude Code") && text.contains(" MB are downloaded")
     });
-    // It is tried again and again, and told once.
+    // The build is tried again and again, but announced once.
     for what in ["the first try", "the second"] {
         events.wait(what, Duration::from_secs(90), |event| {
             event.name == "run" && event.data["error"].as_str().is_some_and(|why| why.contains("image"))

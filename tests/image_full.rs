@@ -1,4 +1,4 @@
-//! What the image `full` has besides Claude Code works in a real room, as the room's user and within a group's limits.
+//! The optional parts of the image `full` work in a real room, as the room's user and within a group's limits.
 
 use std::fs;
 use std::io::Read;
@@ -10,14 +10,14 @@ use serde_json::json;
 use crate::harness::claude::{build, builder, parlor};
 use crate::harness::host::Host;
 
-/// An agent that runs what it is told in the room, and tells what it gave.
+/// An agent that runs the message's command in the room, and returns its output.
 const AGENT: &str = r#"#!/bin/sh
 command=$(tr '\n' ' ' | sed 's/.*<message [^>]*>\(.*\)<\/message>.*/\1/')
 out=$(sh -c "$command" 2>err) || { echo "exit $?: $(tail -n 3 err)"; exit 0; }
 echo "$out"
 "#;
 
-/// A page that is only right once its script has run.
+/// A page that is correct only after its script has run.
 const PAGE: &str = "<!doctype html><title>t</title><body style='margin:0;background:#c00000'><p id='sum'>not yet</p>\
     <script>document.getElementById('sum').textContent = 'sum ' + (40 + 2)</script>";
 
@@ -40,7 +40,7 @@ fn ask(host: &Host, command: &str) -> String {
 }
 
 #[test]
-fn every_program_answers_in_a_room() {
+fn programs_of_the_full_image_work_in_a_room() {
     let host = host();
     assert_ne!(ask(&host, "id -u"), "0", "agents are not root");
     assert_eq!(ask(&host, "claude --version"), "2.1.329 (Claude Code)");
@@ -49,17 +49,17 @@ fn every_program_answers_in_a_room() {
     let version = ask(&host, "chromium --version");
     assert!(version.starts_with("Chromium "), "{version}");
     assert_eq!(ask(&host, "echo $CHROME_BIN $PUPPETEER_EXECUTABLE_PATH"), ["/usr/local/bin/chromium"; 2].join(" "));
-    // Python's packages, in an environment of their own and beside it; text as people write it; a name for whoever runs.
+    // Python's packages, inside a virtual environment and outside; UTF-8 text; a name for the room's user.
     let pips = ask(&host, "python3 -m venv v; v/bin/pip --version; pip --version");
     assert_eq!(pips.lines().filter(|line| line.starts_with("pip ")).count(), 2, "{pips}");
     assert_eq!(ask(&host, "echo $LANG; locale charmap"), "C.UTF-8\nUTF-8");
     assert_eq!(ask(&host, "whoami; echo $?").lines().last(), Some("0"));
-    // Codex starts this beside itself for the newer models.
+    // Codex starts this program for the newer models.
     assert_eq!(ask(&host, "test -x /usr/local/lib/codex/bin/codex-code-mode-host; echo $?"), "0");
 }
 
 #[test]
-fn the_browser_shows_a_page_in_a_room() {
+fn browser_of_the_full_image_renders_a_page() {
     let host = host();
     let dom = ask(&host, "chromium --headless --dump-dom file:///workspace/group/page.html | grep -o sum.42");
     assert_eq!(dom, "sum 42");
@@ -74,9 +74,9 @@ fn the_browser_shows_a_page_in_a_room() {
 }
 
 #[test]
-fn what_it_will_take_is_said_before() {
+fn image_build_full_announces_its_programs_and_size() {
     let host = builder("").prepare();
-    // A version that there is not: the build says what it would do, and fails before anything is downloaded.
+    // A base image that does not exist: the build announces its plan, and fails before anything is downloaded.
     let mut command = parlor(&host, &["image", "build", "full"]);
     command.env("PARLOR_IMAGE_BASE", "parlor-test-no-such-base:1").env("PARLOR_IMAGE_WITH", "gemini, codex");
     let output = command.output().unwrap();
@@ -96,7 +96,7 @@ fn what_it_will_take_is_said_before() {
     assert!(text.contains("PARLOR_IMAGE_WITH") && text.contains("chromium, codex and gemini"), "{text}");
 }
 
-/// Width, height, and the bytes of the first pixel, which every filter leaves as they are.
+/// Returns width, height, and the bytes of the first pixel, which every filter leaves unchanged.
 fn png(bytes: &[u8]) -> ((u32, u32), Vec<u8>) {
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
     let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());

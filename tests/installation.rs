@@ -1,4 +1,4 @@
-//! What a newcomer's machine must have is said, and true.
+//! The documented requirements of a machine are true, and are checked.
 
 use std::env;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A version as numbers: they compare as versions do.
+/// Parses a version into numbers, which compare as versions do.
 fn numbers(version: &str) -> Vec<u32> {
     version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
@@ -25,7 +25,7 @@ fn metadata() -> Value {
 }
 
 #[test]
-fn the_rust_that_is_asked_for_is_enough_for_all_that_is_built() {
+fn required_rust_version_is_enough_for_all_packages() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
     let ours = env!("CARGO_PKG_RUST_VERSION");
@@ -40,7 +40,7 @@ fn the_rust_that_is_asked_for_is_enough_for_all_that_is_built() {
 }
 
 #[test]
-fn an_old_rust_is_refused_before_anything_is_done() {
+fn old_rust_is_refused_before_anything_is_done() {
     let dir = tempfile::tempdir().unwrap();
     for program in ["rustc", "cargo"] {
         let path = dir.path().join(program);

@@ -1,4 +1,5 @@
-//! What comes in: kept once, in order of arrival, as context or as a request, by who may ask.
+//! Intake of messages: each stored once, in order of arrival, as context or as a request, depending on the sender's
+//! rights.
 
 use serde_json::json;
 
@@ -7,7 +8,7 @@ use crate::harness::rows::{database, runs};
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn the_window_of_context_is_bounded_and_what_is_left_out_is_told() {
+fn context_window_is_bounded_and_the_prompt_says_so() {
     let host = Host::builder().start();
     for name in ["a", "b"] {
         let group = json!({"jid": format!("web:{name}"), "name": name, "folder": name, "trigger": "@Andy"});
@@ -19,7 +20,7 @@ fn the_window_of_context_is_bounded_and_what_is_left_out_is_told() {
     let prompt = host.ask("web:a", "@Andy !prompt").join("\n");
     assert!(prompt.contains("\n(30 earlier messages are left out.)\n"), "{prompt}");
     assert!(prompt.contains(">line 30.<") && prompt.contains(">line 229.<") && !prompt.contains(">line 29.<"));
-    // By size, and never the trigger itself.
+    // The window is also limited by size, and always contains the trigger.
     for n in 0..5 {
         host.send("web:b", &format!("{n}{}", "x".repeat(20_000)));
     }
@@ -29,7 +30,7 @@ fn the_window_of_context_is_bounded_and_what_is_left_out_is_told() {
 }
 
 #[test]
-fn messages_count_by_arrival_whatever_their_clocks_say() {
+fn messages_are_ordered_by_arrival_whatever_their_times() {
     let host = Host::builder().env("PARLOR_TRIGGER_MAX_AGE", 0).start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -42,7 +43,7 @@ fn messages_count_by_arrival_whatever_their_clocks_say() {
         let message =
             json!({"sender": "ann", "text": format!("!ledger {n}"), "id": format!("m{n}"), "timestamp": time});
         for _ in 0..2 {
-            // Sent twice, as a platform that missed the acknowledgement does.
+            // Sent twice, as by a platform that missed the acknowledgement.
             last = host.api.post("/v1/chats/web:a/messages", &message).expect(202).json()["seq"].as_i64().unwrap();
         }
     }
@@ -52,7 +53,7 @@ fn messages_count_by_arrival_whatever_their_clocks_say() {
 }
 
 #[test]
-fn who_is_not_listed_is_dropped_and_a_broken_list_leaves_only_the_owner() {
+fn sender_list_drops_others_and_a_broken_one_all_but_the_owner() {
     let mut host = Host::builder().tolerate("sender-allowlist.json cannot be used").prepare();
     std::fs::create_dir_all(host.config_dir()).unwrap();
     let rules = host.config_dir().join("sender-allowlist.json");
@@ -68,12 +69,12 @@ fn who_is_not_listed_is_dropped_and_a_broken_list_leaves_only_the_owner() {
     let role = |seq: i64| -> String {
         database(&host).query_row("SELECT role FROM inbound WHERE seq = ?1", [seq], |row| row.get(0)).unwrap()
     };
-    // The file is looked at again within a moment.
+    // The file is read again within a moment.
     eventually("the broken list counts", SOON, || {
         (role(host.send("web:a", "@Andy !silent")) == "denied").then_some(())
     });
     assert_eq!(host.ask("web:own", "hello"), ["echo: hello"]);
-    // Whoever is not heard learns that nobody wants it so.
+    // The answer to a dropped message says so.
     let answer = host.api.post("/v1/chats/web:a/messages", &eve).expect(202).json();
     let why = answer["why"].as_str().unwrap();
     assert!(why.starts_with("sender-allowlist.json cannot be used: it is not JSON: line 1"), "{why}");
@@ -85,7 +86,7 @@ fn who_is_not_listed_is_dropped_and_a_broken_list_leaves_only_the_owner() {
 }
 
 #[test]
-fn a_chat_that_is_given_to_another_group_never_reaches_the_old_room() {
+fn chat_given_to_another_group_never_reaches_the_old_room() {
     let host = Host::builder().start();
     host.register("web:a", "old");
     let mut events = host.events();

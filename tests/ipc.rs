@@ -1,4 +1,5 @@
-//! What agents ask for by files, through a real room: done once, answered, and seen by everyone who should.
+//! Agents' requests by files, through a real room: each is done once, answered, and visible to everyone who should
+//! see it.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ fn groups() -> Host {
     host
 }
 
-/// Drops a request in a chat's room and returns the host's answer.
+/// Writes a request in a chat's room, and returns the host's answer.
 #[track_caller]
 fn request(host: &Host, chat: &str, kind: &str, request: &Value) -> Value {
     let texts = host.ask(chat, &format!("!{kind} {request}"));
@@ -34,7 +35,7 @@ fn done(host: &Host, chat: &str, kind: &str, asked: &Value) -> Value {
     answer
 }
 
-/// A file of the room's IPC folder, read inside the room.
+/// Returns a file of the room's IPC folder, read inside the room.
 #[track_caller]
 fn shown(host: &Host, chat: &str, file: &str) -> Value {
     let text = host.ask(chat, &format!("!sh cat /workspace/ipc/{file}")).concat();
@@ -63,12 +64,12 @@ fn messages_go_to_the_own_chat_and_from_main_to_any() {
     said(&mut events, ROOM, "from main");
     done(&host, MAIN, "message", &to(MAIN, "main to itself <internal>not this</internal>"));
     said(&mut events, MAIN, "main to itself");
-    // A file without an id is served, and leaves no answer behind.
+    // A file without an id is handled, but gets no answer.
     host.ask(ROOM, &format!("!sh cd /workspace/ipc; echo '{}' > t; mv t messages/plain.json", to(ROOM, "plain")));
     said(&mut events, ROOM, "plain");
     let left = host.ask(ROOM, "!sh ls /workspace/ipc/messages /workspace/ipc/results | grep -c plain");
     assert!(left[0].starts_with('0'), "{left:?}");
-    // Order of names is the order of messages.
+    // Messages are sent in the order of their files' names.
     host.ask(
         ROOM,
         "!sh cd /workspace/ipc; for n in 1 2 3 4 5 6 7 8 9; do printf '{\"type\":\"message\",\"chatJid\":\"web:room\",\"text\":\"in order %s\"}' $n > t$n; done; for n in 1 2 3 4 5 6 7 8 9; do mv t$n messages/$n.json; done",
@@ -80,7 +81,7 @@ fn messages_go_to_the_own_chat_and_from_main_to_any() {
 }
 
 #[test]
-fn tasks_live_their_whole_life_by_files() {
+fn tasks_are_made_changed_and_ended_by_files() {
     let host = groups();
     let mut events = host.events();
     let schedule = json!({
@@ -99,7 +100,7 @@ fn tasks_live_their_whole_life_by_files() {
     let snapshot = shown(&host, ROOM, "current_tasks.json");
     assert_eq!(snapshot[0]["id"], "daily");
     assert_eq!(snapshot[0]["next_run"], next);
-    // The same id again is refused; it would hide the first.
+    // The same id again is refused: it would hide the first task.
     assert_eq!(request(&host, ROOM, "task", &schedule)["ok"], false);
     let verb = |verb: &str| json!({ "type": verb, "taskId": "daily" });
     done(&host, ROOM, "task", &verb("pause_task"));
@@ -113,7 +114,7 @@ fn tasks_live_their_whole_life_by_files() {
     assert_eq!((&known["prompt"], &known["scheduleType"]), (&json!("!say updated"), &json!("interval")));
     done(&host, ROOM, "task", &verb("run_task_now"));
     said(&mut events, ROOM, "updated");
-    // Main may, too.
+    // Main may change the task, too.
     done(&host, MAIN, "task", &verb("cancel_task"));
     assert_eq!(task(&host, "daily")["status"], "cancelled");
     eventually("the snapshot follows", SOON, || (shown(&host, ROOM, "current_tasks.json") == json!([])).then_some(()));
@@ -129,7 +130,7 @@ fn tasks_live_their_whole_life_by_files() {
 }
 
 #[test]
-fn main_registers_a_group_that_answers_at_once_and_sees_it_in_its_live_room() {
+fn group_that_main_registers_answers_and_is_listed_at_once() {
     let host = groups();
     let available = || shown(&host, MAIN, "available_groups.json");
     let unknown = json!({ "sender": "ann", "text": "hi" });
@@ -158,7 +159,7 @@ fn main_registers_a_group_that_answers_at_once_and_sees_it_in_its_live_room() {
     }
     assert!(config["env"].as_object().is_none_or(serde_json::Map::is_empty), "{config}");
     assert_eq!(host.ask("web:new", "@bot hello"), ["echo: hello"]);
-    // Others see no chats at all.
+    // Other groups see no chats at all.
     assert_eq!(shown(&host, ROOM, "available_groups.json")["groups"], json!([]));
     // A message for main's new group arrives there.
     let mut events = host.events();
@@ -167,7 +168,7 @@ fn main_registers_a_group_that_answers_at_once_and_sees_it_in_its_live_room() {
 }
 
 #[test]
-fn what_a_run_left_is_handled_at_its_end_and_what_lay_there_before_the_start_too() {
+fn files_left_by_a_run_or_before_a_start_are_handled() {
     let mut host = groups();
     let mut events = host.events();
     let file = json!({ "type": "message", "chatJid": ROOM, "text": "last words" });
@@ -177,7 +178,7 @@ fn what_a_run_left_is_handled_at_its_end_and_what_lay_there_before_the_start_too
     host.wait_no_containers();
     let cursor = events.cursor().unwrap();
     host.terminate();
-    // What lies in a folder while no host runs waits for the next one, wherever it came from.
+    // Files in a folder while no host runs wait for the next one, whoever wrote them.
     let folder = host.root().join("data/ipc/room/messages");
     std::fs::write(
         folder.join("waiting.json"),

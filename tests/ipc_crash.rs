@@ -1,4 +1,4 @@
-//! `kill -9` of the host while a live room drops files as fast as it can: each has its effect once, whatever the moment.
+//! Kills the host while a live room writes files as fast as it can: each file has its effect once, whatever the moment.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use crate::harness::{SOON, eventually};
 
 const ROOM: &str = "web:room";
 const ROUNDS: u32 = 12;
-/// Files a round drops; the kill comes somewhere among them.
+/// Files per round; the kill comes somewhere among them.
 const FILES: u32 = 60;
 
 #[test]
-fn every_file_has_exactly_one_effect_across_kills() {
+fn each_file_has_exactly_one_effect_across_kills() {
     let mut host = Host::builder().start();
     host.register(ROOM, "room");
     let first = {
@@ -22,8 +22,8 @@ fn every_file_has_exactly_one_effect_across_kills() {
         events.cursor().unwrap()
     };
     for round in 0..ROUNDS {
-        // In the background of a turn, so that the room goes on while the host dies; it says in the group's folder what
-        // it has dropped, each name before its file appears.
+        // A background process of the turn, so that the room continues while the host dies. It records each name in
+        // the group's folder before the file appears.
         let script = format!(
             "cd /workspace/ipc; mkdir -p /workspace/group/f; (n=0; while [ $n -lt {FILES} ]; do n=$((n+1))
 if [ $((n % 10)) = 0 ]; then echo '{{\"type\":\"schedule_task\",\"prompt\":\"effect {round}-'$n'\",\"schedule_type\":\"once\",\"schedule_value\":\"2099-01-01T00:00:00\",\"targetJid\":\"{ROOM}\"}}' > t
@@ -36,7 +36,7 @@ mv t messages/{round}-$n.json && echo {round}-$n >> /workspace/group/messages; d
         let mut events = host.events();
         let seq = host.send(ROOM, &format!("!sh {script}"));
         events.turn_done(ROOM, seq, SOON);
-        // Somewhere in the middle: after so many effects were seen.
+        // Kills in the middle: after this many effects were seen.
         let enough = round * 7 % FILES;
         let started = Instant::now();
         let mut seen = 0;
@@ -47,7 +47,7 @@ mv t messages/{round}-$n.json && echo {round}-$n >> /workspace/group/messages; d
         }
         host.crash_and_restart();
     }
-    // What is in the folder or taken over is accepted; what the killed room never renamed is not.
+    // Files that are in the folder or claimed count as accepted; those that the killed room never renamed do not.
     let mut events = host.events_since(&first);
     let dropped = noted(&host, "messages");
     assert!(dropped.len() as u32 > ROUNDS * 5, "{} files were dropped", dropped.len());
@@ -63,7 +63,7 @@ mv t messages/{round}-$n.json && echo {round}-$n >> /workspace/group/messages; d
         prompts.collect::<Vec<String>>()
     };
     eventually("all tasks", SOON, || asked.iter().all(|prompt| tasks().contains(prompt)).then_some(()));
-    // Nothing else comes once all folders are empty.
+    // When all folders are empty, nothing else comes.
     let left = |dir: &str| std::fs::read_dir(host.root().join("data").join(dir)).unwrap().count();
     assert_eq!(["claimed", "ipc/room/messages", "ipc/room/tasks"].map(left), [0; 3]);
     let sent = events.texts(ROOM).into_iter().filter(|text| text.starts_with("effect ")).collect();
@@ -78,7 +78,7 @@ mv t messages/{round}-$n.json && echo {round}-$n >> /workspace/group/messages; d
     once_each(tasks(), &asked);
 }
 
-/// What rooms noted down after they had dropped it.
+/// Returns the names that rooms recorded.
 fn noted(host: &Host, file: &str) -> Vec<String> {
     let report = std::fs::read_to_string(host.root().join("groups/room").join(file)).unwrap_or_default();
     report.lines().map(|line| format!("effect {line}")).collect()
@@ -91,7 +91,7 @@ fn once_each(effects: Vec<String>, asked: &[String]) {
     }
     let twice: Vec<_> = counts.iter().filter(|(_, n)| **n > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
-    // A file may be renamed and not yet noted down when its room is killed: at most one of each round.
+    // A room may be killed between the rename and the record: at most one file per round.
     let unknown = counts.keys().filter(|effect| !asked.contains(effect)).count();
     assert!(unknown as u32 <= ROUNDS, "{unknown} effects that nobody asked for");
 }

@@ -1,9 +1,9 @@
-//! Holds the `use crate::` lines of `src/` against the layer table of ARCHITECTURE.md.
+//! Checks the `use crate::` lines of `src/` against the layer table of ARCHITECTURE.md.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The layer of a module; `channel`'s two services are above its adapters.
+/// Returns a module's layer; two services of `channel` are above its adapters.
 fn layer(path: &str) -> u8 {
     match path.split("::").collect::<Vec<_>>().as_slice() {
         ["app" | "cli" | "main" | "lib", ..] => 40,
@@ -18,23 +18,23 @@ fn layer(path: &str) -> u8 {
     }
 }
 
-/// Modules of the same layer that may meet all the same, each with its reason.
+/// Pairs of modules of the same or a wrong order that may still be used, each with its reason.
 const HANDLES: &[(&str, &str)] = &[
     // Verbs of a peer.
     ("dispatch", "ipc"),
-    // Firings that were under way are recovered with everything else.
+    // Interrupted firings are recovered together with everything else.
     ("dispatch", "scheduler"),
     ("api", "dispatch"),
     ("api", "channel"),
-    // What a message means to its group is said in one place.
+    // One place decides the meaning of a message for its group.
     ("import", "channel"),
-    // Typing is a peer's broadcast.
+    // Channels show typing, which dispatch broadcasts.
     ("channel", "dispatch"),
-    // Settings are told where folders lie; allowlists are parsed by the policy that reads them.
+    // The policy, which reads the allowlists, also parses them.
     ("config", "policy"),
-    // How a chat's texts leave: a plain enum of the outbox.
+    // The route of a chat's texts is a plain enum of the outbox.
     ("channel", "store"),
-    // Shares the caps of engines with the planner of mounts.
+    // The agent shares the engines' capabilities with the planner of mounts.
     ("agent", "container"),
 ];
 
@@ -56,7 +56,7 @@ fn module_of(path: &Path, root: &Path) -> String {
 }
 
 #[test]
-fn modules_use_only_the_layers_below() {
+fn layers_use_only_those_below() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
@@ -83,7 +83,7 @@ fn modules_use_only_the_layers_below() {
     assert!(wrong.is_empty(), "against the layer table:\n{}", wrong.join("\n"));
 }
 
-/// Agents that others write may depend on the protocol's crate, and so get no more than serde with it.
+/// Agents of other authors may depend on the protocol's crate, which must bring only serde with it.
 #[test]
 fn the_protocol_depends_on_serde_alone() {
     let manifest = include_str!("../container/protocol/Cargo.toml").parse::<toml::Table>().unwrap();

@@ -13,7 +13,7 @@ use crate::harness::{SOON, engine, eventually};
 
 const JID: &str = "web:llm";
 
-/// A host whose only key is the server's, and which finds the provider by it.
+/// A host with the server's key as its only key, from which it chooses the provider.
 fn builder(server: &Server) -> Builder {
     let model = if server.dot_env().contains("OPENAI") { "some-model" } else { "claude-test" };
     Host::builder()
@@ -29,17 +29,17 @@ fn start(server: &Server) -> Host {
     host
 }
 
-/// A file in the group's folder.
+/// Returns the path of a file in the group's folder.
 fn file(host: &Host, name: &str) -> PathBuf {
     host.root().join("groups/llm").join(name)
 }
 
-/// Waits until a command in the room has made a file.
+/// Waits until a command in the room has created a file.
 fn made(host: &Host, name: &str) {
     eventually("the command works", SOON, || file(host, name).exists().then_some(()));
 }
 
-/// A command that says that it began, and waits until it may end.
+/// Returns a call of a command that creates a file, and then waits for another one.
 fn waiting() -> Reply {
     Reply::call("shell", json!({"command": "touch began; while [ ! -e go ]; do sleep 0.05; done"}))
 }
@@ -49,7 +49,7 @@ fn texts(request: &Request) -> String {
 }
 
 #[test]
-fn a_key_alone_is_an_agent_with_tools() {
+fn key_alone_gives_an_agent_with_tools() {
     for protocol in [Protocol::Anthropic, Protocol::OpenAi] {
         let server = Server::start(protocol, |request| match request.number {
             0 => Reply::call("shell", json!({"command": "id -u > made.txt; cat /proc/$PPID/maps"})),
@@ -73,7 +73,7 @@ fn a_key_alone_is_an_agent_with_tools() {
             "{task}"
         );
         let run = runs(&host, "llm").remove(0);
-        // A later room goes on with the same conversation.
+        // A later room continues the same conversation.
         let session = host.api.get("/v1/sessions/llm").json()["sessionId"].as_str().unwrap().to_owned();
         host.api.delete(&format!("/v1/runs/{}", run["id"].as_str().unwrap()));
         eventually("the room is closed", SOON, || host.containers().is_empty().then_some(()));
@@ -87,7 +87,7 @@ fn a_key_alone_is_an_agent_with_tools() {
 }
 
 #[test]
-fn a_follow_up_reaches_the_turn_at_work() {
+fn follow_up_reaches_the_current_turn() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => waiting(),
         _ => Reply::text(if request.last().contains("more of it") { "both" } else { "one" }),
@@ -108,7 +108,7 @@ fn a_follow_up_reaches_the_turn_at_work() {
 }
 
 #[test]
-fn a_room_that_is_killed_in_mid_turn_goes_on_where_it_was() {
+fn room_killed_in_mid_turn_continues_where_it_was() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::text("hello"),
         1 => Reply::Calls(
@@ -163,7 +163,7 @@ fn older_turns_are_summarised_and_archived() {
 }
 
 #[test]
-fn a_limit_pauses_the_group_until_the_vendors_time() {
+fn rate_limit_pauses_the_group_until_the_vendors_time() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::later(429, 30, "rate_limit_error")]);
     let host = start(&server);
     host.send(JID, "hello");
@@ -177,7 +177,7 @@ fn a_limit_pauses_the_group_until_the_vendors_time() {
 }
 
 #[test]
-fn a_task_has_a_conversation_of_its_own_and_a_lost_one_begins_anew() {
+fn task_has_its_own_conversation_and_a_lost_one_begins_anew() {
     let server = Server::start(Protocol::OpenAi, |request| match request.number {
         0 => Reply::text("hello"),
         1 => Reply::call("send_message", json!({"text": "from the task"})),
@@ -205,7 +205,7 @@ fn a_task_has_a_conversation_of_its_own_and_a_lost_one_begins_anew() {
 }
 
 #[test]
-fn the_groups_model_wins_over_the_installations() {
+fn model_of_the_group_wins_over_the_installations() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
     let host = builder(&server).start();
     host.register_with(JID, "llm", &json!({"model": "claude-own"}));

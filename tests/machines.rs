@@ -1,7 +1,7 @@
-//! `scripts/setup.sh run` on machines of every kind: containers that are thrown away, with real packages, real daemons in
-//! networks of their own, real users, and real rooms that look at the home. `make test-scripts` runs them.
+//! Runs `scripts/setup.sh run` on all kinds of machines: disposable containers with real packages, real daemons in
+//! their own networks, real users, and real rooms that check the home. `make test-scripts` runs them.
 //!
-//! `rustc` and `cargo` are doubles: the scripts only ask them for their version before anything is built.
+//! `rustc` and `cargo` are doubles: the scripts only ask them for their versions before anything is built.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,8 +12,8 @@ use std::process::Command;
 
 const IMAGE: &str = "parlor-test-machine:bookworm";
 
-/// What every machine can do: `setup` runs the script and tells how it ended, `root` does something as root. A person
-/// begins as `admin`, who may use sudo: docker's exec cannot give every machine's root all rights, sudo can.
+/// Commands on every machine: `setup` runs the script and reports its exit, `root` runs a command as root. A person
+/// begins as `admin`, who may use sudo: docker's exec cannot give root all rights on every machine, but sudo can.
 const PRELUDE: &str = r#"
 export PATH=/double:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin YES=1 HOME=/home/admin
 cd /src
@@ -23,10 +23,10 @@ setup() { "$@" scripts/setup.sh run 2>/tmp/said; echo "rc $?"; cat /tmp/said; }
 client() { (cd /tmp && dpkg -x /var/cache/apt/archives/docker.io_*.deb x && root cp x/usr/bin/docker /usr/local/bin/docker); }
 "#;
 
-/// A machine's rights over its kernel, or anything else about its container.
+/// Options that give a machine rights over the kernel, and folders for its engines.
 const ABLE: &[&str] = &["--privileged", "-v", "/var/lib/docker", "-v", "/var/lib/containers"];
 
-/// Runs a script on a new machine; returns everything that was said.
+/// Runs a script on a new machine; returns its output.
 fn machine(options: &[&str], script: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let double = tempfile::tempdir().unwrap();
@@ -59,7 +59,7 @@ fn says(said: &str, words: &[&str]) {
 }
 
 #[test]
-fn nothing_installed_and_root() {
+fn root_on_a_machine_with_nothing_installed() {
     let said = machine(
         ABLE,
         "root apt-get purge -y -q gcc libc6-dev busybox-static tzdata >/dev/null 2>&1; root apt-get autoremove -y -q >/dev/null 2>&1
@@ -75,7 +75,7 @@ fn nothing_installed_and_root() {
 }
 
 #[test]
-fn a_client_without_its_daemon_and_then_a_daemon_that_is_not_ours() {
+fn docker_client_without_a_daemon_and_with_a_foreign_one() {
     let said = machine(
         ABLE,
         "client; echo plain-first; setup plain; echo root-next; setup root
@@ -102,7 +102,7 @@ fn podman_only() {
 }
 
 #[test]
-fn an_ordinary_user_with_sudo_gets_podman_also_where_dockers_desktop_left_its_client() {
+fn user_with_sudo_gets_podman_even_beside_docker_desktops_client() {
     let said = machine(
         ABLE,
         r#"client; mkdir -p ~/.docker/contexts/meta/x
@@ -116,15 +116,15 @@ fn an_ordinary_user_with_sudo_gets_podman_also_where_dockers_desktop_left_its_cl
 }
 
 #[test]
-fn an_ordinary_user_without_sudo_is_told_everything_at_once() {
+fn user_without_sudo_gets_all_advice_at_once() {
     let said = machine(&[], "root rm /bin/busybox; setup plain");
     says(&said, &["rc 1", "docker: not installed.", "podman: not installed.", "As root, run: apt-get update"]);
     says(&said, &["--no-install-recommends busybox-static podman runc"]);
 }
 
 #[test]
-fn engines_that_cannot_work_here_are_told_with_what_they_say() {
-    // A container without rights: neither daemon nor rooms can be started.
+fn engines_that_cannot_work_here_are_reported_with_their_errors() {
+    // A container without rights can start neither daemons nor rooms.
     let said = machine(&[], "setup root");
     says(
         &said,
@@ -139,8 +139,8 @@ fn engines_that_cannot_work_here_are_told_with_what_they_say() {
 }
 
 #[test]
-fn an_engine_that_does_not_see_the_home_is_not_used() {
-    // The machine's own docker, from inside one of its containers.
+fn engine_that_does_not_see_the_home_is_not_used() {
+    // The machine's own docker, used from inside one of its containers.
     let socket = ["--privileged", "-v", "/var/lib/containers", "-v", "/var/run/docker.sock:/var/run/docker.sock"];
     let said = machine(
         &socket,
@@ -151,7 +151,7 @@ fn an_engine_that_does_not_see_the_home_is_not_used() {
 }
 
 #[test]
-fn an_engine_of_another_machine_that_does_not_answer_is_named() {
+fn engine_on_another_machine_without_an_answer_is_reported() {
     let said = machine(&[], "client; export DOCKER_HOST=tcp://127.0.0.1:1; setup");
     says(&said, &["rc 1", "looked for at tcp://127.0.0.1:1", "unset DOCKER_HOST"]);
 }

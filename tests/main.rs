@@ -1,4 +1,4 @@
-//! All tests that use Parlor from outside, as one program, so that it is linked once.
+//! All tests that see Parlor only from outside, as one program, so that it is linked once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

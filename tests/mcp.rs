@@ -1,4 +1,4 @@
-//! The host tools of a real room: the MCP server and `parlor-tool` in containers, against a real host.
+//! The host tools in a real room: the MCP server and `parlor-tool` in containers, against a real host.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use crate::harness::{SOON, eventually};
 const MAIN: &str = "web:main";
 const ROOM: &str = "web:room";
 
-/// Pipes the requests of the group's folder to the server, or runs its command line; the reply is what came of it.
+/// Passes the requests in the group's folder to the server, or runs its command line; replies the result.
 const AGENT: &str = r#"#!/bin/sh
 prompt=$(tr '\n' '\001')
 text=$(echo "$prompt" | sed 's/.*<message [^>]*>\(.*\)<\/message>.*/\1/' | tr '\001' '\n')
@@ -64,7 +64,7 @@ impl Rooms {
         jid.strip_prefix("web:").unwrap()
     }
 
-    /// Lays out what the room is to ask the server.
+    /// Writes the requests that the room sends to the server.
     fn requests(&self, jid: &str, method: &str, params: &Value) {
         let hello =
             json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
@@ -77,7 +77,7 @@ impl Rooms {
         fs::write(self.group(Self::folder_of(jid)).join("requests"), lines).unwrap();
     }
 
-    /// What a request came to: the result, or the error of the protocol.
+    /// Returns the answer to a request: the result, or the protocol's error.
     #[track_caller]
     fn mcp(&self, jid: &str, method: &str, params: &Value) -> Value {
         self.requests(jid, method, params);
@@ -85,7 +85,7 @@ impl Rooms {
         answer(&said).unwrap_or_else(|| panic!("{method} {params}: {said}"))
     }
 
-    /// Whether a tool failed, and what it said.
+    /// Calls a tool. Returns whether it failed, and its text.
     #[track_caller]
     fn call(&self, jid: &str, tool: &str, args: &Value) -> (bool, String) {
         let answer = self.mcp(jid, "tools/call", &json!({"name": tool, "arguments": args}));
@@ -107,7 +107,7 @@ impl Rooms {
         assert!(failed && said.contains(why), "{tool} {args}: {said}");
     }
 
-    /// What the command line of a room says.
+    /// Runs a command line in a room; returns its output.
     #[track_caller]
     fn tool(&self, jid: &str, line: &str) -> String {
         fs::write(self.group(Self::folder_of(jid)).join("command"), line).unwrap();
@@ -119,14 +119,14 @@ impl Rooms {
     }
 }
 
-/// The answer to the last request, once it is there.
+/// Returns the answer to the last request, if it is there.
 fn answer(lines: &str) -> Option<Value> {
     let mut answers = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     answers.find(|answer| answer["id"] == 2)
 }
 
 #[test]
-fn every_tool_does_its_work_in_a_room_of_each_kind() {
+fn tools_work_in_rooms_of_each_kind() {
     let rooms = Rooms::start();
     for (jid, count) in [(MAIN, 13), (ROOM, 11)] {
         let listed = rooms.mcp(jid, "tools/list", &json!({}));
@@ -170,7 +170,7 @@ fn every_tool_does_its_work_in_a_room_of_each_kind() {
     rooms.done(MAIN, "send_message", &json!({"text": "from main", "chatJid": ROOM}));
     events.message(ROOM, SOON, |text| text == "from main");
 
-    // What is the main group's alone is the host's to refuse, and on record.
+    // The host refuses and records requests that only main may make.
     rooms.refused(
         ROOM,
         "register_group",
@@ -194,7 +194,7 @@ fn every_tool_does_its_work_in_a_room_of_each_kind() {
 }
 
 #[test]
-fn files_of_the_room_go_to_the_chat_and_nothing_else_does() {
+fn send_file_sends_only_files_of_the_room() {
     let rooms = Rooms::start();
     let folder = rooms.group("room");
     fs::create_dir(folder.join("out")).unwrap();
@@ -217,7 +217,7 @@ fn files_of_the_room_go_to_the_chat_and_nothing_else_does() {
     assert_eq!(rooms.host.ask(ROOM, "reply"), ["an answer", "Done: the message is on its way."]);
     let answered = events.message(ROOM, SOON, |text| text == "an answer").data;
     assert_eq!(answered["replyTo"], "m-1", "{answered}");
-    // It is the file as it was when it was sent.
+    // The chat gets the file as it was when it was sent.
     fs::write(folder.join("out/é \"1\".bin"), "changed").unwrap();
     let file = rooms.host.api.get(&format!("/v1/outbox/{id}/file")).expect(200);
     assert_eq!(file.body, [0, 1, 255].repeat(1000));
@@ -229,7 +229,7 @@ fn files_of_the_room_go_to_the_chat_and_nothing_else_does() {
     rooms.refused(ROOM, "send_file", &json!({"path": "large"}), "100001 bytes; at most 100000 are read");
     rooms.refused(ROOM, "send_file", &json!({"path": "link"}), "not a regular file");
     rooms.refused(ROOM, "send_file", &json!({"path": "out/é \"1\".bin", "chatJid": MAIN}), "only the main group");
-    // A room that does not ask nicely gets no further.
+    // A room that ignores the tools gets no further.
     for path in ["link", "etc/passwd", "../main/agent", "/etc/passwd", "out", "missing", ""] {
         let asked = json!({"type": "file", "chatJid": ROOM, "path": path, "id": "raw"}).to_string();
         let line = format!(
@@ -246,7 +246,7 @@ fn files_of_the_room_go_to_the_chat_and_nothing_else_does() {
 }
 
 #[test]
-fn the_command_line_has_the_same_tools() {
+fn command_line_has_the_same_tools() {
     let rooms = Rooms::start();
     let mut events = rooms.host.events();
     fs::write(rooms.group("room").join("a.txt"), "abc").unwrap();
@@ -269,7 +269,7 @@ fn the_command_line_has_the_same_tools() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_told_of_and_still_does_it_once() {
+fn host_that_answers_late_is_reported_and_acts_once() {
     let rooms = Rooms::start();
     rooms.requests(ROOM, "tools/call", &json!({"name": "send_message", "arguments": {"text": "late"}}));
     let mut events = rooms.host.events();

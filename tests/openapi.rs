@@ -1,5 +1,5 @@
-//! A running host against its OpenAPI document, with schemathesis: whatever a client sends, the answer is one that the
-//! document knows, and no failure of the host's own.
+//! Tests a running host against its OpenAPI document with schemathesis: for any request, the answer is in the
+//! document, and is not an internal error of the host.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -21,7 +21,7 @@ fn schemathesis() -> PathBuf {
     program
 }
 
-/// A host that listens on TCP, since schemathesis speaks no other way.
+/// A host that listens on TCP, which is all that schemathesis supports.
 fn listening() -> (Host, SocketAddr) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let host = Host::builder()
@@ -32,8 +32,8 @@ fn listening() -> (Host, SocketAddr) {
     (host, address)
 }
 
-/// Gives the host something of each kind, and one agent that works so long that no other room is opened meanwhile. Returns
-/// ids that there are, by the names of parameters.
+/// Creates one object of each kind, and keeps one agent busy so that no other room opens meanwhile. Returns existing
+/// ids by the names of parameters.
 fn settle(host: &Host) -> Value {
     for name in ["past", "busy", "team"] {
         host.register(&format!("web:{name}"), name);
@@ -51,7 +51,7 @@ fn settle(host: &Host) -> Value {
     json!({ "folders": ["team"], "chats": ["web:team"], "tasks": ["t1"], "runs": [run], "deliveries": [delivery] })
 }
 
-/// What schemathesis is to do. Half of the ids that it sends are ones that there are; else it would see refusals alone.
+/// Returns the configuration for schemathesis. Half of the ids in its requests exist; otherwise all would be refused.
 fn config(known: &Value) -> String {
     let mut lines = vec!["seed = 20311\nrequest-timeout = 20\ncontinue-on-failure = true".to_owned()];
     let lists = known.as_object().unwrap().iter();
@@ -65,13 +65,13 @@ fn config(known: &Value) -> String {
         lines.push(format!("[[operations]]\ninclude-path-regex = \"^/v1/{path}/\"\n[operations.parameters]"));
         lines.push(known("path.id", name));
     }
-    // A stream without end says nothing to a client that waits for its end.
+    // The event stream has no end, and schemathesis would wait for it.
     lines.push("[[operations]]\ninclude-path = \"/v1/events\"\nenabled = false\n".to_owned());
     lines.join("\n")
 }
 
 #[test]
-fn whatever_is_sent_is_answered_as_the_document_says() {
+fn answers_to_generated_requests_match_the_document() {
     let (host, address) = listening();
     let known = settle(&host);
     let work = tempfile::tempdir().unwrap();
@@ -84,7 +84,8 @@ fn whatever_is_sent_is_answered_as_the_document_says() {
         .args(["--url", &format!("http://{address}")])
         .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
         .args(["--phases", "coverage,fuzzing,stateful", "--max-examples", "20", "--generation-database", "none"])
-        // What is allowed depends on other fields and on the host's state: the document does not say all of it.
+        // Whether a value is accepted also depends on other fields and on the host's state, which the document cannot
+        // express.
         .args(["--checks", "all", "--exclude-checks", "positive_data_acceptance", "--suppress-health-check", "all"])
         .output()
         .unwrap();
@@ -96,7 +97,7 @@ fn whatever_is_sent_is_answered_as_the_document_says() {
 }
 
 #[test]
-fn the_event_stream_is_what_the_document_says() {
+fn event_stream_matches_the_document() {
     let host = Host::builder().start();
     let document = host.api.get("/v1/openapi.json").expect(200).json();
     let described = &document["paths"]["/v1/events"]["get"]["responses"]["200"];

@@ -1,4 +1,4 @@
-//! What an agent prints: acted on as it comes whatever the chunks, kept in the run's log as far as that goes.
+//! An agent's outputs: delivered as they come, however they are split, and kept in the run's log up to its limit.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::harness::{SOON, eventually, process, rows};
 const START: &str = "---NANOCLAW_OUTPUT_START---";
 const END: &str = "---NANOCLAW_OUTPUT_END---";
 
-/// Bytes for the scripted agent's `!raw`.
+/// Encodes bytes for the scripted agent's `!raw`.
 pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -26,7 +26,7 @@ pub fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// The log of a group's last run, once it is written.
+/// Returns the log of a group's last run, once it is written.
 fn last_log(host: &Host, folder: &str) -> (PathBuf, String) {
     let run = rows::runs(host, folder)[0]["id"].as_str().unwrap().to_owned();
     let path = host.root().join(format!("data/runs/{folder}/{}.log", run.to_lowercase()));
@@ -43,7 +43,7 @@ fn outputs_are_delivered_at_once_in_order_and_whole() {
     let host = Host::builder().start();
     host.register("web:o", "o");
     let mut events = host.events();
-    // The agent goes on only after its first output was seen in the chat.
+    // The agent continues only after its first output was seen in the chat.
     let seq = host.send(
         "web:o",
         "!open before\n!sh while [ ! -e go ]; do sleep 0.05; done; echo between\n!outputs 3 of\n!say after",
@@ -54,7 +54,7 @@ fn outputs_are_delivered_at_once_in_order_and_whole() {
     assert_eq!(events.texts("web:o"), ["before", "between", "output 1", "output 2", "output 3", "after"]);
     assert_eq!(session(&host, "o").as_deref(), Some("of-3"));
 
-    // Characters and markers that straddle reads; markers inside a text.
+    // Characters and markers that are split between reads; markers inside a text.
     let text = format!("héllo 漢字 😀\n{END}\n{START}\n{{}} <b>& \"quoted\" \\ tail");
     for (size, pause) in [(1, 0), (7, 1), (4093, 0)] {
         assert_eq!(host.ask("web:o", &format!("!chunks {size} {pause} {text}")), [text.as_str()], "{size}");
@@ -62,7 +62,7 @@ fn outputs_are_delivered_at_once_in_order_and_whole() {
 }
 
 #[test]
-fn what_is_not_as_the_protocol_says_costs_a_notice_and_nothing_else() {
+fn malformed_outputs_cause_notices_and_nothing_else() {
     let host = Host::builder().env("PARLOR_MAX_RESULT_SIZE", 65_536).start();
     host.register("web:o", "o");
     let open = |text: &str| json!({ "status": "success", "result": text, "turn": "open", "unknown": [1] }).to_string();
@@ -82,13 +82,13 @@ fn what_is_not_as_the_protocol_says_costs_a_notice_and_nothing_else() {
     raw.extend_from_slice(frame(&"[".repeat(2000)).as_bytes());
     raw.extend_from_slice(frame(&open(&"y".repeat(70_000))).as_bytes());
     raw.extend_from_slice(frame(&open("the last")).as_bytes());
-    // In pieces that cut everything, for the message's length and for the borders.
+    // Pieces that split everything, because of the message's size limit.
     let pieces: Vec<String> = raw.chunks(30_011).map(|piece| format!("!raw {}", base64(piece))).collect();
     let said = host.ask("web:o", &format!("{}\n!say fine", pieces.join("\n")));
     let (notices, replies): (Vec<&String>, Vec<&String>) =
         said.iter().partition(|text| text.starts_with("Something the agent put out could not be read"));
     assert_eq!(replies, ["kept", "carriage returns", "lines", "half \u{fffd}", "the last", "fine"], "{said:?}");
-    // The chat hears of the first three, the log of all.
+    // The chat is notified of the first three faults; the log has all.
     assert_eq!(notices.len(), 3, "{said:?}");
     let log = host.log();
     for what in ["had not begun", "inside another one", "not valid", "longer than 65536 bytes"] {
@@ -99,13 +99,13 @@ fn what_is_not_as_the_protocol_says_costs_a_notice_and_nothing_else() {
 }
 
 #[test]
-fn a_last_output_that_cannot_be_read_ends_the_turn_at_once_and_half_a_character_costs_itself_alone() {
+fn unreadable_last_output_ends_the_turn_at_once() {
     let host = Host::builder().env("PARLOR_MAX_RESULT_SIZE", 65_536).start();
     host.register("web:o", "o");
     let raw = |json: &[u8]| {
         format!("!raw {}", base64(&[START.as_bytes(), b"\n", json, b"\n", END.as_bytes(), b"\n"].concat()))
     };
-    // After it the agent waits for its next input, as agents do that have answered.
+    // Afterwards the agent waits for its next input, as after any answer.
     assert_eq!(host.ask("web:o", &raw(br#"{"status":"success","result":"cut \ud83d"}"#)), ["cut \u{fffd}"]);
     let long = serde_json::json!({ "status": "success", "result": "y".repeat(70_000), "turn": "done" }).to_string();
     for (json, why) in
@@ -121,13 +121,13 @@ fn a_last_output_that_cannot_be_read_ends_the_turn_at_once_and_half_a_character_
 }
 
 #[test]
-fn floods_and_endless_lines_need_no_memory_and_logs_keep_a_part() {
+fn floods_and_endless_lines_need_no_memory_and_are_logged_in_part() {
     let host = Host::builder().env("CONTAINER_MAX_OUTPUT_SIZE", 4096).start();
     host.register("web:f", "f");
     host.ask("web:f", "!say warm");
     process::reset_peak(host.pid());
     let before = process::peak_kib(host.pid());
-    // 100 MB without a newline on stdout, a flood on stderr, many outputs: the next output is read all the same.
+    // 100 MB without a newline on stdout, a flood on stderr, many outputs: the next output is still read.
     let seq = host.send(
         "web:f",
         "!sh head -c 100000000 /dev/zero > /proc/1/fd/1; echo > /proc/1/fd/1\n!stderr 2\n!flood-outputs 5000\n!big 300000",
@@ -148,12 +148,12 @@ fn floods_and_endless_lines_need_no_memory_and_logs_keep_a_part() {
 }
 
 #[test]
-fn the_log_tells_how_a_run_went_and_the_prompt_only_when_asked() {
+fn run_log_has_the_runs_course_and_the_prompt_only_if_asked() {
     let host = Host::builder().env("IDLE_TIMEOUT", 1).start();
     host.register("web:l", "l");
     let folder = host.root().join("data/runs/l");
     fs::create_dir_all(&folder).unwrap();
-    // Two large logs that are the oldest, and more than a hundred.
+    // Two large logs that are the oldest, and more than a hundred others.
     for n in 0..120 {
         let file = fs::File::create(folder.join(format!("00000000000000000000000{n:03}.log"))).unwrap();
         file.set_len(if n < 30 { 60 << 20 } else { 10 }).unwrap();
@@ -188,7 +188,7 @@ fn the_log_tells_how_a_run_went_and_the_prompt_only_when_asked() {
     });
     assert!(kept.iter().all(|size| *size < 1 << 20), "the oldest go first");
 
-    // The second run resumes the session; its failure is told in full, but for the prompt.
+    // The second run resumes the session; its failure is logged in full, except for the prompt.
     host.ask("web:l", "!once !exit 3\n!say a-word-of-the-prompt");
     let (_, log) = last_log(&host, "l");
     let session = log.lines().find_map(|l| l.strip_prefix("session: ")).unwrap();
@@ -215,7 +215,7 @@ fn the_log_tells_how_a_run_went_and_the_prompt_only_when_asked() {
 }
 
 #[test]
-fn sessions_are_kept_from_turns_that_end_well_and_resumed() {
+fn sessions_of_successful_turns_are_kept_and_resumed() {
     let host = Host::builder().env("IDLE_TIMEOUT", 1).start();
     host.register("web:s", "s");
     let resumed = || serde_json::from_str::<Value>(&host.ask("web:s", "!stdin")[0]).unwrap()["sessionId"].clone();
@@ -223,16 +223,16 @@ fn sessions_are_kept_from_turns_that_end_well_and_resumed() {
     host.ask("web:s", "!session first\n!say x");
     assert_eq!(session(&host, "s").as_deref(), Some("first"));
     assert_eq!(resumed(), "first");
-    // An id in the middle of a turn that fails later is not kept.
+    // An id from a turn that fails later is not kept.
     let mut events = host.events();
     let seq = host.send("web:s", "!session bad\n!error other");
     events.wait("the turn fails", SOON, |e| e.is_turn("web:s", "failed", seq));
     assert_eq!(resumed(), "first");
-    // A session that the vendor lost: once again without, and the chat hears of it.
+    // A session that the vendor lost: the turn is repeated without it, and the chat is notified.
     let said = host.ask("web:s", "!error-resumed session_missing");
     assert_eq!(said, ["The earlier conversation is gone; a new one begins.", "a new session"]);
     assert_ne!(session(&host, "s").as_deref(), Some("first"));
-    // `/new` forgets.
+    // `/new` forgets the session.
     host.ask("web:s", "!session second");
     host.ask("web:s", "/new");
     assert_eq!(session(&host, "s"), None);
@@ -241,7 +241,7 @@ fn sessions_are_kept_from_turns_that_end_well_and_resumed() {
 }
 
 #[test]
-fn a_run_without_frames_is_read_from_its_last_line() {
+fn run_without_frames_is_read_from_its_last_line() {
     let host = Host::builder().start();
     host.register("web:b", "b");
     let bare = json!({ "status": "success", "result": "bare", "newSessionId": "bare-1" });

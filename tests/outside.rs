@@ -1,4 +1,4 @@
-//! Attackers who reach the TCP listener, and people who write what an agent should not believe.
+//! Attackers who can reach the TCP listener, and people whose texts an agent should not trust.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,25 +15,25 @@ const TOKEN: &str = "correct-horse-battery-staple";
 
 /// A host that listens on TCP, with one group.
 fn listening(builder: Builder) -> (Host, SocketAddr) {
-    // Free at this moment; nothing else asks for a certain port.
+    // The port is free at this moment, and nothing else asks for a certain port.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let host = builder.env("PARLOR_LISTEN", address).env("PARLOR_TOKEN", TOKEN).start();
     host.register("web:a", "room");
     (host, address)
 }
 
-/// Sends bytes and reads until the host closes.
+/// Sends bytes, and reads until the host closes the connection.
 fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
-    // The host may close in the middle.
+    // The host may close the connection in the middle.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// One request with these header lines.
+/// Sends one request with these header lines.
 fn request(address: SocketAddr, start: &str, headers: &[&str], body: &str) -> String {
     let json =
         headers.iter().all(|line| !line.starts_with("content-type:")).then_some("content-type: application/json");
@@ -50,7 +50,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[test]
-fn only_the_token_from_the_right_place_has_an_effect() {
+fn requests_need_the_token_and_the_right_host_and_origin() {
     let (host, address) = listening(Host::builder());
     let name = format!("host: {address}");
     let bearer = format!("authorization: Bearer {TOKEN}");
@@ -90,7 +90,7 @@ fn only_the_token_from_the_right_place_has_an_effect() {
         let answer = post(&elsewhere);
         assert!(matches!(status(&answer), "403" | "400"), "{elsewhere:?}: {answer}");
     }
-    // What a page can send without asking first.
+    // Requests that a web page can send without a preflight.
     let form = [name.as_str(), "content-type: text/plain", "origin: http://evil.example"];
     assert_eq!(status(&post(&form)), "403");
     let preflight = [name.as_str(), "origin: http://evil.example", "access-control-request-method: POST"];
@@ -109,7 +109,7 @@ fn only_the_token_from_the_right_place_has_an_effect() {
 }
 
 #[test]
-fn malformed_and_oversized_requests_get_an_answer_or_the_door() {
+fn malformed_and_oversized_requests_are_refused_or_cut_off() {
     let (host, address) = listening(Host::builder());
     let head = format!("host: {address}\r\nauthorization: Bearer {TOKEN}\r\n");
     let path = "POST /v1/chats/web:a/messages HTTP/1.1\r\n";
@@ -141,16 +141,16 @@ fn malformed_and_oversized_requests_get_an_answer_or_the_door() {
     let headers = [format!("host: {address}"), format!("authorization: Bearer {TOKEN}")];
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let answer = request(address, "POST /v1/chats/web:a/messages", &headers, &large);
-    // Refused by its announced length, so that the rest may not be read.
+    // The host refuses the announced length, and may not read the rest.
     assert!(answer.is_empty() || status(&answer) == "413", "{answer}");
     let more = process::peak_kib(host.pid()).saturating_sub(before);
     assert!(more < 64 << 10, "{more} KiB for refused requests");
     assert_eq!(host.ask("web:a", "!say well"), ["well"]);
 }
 
-/// Both at once, so that one time limit passes for both.
+/// Both at once, so that they share one time limit.
 #[test]
-fn idle_and_slow_connections_are_ended_and_disturb_nobody() {
+fn idle_and_slow_connections_are_closed_and_disturb_nobody() {
     let (host, address) = listening(Host::builder());
     assert_eq!(host.ask("web:a", "!say before"), ["before"]);
     let ask = |host: &Host| {
@@ -167,7 +167,7 @@ fn idle_and_slow_connections_are_ended_and_disturb_nobody() {
     }
     let mut answers = Vec::new();
     while opened.elapsed() < Duration::from_secs(33) {
-        // A byte a second from each: alone none of them is late.
+        // A byte per second on each: no single read is late.
         for stream in &mut slow {
             let _ = stream.write_all(b"x");
         }
@@ -204,7 +204,7 @@ fn connections_never_take_the_descriptors_that_runs_need() {
 }
 
 #[test]
-fn what_people_write_reaches_the_agent_as_data() {
+fn texts_of_people_reach_the_agent_as_data() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -231,10 +231,10 @@ fn what_people_write_reaches_the_agent_as_data() {
         assert_eq!(prompt.matches("</message>").count(), 1, "{prompt}");
         let read = prompt::parse(prompt);
         assert_eq!(read.len(), 1, "{prompt}");
-        // What steers a terminal goes where a text comes in.
+        // Control characters for a terminal are removed when a text comes in.
         assert_eq!(read[0].text, text.replace("\u{1b}[31m", "").replace('\u{7}', ""));
         assert!(read[0].is_request() && !read[0].time.is_empty());
-        // Its sender can say what it likes, but only as its name.
+        // Senders can choose their text, but it stays within their name.
         assert!(read[0].sender.starts_with("Eve"), "{}", read[0].sender);
     }
     assert!(events.texts("web:a").iter().all(|text| text != "pwned"));

@@ -1,6 +1,6 @@
-//! The contract of all providers: whoever answers, a chat can rely on the same things. Each row says how a host gets its
-//! provider, in which words that is told to do something, and what of the contract it can do; everything else is the
-//! same for all. The vendors' clouds are stand-ins (`harness/cloud.rs`), the agents are the real ones.
+//! The contract of all providers: a chat can rely on the same behaviour, whichever answers. A row has a provider's
+//! host, the words that make it act, and the supported parts of the contract; everything else is the same for all.
+//! The vendors' clouds are stand-ins (`harness/cloud.rs`); the agents are real.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,10 +18,10 @@ use crate::harness::models::KEY;
 use crate::harness::rows::{runs, states};
 
 const JID: &str = "web:p";
-/// How long a turn may take on a busy machine.
+/// Time limit of a turn on a busy machine.
 const TURN: Duration = Duration::from_secs(60);
 
-/// The program that is the provider `exec`'s agent.
+/// The program of the provider `exec`'s agent.
 const PROGRAM: &str = r#"#!/bin/sh
 text=$(tr '\n' '\001' | sed 's/.*<message [^>]*>\(.*\)<\/message>.*/\1/' | tr '\001' '\n')
 case $text in
@@ -30,30 +30,31 @@ case $text in
 esac
 "#;
 
-/// A provider.
+/// A provider under test.
 struct Row {
     name: &'static str,
-    /// The stand-in for its vendor, where it has one.
+    /// The stand-in for its vendor, if it has one.
     cloud: Option<Cloud>,
     builder: Builder,
-    /// What makes it say a word, and what it says then.
+    /// Returns a message that makes it say a word, and the text that it says then.
     say: fn(&str) -> (String, String),
-    /// What makes it run a command.
+    /// Returns a message that makes it run a command.
     shell: fn(&str) -> String,
-    /// What makes it send a word with the host's tool.
+    /// Returns a message that makes it send a word with the host's tool.
     send: fn(&str) -> String,
-    /// What makes a refused key of the next turn, and a vendor without time, after which it says the last.
+    /// Messages that cause a refused key in the next turn and an overloaded vendor; and the text that is said after
+    /// those.
     troubles: Option<[&'static str; 3]>,
-    /// What makes it report its use: an empty text where it does so in each turn.
+    /// The message that makes it report its usage; empty if it does so in each turn.
     usage: Option<&'static str>,
-    /// Whether it knows in a later room what was said in an earlier one.
+    /// True if a later room knows an earlier room's conversation.
     sessions: bool,
-    /// Whether its commands run without its key in their environment.
+    /// True if its commands do not have its key in their environment.
     hides_key: bool,
 }
 
 impl Row {
-    /// An agent without a model. There is a key all the same, of which its commands must see nothing.
+    /// An agent without a model. A key is set anyway, and its commands must not see it.
     fn plain(name: &'static str) -> Self {
         let builder = Host::builder().env("CONTAINER_IMAGE", "").dot_env(&format!("ANTHROPIC_API_KEY={KEY}\n"));
         Self {
@@ -83,14 +84,14 @@ impl Row {
         }
     }
 
-    /// An agent that is a vendor's own program, in the image `full`.
+    /// An agent that is a vendor's program, in the image `full`.
     fn program(name: &'static str, cloud: Cloud) -> Self {
         let builder = builder(&cloud.dot_env());
         Self::model(name, cloud, builder)
     }
 }
 
-/// The model behind every stand-in: does what the last message says, and says what it heard.
+/// The model behind every stand-in: follows the last message, and repeats the chat's texts.
 fn model() -> Box<dyn Fn(&Question) -> Word + Send + Sync> {
     let overloaded = AtomicBool::new(false);
     Box::new(move |question| {
@@ -114,13 +115,13 @@ fn model() -> Box<dyn Fn(&Question) -> Word + Send + Sync> {
     })
 }
 
-/// Texts of the chat's messages in a prompt.
+/// Returns the texts of the chat's messages in a prompt.
 fn messages(prompt: &str) -> Vec<String> {
     let inside = |part: &str| Some(part.rsplit_once("<message ")?.1.split_once('>')?.1.to_owned());
     prompt.split("</message>").filter_map(inside).collect()
 }
 
-/// A provider's host, with one group.
+/// A provider's host with one group.
 struct Stage {
     row: Row,
     host: Host,
@@ -134,11 +135,11 @@ impl Stage {
             build(&host);
         }
         host.start();
-        // A vendor's own program would only be patient for longer.
+        // By default a vendor's program would only retry for longer.
         let env = json!({ "CLAUDE_CODE_MAX_RETRIES": "0", "PARLOR_GEMINI_ATTEMPTS": "1" });
         let mut config = if row.cloud.is_some() { json!({ "env": env }) } else { json!({}) };
         if row.name == "codex" {
-            // One that the program does not know, and treats as any.
+            // Codex does not know this model, and treats it as any model.
             config["model"] = json!("test-model");
         }
         host.register_with(JID, "room", &config);
@@ -160,7 +161,7 @@ impl Stage {
         eventually(&format!("a command makes {name}"), TURN, || self.file(name).exists().then_some(()));
     }
 
-    /// What is said in answer to a message.
+    /// Sends a message, and returns the texts sent in answer.
     fn ask(&self, text: &str) -> Vec<String> {
         let mut events = self.host.events();
         let seq = self.host.send(JID, text);
@@ -168,7 +169,7 @@ impl Stage {
         events.texts(JID)
     }
 
-    /// A word is said, and nothing else.
+    /// Checks that a word is the only text.
     fn says(&self, word: &str) {
         let (message, reply) = (self.row.say)(word);
         assert_eq!(self.ask(&message), [reply]);
@@ -257,7 +258,7 @@ impl Stage {
 
         let texts = self.ask(overload);
         assert_eq!(texts.last().map(String::as_str), Some(after_all), "{texts:?}");
-        // An agent that waits by itself has nothing to tell.
+        // An agent that retries by itself reports nothing.
         assert!(texts.len() == 1 || texts.len() == 2 && texts[0].contains("overloaded"), "{texts:?}");
     }
 
@@ -286,7 +287,7 @@ impl Stage {
         for folder in ["data", "groups"] {
             each_file(&self.host.root().join(folder), &mut |path| {
                 let found = fs::read(path).is_ok_and(|bytes| memchr::memmem::find(&bytes, key).is_some());
-                // Where commands have the key, one of them wrote it down above.
+                // If commands have the key, one of them wrote it to a file above.
                 assert!(!found || !self.row.hides_key, "{} has the key", path.display());
             });
         }
@@ -307,7 +308,7 @@ fn each_file(dir: &Path, look: &mut impl FnMut(&Path)) {
     }
 }
 
-/// The contract.
+/// Checks the contract.
 fn holds(row: Row) {
     let mut stage = Stage::open(row);
     stage.the_first_message_is_answered_once();
@@ -359,7 +360,7 @@ fn llm() {
 
 #[test]
 fn claude() {
-    // Claude Code gives its environment to its commands.
+    // Claude Code passes its environment to its commands.
     holds(Row { hides_key: false, ..Row::program("claude", Cloud::claude(model())) });
 }
 

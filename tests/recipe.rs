@@ -1,5 +1,5 @@
-//! Images for groups by the words of the documents: the recipe for programs with an interpreter, and Parlor's own by
-//! name.
+//! Images for groups, as the documents describe them: the recipe for programs with an interpreter, and Parlor's own
+//! images by name.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::harness::host::Host;
 use crate::harness::{engine, image};
 
-/// The one Dockerfile that a document shows.
+/// Returns the only Dockerfile in a document.
 fn recipe() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/WRITING_AGENTS.md");
     let text = fs::read_to_string(path).unwrap();
@@ -29,13 +29,13 @@ fn images_of(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn the_documented_recipe_makes_an_image_whose_rooms_run_programs() {
+fn documented_recipe_makes_an_image_that_runs_programs() {
     let mut host = Host::builder().env("CONTAINER_IMAGE", "").env("PARLOR_PROVIDER", "exec").start();
     assert!(parlor(&host, &["image", "build"]).contains("also as parlor-agent:lite"));
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("Dockerfile"), recipe()).unwrap();
     let name = format!("parlor-test-recipe:{}", std::process::id());
-    // An image that knows nothing of Parlor stands in for the one with the interpreter.
+    // An image without anything of Parlor stands in for the one with the interpreter.
     let base = format!("BASE={}", image::shell_agent());
     let built = engine::run(&["build", "-t", &name, "--build-arg", &base, folder.path().to_str().unwrap()]);
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
@@ -51,14 +51,14 @@ fn the_documented_recipe_makes_an_image_whose_rooms_run_programs() {
 }
 
 #[test]
-fn parlor_s_own_images_have_names_that_stay_and_old_ones_are_found() {
+fn own_images_have_stable_names_and_old_ones_are_found() {
     let host = Host::builder().start();
     parlor(&host, &["groups", "add", "web:a", "a", "--image", "lite", "--requires-trigger", "false"]);
     assert!(host.ask("web:a", "what can you do").join("").contains("remind"), "the guide of Parlor's own image");
     let lite = images_of(&host).pop().unwrap();
     assert!(lite.contains("parlor-agent:lite-"), "{lite}");
 
-    // As an earlier version would have left it. Nothing is removed: the engine is not this test's alone.
+    // As an earlier version would have left it. Nothing else is removed: the test shares the engine.
     let old = "parlor-agent:lite-00000000000000aa";
     engine::run(&["tag", image::shell_agent(), old]);
     let found: serde_json::Value =
@@ -67,7 +67,7 @@ fn parlor_s_own_images_have_names_that_stay_and_old_ones_are_found() {
     assert!(names.contains(&old), "{found}");
     assert!(!names.iter().any(|name| lite.ends_with(name)), "{found}");
     engine::run(&["image", "rm", old]);
-    // In a home where it was never made the image is found all the same.
+    // A home in which the image was never built finds it, too.
     let fresh = Host::builder().prepare();
     let status: serde_json::Value = serde_json::from_str(&parlor(&fresh, &["image", "status", "--json"])).unwrap();
     assert_eq!((&status["present"], lite.ends_with(status["image"].as_str().unwrap())), (&true.into(), true));

@@ -1,5 +1,5 @@
-//! What a vendor does besides answering, for every provider that asks one: each refusal is told once, in the words that
-//! help, and tried again where that helps and nowhere else. The vendors' clouds are stand-ins, the agents the real ones.
+//! A vendor's refusals, for every provider that asks a vendor: each is reported once, with the remedy, and retried
+//! only if a retry can help. The vendors' clouds are stand-ins; the agents are real.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,18 +15,18 @@ use crate::harness::events::Events;
 use crate::harness::host::{Builder, Host};
 use crate::harness::{engine, eventually};
 
-/// How long a turn may take on a busy machine.
+/// Time limit of a turn on a busy machine.
 const TURN: Duration = Duration::from_secs(60);
 
-/// What a trouble leads to.
+/// The consequence of a refusal.
 enum Outcome {
     /// The turn fails at the first request.
     Fails,
-    /// It is tried again once the trouble is over.
+    /// The turn is retried when the refusal is over.
     Passes,
 }
 
-/// Each trouble: what it is, its group, what the chat hears, what comes of it.
+/// Each refusal: its kind, its group, the words in the chat, the consequence.
 const TROUBLES: [(Trouble, &str, &str, Outcome); 6] = [
     (Trouble::BadKey, "auth", "credentials were refused", Outcome::Fails),
     (Trouble::Quota, "quota", "quota is used up", Outcome::Fails),
@@ -36,13 +36,13 @@ const TROUBLES: [(Trouble, &str, &str, Outcome); 6] = [
     (Trouble::Overloaded, "overload", "overloaded", Outcome::Passes),
 ];
 
-/// A provider that is a program of its own.
+/// A provider's separate program.
 struct Program {
-    /// How `pkill` finds it.
+    /// Arguments with which `pkill` finds it.
     find: &'static [&'static str],
-    /// What of its home holds its conversations.
+    /// The folder in its home with its conversations.
     conversations: &'static str,
-    /// What helps where the image has none.
+    /// The remedy if the image does not have it.
     remedy: &'static str,
 }
 
@@ -52,10 +52,10 @@ struct Row {
     cloud: Cloud,
     tries: Arc<Mutex<HashMap<String, u32>>>,
     gate: Arc<Door>,
-    /// How often the agent itself asks again when the vendor has no time.
+    /// How often the agent itself retries when the vendor is overloaded.
     patience: u32,
-    /// Troubles for which the agent itself asks more than once, and how often: the vendors' programs look for another
-    /// way before they give up.
+    /// Refusals after which the agent itself asks again, and how often: the vendors' programs try another way before
+    /// they give up.
     insists: &'static [(Trouble, u32)],
     program: Option<Program>,
 }
@@ -75,12 +75,12 @@ impl Row {
     }
 }
 
-/// What stands in a text between two marks, the last time.
+/// Returns the part of a text between two marks, at the last such place.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     text.rsplit_once(from)?.1.split_once(to).map(|(inside, _)| inside)
 }
 
-/// Has the trouble that the last message names, as long as it lasts; else says what it heard.
+/// Answers with the refusal that the last message names, as long as it lasts; else repeats the chat's text.
 fn model(question: &Question, tries: &Mutex<HashMap<String, u32>>, gate: &Door, patience: u32) -> Word {
     let last = question.said.rsplit_once("<message ").map_or("", |(_, last)| last);
     let Some(word) = between(last, "[trouble: ", "]") else {
@@ -127,8 +127,8 @@ impl Stage {
         stage
     }
 
-    /// A group's settings: a model that no program takes for a special one, and no patience of the program's own, which
-    /// would only make the test longer.
+    /// Returns a group's settings: a model that no program treats as special, and no retries of the program's own,
+    /// which would only make the test longer.
     fn config(&self) -> serde_json::Value {
         let model = match self.row.name {
             "codex" => "test-model",
@@ -176,7 +176,7 @@ impl Stage {
         assert_eq!((self.row.tried("limit"), self.row.tried("overload")), (2, self.row.patience + 1));
     }
 
-    /// A program that is killed in the middle of a turn is started again, with the message it had.
+    /// Checks that a program that is killed in the middle of a turn is started again with its message.
     fn a_crash_is_survived(&self, program: &Program) {
         assert_eq!(self.ask("web:crash", "hello"), ["heard: hello"]);
         let mut events = self.host.events();
@@ -191,7 +191,7 @@ impl Stage {
         assert!(self.said().contains("heard: hello"), "the conversation goes on");
     }
 
-    /// A conversation whose files are gone begins anew, and says so.
+    /// Checks that a conversation whose files are gone begins anew, with a notice.
     fn a_lost_conversation_begins_anew(&mut self, folder: &str) {
         assert_eq!(self.ask("web:lost", "hello"), ["heard: hello"]);
         assert!(self.host.terminate().success());
@@ -207,7 +207,7 @@ impl Stage {
         assert!(self.said().contains("heard: again"), "the new conversation goes on");
     }
 
-    /// An image without the program says what is missing.
+    /// Checks that an image without the program reports what is missing.
     fn an_image_without_the_program_says_so(&self, program: &Program) {
         let lite = String::from_utf8(parlor(&self.host, &["image", "build"]).output().unwrap().stdout).unwrap();
         let lite = lite.split_whitespace().next().unwrap();
@@ -223,7 +223,7 @@ impl Stage {
     }
 }
 
-/// The only text that a chat got.
+/// Returns a chat's only text.
 fn only(events: &Events, name: &str) -> String {
     let texts = events.texts(&format!("web:{name}"));
     assert_eq!(texts.len(), 1, "{name}: {texts:?}");
@@ -251,17 +251,17 @@ fn llm() {
 #[test]
 fn claude() {
     let row = Row::new("claude", 1, Cloud::claude);
-    // A subscription's token: only that knows a quota.
+    // A subscription's token: only that has a quota.
     let builder = builder(&row.cloud.subscription());
     let program =
         Program { find: &["-x", "claude"], conversations: ".claude/projects", remedy: "parlor image build full" };
     let insists = &[
-        // It looks for a newer token.
+        // Claude Code looks for a newer token.
         (Trouble::BadKey, 2),
-        // It asks once without streaming: a gateway may know the address in that form alone.
+        // It asks once without streaming, in case a gateway supports only that.
         (Trouble::NoModel, 2),
-        // It leaves out, one after the other, fields that older servers do not know: how thinking is shown, tools that
-        // are loaded later; and asks each time once more.
+        // It drops, one after the other, fields that older servers do not know (the form of thoughts, tools that are
+        // loaded later), and asks again each time.
         (Trouble::Odd, 6),
     ];
     holds(Row { builder, insists, program: Some(program), ..row });

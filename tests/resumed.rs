@@ -1,4 +1,4 @@
-//! A turn that is tried again is told what its first try already sent.
+//! A turn that is tried again gets the texts that its first try already sent.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::harness::SOON;
 use crate::harness::host::Host;
 
 #[test]
-fn a_turn_broken_off_by_a_dying_host_runs_again_and_knows_what_it_said() {
+fn interrupted_turn_runs_again_and_gets_its_sent_texts() {
     let mut host = Host::builder().start();
     host.register("web:r", "r");
     host.ask("web:r", "!say an earlier turn");
@@ -28,7 +28,7 @@ fn a_turn_broken_off_by_a_dying_host_runs_again_and_knows_what_it_said() {
     assert!(input["prompt"].as_str().unwrap().contains("!once !open part one"));
     assert!(input["sessionId"].as_str().unwrap().starts_with("test-"), "the session of the turn before");
     assert!(host.containers().iter().all(|name| !orphans.contains(name)), "the first try's room is gone");
-    // What was said belongs to that turn alone.
+    // The texts belong to that turn only.
     host.ask("web:r", "/new");
     let next: Value = serde_json::from_str(&host.ask("web:r", "!stdin")[0]).unwrap();
     assert_eq!(next.get("resumed"), None);
@@ -37,7 +37,7 @@ fn a_turn_broken_off_by_a_dying_host_runs_again_and_knows_what_it_said() {
 }
 
 #[test]
-fn a_failed_try_that_said_nothing_has_nothing_to_be_told() {
+fn failed_try_without_texts_resumes_nothing() {
     let host = Host::builder().start();
     host.register("web:r", "r");
     let said = host.ask("web:r", "!once !crash 1\n!stdin");

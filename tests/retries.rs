@@ -1,4 +1,4 @@
-//! Turns that fail: what is tried again, when, and what the chat hears of it.
+//! Turns that fail: which are tried again, when, and the notices in the chat.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::harness::rows::{database, runs, states, tries};
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn a_failed_turn_is_tried_again_unless_it_had_replied() {
+fn failed_turn_is_retried_unless_it_had_replied() {
     let host = Host::builder().start();
     for name in ["a", "b"] {
         host.register(&format!("web:{name}"), name);
@@ -25,7 +25,7 @@ fn a_failed_turn_is_tried_again_unless_it_had_replied() {
     });
     assert_eq!(first["error"], "Container exited with code 3: out of luck");
     assert_eq!(tries(&host, crashed), 1);
-    // What is written meanwhile waits with it, and does not cut the back-off short.
+    // A message that arrives meanwhile waits, too, and does not shorten the back-off.
     let later = host.send("web:a", "later");
     assert!(waiting(&host, "a").starts_with("tries again in "), "{}", waiting(&host, "a"));
     events.turn_done("web:a", later, SOON);
@@ -39,7 +39,7 @@ fn a_failed_turn_is_tried_again_unless_it_had_replied() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_told_kept_and_tried_again_by_hand() {
+fn failed_messages_are_reported_kept_and_retried_by_hand() {
     let mut host = Host::builder().start();
     host.register("web:a", "room");
     let (seq, cursor) = {
@@ -50,7 +50,7 @@ fn what_cannot_be_answered_is_told_kept_and_tried_again_by_hand() {
         events.forget();
         (seq, seen)
     };
-    // As if the next four had failed, too; and the group's folder forgets what the agent did once.
+    // As if the next four tries had failed, too; and the group's folder loses the record of `!once`.
     assert!(host.terminate().success());
     database(&host).execute("UPDATE inbound SET tries = 5", []).unwrap();
     std::fs::remove_file(host.root().join("groups/room/.once")).unwrap();
@@ -73,7 +73,7 @@ fn what_cannot_be_answered_is_told_kept_and_tried_again_by_hand() {
 }
 
 #[test]
-fn what_cannot_heal_is_told_once_and_not_tried_again() {
+fn permanent_errors_are_reported_once_and_not_retried() {
     let host = Host::builder().start();
     for (name, kind, says) in [
         ("a", "auth", "credentials were refused"),
@@ -94,11 +94,11 @@ fn what_cannot_heal_is_told_once_and_not_tried_again() {
 }
 
 #[test]
-fn a_conversation_that_the_vendor_refuses_is_begun_anew_once() {
+fn refused_conversation_is_begun_anew_once() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     host.ask("web:a", "hello");
-    // In the same room, which began without a session; the new one is refused, too.
+    // In the same room, which began without a session; the new session is refused, too.
     let mut events = host.events();
     let seq = host.send("web:a", "!error session_refused");
     events.wait("failed turn", SOON, |e| e.is_turn("web:a", "failed", seq));
@@ -109,7 +109,7 @@ fn a_conversation_that_the_vendor_refuses_is_begun_anew_once() {
 }
 
 #[test]
-fn a_limited_group_is_paused_until_it_is_told_and_its_tasks_with_it() {
+fn rate_limited_group_and_its_tasks_are_paused_until_the_named_time() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -133,7 +133,7 @@ fn a_limited_group_is_paused_until_it_is_told_and_its_tasks_with_it() {
     }
     assert_eq!(status(&host, "room")["paused"], Value::Null);
     assert_eq!(tries(&host, seq), 0);
-    // Stopping takes back the wait together with what waited.
+    // `/stop` cancels the pause together with the waiting messages.
     let seq = host.send("web:a", "!error overloaded 60000");
     events.message("web:a", SOON, |text| text.contains("vendor is overloaded"));
     host.ask("web:a", "/stop");
@@ -143,7 +143,7 @@ fn a_limited_group_is_paused_until_it_is_told_and_its_tasks_with_it() {
 }
 
 #[test]
-fn a_session_that_is_gone_is_reset_once_at_once() {
+fn missing_session_is_reset_once_at_once() {
     let host = Host::builder().env("IDLE_TIMEOUT", "100").start();
     host.register("web:a", "room");
     host.ask("web:a", "!session stale");

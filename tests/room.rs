@@ -1,4 +1,4 @@
-//! What a live room is: its container as the engine shows it, and what the agent in it sees, reads and may write.
+//! A live room: its container as the engine shows it, and the agent's view, files and rights in it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::harness::host::Host;
 use crate::harness::{SOON, engine};
 
-/// What a command in the room prints.
+/// Runs a command in the room; returns its output.
 #[track_caller]
 pub fn sh(host: &Host, jid: &str, command: &str) -> String {
     host.ask(jid, &format!("!sh {command}")).join("\n")
 }
 
-/// The one live container of a group, as the engine describes it.
+/// Returns the engine's description of a group's only live container.
 #[track_caller]
 pub fn inspect(host: &Host, folder: &str) -> Value {
     let prefix = format!("parlor-{folder}-");
@@ -25,7 +25,7 @@ pub fn inspect(host: &Host, folder: &str) -> Value {
     serde_json::from_str::<Value>(&text).unwrap()[0].take()
 }
 
-/// Target → (source, writable), without what engines add themselves.
+/// Returns target → (source, writable), without the mounts that engines add.
 fn mounts(container: &Value) -> BTreeMap<String, (String, bool)> {
     let all = container["Mounts"].as_array().unwrap().iter();
     all.map(|m| {
@@ -36,7 +36,7 @@ fn mounts(container: &Value) -> BTreeMap<String, (String, bool)> {
     .collect()
 }
 
-/// Whom agents are, and whose their files are on the host.
+/// Returns the user of agents, and of their files on the host.
 fn agent_ids() -> (u32, u32) {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     if uid == 0 { (1000, 1000) } else { (uid, gid) }
@@ -47,7 +47,7 @@ fn session_is_new(host: &Host, folder: &str) -> bool {
 }
 
 #[test]
-fn a_room_is_named_labelled_limited_and_has_no_secrets_in_its_environment() {
+fn container_has_its_name_labels_limits_and_no_secrets() {
     let host = Host::builder().env("TZ", "Europe/Berlin").dot_env("ANTHROPIC_API_KEY=sk-never-shown-1\n").start();
     host.register("web:plain", "plain");
     let own = json!({ "memory": "192m", "cpus": "0.5", "pids": 96, "env": { "COLOUR": "blue" }, "network": "bridge" });
@@ -84,7 +84,7 @@ fn a_room_is_named_labelled_limited_and_has_no_secrets_in_its_environment() {
     assert_eq!(other["HostConfig"]["NetworkMode"], "bridge");
     let environment = |of: &Value| -> Vec<String> {
         let all = of["Config"]["Env"].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned());
-        // What engines set in every container.
+        // Variables that engines set in every container.
         let ours = all.filter(|v| !["PATH=", "HOSTNAME=", "TERM=", "container="].iter().any(|own| v.starts_with(own)));
         let mut ours: Vec<String> = ours.collect();
         ours.sort();
@@ -93,7 +93,7 @@ fn a_room_is_named_labelled_limited_and_has_no_secrets_in_its_environment() {
     assert_eq!(environment(&plain), ["HOME=/home/node", "TZ=Europe/Berlin"]);
     assert_eq!(environment(&other), ["COLOUR=blue", "HOME=/home/node", "TZ=Europe/Berlin"]);
 
-    // The same from inside: nobody's root, no capabilities, no new privileges, reaped by an init, no network.
+    // The same from inside: not root, no capabilities, no new privileges, an init that reaps, no network.
     let status = sh(&host, "web:plain", "grep -E '^(Uid|Gid|Cap...|NoNewPrivs):' /proc/self/status");
     for line in status.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -111,7 +111,7 @@ fn a_room_is_named_labelled_limited_and_has_no_secrets_in_its_environment() {
 }
 
 #[test]
-fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
+fn groups_see_their_folder_and_main_the_installation_without_secrets() {
     let host = Host::builder().dot_env("ANTHROPIC_API_KEY=sk-masked-1\n").prepare();
     let root = host.root().to_owned();
     fs::write(root.join(".env.local"), "A=sk-masked-2\n").unwrap();
@@ -163,7 +163,7 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
     }));
     assert_eq!(main.keys().filter(|target| !shown(target)).count(), a.len());
 
-    // Inside main: everything is there but the secrets, and nothing can be changed.
+    // Inside main: everything except the secrets is there, and nothing can be changed.
     let main = |command: &str| sh(&host, "tty:main", command);
     assert_eq!(main("cat /workspace/project/deploy/readme.txt"), "how to deploy");
     assert_eq!(main("cat /workspace/project/groups/b/private.txt"), "b's own");
@@ -172,7 +172,7 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
         main("cd /workspace/project/deploy/to/the && cat readme.txt && ls -A . moon"),
         "far.:\nmoon\nreadme.txt\n\nmoon:\n.env"
     );
-    // A group's folder with such a file is hidden whole.
+    // A group's folder with such a file is hidden as a whole.
     assert_eq!(main("ls /workspace/project/groups; ls -A /workspace/project/groups/c"), "a\nb\nc\nglobal\nmain");
     assert_eq!(main("ls -A /workspace/project/data"), "");
     let found = main("grep -rlF -e sk-masked /workspace /home /app /proc/1/environ 2>/dev/null; echo end");
@@ -181,12 +181,12 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
         assert!(main(&format!("touch /workspace/project/{file} || true")).contains("Read-only"), "{file}");
     }
     assert!(main("echo more >> /workspace/global/CLAUDE.md && echo ok").ends_with("ok"));
-    // What is masked is said at start.
+    // The start logs the masked names.
     let log = host.log();
     let said = log.lines().find(|line| line.contains("hidden from main")).unwrap_or_else(|| panic!("{log}"));
     let said: Vec<&str> = said.split(": ").last().unwrap().split(", ").collect();
     assert_eq!(said, ["data", ".env", ".env.local", "deploy/.env.prod", "deploy/to/the/moon/.env", "groups/c"]);
-    // A folder that is hidden whole is said once, however often main starts.
+    // A hidden folder is logged once, however often main starts.
     host.ask("tty:main", "/new");
     main("true");
     let log = host.log();
@@ -202,7 +202,7 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
     assert_eq!(a("ls /workspace/ipc"), "available_groups.json\ncurrent_tasks.json\ninput\nmessages\nresults\ntasks");
     assert_eq!(a("find / -name private.txt 2>/dev/null; find / -name parlor.db 2>/dev/null; echo end"), "end");
 
-    // What it makes belongs to the right user on the host, folders and the input folder, too.
+    // Its files have the right owner on the host, including folders and the input folder.
     let places = "/workspace/group /workspace/ipc/messages /home/node/.claude /app/agent /workspace/ipc/input /tmp";
     assert_eq!(a(&format!("for d in {places}; do mkdir $d/made.d && touch $d/made.d/f || echo no; done")), "");
     for place in ["groups/a/made.d", "data/ipc/a/messages/made.d", "data/sessions/a/.claude/made.d/f"] {
@@ -212,7 +212,7 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
     let folder = fs::metadata(root.join("groups/a")).unwrap();
     assert_eq!((folder.uid(), folder.gid()), agent_ids());
 
-    // A run's input folder goes with the run.
+    // A run's input folder is removed with the run.
     let inputs = || fs::read_dir(root.join("data/inputs")).unwrap().count();
     assert_eq!(inputs(), 2);
     host.ask("web:a", "/new");
@@ -220,7 +220,7 @@ fn groups_see_their_own_folder_and_main_the_installation_without_its_secrets() {
 }
 
 #[test]
-fn an_agent_is_told_what_it_needs_and_sees_the_lists_of_its_own() {
+fn agent_gets_its_input_and_its_own_snapshots() {
     let host = Host::builder().env("ASSISTANT_NAME", "Zoë").start();
     host.register_main("tty:main", "main");
     host.register("web:a", "a");
@@ -230,7 +230,7 @@ fn an_agent_is_told_what_it_needs_and_sees_the_lists_of_its_own() {
         });
         host.api.post("/v1/tasks", &task).expect(201);
     }
-    // A chat that nobody registered is available to main.
+    // A chat that nobody has registered is available to main.
     let stranger = json!({ "sender": "eve", "text": "hello?" });
     assert_eq!(host.api.post("/v1/chats/web:new/messages", &stranger).status, 404);
 
@@ -280,7 +280,7 @@ fn an_agent_is_told_what_it_needs_and_sees_the_lists_of_its_own() {
     assert_eq!(known("web:a")["isRegistered"], true);
     assert!(known("web:a")["lastActivity"].as_str().unwrap().ends_with('Z'));
 
-    // A task that changes meanwhile is seen by the live room.
+    // The live room sees a task that is changed meanwhile.
     host.api.delete("/v1/tasks/of-a").expect(200);
     crate::harness::eventually("the list is fresh", SOON, || {
         (ids(read("tty:main", "current_tasks.json")) == ["of-main"]).then_some(())

@@ -1,4 +1,4 @@
-//! Scheduled tasks of a running host: made, fired, held, taken back, missed and interrupted.
+//! Scheduled tasks of a running host: created, fired, paused, cancelled, missed and interrupted.
 
 use std::time::Duration;
 
@@ -50,12 +50,12 @@ fn tasks_fire_on_time_and_their_firings_are_kept() {
         let fire = done(id);
         assert_eq!(fire["result"], result);
         let late = time(&fire["claimedAt"]) - time(&fire["due"]);
-        // Milliseconds on a quiet machine; others test here at the same time.
+        // Milliseconds on a quiet machine; other tests run at the same time.
         assert!(late >= chrono::Duration::zero() && late < chrono::Duration::seconds(2), "{late}");
         assert_eq!(show(&host, id)["status"], "completed");
         assert_eq!(history(&host, id).len(), 1);
     }
-    // Its times are over, but it can still be run by hand.
+    // The task has no further times, but can still be run by hand.
     run_now(&host, "first");
     eventually("it ran again", SOON, || {
         let fires = history(&host, "first");
@@ -70,7 +70,7 @@ fn tasks_fire_on_time_and_their_firings_are_kept() {
 }
 
 #[test]
-fn an_agent_makes_and_ends_tasks_and_inner_thoughts_stay_inside() {
+fn agent_makes_and_ends_tasks_and_internal_texts_are_not_sent() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     host.ask("web:a", "hello");
@@ -96,7 +96,7 @@ fn an_agent_makes_and_ends_tasks_and_inner_thoughts_stay_inside() {
 }
 
 #[test]
-fn what_waits_for_a_container_can_still_be_held_or_taken_back() {
+fn task_that_waits_for_a_container_can_be_paused_or_cancelled() {
     let host = Host::builder().env("MAX_CONCURRENT_CONTAINERS", "1").start();
     for name in ["a", "b", "c"] {
         host.register(&format!("web:{name}"), name);
@@ -126,7 +126,7 @@ fn what_waits_for_a_container_can_still_be_held_or_taken_back() {
 }
 
 #[test]
-fn times_that_passed_while_nobody_ran_become_one_run_or_none() {
+fn missed_times_become_one_run_or_none() {
     let mut host = Host::builder().start();
     host.register("web:a", "room");
     let make = |id: &str, missed: &str| {
@@ -143,7 +143,7 @@ fn times_that_passed_while_nobody_ran_become_one_run_or_none() {
         events.cursor().unwrap()
     };
     assert!(host.terminate().success());
-    // Ten minutes that nobody waits for.
+    // Ten minutes without a host, which nobody has to wait for.
     let db = database(&host);
     db.execute("UPDATE tasks SET next_due = next_due - 600000, anchor = anchor - 600000", []).unwrap();
     drop(db);
@@ -158,7 +158,7 @@ fn times_that_passed_while_nobody_ran_become_one_run_or_none() {
 }
 
 #[test]
-fn a_due_time_starts_once_however_often_the_host_is_killed() {
+fn due_time_starts_once_however_often_the_host_is_killed() {
     let mut host = Host::builder().start();
     host.register("web:a", "room");
     host.ask("web:a", "hello");
@@ -168,7 +168,7 @@ fn a_due_time_starts_once_however_often_the_host_is_killed() {
         let mut events = host.events();
         once(&host, &id, "room", &format!("!ledger {id}\n!sleep 150"), Duration::from_millis(250));
         if round % 4 == 3 {
-            // Killed when it is sure to work.
+            // Killed while it is certainly working.
             events.message("web:a", SOON, |text| text == format!("ledger: {id}"));
         } else {
             std::thread::sleep(Duration::from_millis(235 + round * 40));
@@ -193,7 +193,7 @@ fn a_due_time_starts_once_however_often_the_host_is_killed() {
 }
 
 #[test]
-fn a_silent_task_gives_its_container_back() {
+fn silent_task_gives_its_container_back() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let silent = task(&host, "room", "!silent", "isolated");
@@ -209,7 +209,7 @@ fn a_silent_task_gives_its_container_back() {
 }
 
 #[test]
-fn typing_is_told_from_the_start_of_a_turn_to_its_end() {
+fn typing_is_sent_from_the_start_of_a_turn_to_its_end() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();

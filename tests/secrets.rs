@@ -1,4 +1,4 @@
-//! Secrets reach the agents that need them over stdin, and are found nowhere else.
+//! Secrets reach the agents that need them over stdin, and are nowhere else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::room::{inspect, sh};
 const KEY: &str = "sk-ant-test-5f2c9e81d7";
 const TOKEN: &str = "to\"ken\\with-quotes-93b1";
 
-/// Every file below a folder, links left alone.
+/// Collects every file below a folder, without following links.
 fn files(dir: &Path, all: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         match entry.file_type() {
@@ -29,7 +29,7 @@ fn holds(bytes: &[u8], secret: &str) -> bool {
     [secret, json.trim_matches('"')].iter().any(|form| memchr::memmem::find(bytes, form.as_bytes()).is_some())
 }
 
-/// Places outside the agent that hold one of the secrets.
+/// Returns the places outside the agent that contain a secret.
 fn found(host: &Host, name: Option<&str>) -> Vec<String> {
     let mut places = Vec::new();
     let mut look = |place: String, bytes: &[u8]| {
@@ -72,7 +72,7 @@ fn secrets_go_in_over_stdin_and_are_found_nowhere_else() {
     let config = json!({ "provider": "image", "network": "none" });
     host.register_with("web:k", "k", &config);
     host.register_with("web:g", "g", &json!({ "provider": "guide" }));
-    // The agent has them, and the rest of `.env` it has not. It compares by itself: nothing is printed.
+    // The agent has its secrets, but not the rest of `.env`. It compares them by itself: nothing is printed.
     fs::create_dir_all(host.root().join("groups/k")).unwrap();
     let input: Value = serde_json::from_str(&host.ask("web:k", "!stdin")[0]).unwrap();
     let secrets = input["secrets"].as_object().unwrap();
@@ -82,7 +82,7 @@ fn secrets_go_in_over_stdin_and_are_found_nowhere_else() {
     let without: Value = serde_json::from_str(&host.ask("web:g", "!stdin")[0]).unwrap();
     assert_eq!(without.get("secrets"), None, "the guide needs none");
 
-    // An agent that gives them away: in texts, in several forms, as session, on stderr, as what is no output.
+    // An agent that leaks them: in texts, in several forms, as a session id, on stderr, outside of outputs.
     let said = host.ask("web:k", "!secret ANTHROPIC_API_KEY\n!secret CLAUDE_CODE_OAUTH_TOKEN");
     assert_eq!(said, ["[redacted]", "[redacted]"]);
     let frame =
@@ -99,7 +99,7 @@ fn secrets_go_in_over_stdin_and_are_found_nowhere_else() {
         host.api.get("/v1/outbox?all=true").text().contains("by file: [redacted] [redacted]").then_some(())
     });
     let name = inspect(&host, "k")["Name"].as_str().unwrap().trim_start_matches('/').to_owned();
-    // The live container is searched from inside as well: its processes' memory alone may hold them.
+    // The live container is searched from inside as well: only its processes' memory may contain them.
     let inside = sh(
         &host,
         "web:k",
@@ -109,7 +109,7 @@ fn secrets_go_in_over_stdin_and_are_found_nowhere_else() {
     assert_eq!(inside.lines().filter(|line| !line.contains("/cmdline")).collect::<Vec<_>>(), ["end"]);
     assert_eq!(found(&host, Some(&name)), Vec::<String>::new());
 
-    // After a failure, whose log and error tell everything else.
+    // After a failure, whose log and error contain everything else.
     let leak = base64(format!("{TOKEN} {KEY}\n").as_bytes());
     host.ask("web:k", &format!("!sh echo {leak} | base64 -d > /proc/1/fd/2\n!secret ANTHROPIC_API_KEY\n!exit 4"));
     let id = rows::runs(&host, "k")[0]["id"].as_str().unwrap().to_owned();
@@ -118,7 +118,7 @@ fn secrets_go_in_over_stdin_and_are_found_nowhere_else() {
     assert_eq!(run["error"], "Container exited with code 4: [redacted] [redacted]", "{log}");
     assert!(log.contains("== stderr\n[redacted] [redacted]") && log.contains("== prompt"), "{log}");
     assert_eq!(found(&host, None), Vec::<String>::new());
-    // No core is ever written, whatever the caller allows.
+    // No core dump is written, whatever the caller's limit.
     let limits = fs::read_to_string(format!("/proc/{}/limits", host.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");

@@ -1,5 +1,5 @@
-//! The host as a service of a real systemd: a user's manager of the test's own, in a mount namespace of its own where it
-//! believes that the machine was started by systemd.
+//! The host as a service of a real systemd: a user manager that the test starts in its own mount namespace, in which it
+//! believes that systemd booted the machine.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::host::Host;
 use crate::harness::{SOON, engine, eventually};
 
-/// A user's manager.
+/// A user manager of systemd.
 struct Systemd {
     child: Child,
     /// Its runtime folder, and the settings folder with the units.
@@ -25,7 +25,7 @@ impl Systemd {
         fs::create_dir_all(&config).unwrap();
         fs::create_dir_all(&runtime).unwrap();
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
-        // A mount needs something to be mounted on.
+        // A mount needs an existing mount point.
         fs::create_dir_all("/run/systemd").unwrap();
         let script =
             "mount -t tmpfs tmpfs /run/systemd && mkdir /run/systemd/system && exec /lib/systemd/systemd --user";
@@ -50,7 +50,7 @@ impl Systemd {
         this
     }
 
-    /// Runs a command where the manager is.
+    /// Runs a command in the manager's namespaces.
     fn enter(&self, command: &Command) -> Output {
         let mut entered = Command::new("nsenter");
         entered.arg(format!("--mount=/proc/{}/ns/mnt", self.child.id())).arg(command.get_program());
@@ -81,8 +81,8 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn it_is_installed_survives_its_death_and_is_removed() {
-    // A manager of one's own needs a root that may mount.
+fn service_is_installed_restarted_after_a_kill_and_removed() {
+    // Starting a manager requires root that may mount.
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -102,7 +102,7 @@ fn it_is_installed_survives_its_death_and_is_removed() {
     let again = parlor(&["service", "install", "--user"]);
     assert!(said(&again).contains("is installed and runs already"), "{}", said(&again));
 
-    // What kills it does not end it.
+    // After a kill the service is restarted.
     let pid = || {
         let shown =
             systemd.enter(Command::new("systemctl").args(["--user", "show", "-p", "MainPID", "parlor.service"]));
@@ -123,7 +123,7 @@ fn it_is_installed_survives_its_death_and_is_removed() {
     let nothing = parlor(&["service", "uninstall", "--user"]);
     assert!(nothing.status.success() && said(&nothing).contains("is not installed"), "{}", said(&nothing));
 
-    // What someone else wrote stays.
+    // A unit that somebody else wrote is kept.
     fs::write(systemd.unit(), "[Service]\nExecStart=/bin/true\n").unwrap();
     for verb in ["install", "uninstall"] {
         let refused = parlor(&["service", verb, "--user"]);
@@ -133,7 +133,7 @@ fn it_is_installed_survives_its_death_and_is_removed() {
 }
 
 #[test]
-fn without_systemd_it_says_what_to_do() {
+fn service_without_systemd_reports_the_remedy() {
     let host = Host::builder().prepare();
     let printed = host.command().args(["service", "install", "--print", "--user"]).output().unwrap();
     assert!(said(&printed).contains(&format!("--home \"{}\" up", host.root().display())), "{}", said(&printed));

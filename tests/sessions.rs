@@ -1,4 +1,4 @@
-//! A group whose provider changes: each provider has its own conversation, and finds it again.
+//! A group that changes its provider: each provider has its own conversation, and resumes it later.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn session(host: &Host, provider: &str) -> Option<String> {
 }
 
 #[test]
-fn a_provider_never_gets_the_session_of_another_one_and_finds_its_own_again() {
+fn provider_gets_only_its_own_session_and_resumes_it() {
     let server = Server::start(Protocol::Anthropic, |request| Reply::text(format!("turn {}", request.number)));
     let host = Host::builder()
         .env("CONTAINER_IMAGE", "")
@@ -46,13 +46,13 @@ fn a_provider_never_gets_the_session_of_another_one_and_finds_its_own_again() {
     assert_eq!(host.ask(JID, "what did I say?"), ["turn 1"]);
     assert!(server.newest().messages("user").concat().contains("hello"), "it knows what was said before");
     assert_eq!((session(&host, "guide"), session(&host, "llm")), (Some(guides), Some(models)));
-    // `/new` is meant for whoever answers.
+    // `/new` resets the conversations of all providers.
     host.ask(JID, "/new");
     assert_eq!((session(&host, "guide"), session(&host, "llm")), (None, None));
 }
 
 #[test]
-fn a_session_that_cannot_be_one_is_told_apart_at_once_and_new_ends_a_back_off() {
+fn invalid_session_id_is_refused_and_new_ends_a_back_off() {
     let host = Host::builder().env("IDLE_TIMEOUT", 1).tolerate("names a session").start();
     host.register(JID, "s");
     host.ask(JID, "!session good\n!say x");
@@ -61,7 +61,7 @@ fn a_session_that_cannot_be_one_is_told_apart_at_once_and_new_ends_a_back_off() 
         assert_eq!(host.api.get("/v1/sessions/s").json()["sessionId"], "good", "{bad}");
     }
     assert!(host.log().contains("which is not kept"), "{}", host.log());
-    // The agent fails for as long as it resumes something; the next try would be a while away.
+    // The agent fails whenever it resumes a session; the next try would come later.
     let mut events = host.events();
     let seq = host.send(JID, "!error-resumed other");
     eventually("it waits for its next try", SOON, || {

@@ -1,4 +1,4 @@
-//! An agent that knows nothing of Parlor's additions, written in shell from the formats alone: served right.
+//! An agent in plain shell that uses only the v1 formats works with Parlor.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde_json::json;
 use crate::harness::host::Host;
 use crate::harness::{SOON, image};
 
-/// What was asked that the agent answered, in order.
+/// Returns the numbers of the answered messages, in order.
 fn answers(texts: &[String]) -> Vec<u32> {
     texts.iter().map(|text| text.strip_prefix("v1: ").unwrap().parse().unwrap()).collect()
 }
 
 #[test]
-fn an_agent_written_from_the_formats_alone_is_served_right() {
+fn agent_written_from_the_v1_formats_works() {
     let host = Host::builder().env("CONTAINER_IMAGE", image::shell_agent()).start();
     host.register("web:v", "v");
     let odd = "first \"quoted\" <tag> & back\\slash\nsecond line";
@@ -21,7 +21,7 @@ fn an_agent_written_from_the_formats_alone_is_served_right() {
     let session = host.api.get("/v1/sessions/v").json()["sessionId"].as_str().unwrap().to_owned();
     assert!(session.starts_with("v1-"), "{session}");
 
-    // Follow-ups, each answered before the next, then many at once: in order, settled by the file that is gone.
+    // Follow-ups, each answered before the next, then many at once: in order, and settled when their file is gone.
     for n in 0..3 {
         assert_eq!(host.ask("web:v", &n.to_string()), [format!("v1: {n}")]);
     }
@@ -30,7 +30,7 @@ fn an_agent_written_from_the_formats_alone_is_served_right() {
     events.message("web:v", SOON, |text| text == "v1: 39");
     events.turn_done("web:v", *seqs.last().unwrap(), SOON);
     let answered = answers(&events.texts("web:v"));
-    // Messages that waited together are one input, whose last one it answers.
+    // Messages that waited together are one input; the agent answers the last of them.
     assert!(answered.is_sorted_by(|a, b| a < b), "{answered:?}");
     let runs = host.api.get("/v1/runs?folder=v").json()["runs"].as_array().unwrap().len();
     assert_eq!(runs, 1, "all of it in one room");
@@ -44,8 +44,9 @@ fn an_agent_written_from_the_formats_alone_is_served_right() {
 }
 
 #[test]
-fn a_message_at_the_moment_of_closing_is_answered() {
-    // Idle for as long as the agent takes to look: messages meet `_close` in the folder, before, with and after it.
+fn message_at_the_moment_of_closing_is_answered() {
+    // The idle time is as long as the agent's polling interval: messages meet `_close` in the folder, before, with
+    // and after it.
     let host = Host::builder().env("CONTAINER_IMAGE", image::shell_agent()).env("IDLE_TIMEOUT", 150).start();
     host.register("web:c", "c");
     let mut events = host.events();
@@ -54,7 +55,7 @@ fn a_message_at_the_moment_of_closing_is_answered() {
         let seq = host.send("web:c", &n.to_string());
         events.turn_done("web:c", seq, SOON);
         sent.push(n);
-        // From before the close is written to after the agent has gone.
+        // From before `_close` is written until after the agent has exited.
         std::thread::sleep(Duration::from_millis(100 + u64::from(n) * 35));
     }
     events.message("web:c", SOON, |text| text == "v1: 9");

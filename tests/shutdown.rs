@@ -1,4 +1,4 @@
-//! The end of a host and its next start: graceful, forced, and by someone else's hand.
+//! The end of a host and its next start: graceful, forced, and after a kill by somebody else.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::harness::rows::{database, states};
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn a_graceful_end_leaves_nothing_to_repair() {
+fn graceful_shutdown_leaves_nothing_to_repair() {
     let mut host = Host::builder().start();
     for name in ["a", "b", "c", "d"] {
         host.register(&format!("web:{name}"), name);
@@ -22,7 +22,7 @@ fn a_graceful_end_leaves_nothing_to_repair() {
     for name in ["b", "c"] {
         events.message(&format!("web:{name}"), SOON, |text| text.ends_with("works"));
     }
-    // Too late for the live room, which finishes without it.
+    // The message is too late for the live room, which finishes without it.
     host.signal(Signal::TERM);
     eventually("the host ends", SOON, || host.log().contains("shutting down").then_some(()));
     let late = host.api.post("/v1/chats/web:d/messages", &serde_json::json!({"sender": "ann", "text": "late"}));
@@ -49,7 +49,7 @@ fn a_graceful_end_leaves_nothing_to_repair() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once_what_does_not_listen_and_loses_nothing() {
+fn second_signal_ends_stubborn_rooms_at_once_and_loses_nothing() {
     let mut host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -70,7 +70,7 @@ fn a_second_signal_ends_at_once_what_does_not_listen_and_loses_nothing() {
 }
 
 #[test]
-fn the_grace_ends_too() {
+fn shutdown_grace_has_a_limit() {
     let mut host = Host::builder().env("PARLOR_SHUTDOWN_GRACE", "700").start();
     host.register("web:a", "room");
     host.send("web:a", "!hang");
@@ -85,7 +85,7 @@ fn the_grace_ends_too() {
 }
 
 #[test]
-fn a_start_clears_its_own_orphans_and_no_others() {
+fn start_removes_only_its_own_orphaned_containers() {
     let mut host = Host::builder().start();
     let neighbour = Host::builder().start();
     for (host, text) in [(&host, "!sleep 600"), (&neighbour, "!sleep 60000")] {
@@ -108,7 +108,7 @@ fn a_start_clears_its_own_orphans_and_no_others() {
 }
 
 #[test]
-fn a_signal_right_after_the_start_is_heard() {
+fn signal_right_after_the_start_is_handled() {
     let mut host = Host::builder().start();
     for _ in 0..8 {
         assert!(host.terminate().success(), "{}", host.log());

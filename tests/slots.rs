@@ -1,4 +1,4 @@
-//! Containers at once: who waits, who makes room, and what runs beside what.
+//! Limits on concurrent containers: which group waits, which room is closed, and which runs may be concurrent.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::harness::rows::runs;
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn idle_rooms_make_room_at_once_and_the_longest_idle_goes_first() {
+fn idle_rooms_are_closed_for_others_the_longest_idle_first() {
     let host = Host::builder().env("MAX_CONCURRENT_CONTAINERS", "2").start();
     for name in ["a", "b", "c"] {
         host.register(&format!("web:{name}"), name);
@@ -20,7 +20,7 @@ fn idle_rooms_make_room_at_once_and_the_longest_idle_goes_first() {
     let open: Vec<String> = host.containers().iter().map(|name| name[7..8].to_owned()).collect();
     assert!(open.contains(&"b".to_owned()) && open.contains(&"c".to_owned()) && open.len() == 2, "{open:?}");
     assert_eq!(runs(&host, "a")[0]["state"], "succeeded");
-    // Used again, b is the younger one now.
+    // After its second use, b is the one that was idle for the shorter time.
     host.ask("web:b", "again");
     host.ask("web:a", "again");
     let mut open: Vec<String> = host.containers().iter().map(|name| name[7..8].to_owned()).collect();
@@ -29,19 +29,19 @@ fn idle_rooms_make_room_at_once_and_the_longest_idle_goes_first() {
 }
 
 #[test]
-fn groups_are_served_in_the_order_they_came() {
+fn slots_are_given_in_the_order_of_requests() {
     let host = Host::builder().env("MAX_CONCURRENT_CONTAINERS", "1").start();
     let names = ["a", "b", "c", "d", "e"];
     for name in names {
         host.register(&format!("web:{name}"), name);
     }
     let mut events = host.events();
-    // What follows is not taken by this run, so that its group has to queue again.
+    // The next messages are not taken by this run, so that its group has to queue again.
     let first = host.send("web:a", &format!("{UNTIL_TOLD}\n!exit 0"));
     events.wait("started turn", SOON, |e| e.is_turn("web:a", "started", first));
     for name in &names[1..] {
         host.send(&format!("web:{name}"), &format!("from {name}"));
-        // Its place in the queue is taken before the next one comes.
+        // The group has its place in the queue before the next one comes.
         eventually("it waits", SOON, || waiting(&host, name).contains("waits for a free container").then_some(()));
     }
     let last = host.send("web:a", "from a again");
@@ -57,7 +57,7 @@ fn groups_are_served_in_the_order_they_came() {
 }
 
 #[test]
-fn a_task_of_its_own_runs_beside_the_chat_and_one_of_the_group_after_it() {
+fn isolated_task_runs_beside_the_chat_and_a_group_task_after_it() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -79,21 +79,21 @@ fn a_task_of_its_own_runs_beside_the_chat_and_one_of_the_group_after_it() {
     assert_eq!((&input["sessionId"], &input["isScheduledTask"]), (&json!("known"), &json!(true)));
     // The idle room was closed for it at once, not after its idle time.
     assert!(second.at - ended < SOON, "{:?}", second.at - ended);
-    // And the chat does not wait for the task's room to linger, which it would for ten seconds.
+    // The chat does not wait for the task's room to linger, which would take ten seconds.
     let seq = host.send("web:a", "hello");
     let answered = events.turn_done("web:a", seq, SOON).at;
     assert!(answered - second.at < Duration::from_millis(9_500), "{:?}", answered - second.at);
 }
 
-/// Keeps an agent at work until [`go_on`].
+/// Keeps an agent busy until [`go_on`].
 pub const UNTIL_TOLD: &str = "!sh while [ ! -e go ]; do sleep 0.02; done";
 
-/// Ends the work of an agent that waits [`UNTIL_TOLD`].
+/// Ends the work of an agent that waits in [`UNTIL_TOLD`].
 pub fn go_on(host: &Host, folder: &str) {
     std::fs::write(host.root().join("groups").join(folder).join("go"), "").unwrap();
 }
 
-/// Makes a task that is not due for long.
+/// Makes a task that is not due for a long time.
 pub fn task(host: &Host, folder: &str, prompt: &str, context: &str) -> String {
     let new = json!({"folder": folder, "prompt": prompt, "scheduleType": "interval", "scheduleValue": "86400000",
         "contextMode": context});

@@ -1,4 +1,4 @@
-//! Event streams of clients that do not read.
+//! Event streams whose clients do not read.
 
 use crate::harness::host::Host;
 use crate::harness::http::Connection;
@@ -7,7 +7,7 @@ use crate::harness::{SOON, process};
 const CLIENTS: usize = 24;
 
 #[test]
-fn clients_that_do_not_read_cost_less_than_a_mib_each_and_lose_nothing() {
+fn stalled_clients_cost_less_than_a_mib_each_and_lose_nothing() {
     let host = Host::builder().start();
     host.register("web:s", "s");
     let long = 16 << 20;
@@ -22,7 +22,7 @@ fn clients_that_do_not_read_cost_less_than_a_mib_each_and_lose_nothing() {
         say();
         process::peak_kib(host.pid()).saturating_sub(before)
     };
-    // What the text itself takes on its way through the host.
+    // Measures the memory that the text itself takes on its way through the host.
     say();
     let alone = grown();
     let mut deaf: Vec<Connection> = (0..CLIENTS)
@@ -36,7 +36,7 @@ fn clients_that_do_not_read_cost_less_than_a_mib_each_and_lose_nothing() {
     let beside = grown();
     let each = beside.saturating_sub(alone) / CLIENTS as u64;
     assert!(each < 1024, "{each} KiB a client: {alone} KiB alone, {beside} KiB with {CLIENTS} of them");
-    // Whoever reads after all finds everything.
+    // A client that reads late finds all events.
     let mut client = deaf.pop().unwrap();
     let (mut read, mut tail) = (0, Vec::new());
     while !tail.windows(7).any(|bytes| bytes == b"\"after\"") {

@@ -1,4 +1,4 @@
-//! Threads of the host that die or cannot be started: it never goes on as if nothing had happened.
+//! Threads of the host that die or cannot be started: the host never goes on as if nothing had happened.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +7,20 @@ use crate::harness::faults::{panic_switch, thread_limit};
 use crate::harness::host::{Host, scratch};
 
 #[test]
-fn a_host_whose_store_cannot_write_any_more_ends_with_an_error_and_the_next_one_loses_nothing() {
+fn host_ends_with_an_error_if_its_writer_dies_and_loses_nothing() {
     let dir = tempfile::tempdir_in(scratch()).unwrap();
     let switch = dir.path().join("switch");
     let mut host = Host::builder().envs(panic_switch("store-writer", &switch)).tolerate("").start();
     host.register("web:a", "room");
     assert_eq!(host.ask("web:a", "before"), ["echo: before"]);
     std::fs::write(&switch, "").unwrap();
-    // Refused or cut off: it is not stored.
+    // The message is refused or the connection breaks: it is not stored.
     let body = serde_json::json!({ "sender": "ann", "text": "meanwhile" }).to_string();
     let answer = host.api.try_call("POST", "/v1/chats/web:a/messages", body.as_bytes());
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status >= 500));
     let status = host.wait_ended();
     assert_eq!(status.code(), Some(1), "{}", host.log());
-    // Its end is also that of the wake-ups that follow a commit: whichever is seen first.
+    // The end of the writer also ends the wake-ups that follow a commit: either may be reported first.
     let last = host.log().lines().last().unwrap_or_default().to_owned();
     let named = ["the store's writer", "the routing of wake-ups"].map(|name| format!("parlor: {name} ended by itself"));
     assert!(named.iter().any(|name| last.starts_with(name)), "{}", host.log());
@@ -30,7 +30,7 @@ fn a_host_whose_store_cannot_write_any_more_ends_with_an_error_and_the_next_one_
 }
 
 #[test]
-fn a_host_that_gets_too_few_threads_says_so_or_does_with_them() {
+fn host_with_too_few_threads_reports_it_or_works_with_them() {
     let mut started = 0;
     for threads in [0, 1, 2, 4, 6, 8, 9, 10, 11, 12, 13, 14, 16, 24] {
         let mut host = Host::builder().envs(thread_limit(threads)).prepare();

@@ -1,5 +1,5 @@
-//! Time limits of runs, and agents that do not want to end. The shortest hard timeout is the idle time and 30 s, so one
-//! host waits for all of it at once.
+//! Time limits of runs, and agents that do not exit. The shortest hard timeout is the idle time plus 30 s, so one
+//! host waits for all cases at once.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::harness::host::Host;
 use crate::harness::rows::log_of;
 use crate::harness::{SOON, eventually, image};
 
-/// Hangs with its input unread in a group's first run; answers in every other.
+/// Hangs without reading its input in a group's first run; answers in every other run.
 const DEAF: &str = "#!/bin/sh
 if [ ! -e /workspace/group/seen ]; then touch /workspace/group/seen; exec sleep 1000; fi
 cat > /dev/null
@@ -19,7 +19,7 @@ echo '{\"status\":\"success\",\"result\":\"heard\"}'
 echo '---NANOCLAW_OUTPUT_END---'
 ";
 
-/// A group's runs, oldest first.
+/// Returns a group's runs, the oldest first.
 fn runs(host: &Host, folder: &str) -> Vec<Value> {
     let mut all = host.api.get(&format!("/v1/runs?folder={folder}")).json()["runs"].as_array().unwrap().clone();
     all.reverse();
@@ -32,7 +32,7 @@ fn lasted(run: &Value) -> Duration {
 }
 
 #[test]
-fn a_run_without_a_sign_of_life_is_ended_and_its_messages_are_tried_again() {
+fn silent_run_is_ended_and_its_messages_are_retried() {
     let host = Host::builder().env("IDLE_TIMEOUT", 100).env("MAX_CONCURRENT_CONTAINERS", 20).start();
     let config = json!({ "timeout": 2000 });
     for folder in ["silent", "replied", "beating", "stderr", "inputs"] {
@@ -53,7 +53,7 @@ fn a_run_without_a_sign_of_life_is_ended_and_its_messages_are_tried_again() {
     for folder in ["silent", "stderr", "inputs", "deaf"] {
         eventually("the run is live", SOON, || runs(&host, folder).first().map(drop));
     }
-    // Delivered in the middle of the time: it starts anew.
+    // An input that is delivered in the middle restarts the time.
     std::thread::sleep(Duration::from_secs(15).saturating_sub(started.elapsed()));
     let late = send("inputs", "!say late");
 
@@ -74,20 +74,20 @@ fn a_run_without_a_sign_of_life_is_ended_and_its_messages_are_tried_again() {
             (&all[0]["state"], &all[0]["error"]),
             (&json!("timed_out"), &json!("Container timed out after 2000 ms"))
         );
-        // 30.1 s, the grace of an agent that does not hear SIGTERM, and what a busy machine adds.
+        // 30.1 s, plus the grace of an agent that ignores SIGTERM, plus the delay of a busy machine.
         let (least, most) = if folder == "inputs" { (44, 65) } else { (30, 50) };
         let lasted = lasted(&all[0]).as_secs();
         assert!((least..most).contains(&lasted), "{folder}: {lasted} s");
     }
-    // Ended by itself after 40 s of signs of life: never stopped.
+    // This agent exits by itself after 40 s of heartbeats: it was never stopped.
     let beating = runs(&host, "beating");
     assert_eq!((beating.len(), &beating[0]["state"]), (1, &json!("succeeded")));
     assert!(lasted(&beating[0]) > Duration::from_secs(38));
-    // The group's own timeout is longer.
+    // This group has a longer timeout.
     let patient = runs(&host, "patient");
     assert_eq!((patient.len(), &patient[0]["state"]), (1, &json!("succeeded")));
     assert_eq!(events.texts("web:patient"), ["slept 37000"]);
-    // It had replied: an idle shutdown, which is no failure.
+    // This agent had replied: it is shut down as idle, which is no failure.
     let replied = runs(&host, "replied");
     assert_eq!((replied.len(), &replied[0]["state"], &replied[0]["error"]), (1, &json!("succeeded"), &Value::Null));
     assert!(lasted(&replied[0]) > Duration::from_secs(29));
@@ -101,7 +101,7 @@ fn a_run_without_a_sign_of_life_is_ended_and_its_messages_are_tried_again() {
 }
 
 #[test]
-fn a_turn_has_an_absolute_limit_and_a_room_closes_when_it_is_idle() {
+fn turn_has_an_absolute_limit_and_an_idle_room_closes() {
     let host = Host::builder().env("IDLE_TIMEOUT", 300).env("PARLOR_TURN_LIMIT", 5000).start();
     host.register("web:t", "t");
     let said = host.ask("web:t", "!once !heartbeat 1000 100\n!say back");
@@ -109,25 +109,25 @@ fn a_turn_has_an_absolute_limit_and_a_room_closes_when_it_is_idle() {
     let all = runs(&host, "t");
     assert_eq!((&all[0]["state"], all.len()), (&json!("timed_out"), 2));
     assert!(all[0]["error"].as_str().unwrap().contains("longer than any turn may"), "{all:?}");
-    // Idle: asked to exit, and it does so well.
+    // The idle room is asked to exit, and exits successfully.
     host.wait_no_containers();
     let run = eventually("the run has ended", SOON, || runs(&host, "t").pop().filter(|r| !r["endedAt"].is_null()));
     assert_eq!((&run["state"], &run["exitCode"]), (&json!("succeeded"), &json!(0)));
 }
 
 #[test]
-fn what_an_agent_leaves_running_ends_with_its_room_and_the_group_works_again() {
+fn processes_left_by_an_agent_end_with_its_room() {
     let host = Host::builder().env("IDLE_TIMEOUT", 100).start();
     host.register("web:d", "d");
     let said = host.ask("web:d", "!daemon\n!daemon\n!say left two");
     assert_eq!(said.last().unwrap(), "left two");
     host.wait_no_containers();
     assert_eq!(host.ask("web:d", "!say again"), ["again"]);
-    // An agent in the middle of nothing that ignores being asked: `_close`, then the grace, then the end.
+    // An idle agent that ignores the request to exit: `_close`, then the grace, then the kill.
     assert_eq!(host.ask("web:d", "!ignore-input"), ["ignoring input"]);
     let mut events = host.events();
     let seq = host.send("web:d", "!say heard by the next");
-    // It lies in the input folder of a run that does not look: `/stop` is heard.
+    // The message is in the input folder of a run that does not read it: `/stop` still works.
     host.ask("web:d", "/stop");
     events.wait("the message is taken back", SOON, |e| e.is_turn("web:d", "cancelled", seq));
     assert_eq!(host.ask("web:d", "!say once more"), ["once more"]);

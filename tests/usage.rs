@@ -1,4 +1,4 @@
-//! What turns use is counted by group and day, and a group whose budget is used up waits.
+//! The usage of turns is counted by group and day, and a group with a used-up budget waits.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ fn state(host: &Host, seq: i64) -> String {
 }
 
 #[test]
-fn turns_are_added_up_by_group_and_day() {
+fn usage_is_summed_by_group_and_day() {
     let mut host = Host::builder().env("TZ", "UTC").start();
     host.register("web:a", "a");
     host.register("web:b", "b");
@@ -44,7 +44,7 @@ fn turns_are_added_up_by_group_and_day() {
 }
 
 #[test]
-fn a_group_without_budget_left_waits_and_goes_on_when_it_is_raised() {
+fn group_with_a_used_up_budget_waits_until_it_is_raised() {
     let mut host = Host::builder().env("PARLOR_BUDGET_TOKENS", 1000).start();
     host.register_with("web:a", "a", &json!({"budget": {"usd": 1.0}}));
     host.register("web:b", "b");
@@ -56,21 +56,21 @@ fn a_group_without_budget_left_waits_and_goes_on_when_it_is_raised() {
     let notice = events.message("web:a", SOON, |text| text.contains("budget"));
     let text = notice.data["text"].as_str().unwrap();
     assert!(text.starts_with("Today's budget of $1.00 is used up ($1.20 used): "), "{text}");
-    // The room closes, what is written waits, and others go on.
+    // The room closes, new messages wait, and other groups continue.
     eventually("the room is closed", SOON, || (runs(&host, "a")[0]["state"] == "succeeded").then_some(()));
     let third = host.send("web:a", "later");
     let status = host.ask("web:a", "/status").join("\n");
     assert!(status.contains("today's budget of $1.00 is used up"), "{status}");
     assert_eq!(host.ask("web:b", "hello"), ["echo: hello"]);
     assert_eq!(state(&host, third), "pending");
-    // `/stop` takes back what waits, and nothing more.
+    // `/stop` cancels the waiting messages, and nothing else.
     assert!(host.ask("web:a", "/stop").join("").contains("Stopped"));
     assert_eq!(state(&host, third), "cancelled");
     let third = host.send("web:a", "later");
     let status = host.ask("web:a", "/status").join("\n");
     assert!(status.contains("today's budget of $1.00 is used up"), "{status}");
     let runs_before = runs(&host, "a").len();
-    // Also after a restart, and the chat is not told again.
+    // The same after a restart, and the chat gets no second notice.
     host.crash_and_restart();
     assert_eq!(host.ask("web:b", "again"), ["echo: again"]);
     assert_eq!(state(&host, third), "pending");
@@ -83,7 +83,7 @@ fn a_group_without_budget_left_waits_and_goes_on_when_it_is_raised() {
 }
 
 #[test]
-fn the_models_price_makes_money_of_tokens_whatever_the_group_says() {
+fn price_of_the_model_sets_the_cost_whatever_the_group_reports() {
     let server = Server::start(Protocol::Anthropic, |_| Reply::text("hi"));
     let host = llm(&server, "claude-sonnet-5").start();
     host.register("web:a", "a");
@@ -104,7 +104,7 @@ fn the_models_price_makes_money_of_tokens_whatever_the_group_says() {
 }
 
 #[test]
-fn a_budget_in_money_that_cannot_be_kept_is_refused_at_once() {
+fn budget_in_money_without_a_price_is_refused_at_once() {
     let server = Server::start(Protocol::Anthropic, |_| Reply::text("hi"));
     let host = llm(&server, "claude-of-nobody").start();
     host.register("web:a", "a");
@@ -114,7 +114,7 @@ fn a_budget_in_money_that_cannot_be_kept_is_refused_at_once() {
         assert!(!refused.status.success() && said.contains(part), "{part}: {said}");
     }
     host.api.patch("/v1/groups/a", &json!({"containerConfig": {"budget": {"tokens": 1000}}})).expect(200);
-    // For all groups, the host does not start.
+    // With such a budget for all groups, the host does not start.
     let mut house = llm(&server, "claude-of-nobody").env("PARLOR_BUDGET_USD", 1).prepare();
     let settings = [("PARLOR_BUDGET_USD", "1"), ("PARLOR_PROVIDER", "llm"), ("PARLOR_MODEL", "claude-of-nobody")];
     let doctor = house.command().arg("doctor").envs(settings).output().unwrap();
@@ -125,7 +125,7 @@ fn a_budget_in_money_that_cannot_be_kept_is_refused_at_once() {
     );
     house.spawn();
     assert!(!house.wait_ended().success());
-    // A price is all that it takes.
+    // A price is the only thing that is missing.
     fs::write(house.root().join("prices.toml"), "[\"claude-of-*\"]\ninput = 1\noutput = 1e3\n").unwrap();
     house.start();
     house.register("web:a", "a");
@@ -137,7 +137,7 @@ fn a_budget_in_money_that_cannot_be_kept_is_refused_at_once() {
 }
 
 #[test]
-fn a_model_of_the_groups_own_choice_does_not_lead_around_its_budget() {
+fn budget_also_applies_to_a_model_of_the_groups_choice() {
     let server = Server::start(Protocol::Anthropic, |_| Reply::text("hi"));
     let host = llm(&server, "claude-sonnet-5").start();
     host.register_with("web:a", "a", &json!({"budget": {"usd": 100.0}}));
@@ -162,7 +162,7 @@ fn a_model_of_the_groups_own_choice_does_not_lead_around_its_budget() {
 }
 
 #[test]
-fn the_notice_names_the_flag_of_the_budget_that_is_used_up() {
+fn budget_notice_names_the_flag_of_the_used_up_budget() {
     let host = Host::builder().start();
     host.register_with("web:a", "a", &json!({"budget": {"tokens": 100}}));
     let mut events = host.events();

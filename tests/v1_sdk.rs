@@ -1,5 +1,5 @@
-//! An image at the level of NanoClaw v1: TypeScript of the operator's, compiled at each start from the group's own copy,
-//! on the vendor's SDK. It knows nothing of Parlor. Only the vendor's cloud is a stand-in (`harness/vendor.rs`).
+//! An image at the level of NanoClaw v1: the operator's TypeScript on the vendor's SDK, compiled at each start from the
+//! group's own copy. It does not know Parlor. Only the vendor's cloud is a stand-in (`harness/vendor.rs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use crate::harness::engine::Engine;
 use crate::harness::host::Host;
 use crate::harness::vendor::{Answer, Asked, KEY, Vendor};
 
-/// How long a turn may take on a busy machine: the agent compiles itself first.
+/// Time limit of a turn on a busy machine: the agent first compiles itself.
 const TURN: Duration = Duration::from_secs(90);
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-sdk")
 }
 
-/// The image, on Parlor's image `full` for its Node and its Claude Code.
+/// Returns the image, which is based on Parlor's image `full` for its Node and its Claude Code.
 fn image(base: &str) -> &'static str {
     let image = "parlor-test-v1-sdk";
     let base = format!("BASE={base}");
@@ -36,7 +36,7 @@ fn ask(host: &Host, text: &str) -> Vec<String> {
     events.texts("web:a")
 }
 
-/// Repeats the last message; `send` has a tool say something first.
+/// Repeats the last message; `send` makes a tool send a text first.
 fn repeat(asked: &Asked) -> Answer {
     let last = asked.last().join("\n");
     if asked.has_result() {
@@ -50,7 +50,7 @@ fn repeat(asked: &Asked) -> Answer {
 }
 
 #[test]
-fn an_agent_on_the_vendors_sdk_talks_resumes_and_is_the_groups_own() {
+fn v1_sdk_agent_answers_resumes_and_is_compiled_from_the_groups_copy() {
     let vendor = Vendor::start(repeat);
     let source = fixture().join("src");
     let base = build(&builder(&vendor.dot_env()).prepare());
@@ -61,17 +61,17 @@ fn an_agent_on_the_vendors_sdk_talks_resumes_and_is_the_groups_own() {
     host.register("web:a", "room");
     assert_eq!(ask(&host, "hello"), ["heard: hello"]);
     assert_eq!(vendor.asked()[0].credentials, KEY, "the key came on stdin");
-    // Into the open room, through the input folder that it polls; and out of it, through a file of its own.
+    // In through the input folder that the agent polls; out through an IPC file.
     assert_eq!(ask(&host, "again"), ["heard: again"]);
     let mut events = host.events();
     let seq = host.send("web:a", "send");
     events.turn_done("web:a", seq, TURN);
-    // An image of v1 does not wait for what becomes of its file, and files and outputs are not in one order.
+    // A v1 image does not wait for the result of its file, and files and outputs have no common order.
     events.message("web:a", TURN, |text| text == "on my way");
     let runs = host.api.get("/v1/runs?folder=room").json();
     assert_eq!(runs["runs"].as_array().unwrap().len(), 1, "{runs}");
 
-    // A later room resumes the session, and compiles what the group made of its agent.
+    // A later room resumes the session, and compiles the group's changed agent.
     assert!(host.terminate().success());
     let copy = host.root().join("data/sessions/room/agent-runner-src/agent.ts");
     let own = fs::read_to_string(&copy).unwrap().replace("? event.result :", "? `own: ${event.result}` :");

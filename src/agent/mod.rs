@@ -1,8 +1,7 @@
-//! The needs of an agent on the host before its container starts: its folders, its home, the shipped skills, its
-//! secrets.
+//! The agent's needs on the host before its container starts: its folders, its home, the shipped skills, its secrets.
 //!
-//! Everything below a group's folders may have been arranged by a hostile container: all of it goes through
-//! [`SafeDir`]. Blocking; a group where nothing changed costs well under a millisecond.
+//! A hostile container may have arranged anything below a group's folders, so all access goes through [`SafeDir`].
+//! Blocking; an unchanged group costs well under a millisecond.
 
 mod ownership;
 mod skills;
@@ -33,7 +32,7 @@ use crate::safe_dir::{Owner, SafeDir};
 pub use ownership::{Repaired, repair_ownership};
 pub use skills::Skills;
 
-/// What Claude Code finds in its home the first time. The group may change it; it is never written again.
+/// The first settings of Claude Code in its home. The group may change them; the host never writes them again.
 const CLAUDE_SETTINGS: &str = r#"{
   "env": {
     "CLAUDE_CODE_EXPERIMENTAL_AGENT_TEAMS": "1",
@@ -43,29 +42,29 @@ const CLAUDE_SETTINGS: &str = r#"{
 }
 "#;
 
-/// What a group finds in its agent's settings the first time.
+/// The first settings of a group's agent.
 const AGENT_SETTINGS: &str = include_str!("agent.toml");
 
-/// Name of a group's copy of `AGENT_RUNNER_SRC` in its session folder.
+/// The name of a group's copy of `AGENT_RUNNER_SRC` in its session folder.
 pub const RUNNER_SRC: &str = "agent-runner-src";
 
-/// What a run needs to know about its agent.
+/// The facts about an agent that its run needs.
 #[derive(Debug)]
 pub struct AgentPlan {
     /// The provider, by its name for the runner.
     pub provider: &'static str,
-    /// What the group may choose besides, and what was not followed of its choice.
+    /// The other choices that the group may make, and its choices that were not followed.
     pub may: AgentMay,
-    /// What goes in over stdin; empty for providers that need none.
+    /// The secrets for stdin; empty for providers that need none.
     pub secrets: BTreeMap<String, SecretString>,
-    /// True if the provider talks to the network.
+    /// True if the provider uses the network.
     pub needs_network: bool,
-    /// The group's copy of `AGENT_RUNNER_SRC`, to be mounted at `/app/src`.
+    /// The group's copy of `AGENT_RUNNER_SRC`, which is mounted at `/app/src`.
     pub runner_src: Option<PathBuf>,
 }
 
 impl AgentPlan {
-    /// Returns what the room must have for this agent.
+    /// Returns the room's needs for this agent.
     pub fn mounts(&self) -> AgentNeeds {
         AgentNeeds {
             network: self.needs_network,
@@ -75,21 +74,21 @@ impl AgentPlan {
     }
 }
 
-/// Why a group's agent could not be made ready.
+/// Why a group's agent could not be prepared.
 #[derive(Debug, Error)]
 pub enum AgentError {
-    /// A folder or file.
+    /// A folder or file could not be read or written.
     #[error("cannot prepare {path}: {source}; check its owner and mode, and the space on the disk")]
     Io {
-        /// Which.
+        /// The path of the folder or file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The group's provider.
+    /// The group's provider cannot be used.
     #[error("{0}")]
     Provider(String),
-    /// The secrets.
+    /// The secrets could not be read.
     #[error(transparent)]
     Secrets(#[from] EnvFileError),
 }
@@ -104,8 +103,7 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-/// Makes a group's agent ready, before each run. `owner` is whom the group's files belong to; none leaves them to the
-/// host's own user.
+/// Prepares a group's agent before each run. `owner` owns the group's files; None leaves them to the host's own user.
 pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Owner>) -> Result<AgentPlan, AgentError> {
     let folder = group.folder.as_str();
     let groups = root(&home.groups(), 0o755)?;
@@ -113,7 +111,7 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     if let Some(owner) = owner
         && let Err(error) = ownership::adopt(&workspace, owner)
     {
-        tracing::warn!("files of group {folder} are not the agent's: {error}");
+        tracing::warn!("cannot change the owner of group {folder}'s files: {error}");
     }
     if group.is_main {
         groups.ensure_dir(Path::new("global"), owner, 0o755).at(&home.global())?;
@@ -122,7 +120,7 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     let sessions_path = home.data().join("sessions");
     let sessions = root(&sessions_path, 0o755)?;
     let session_path = home.session(&group.folder);
-    // The session folder itself is never mounted: it stays the host's own.
+    // The session folder itself is never mounted; it belongs to the host.
     let session = sessions.ensure_dir(Path::new(folder), None, 0o755).at(&session_path)?;
     let claude_path = session_path.join(".claude");
     let claude = session.ensure_dir(Path::new(".claude"), owner, 0o755).at(&claude_path)?;
@@ -137,8 +135,8 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     };
     let browser = has_browser(settings, group, provider);
     if let Err(error) = Skills::find(home, settings).sync(home, &group.folder, &claude, owner, browser) {
-        // Without them an agent can still answer; a group that spoils its own copy must not fall silent for it.
-        tracing::warn!("skills of group {folder} are not up to date: {error}");
+        // An agent can answer without skills, and a group that damages its own copy must still get answers.
+        tracing::warn!("cannot update the skills of group {folder}: {error}");
     }
     let runner_src = match &settings.agent_runner_src {
         Some(from) => Some(source::copy_once(from, &session, &session_path, owner)?),
@@ -155,14 +153,14 @@ pub fn prepare(home: &Home, settings: &Settings, group: &Group, owner: Option<Ow
     Ok(AgentPlan { provider, may, secrets, needs_network: provider::needs_network(provider), runner_src })
 }
 
-/// A group's folder, made when missing.
+/// Opens a group's folder, and makes it if it is missing.
 pub fn workspace(home: &Home, folder: &GroupFolder, owner: Option<Owner>) -> Result<SafeDir, AgentError> {
     let groups = root(&home.groups(), 0o755)?;
     groups.ensure_dir(Path::new(folder.as_str()), owner, 0o755).at(&home.group(folder))
 }
 
-/// Returns true if a group's rooms have the browser that the shipped skill is about. Skills of the operator's own
-/// choice are shipped whatever they are about.
+/// Returns true if a group's rooms have the browser, which the shipped skill needs. The operator's own skills are
+/// always shipped.
 fn has_browser(settings: &Settings, group: &Group, provider: &str) -> bool {
     let config = &group.container_config;
     let full = match config.parlors_image() {
@@ -172,7 +170,7 @@ fn has_browser(settings: &Settings, group: &Group, provider: &str) -> bool {
     settings.skills_dir.is_some() || (settings.image_with.contains(&Extra::Chromium) && full)
 }
 
-/// A folder that only the host can write, made when missing.
+/// Opens a folder that only the host can write, and makes it if it is missing.
 fn root(path: &Path, mode: u32) -> Result<SafeDir, AgentError> {
     match SafeDir::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -183,7 +181,7 @@ fn root(path: &Path, mode: u32) -> Result<SafeDir, AgentError> {
     }
 }
 
-/// Writes a file that the group owns from then on.
+/// Writes a file once; from then on it belongs to the group.
 fn once(dir: &SafeDir, name: &str, text: &str, owner: Option<Owner>) -> io::Result<()> {
     let name = OsStr::new(name);
     if !dir.exists(name)? {
@@ -192,8 +190,8 @@ fn once(dir: &SafeDir, name: &str, text: &str, owner: Option<Owner>) -> io::Resu
     Ok(())
 }
 
-/// The provider that the group itself chose, where that is another one than the operator's and may be chosen. It gets
-/// keys only after all of that. The error says why not.
+/// Returns the provider that the group itself chose, if it may choose it and it differs from the operator's. Only
+/// then does it get keys. The error says why the choice is not followed.
 fn chosen(
     home: &Home,
     settings: &Settings,
@@ -204,7 +202,7 @@ fn chosen(
     let may = bounds::may(settings, config).iter().any(|kind| kind == bounds::PROVIDER);
     let wanted = match wanted::provider(dir) {
         Ok(wanted) => wanted.filter(|name| *name != own),
-        // A file that the host cannot read matters only where it would be followed.
+        // An unreadable file matters only if it would be followed.
         Err(why) => return if may { Err(why) } else { Ok(None) },
     };
     let Some(name) = wanted else { return Ok(None) };
@@ -216,7 +214,7 @@ fn chosen(
     }
     let config = ContainerConfig { provider: Some(name.to_owned()), ..config.clone() };
     let found = operators(home, settings, &config).map_err(|error| {
-        // The chat need not know where the host's files lie.
+        // The chat need not see paths of the host.
         tracing::warn!("group {} cannot have the provider {name}: {error}", group.folder);
         format!("{name} cannot be used here; the host's log says why")
     })?;
@@ -226,16 +224,16 @@ fn chosen(
     Ok(Some(found))
 }
 
-/// A provider, and what it gets over stdin.
+/// A provider, and its secrets for stdin.
 type Provided = (&'static str, BTreeMap<String, SecretString>);
 
-/// The operator's choice for a group.
+/// Returns the operator's choice for a group.
 fn operators(home: &Home, settings: &Settings, config: &ContainerConfig) -> Result<Provided, AgentError> {
     let read = || secrets::read(home, &settings.secret_keys);
     let full_image = home.full_image().exists();
     let with_key =
         provider::choose(settings, config, provider::Means::all(full_image)).map_err(AgentError::Provider)?;
-    // `.env` is read only where it may matter.
+    // `.env` is read only if it may matter.
     if !provider::needs_secrets(with_key.provider) {
         return Ok((with_key.provider, BTreeMap::new()));
     }

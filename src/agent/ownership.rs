@@ -1,4 +1,5 @@
-//! Files that belong to the wrong user: what an operator copied as root, or an engine made. Repaired at start.
+//! Files that belong to the wrong user, because an operator copied them as root, or an engine made them. Repaired at
+//! the start.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -7,22 +8,22 @@ use std::path::{Path, PathBuf};
 use crate::config::home::Home;
 use crate::safe_dir::{Kind, Owner, SafeDir};
 
-/// Entries of a folder that are looked at before it counts as right.
+/// The entries of a folder that are checked before it counts as right.
 const LOOK: usize = 64;
 
-/// What a repair did.
+/// The result of a repair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Folders looked at.
+    /// The number of checked folders.
     pub folders: u64,
-    /// Files and folders given to their owner.
+    /// The number of files and folders whose owner was changed.
     pub changed: u64,
-    /// What could not be.
+    /// The number that could not be changed.
     pub skipped: u64,
 }
 
-/// Gives every group's trees to their owner where they belong to someone else. Blocking, and for thousands of groups a
-/// matter of a second or more: meant for the background. Goes on past what fails.
+/// Gives every group's trees to their owner if they belong to another user. Blocking; thousands of groups take a
+/// second or more, so it is meant for the background. Continues after errors.
 pub fn repair_ownership(home: &Home, owner: Owner) -> Repaired {
     let mut done = Repaired::default();
     repair_all(&home.groups(), &[""], owner, &mut done);
@@ -46,13 +47,13 @@ pub fn repair_ownership(home: &Home, owner: Owner) -> Repaired {
     done
 }
 
-/// Every folder below `root`, or these ones in each.
+/// Repairs every folder below `root`, or only these folders in each of them.
 fn repair_all(root: &Path, inner: &[&str], owner: Owner, done: &mut Repaired) {
     let entries = SafeDir::open(root).and_then(|dir| dir.entries().map(|entries| (dir, entries)));
     let (dir, entries) = match entries {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => return tracing::warn!("{} cannot be checked: {error}", root.display()),
+        Err(error) => return tracing::warn!("cannot check the owner of {}: {error}", root.display()),
     };
     for entry in entries.flatten() {
         for name in inner {
@@ -68,7 +69,7 @@ fn repair_all(root: &Path, inner: &[&str], owner: Owner, done: &mut Repaired) {
     }
 }
 
-/// The same for one folder before a run: what the operator, who is root here, has put there meanwhile.
+/// Repairs one folder before a run, because the operator, who is root here, may have added files.
 pub(super) fn adopt(folder: &SafeDir, owner: Owner) -> io::Result<()> {
     if looks_wrong(folder, owner)? { repair(folder, owner, &mut Repaired::default()) } else { Ok(()) }
 }
@@ -87,7 +88,7 @@ fn looks_wrong(folder: &SafeDir, owner: Owner) -> io::Result<bool> {
         return Ok(true);
     }
     for entry in folder.entries()?.take(LOOK) {
-        // A file of someone else with a second name stays as it is, and is no reason to look again at every start.
+        // A file of another user with a second name stays as it is, and needs no check at every start.
         let meta = folder.stat(&entry?.name)?;
         if meta.is_some_and(|m| !right(m.uid, m.gid) && (m.kind == Kind::Dir || m.links == 1)) {
             return Ok(true);

@@ -1,7 +1,7 @@
 //! Skill folders, copied into every group's agent home before each run.
 //!
-//! Shipped files win over a group's edits of them; files and skills that the group added stay; what disappears at the
-//! source disappears in the groups. The record of what was shipped lies in `data/skills/`, which is never mounted.
+//! Shipped files replace a group's edits of them; files and skills that the group added stay; files that disappear at
+//! the source disappear in the groups. The record of the shipped files is in `data/skills/`, which is never mounted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -22,34 +22,34 @@ use crate::safe_dir::{Owner, SafeDir};
 
 include!(concat!(env!("OUT_DIR"), "/skills.rs"));
 
-/// Files of all skills together; more is a wrong folder.
+/// The most files of all skills together; more means that the folder is wrong.
 const MAX_FILES: usize = 5000;
-/// Bytes of one file.
+/// The most bytes of one file.
 const MAX_BYTES: u64 = 16 << 20;
-/// The skill that is shipped where its program is.
+/// The skill that is shipped only where its program is.
 const BROWSER: &str = "browser/";
-/// Depth of folders.
+/// The most nested folders.
 const MAX_DEPTH: usize = 16;
 
-/// Where the shipped skills come from.
+/// The source of the shipped skills.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Skills {
-    /// A folder of the operator's.
+    /// A folder of the operator.
     Folder(PathBuf),
-    /// Those that came with the program.
+    /// The skills inside the program.
     Embedded,
 }
 
-/// What was shipped to a group.
+/// The files that were shipped to a group.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
-    /// Fingerprint of the source.
+    /// The fingerprint of the source.
     source: String,
-    /// The files by path, as they were when they had been written.
+    /// The files by path, as they were right after they had been written.
     files: BTreeMap<String, Stamp>,
 }
 
-/// Tells whether a file was touched: the last change of an inode cannot be set by whoever may write it.
+/// Shows whether a file was changed: a writer of the file cannot set the time of its inode's last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     ino: u64,
@@ -70,7 +70,7 @@ enum Content {
 }
 
 impl Skills {
-    /// The operator's folder where there is one: the setting, else `container/skills` of the installation.
+    /// Returns the operator's folder, if any: the setting, else `container/skills` of the installation.
     pub fn find(home: &Home, settings: &Settings) -> Self {
         if let Some(dir) = &settings.skills_dir {
             return Self::Folder(dir.clone());
@@ -79,7 +79,7 @@ impl Skills {
         if own.is_dir() { Self::Folder(own) } else { Self::Embedded }
     }
 
-    /// Brings a group's copy up to date. `claude` is the group's agent home; `browser` says whether its rooms have one.
+    /// Updates a group's copy. `claude` is the group's agent home; `browser` is true if its rooms have a browser.
     pub(super) fn sync(
         &self,
         home: &Home,
@@ -117,13 +117,13 @@ impl Skills {
         }
         for gone in record.files.keys().filter(|path| !shipped.iter().any(|s| s.path == **path)) {
             if let Err(error) = remove(&skills, Path::new(gone)) {
-                tracing::warn!("skill file {gone:?} of group {folder} cannot be removed: {error}");
+                tracing::warn!("cannot remove skill file {gone:?} of group {folder}: {error}");
             }
         }
         write_record(home, &record_name, &now)
     }
 
-    /// The files, and a fingerprint that changes when any of them does.
+    /// Returns the files, and a fingerprint that changes with any of them.
     fn list(&self) -> io::Result<(Vec<Shipped>, String)> {
         let mut files = Vec::new();
         let mut hash = Sha256::new();
@@ -180,8 +180,7 @@ fn walk(dir: &Path, prefix: &str, depth: usize, files: &mut Vec<Shipped>, hash: 
     Ok(())
 }
 
-/// Returns how a file lies in the group's copy; None if it is missing, no file, or not to be had without following
-/// links.
+/// Returns the state of a file in the group's copy; None if it is missing, is not a file, or is behind a link.
 fn stamp(skills: &SafeDir, path: &str) -> Option<Stamp> {
     let path = Path::new(path);
     let dir = skills.open_dir(path.parent()?).ok()?;
@@ -204,7 +203,7 @@ fn write(skills: &SafeDir, file: &Shipped, owner: Option<Owner>) -> io::Result<(
     skills.ensure_dir(parent, owner, 0o755)?.write_atomic(name, &bytes, owner, file.mode)
 }
 
-/// Removes a file and the folders that it leaves empty.
+/// Removes a file, and folders that become empty.
 fn remove(skills: &SafeDir, path: &Path) -> io::Result<()> {
     let mut inner = path;
     while let (Some(parent), Some(name)) = (inner.parent(), inner.file_name()) {
@@ -219,7 +218,7 @@ fn remove(skills: &SafeDir, path: &Path) -> io::Result<()> {
         if inner == path {
             dir.remove(name)?;
         } else if dir.remove_empty_dir(name).is_err() {
-            // The group has files of its own in there.
+            // The group has its own files in there.
             return Ok(());
         }
         inner = parent;
@@ -227,7 +226,7 @@ fn remove(skills: &SafeDir, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A record that is missing or broken means: nothing is known, ship everything.
+/// Reads the record of shipped files. If it is missing or broken, every file is shipped again.
 fn read_record(home: &Home, name: &str) -> Record {
     fs::read(home.data().join("skills").join(name))
         .ok()

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use super::{AgentError, At, RUNNER_SRC};
 use crate::safe_dir::{Owner, SafeDir};
 
-/// Bytes a source tree may have; more is a wrong folder.
+/// The most bytes of a source tree; more means that the folder is wrong.
 const MAX_BYTES: u64 = 64 << 20;
-/// Depth of folders.
+/// The most nested folders.
 const MAX_DEPTH: usize = 32;
-/// What the copy is called until it is whole.
+/// The name of the copy until it is complete.
 const PARTIAL: &str = "agent-runner-src.partial";
 
-/// The group's copy. The session folder is not mounted, so nobody interferes with the copying.
+/// Returns the group's copy, and makes it if it is missing. The session folder is not mounted, so no agent can
+/// disturb the copying.
 pub(super) fn copy_once(
     from: &Path,
     session: &SafeDir,
@@ -27,7 +28,7 @@ pub(super) fn copy_once(
     if session.exists(OsStr::new(RUNNER_SRC)).at(&path)? {
         return Ok(path);
     }
-    // What a host that died left behind.
+    // Left by a host that died.
     session.remove_tree(OsStr::new(PARTIAL)).at(&path)?;
     let to = session.ensure_dir(Path::new(PARTIAL), owner, 0o755).at(&path)?;
     let mut left = MAX_BYTES;

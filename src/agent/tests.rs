@@ -77,7 +77,7 @@ impl Place {
 }
 
 #[test]
-fn a_first_run_finds_everything_in_place() {
+fn first_run_has_all_folders_and_files() {
     let p = place();
     let plan = p.prepare();
     assert_eq!((plan.provider, plan.needs_network, plan.secrets.len()), ("guide", false, 0));
@@ -99,7 +99,7 @@ fn a_first_run_finds_everything_in_place() {
 }
 
 #[test]
-fn what_is_the_groups_own_is_never_written_again() {
+fn files_of_the_group_are_written_only_once() {
     let p = place();
     p.prepare();
     fs::write(p.claude("settings.json"), "{}").unwrap();
@@ -111,11 +111,11 @@ fn what_is_the_groups_own_is_never_written_again() {
 }
 
 #[test]
-fn shipped_files_win_additions_stay_and_removed_skills_go() {
+fn skills_are_updated_additions_stay_and_removed_ones_go() {
     let p = place();
     p.prepare();
     fs::write(p.claude("skills/one/SKILL.md"), "eno").unwrap();
-    // As hidden as an edit can be: same size, and the times set back.
+    // As well hidden as an edit can be: same size, and the times set back.
     let times = fs::metadata(p.source("one/SKILL.md")).unwrap().modified().unwrap();
     fs::File::open(p.claude("skills/one/SKILL.md")).unwrap().set_modified(times).unwrap();
     fs::write(p.claude("skills/one/own.md"), "added").unwrap();
@@ -136,7 +136,7 @@ fn shipped_files_win_additions_stay_and_removed_skills_go() {
 }
 
 #[test]
-fn the_skill_of_the_browser_is_where_the_browser_is() {
+fn browser_skill_is_only_in_rooms_with_the_browser() {
     let mut p = place();
     fs::create_dir_all(p.source("browser")).unwrap();
     fs::write(p.source("browser/SKILL.md"), "browse").unwrap();
@@ -166,12 +166,12 @@ fn the_skill_of_the_browser_is_where_the_browser_is() {
 }
 
 #[test]
-fn links_lead_nowhere() {
+fn links_in_a_groups_folders_are_not_followed() {
     let p = place();
     p.prepare();
     let outside = p.dir.path().join("outside");
     let before = p.outside();
-    // The skills folder, then a skill, a file of one, and the settings.
+    // The skills folder, then a skill, one of its files, and the settings.
     fs::remove_dir_all(p.claude("skills")).unwrap();
     symlink(&outside, p.claude("skills")).unwrap();
     p.prepare();
@@ -186,7 +186,7 @@ fn links_lead_nowhere() {
     p.prepare();
     assert_eq!(p.outside(), before);
     assert!(fs::symlink_metadata(p.claude("skills/two/SKILL.md")).unwrap().is_file());
-    // Also when a skill goes that a link stands for.
+    // Also if a removed skill was replaced by a link.
     fs::remove_dir_all(p.claude("skills/two")).unwrap();
     symlink(&outside, p.claude("skills/two")).unwrap();
     fs::write(outside.join("SKILL.md"), "not ours").unwrap();
@@ -197,7 +197,7 @@ fn links_lead_nowhere() {
 }
 
 #[test]
-fn things_in_the_way_are_moved_aside() {
+fn entries_in_the_way_are_moved_aside() {
     let p = place();
     p.prepare();
     fs::remove_dir_all(p.claude("skills/one")).unwrap();
@@ -210,7 +210,7 @@ fn things_in_the_way_are_moved_aside() {
 }
 
 #[test]
-fn a_group_where_nothing_changed_is_ready_at_once() {
+fn unchanged_group_is_prepared_at_once() {
     let p = place();
     p.prepare();
     let ino = |rel: &str| fs::metadata(p.claude(rel)).unwrap().ino();
@@ -238,7 +238,7 @@ fn agent_sources_are_copied_once() {
 }
 
 #[test]
-fn secrets_go_to_those_who_need_them_alone() {
+fn secrets_go_only_to_providers_that_need_them() {
     let p = place();
     fs::write(p.home.env_file(), "ANTHROPIC_API_KEY=sk-ant-0123456789\nOTHER=x\n").unwrap();
     let with = |provider: Option<&str>, image: Option<&str>| {
@@ -262,7 +262,7 @@ fn secrets_go_to_those_who_need_them_alone() {
 
 #[test]
 fn wrong_owners_are_repaired_without_following_links() {
-    // Only root may give files away.
+    // Only root may give files to another user.
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -284,13 +284,13 @@ fn wrong_owners_are_repaired_without_following_links() {
     assert_eq!(repair_ownership(&p.home, owner).changed, 0);
 }
 
-/// The group's file, as its agent would write it.
+/// Writes the settings file of the group, as its agent would.
 fn write_settings(p: &Place, text: &str) {
     fs::write(p.home.session(&"a".parse().unwrap()).join("agent/agent.toml"), text).unwrap();
 }
 
 #[test]
-fn the_template_sets_nothing_and_every_example_in_it_is_right() {
+fn agent_toml_template_sets_nothing_and_has_valid_examples() {
     assert_eq!(AGENT_SETTINGS.parse::<toml::Table>().unwrap(), toml::Table::new());
     let examples: String = AGENT_SETTINGS
         .split("\n\n")
@@ -305,7 +305,7 @@ fn the_template_sets_nothing_and_every_example_in_it_is_right() {
 }
 
 #[test]
-fn a_group_chooses_its_provider_only_where_it_may_and_gets_no_keys_before() {
+fn group_chooses_its_provider_only_within_bounds_and_gets_no_keys_before() {
     let mut p = place();
     p.prepare();
     fs::write(p.home.env_file(), "ANTHROPIC_API_KEY=sk-ant-0123456789\nOPENAI_API_KEY=sk-0123456789\n").unwrap();
@@ -329,7 +329,7 @@ fn a_group_chooses_its_provider_only_where_it_may_and_gets_no_keys_before() {
     let plan = p.prepare();
     assert_eq!((plan.provider, plan.secrets.len(), plan.needs_network), ("llm", 2, true));
     assert!(plan.may.notes.is_empty() && plan.may.set == ["provider"]);
-    // Without what it needs it is not followed: a group that cannot answer could not put it right either.
+    // A provider without its requirements is not followed: a group that cannot answer could not correct its choice.
     for (name, why) in [("claude", "needs the image full"), ("image", "the host's log says why")] {
         write_settings(&p, &format!("provider = '{name}'"));
         let plan = p.prepare();
@@ -337,7 +337,7 @@ fn a_group_chooses_its_provider_only_where_it_may_and_gets_no_keys_before() {
         assert!(plan.may.notes[0].contains(why), "{:?}", plan.may);
     }
     write_settings(&p, "provider = 'llm'");
-    // What the operator chose for the group wins, and so do his bounds for it.
+    // The operator's choice for the group wins, and so do the operator's bounds for it.
     for config in [
         ContainerConfig { provider: Some("exec".into()), ..ContainerConfig::default() },
         ContainerConfig { agent_may: Some(Vec::new()), ..ContainerConfig::default() },
@@ -352,7 +352,7 @@ fn a_group_chooses_its_provider_only_where_it_may_and_gets_no_keys_before() {
 }
 
 #[test]
-fn a_hostile_agent_toml_chooses_nothing() {
+fn hostile_agent_toml_chooses_nothing() {
     let mut p = place();
     p.prepare();
     p.settings.bounds = bounds::Bounds { may: bounds::kinds("provider").unwrap(), providers: None, models: Vec::new() };
@@ -382,7 +382,7 @@ fn a_hostile_agent_toml_chooses_nothing() {
         ("provider = ", None),
         ("[provider]", Some("it must be a text")),
         ("\u{1}", None),
-        // As deep as the parser goes: on a worker's stack it would end the whole host.
+        // As deep as the parser allows: on a worker's stack, it would end the whole host.
         (&deep, None),
     ] {
         fs::write(&file, text).unwrap();
@@ -398,7 +398,7 @@ fn a_hostile_agent_toml_chooses_nothing() {
     }
     write_settings(&p, "provider = 'guide'");
     assert_eq!(p.prepare().provider, "guide");
-    // Where it would not be followed, nobody is told what is wrong with it.
+    // If the file would not be followed, its errors are not reported.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     p.settings.bounds = bounds::Bounds::default();

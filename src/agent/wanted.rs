@@ -1,4 +1,4 @@
-//! The provider that a group's `agent.toml` asks for. The file is an agent's: it may be anything.
+//! The provider that a group's `agent.toml` asks for. An agent may have put anything into the file.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,20 +8,20 @@ use parlor_protocol::deep::on_deep_stack;
 use crate::config::provider;
 use crate::safe_dir::SafeDir;
 
-/// The settings of a group's agent.
+/// The settings file of a group's agent.
 pub(super) const FILE: &str = "agent.toml";
-/// The largest file that is read; the runner reads no larger one either.
+/// The most bytes of the file, which is the runner's limit, too.
 const LIMIT: u64 = 32 * 1024;
 
-/// The provider that is asked for, if any. What else the file says is the runner's business, and so is telling that it
-/// is no TOML. The error is for the chat.
+/// Returns the provider that the file asks for, if any. The runner reads the other settings, and reports invalid
+/// TOML. The error is for the chat.
 pub(super) fn provider(dir: &SafeDir) -> Result<Option<&'static str>, String> {
     let bytes = match dir.read(OsStr::new(FILE), LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("the host does not read the file: {error}")),
     };
-    // On the stack of a worker a file that nests tables and keys would end the host.
+    // On a worker's stack, deeply nested tables and keys would end the host.
     on_deep_stack(|| asked_for(&bytes)).map_err(|error| format!("the host does not read the file: {error}"))?
 }
 
@@ -30,7 +30,7 @@ fn asked_for(bytes: &[u8]) -> Result<Option<&'static str>, String> {
     match table.as_ref().and_then(|table| table.get("provider")) {
         None => Ok(None),
         Some(toml::Value::String(name)) => {
-            // What an agent wrote is shown short.
+            // Text from an agent is shown cut.
             let shown: String = name.chars().take(40).collect();
             provider::parse(&shown).map(Some)
         }

@@ -1,4 +1,4 @@
-//! What handlers take from a request, with every refusal as a problem document.
+//! Extractors of request parts (body, path, query). Each refuses bad input with a problem document.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::router::Api;
 use crate::domain::schema;
 
-/// A JSON body of at most the limit's bytes; `serde_json` refuses more than 128 levels of nesting by itself.
+/// A JSON body. `body_bytes` limits its size; `serde_json` limits nesting to 128 levels.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
@@ -45,7 +45,8 @@ impl<T: DeserializeOwned> OptionalFromRequest<Api> for Json<T> {
     }
 }
 
-/// Refuses a body that does not call itself JSON: a page of another origin can send any other kind without asking first.
+/// Refuses a body without a JSON content type: a page of another origin can send any other type without a CORS
+/// preflight.
 fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let mut given = headers.get_all(header::CONTENT_TYPE).iter();
     let kind = given.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -66,7 +67,7 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
 }
 
-/// Reads a body. What a strict reader refuses although its meaning is clear is read as it is meant; an error names the field.
+/// Parses a body. Invalid JSON with a clear meaning is mended and parsed again. Errors name the field.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let (path, error) = match strict(bytes) {
         Ok(value) => return Ok(value),
@@ -86,7 +87,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     ))
 }
 
-/// The value, or where and why not.
+/// Parses without mending. An error comes with the path of the field that does not fit.
 fn strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, (String, serde_json::Error)> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader)
@@ -122,7 +123,7 @@ async fn collect(request: Request, api: &Api) -> Result<Bytes, Problem> {
     }
 }
 
-/// The one id in a request's path.
+/// The single id in a request's path.
 pub(super) struct Id<T>(pub(super) T);
 
 impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
@@ -136,7 +137,7 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for Id<T> {
     }
 }
 
-/// An id as people shorten it; what it stands for is looked up where it is used.
+/// An id that may be shortened to its beginning; the handler looks up the full id.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Short(pub(super) String);
@@ -166,7 +167,7 @@ impl FromStr for Short {
     }
 }
 
-/// A request's query parameters.
+/// The query parameters of a request.
 pub(super) struct Params<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -180,11 +181,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Rows of a list when the client does not say how many, and at the most.
+/// The default and the maximum number of rows in a list.
 const LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 10_000;
 
-/// How many rows a list is to have.
+/// The `limit` parameter of a list.
 #[derive(Debug, Clone, Copy, serde::Deserialize)]
 pub(super) struct Limit(u32);
 
@@ -195,7 +196,7 @@ impl Default for Limit {
 }
 
 impl Limit {
-    /// The number, where it is allowed.
+    /// Returns the number if it is in the allowed range.
     pub(super) fn rows(self) -> Result<u32, Problem> {
         within("limit", self.0, MAX_LIMIT)
     }
@@ -203,7 +204,7 @@ impl Limit {
 
 schema::by_hand!(Limit, "Limit", { "type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT });
 
-/// A number from 1 to a largest one.
+/// Checks that a parameter is from 1 to `max`.
 pub(super) fn within(name: &str, number: u32, max: u32) -> Result<u32, Problem> {
     if (1..=max).contains(&number) {
         return Ok(number);
@@ -211,10 +212,10 @@ pub(super) fn within(name: &str, number: u32, max: u32) -> Result<u32, Problem> 
     Err(Problem::bad("invalid_query", format!("{name} {number} is not allowed: use a whole number from 1 to {max}")))
 }
 
-/// A field that tells "absent" from `null`: absent leaves a value, null clears it.
+/// A field of a patch: an absent field keeps the value, `null` clears it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Change<T> {
-    /// Not in the body.
+    /// The field is absent.
     #[default]
     Keep,
     /// `null`, or the new value.

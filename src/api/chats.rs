@@ -1,4 +1,4 @@
-//! Known chats, and what agents asked for and were refused.
+//! Known chats, and requests of agents that were refused.
 
 use axum::Json as Out;
 use axum::extract::State;
@@ -15,26 +15,26 @@ use crate::store::{groups, ipc_files};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
-    /// Rows at the most.
+    /// The largest number of rows.
     #[serde(default)]
     limit: Limit,
 }
 
-/// Known chats, the one that somebody wrote in last first.
+/// Known chats, the most recently active first.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Chats {
     chats: Vec<Chat>,
 }
 
-/// A chat that somebody has written in, or a group's.
+/// A chat with messages or with a group.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Chat {
     jid: ChatJid,
-    /// Its group's name, else what its platform calls it.
+    /// The name of its group; without a group, the platform's name for the chat.
     name: String,
     last_activity: Time,
-    /// Whether it belongs to a group.
+    /// Whether a group is registered for it.
     is_registered: bool,
 }
 
@@ -44,12 +44,12 @@ pub(super) struct Refusals {
     refusals: Vec<Refusal>,
 }
 
-/// What an agent asked for and was refused.
+/// A request of an agent that was refused.
 #[derive(Serialize, JsonSchema)]
 struct Refusal {
     /// The agent's group.
     folder: GroupFolder,
-    /// The request.
+    /// The request that was refused.
     what: String,
     why: String,
     at: Time,

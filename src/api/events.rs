@@ -1,4 +1,4 @@
-//! `GET /v1/events`: where a client's stream begins.
+//! `GET /v1/events`: checks the request and finds the start of the client's stream.
 
 use std::str::FromStr;
 
@@ -19,19 +19,20 @@ use crate::domain::event::{Event, Message, MessageIn};
 use crate::domain::ids::ChatJid;
 use crate::store::events;
 
-/// Where a new stream begins; for clients that want to resume before the first event came.
+/// Response header with the start of a new stream, for clients that want to resume before their first event.
 const CURSOR: HeaderName = HeaderName::from_static("parlor-cursor");
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
-    /// The id of the last event that was seen, or `0` for all that are kept; without one the stream begins now.
+    /// The id of the last event that the client saw, or `0` for all kept events. Without it, the stream begins now.
     since: Option<String>,
-    /// Events of this chat alone.
+    /// Only events of this chat.
     chat: Option<ChatJid>,
 }
 
-/// What the stream sends: the document has no words for single events, so each event's data has its schema by its name.
+/// Describes the stream. OpenAPI cannot describe single events, so each event's data has a schema under the event's
+/// name.
 pub(super) fn describe(mut operation: Operation) -> Operation {
     let text = json!({ "type": "string", "description": "Absent where it is not kept any more" });
     let time = json!({ "type": "string", "format": "date-time", "description": "When the event was stored" });
@@ -67,7 +68,7 @@ pub(super) async fn stream(
     Params(query): Params<Query>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    // A browser that reconnects sends what it saw last, and the address it was first given.
+    // A reconnecting browser sends the last event id, and also the address of its first request.
     let given = match headers.get("last-event-id") {
         Some(value) => Some(value.to_str().map_err(|_| malformed("…"))?.to_owned()),
         None => query.since,
@@ -75,7 +76,7 @@ pub(super) async fn stream(
     let store = &api.deps.store;
     let (oldest, newest) = store.read(events::bounds).await?;
     let kept = oldest.map_or(newest, |oldest| oldest - 1);
-    // All that are kept.
+    // `0`: all kept events.
     let begin = || Cursor { store: store.id().to_owned(), seq: kept };
     let since = given.as_deref().map(|text| if text == "0" { Ok(begin()) } else { text.parse() }).transpose()?;
     let seq = match since {
@@ -102,7 +103,7 @@ pub(super) async fn stream(
     Ok(response)
 }
 
-/// `<store>-<seq>`.
+/// A place in the event stream, written `<store>-<seq>`.
 struct Cursor {
     store: String,
     seq: i64,

@@ -1,4 +1,4 @@
-//! Groups, as the operator sees and sets them.
+//! Routes that list, register, change and remove groups.
 
 mod view;
 
@@ -26,17 +26,17 @@ pub(super) struct New {
     /// The chat.
     #[schemars(with = "ChatJid")]
     jid: String,
-    /// The name people see, on one line; the chat's id without it.
+    /// The display name, on one line; by default the chat's id.
     #[serde(default)]
     #[schemars(length(max = 256))]
     name: String,
     /// The folder; unique without regard to case, `global` is reserved.
     #[schemars(with = "GroupFolder")]
     folder: String,
-    /// What calls the agent, on one line; the assistant's name without it.
+    /// The word that calls the agent, on one line; by default the assistant's name.
     #[schemars(length(max = 64))]
     trigger: Option<String>,
-    /// Whether only triggered messages are answered; so without it.
+    /// Whether only triggered messages are answered; true by default.
     requires_trigger: Option<bool>,
     container_config: Option<ContainerConfig>,
     /// Whether this becomes the owner's group.
@@ -54,11 +54,11 @@ pub(super) struct Patch {
     #[serde(default)]
     trigger: Change<String>,
     requires_trigger: Option<bool>,
-    /// Merged into what is set (RFC 7396): null clears a key, or all of them.
+    /// Merged into the stored settings (RFC 7396): null clears a key, or all of them.
     #[serde(default)]
     #[schemars(schema_with = "view::change_of_config")]
     container_config: Option<Value>,
-    /// True makes this the owner's group; it cannot be taken away.
+    /// True makes this the owner's group; this role cannot be taken away.
     #[schemars(extend("enum" = [true, null]))]
     is_main: Option<bool>,
 }
@@ -119,7 +119,7 @@ pub(super) async fn update(
     }
     let of = folder.clone();
     let found = api.deps.store.read(move |db| groups::by_folder(db, &of)?.ok_or_else(|| groups::missing(&of))).await?;
-    // Checked against the state before the transaction for a precise answer, applied again inside it.
+    // Checked before the transaction for a precise answer, and applied again inside it.
     let wanted = apply(found, &patch)?;
     if patch.container_config.is_some() {
         check_answers(&api, &wanted.container_config).await?;
@@ -144,7 +144,7 @@ pub(super) async fn update(
     Ok(Out(view::changed(&api, group).await?))
 }
 
-/// The group with the patch's changes, checked by the same rules as a new one.
+/// Applies the patch to the group. The result passes the same checks as a new group.
 fn apply(group: Group, patch: &Patch) -> Result<Group, Problem> {
     let trigger = match &patch.trigger {
         Change::Keep => group.trigger.clone(),
@@ -170,22 +170,22 @@ pub(super) async fn remove(State(api): State<Api>, Id(folder): Id<GroupFolder>) 
     let (stopped, now) = (folder.clone(), api.deps.clock.now());
     api.deps.store.write(move |tx| groups::remove(tx, &folder, now)).await?;
     tracing::info!("group {stopped} was removed");
-    // Its container must not outlive it.
+    // The container of a removed group must not outlive it.
     api.deps.dispatch.stop(&stopped).await;
     Ok(NoContent)
 }
 
-/// Refuses a budget that cannot be kept, and who may not stand in. Reads `.env`.
+/// Refuses a budget that cannot be kept and providers that cannot stand in. Reads `.env`.
 async fn check_answers(api: &Api, config: &ContainerConfig) -> Result<(), Problem> {
     let (settings, config) = (api.deps.settings.clone(), config.clone());
     let checked = tokio::task::spawn_blocking(move || {
         answering::check(&settings, &config, &Keys::read(&settings.home, &settings.secret_keys))
     });
-    // A check that was broken off has found nothing.
+    // The check did not finish: it reports nothing.
     checked.await.unwrap_or(Ok(())).map_err(|why| Problem::bad("invalid_field", format!("containerConfig.{why}")))
 }
 
-/// Merge patch over the container settings.
+/// Applies a merge patch to the container settings.
 fn merged(config: &ContainerConfig, change: &Value) -> Result<ContainerConfig, Problem> {
     let bad = |detail: String| Problem::bad("invalid_field", format!("containerConfig: {detail}"));
     if !change.is_object() && !change.is_null() {

@@ -1,5 +1,5 @@
-//! The guard of the TCP listener. It admits the bearer of the token, from a page of no other origin, under a name that
-//! no attacker's DNS can point here. The Unix socket needs none of this: its mode lets in only its owner.
+//! The guard of the TCP listener. It requires the token, refuses pages of other origins, and accepts only host names
+//! that an attacker's DNS cannot point here. The Unix socket needs no guard: its file mode admits only the owner.
 
 use std::net::IpAddr;
 
@@ -9,14 +9,14 @@ use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
 
-/// Names that engines give their host inside containers; nobody can register them.
+/// Names by which containers reach their host; nobody can register them in DNS.
 const GATEWAYS: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
 
-/// What a TCP request must show.
+/// The checks of a TCP request.
 #[derive(Debug)]
 pub(super) struct Guard {
     token: SecretString,
-    /// True if the listener can be reached from this machine alone.
+    /// True if only this machine can reach the listener.
     loopback: bool,
 }
 
@@ -25,10 +25,10 @@ impl Guard {
         Self { token, loopback }
     }
 
-    /// Refuses what must not reach a handler.
+    /// Refuses a request that must not reach a handler.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let host = self.host(headers)?;
-        // A target with a host of its own goes before the header.
+        // A host in the request's target takes precedence over the header.
         if uri.authority().is_some_and(|target| !target.as_str().eq_ignore_ascii_case(host)) {
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -40,7 +40,7 @@ impl Guard {
         self.bearer(headers)
     }
 
-    /// A page of an attacker whose name was rebound to this address still sends that name.
+    /// Checks the Host header. After DNS rebinding, an attacker's page still sends the attacker's name.
     fn host<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
         let mut values = headers.get_all(header::HOST).iter();
         let refused = || {
@@ -61,7 +61,7 @@ impl Guard {
         if allowed { Ok(host) } else { Err(refused()) }
     }
 
-    /// The token counts in the header alone: addresses end in logs and histories.
+    /// Accepts the token only in the header: addresses end up in logs and histories.
     fn bearer(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let given = headers.get(header::AUTHORIZATION).and_then(token_of).unwrap_or_default();
         let wanted = self.token.expose_secret().as_bytes();
@@ -81,7 +81,7 @@ fn token_of(value: &HeaderValue) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
-/// The name in `name`, `name:port` or `[v6]:port`.
+/// Extracts the name from `name`, `name:port` or `[v6]:port`.
 fn name_of(host: &str) -> &str {
     if host.starts_with('[') {
         return host.split_inclusive(']').next().unwrap_or(host);
@@ -89,7 +89,7 @@ fn name_of(host: &str) -> &str {
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }
 
-/// A browser says which page asks; only a page of this very listener may.
+/// Refuses pages of other origins: a browser names the page in the Origin header.
 fn origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     let foreign = headers.get_all(header::ORIGIN).iter().any(|origin| {
         let name = origin.to_str().ok().and_then(|text| text.strip_prefix("http://"));
@@ -126,7 +126,7 @@ mod tests {
     const TOKEN: (&str, &str) = ("authorization", "Bearer correct horse");
 
     #[test]
-    fn the_token_must_be_exact() {
+    fn token_must_match_exactly() {
         let host = ("host", "127.0.0.1:80");
         assert_eq!(status(true, &[host, TOKEN]), 200);
         assert_eq!(status(true, &[host, ("authorization", "bearer correct horse")]), 200);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_token_admits_nobody() {
+    fn empty_token_admits_nobody() {
         let guard = Guard::new("".into(), true);
         let mut map = HeaderMap::new();
         map.insert(header::HOST, HeaderValue::from_static("localhost"));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_with_a_host_names_this_one() {
+    fn target_with_a_host_must_name_this_listener() {
         let guard = Guard::new("correct horse".into(), true);
         let mut map = HeaderMap::new();
         map.insert(header::HOST, HeaderValue::from_static("localhost:7777"));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn rebound_names_are_refused() {
+    fn host_names_rebound_by_dns_are_refused() {
         for good in ["127.0.0.1", "127.0.0.1:7777", "localhost:1", "LOCALHOST", "[::1]:80", "[::1]"] {
             assert_eq!(status(true, &[("host", good), TOKEN]), 200, "{good}");
         }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn other_pages_are_refused() {
+    fn pages_of_other_origins_are_refused() {
         let host = ("host", "localhost:7777");
         assert_eq!(status(true, &[host, TOKEN, ("origin", "http://localhost:7777")]), 200);
         for bad in ["http://evil.example", "null", "https://localhost:7777", "http://localhost:7778", "file://"] {

@@ -1,4 +1,4 @@
-//! `GET /v1/chats/{jid}/messages`: what was said in a chat, both ways.
+//! `GET /v1/chats/{jid}/messages`: the messages of a chat in both directions.
 
 use axum::Json as Out;
 use axum::extract::State;
@@ -19,11 +19,11 @@ use crate::store::{Connection, TxError, TxResult};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
-    /// Those before this place: `before` of the page that came before it.
+    /// Only messages before this place: the `before` of a previous page.
     before: Option<String>,
-    /// Those that were stored after an answer: its `after`.
+    /// Only messages stored since a previous answer: the `after` of that answer.
     after: Option<String>,
-    /// Messages at the most.
+    /// The largest number of messages.
     #[serde(default)]
     limit: Limit,
 }
@@ -33,9 +33,9 @@ pub(super) struct Query {
 #[schemars(rename = "Messages")]
 pub(super) struct Page {
     messages: Vec<Message>,
-    /// The parameter for the messages before these; null where there are none, and in an answer to `after`.
+    /// The `before` parameter for the next older messages; null if there are none, and in an answer to `after`.
     before: Option<String>,
-    /// The parameter for the messages that are stored from now on; null in an answer to `before`.
+    /// The `after` parameter for messages that are stored from now on; null in an answer to `before`.
     after: Option<String>,
 }
 
@@ -43,13 +43,13 @@ pub(super) struct Page {
 #[derive(Serialize, JsonSchema)]
 #[serde(tag = "direction", rename_all = "lowercase")]
 enum Message {
-    /// Somebody wrote it.
+    /// A message written in the chat.
     In {
         /// When it was stored.
         time: Time,
-        /// The sender's name for it.
+        /// The id that the sender's client gave the message.
         id: String,
-        /// The name of who wrote it.
+        /// The display name of the author.
         sender: String,
         text: String,
         role: Role,
@@ -58,29 +58,29 @@ enum Message {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         attachments: Vec<Attachment>,
     },
-    /// An agent, or Parlor.
+    /// A message of an agent or of Parlor.
     Out {
         /// When it was stored.
         time: Time,
-        /// The delivery's id.
+        /// The id of the delivery.
         id: String,
-        /// A name to show as the sender; the assistant's without it.
+        /// The name to show as the sender; by default the assistant's.
         #[serde(skip_serializing_if = "Option::is_none")]
         sender: Option<String>,
         text: String,
         kind: DeliveryKind,
         state: DeliveryState,
-        /// A file that went with it.
+        /// The file sent with the message.
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<FileInfo>,
     },
 }
 
-/// Which messages are asked for.
+/// The range of messages that the client requests.
 enum Wanted {
-    /// The last ones before a place, or of all.
+    /// The latest messages before a place, or of the whole chat.
     Before(Option<Place>),
-    /// The first ones after what was seen.
+    /// The first messages after a place.
     After(Seen),
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn list(
     Ok(Out(page))
 }
 
-/// All that is stored so far; an error where nothing is known of the chat.
+/// The end of what is stored now. Returns an error for an unknown chat.
 fn seen(db: &Connection, jid: &ChatJid) -> TxResult<Seen> {
     if !history::is_known(db, jid)? {
         return Err(TxError::NotFound(format!("nothing is known of the chat {jid}")));
@@ -135,7 +135,7 @@ fn cursor(store: &str, seen: Seen) -> String {
     format!("{store}-{seen}")
 }
 
-/// None where a cursor is of another store.
+/// Returns None if a cursor belongs to another store.
 fn wanted(store: &str, query: &Query) -> Result<Option<Wanted>, Problem> {
     let bad = |name, else_| {
         let detail = format!("`{name}` is not one that a page of messages gave: leave it out for {else_}");

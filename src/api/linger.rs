@@ -1,5 +1,6 @@
-//! Reads and drops the rest of a request's body that its handler did not want, for a moment. A connection that is closed
-//! with bytes unread loses the answer for clients that write the whole request before they read.
+//! For a short time, reads and drops the rest of a request body that the handler did not read. Otherwise, a client
+//! that writes its whole request before it reads would lose the answer: closing a connection with unread bytes resets
+//! it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,22 +13,22 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long a client may go on to send what is not wanted.
+/// The time limit for reading the unwanted rest.
 const MOMENT: Duration = Duration::from_secs(3);
-/// Bytes that are thrown away. A client that reads meanwhile has its answer long before.
+/// The byte limit for reading the unwanted rest. A client that reads meanwhile gets its answer long before.
 const MAX_BYTES: usize = 64 << 20;
 
-/// A request's body. What its handler leaves of it is read when it is dropped.
+/// A request's body. When it is dropped, a task reads the part that the handler left.
 pub(super) struct Lingering {
-    /// None once it was dropped.
+    /// None after the drop.
     rest: Option<Incoming>,
-    /// False while the client waits to be asked for the body: it is not asked for the sake of throwing it away.
+    /// False while the client waits for `100 Continue`: such a body is not requested only to be dropped.
     asked: bool,
     shutdown: CancellationToken,
 }
 
 impl Lingering {
-    /// `waits` is true if the client sends the body only when it is asked to (`Expect: 100-continue`).
+    /// `waits`: the client sends the body only on request (`Expect: 100-continue`).
     pub(super) fn new(body: Incoming, waits: bool, shutdown: CancellationToken) -> Self {
         Self { rest: Some(body), asked: !waits, shutdown }
     }
@@ -54,7 +55,7 @@ impl Body for Lingering {
 impl Drop for Lingering {
     fn drop(&mut self) {
         let Some(body) = self.rest.take().filter(|body| self.asked && !body.is_end_stream()) else { return };
-        // At the end of the program there is nobody left to read for.
+        // Without a runtime, the process is at its end, and nobody is left to read for.
         if let Ok(runtime) = Handle::try_current() {
             let shutdown = self.shutdown.clone();
             runtime.spawn(async move { shutdown.run_until_cancelled(timeout(MOMENT, throw_away(body))).await });

@@ -14,34 +14,34 @@ use tokio::net::{TcpListener, UnixListener};
 use super::guard::Guard;
 use crate::config::settings::Settings;
 
-/// Why the API cannot listen.
+/// Reasons why the API cannot listen.
 #[derive(Debug, Error)]
 pub enum ListenError {
     /// Another host answers on the socket.
     #[error("another host answers on {0}: stop it first, or use another --home")]
     InUse(PathBuf),
-    /// The socket could not be made.
+    /// The Unix socket cannot be bound.
     #[error("cannot listen on {path}: {error}; check owner and mode of its folder")]
     Socket {
-        /// The socket.
+        /// The socket's path.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The TCP address could not be used.
+    /// The TCP address cannot be bound.
     #[error("cannot listen on {address}: {error}; set PARLOR_LISTEN to a free address of this machine")]
     Tcp {
-        /// The address.
+        /// The address from `PARLOR_LISTEN`.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// Only one of the two TCP settings is there.
+    /// Only one of the two TCP settings is set.
     #[error("PARLOR_LISTEN and PARLOR_TOKEN belong together: set both, or neither")]
     HalfSet,
 }
 
-/// Open listeners.
+/// The bound listeners, not yet served.
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) unix: UnixListener,
@@ -50,7 +50,8 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Opens what the settings ask for. A socket that a dead host left is replaced; one that answers is an error.
+    /// Opens the listeners that the settings name. A dead host's socket is replaced; a socket that answers is an
+    /// error.
     pub async fn bind(settings: &Settings) -> Result<Self, ListenError> {
         let tcp = match (settings.listen, &settings.token) {
             (Some(address), Some(token)) => {
@@ -72,14 +73,14 @@ impl Listeners {
         Ok(Self { unix, tcp, socket })
     }
 
-    /// The TCP listener's address, with the port that the system chose for port 0.
+    /// The TCP listener's address, with the real port if the settings say port 0.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 }
 
-/// Binds under a temporary name, closes the mode, then renames over the final one: nobody can connect in between, and
-/// what a dead host left disappears in the same step.
+/// Binds under a temporary name, sets the mode, then renames. Nobody can connect in between, and the rename replaces
+/// a dead host's socket.
 fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), ListenError> {
     let fail = |error| ListenError::Socket { path: path.to_owned(), error };
     if fs::symlink_metadata(path).is_ok() {
@@ -98,7 +99,7 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), ListenError> {
     Ok((listener, SocketFile { path: path.to_owned(), inode }))
 }
 
-/// The socket's file; removed when dropped, unless another host has put its own there.
+/// The socket's file; removed on drop, unless another host has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -113,8 +114,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// A socket's path as the kernel takes it, which is 107 bytes at the most: a longer one goes through an open folder,
-/// which must live until the path was used.
+/// A path for the socket that fits into the kernel's limit of 107 bytes: a longer path goes through an open folder.
+/// The returned folder must stay open until the path was used.
 pub fn short_path(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     if path.as_os_str().len() <= 107 {
         return Ok((path.to_owned(), None));

@@ -1,23 +1,23 @@
-//! Parts of long texts, for event streams. The store finds a part by a walk through the text from its beginning; it is
-//! therefore asked for a window of many parts, which all streams share.
+//! Parts of long texts, for event streams. To find a part, the store walks through the text from its beginning. The
+//! cache therefore reads windows of many parts, and all streams share them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::store::{Store, StoreError, events};
 
-/// Bytes of a part: what is held for one client.
+/// Bytes of a part: the memory for one client.
 const PART: usize = 128 << 10;
-/// Bytes that are read at once: a text of 48 MiB takes six walks.
+/// Bytes of a window, read in one query: a text of 48 MiB takes six walks.
 const WINDOW: usize = 8 << 20;
-/// Windows in memory, for all clients together.
+/// The number of cached windows, for all clients together.
 const WINDOWS: usize = 2;
 
-/// The windows.
+/// The cache of windows.
 #[derive(Debug, Default)]
 pub(super) struct LongTexts {
     held: Mutex<VecDeque<Window>>,
-    /// Whoever reads a window: who misses the same one at the same time finds it when it is there.
+    /// Held while a window is read: another stream that misses the same window then finds it in the cache.
     reading: tokio::sync::Mutex<()>,
 }
 
@@ -29,7 +29,7 @@ struct Window {
 }
 
 impl LongTexts {
-    /// The part of an event's text from a byte on; None if the text is not kept any more.
+    /// Returns the part of an event's text from a byte on, or None if the text is not kept any more.
     pub(super) async fn part(&self, store: &Store, event: i64, from: usize) -> Result<Option<String>, StoreError> {
         if let Some(part) = self.held(event, from) {
             return Ok(Some(part));
@@ -47,7 +47,7 @@ impl LongTexts {
         Ok(Some(part))
     }
 
-    /// A client left in the middle of an event's text.
+    /// Drops an event's windows, because a client left in the middle of its text.
     pub(super) fn forget(&self, event: i64) {
         self.lock().retain(|window| window.event != event);
     }
@@ -69,7 +69,7 @@ impl LongTexts {
     }
 }
 
-/// The first part of a text, of whole characters.
+/// The first part of a text, cut between characters.
 fn beginning(text: &str) -> &str {
     let mut end = PART.min(text.len());
     while !text.is_char_boundary(end) {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_of_several_windows_is_whole_in_its_parts() {
+    async fn parts_of_a_text_of_several_windows_make_it_whole() {
         let (_dir, store, _wakes) = store();
         let text = "añ€😀".repeat(2 * WINDOW / 10 + 12_345);
         let event = put(&store, 1, text.clone()).await;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_store_is_asked_once_a_window_and_few_windows_are_held() {
+    async fn store_is_read_once_per_window_and_few_windows_are_held() {
         let (_dir, store, _wakes) = store();
         let mut events = Vec::new();
         for n in 0..3 {
@@ -134,7 +134,7 @@ mod tests {
             texts.part(&store, *event, 0).await.unwrap().unwrap();
         }
         assert_eq!(texts.lock().len(), WINDOWS);
-        // The parts below cannot come from the store.
+        // The store is empty from here on: the parts below must come from the cache.
         store.write(|tx| Ok(tx.execute("DELETE FROM outbox", [])?)).await.unwrap();
         for part in 1..WINDOW / PART {
             let known = texts.part(&store, events[2], part * PART).await;

@@ -1,4 +1,4 @@
-//! Fields that clients write in more than one way, where the meaning is clear.
+//! Deserializers for fields that clients write in several forms.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,25 +10,25 @@ use serde::de::{Error, Unexpected, Visitor};
 use crate::domain::clock::from_ms;
 use crate::domain::schema;
 
-/// From here on a number counts milliseconds: as seconds it would be the year 5138.
+/// Numbers from here on are milliseconds: as seconds they would lie after the year 5138.
 const FROM_MILLISECONDS: f64 = 1e11;
 
-/// An id as a text or as a whole number.
+/// Reads an id that is a text or a whole number.
 pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     deserializer.deserialize_any(Word)
 }
 
-/// The same, or none.
+/// Reads the same, or null.
 pub(super) fn optional_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     deserializer.deserialize_option(Optional(Word))
 }
 
-/// A time as RFC 3339, or as seconds or milliseconds since 1970, as a number or a text; or none.
+/// Reads a time: RFC 3339, or seconds or milliseconds since 1970 as a number or a text; or null.
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     deserializer.deserialize_option(Optional(Time))
 }
 
-/// An id in a request.
+/// Visitor and schema of an id.
 pub(super) struct Word;
 
 schema::by_hand!(Word, "Word", {
@@ -57,7 +57,7 @@ impl Visitor<'_> for Word {
     }
 }
 
-/// A time in a request.
+/// Visitor and schema of a time.
 pub(super) struct Time;
 
 schema::by_hand!(Time, "LooseTime", {
@@ -95,10 +95,10 @@ impl Visitor<'_> for Time {
     }
 }
 
-/// The time of a number of seconds or milliseconds.
+/// Converts seconds or milliseconds.
 fn at(number: f64) -> Option<DateTime<Utc>> {
     let ms = if number < FROM_MILLISECONDS { number * 1e3 } else { number };
-    // The year 10000 begins there.
+    // The upper bound is the year 10000.
     (0.0..253_402_300_800_000.0).contains(&ms).then(|| from_ms(ms.round() as i64))
 }
 
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_taken_where_they_are_clear() {
+    fn times_are_read_in_every_unambiguous_form() {
         let read =
             |json: &str| serde_json::from_str::<Body>(&format!("{{\"at\":{json}}}")).map(|body| body.at.map(rfc3339));
         for (json, time) in [

@@ -1,4 +1,4 @@
-//! `POST /v1/chats/{jid}/messages`: the way in, as JSON, or as a form with files beside it. Answered after the commit.
+//! `POST /v1/chats/{jid}/messages`: takes a message as JSON, or as a form with files. Answers after the commit.
 
 use axum::extract::{FromRequest, Request, State};
 use chrono::{DateTime, Utc};
@@ -19,26 +19,27 @@ use crate::domain::message::{NewMessage, Quoted, Role};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NewMessage")]
 pub(super) struct Body {
-    /// The id of who wrote it.
+    /// The id of the author.
     #[serde(deserialize_with = "loose::word")]
     #[schemars(with = "loose::Word")]
     sender: String,
-    /// The name of who wrote it, as people see it.
+    /// The display name of the author.
     sender_name: Option<String>,
-    /// At most 1 MiB; empty only where files come with it.
+    /// At most 1 MiB; may be empty only if files come with it.
     text: String,
-    /// The sender's name for the message: the same one again changes nothing. Without one, each is a new message.
+    /// The client's id for the message. A second message with the same id changes nothing. Without an id, each
+    /// request is a new message.
     #[serde(default, deserialize_with = "loose::optional_word")]
     #[schemars(with = "Option<loose::Word>")]
     id: Option<String>,
-    /// When it was written; now, without it.
+    /// When it was written; by default now.
     #[serde(default, deserialize_with = "loose::time")]
     #[schemars(with = "Option<loose::Time>")]
     timestamp: Option<DateTime<Utc>>,
     reply_to: Option<ReplyTo>,
 }
 
-/// What a message answers: an id alone, or what else the client knows of it.
+/// The message that this one answers: its id, or an object with more details.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "give an id, or {id, sender?, text?, assistant?}")]
 enum ReplyTo {
@@ -57,17 +58,17 @@ impl From<ReplyTo> for Quoted {
     }
 }
 
-/// A message that is on the disk.
+/// A message after its commit.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "AcceptedMessage")]
 pub(super) struct Answer {
-    /// Its number: a later message has a greater one.
+    /// Its sequence number: a later message has a greater one.
     seq: i64,
     role: Role,
-    /// What became of the files that came with it.
+    /// The result for each file that came with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attachments: Vec<Attachment>,
-    /// Why nobody may trigger: the list of senders is broken.
+    /// Why nobody can trigger the agent: the list of senders cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
 }
@@ -85,13 +86,13 @@ pub(super) async fn accept(
         api.deps.ingest.accept(message(&api, jid, body)).await?
     };
     let Accepted { seq, role, attachments } = accepted;
-    // Whoever is not heard is to know whether the operator wants it so.
+    // Lets the client distinguish a broken sender list from a deliberate denial.
     let broken = (role == Role::Denied).then(|| api.deps.ingest.senders_problem()).flatten();
     let why = broken.map(|why| format!("sender-allowlist.json cannot be used: {why}"));
     Ok(openapi::Accepted(Answer { seq, role, attachments, why }))
 }
 
-/// Whether a chat is this API's own; other platforms' chats are fed by their channels alone.
+/// Refuses chats of other platforms: only their own channels may store messages there.
 fn local(jid: &ChatJid) -> Result<(), Problem> {
     match jid.channel() {
         "web" | "tty" => Ok(()),

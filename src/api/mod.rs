@@ -1,8 +1,8 @@
 //! The local HTTP API: messages in, the durable event stream out, and everything an operator can see or change.
 //!
-//! HTTP/1.1 and JSON on a Unix socket; on TCP only with an address and a token. Handlers stay thin: they check what came
-//! in, hand a closure to the store or a verb to a handle, and shape the answer. Errors are problem documents (RFC 9457)
-//! with a stable `code`.
+//! HTTP/1.1 and JSON on a Unix socket; on TCP only with an address and a token. Handlers are thin: they check the
+//! input, call the store or a handle, and build the answer. Errors are problem documents (RFC 9457) with a stable
+//! `code`.
 //!
 //! The module uses the store below it, and its peers only through [`Ingest`], [`Work`] and [`ContainerEngine`].
 
@@ -57,28 +57,28 @@ use crate::store::Store;
 pub use listen::{ListenError, Listeners, short_path};
 pub use offline::Offline;
 
-/// What the API needs from the rest of the host.
+/// The parts of the host that the API uses.
 #[derive(Clone)]
 pub struct ApiDeps {
-    /// The store.
+    /// The database.
     pub store: Store,
-    /// Time and ids.
+    /// The source of time and ids.
     pub clock: SharedClock,
-    /// Settings of the installation.
+    /// The installation's settings.
     pub settings: Arc<Settings>,
-    /// Takes messages in.
+    /// Stores incoming messages.
     pub ingest: Ingest,
-    /// What groups do.
+    /// The dispatcher.
     pub dispatch: Arc<dyn Work>,
-    /// Whether the host has recovered and takes work.
+    /// True once the host has recovered and takes work.
     pub ready: watch::Receiver<bool>,
-    /// The engine, for status; none where no host runs.
+    /// The container engine, for the status; None if no host runs.
     pub engine: Option<Arc<dyn ContainerEngine>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// Limits against slow and many clients.
     pub limits: Limits,
-    /// Whom files of groups belong to, where that is not the host's own user.
+    /// The owner of files in groups' folders, if that is not the host's own user.
     pub owner: Option<Owner>,
 }
 
@@ -88,23 +88,23 @@ impl fmt::Debug for ApiDeps {
     }
 }
 
-/// Connections of one listener at the most.
+/// The largest number of connections of one listener.
 const MAX_CONNECTIONS: usize = 4096;
 
 /// Limits against slow and many clients.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How long a request's head may take, and how long a connection may idle between requests.
+    /// The time limit for a request's head, and for an idle connection between requests.
     pub head: Duration,
-    /// How long a request's body may take.
+    /// The time limit for a request's body.
     pub body: Duration,
-    /// How long a client may leave what is sent to it unread.
+    /// How long a client may leave sent bytes unread.
     pub stall: Duration,
-    /// Bytes of a request's body.
+    /// The size limit of a request's body, in bytes.
     pub body_bytes: usize,
-    /// Connections per listener; more are told to come back.
+    /// Connections per listener; further ones get `503` and are closed.
     pub connections: usize,
-    /// Comments on quiet event streams come this often.
+    /// The interval of comments on quiet event streams.
     pub keep_alive: Duration,
 }
 
@@ -121,24 +121,24 @@ impl Default for Limits {
     }
 }
 
-/// Connections that leave half of the descriptors to runs and the store; there are two listeners.
+/// A limit per listener that leaves half of the descriptors to runs and the store; there are two listeners.
 fn connections() -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(descriptors / 4).unwrap_or(usize::MAX).min(MAX_CONNECTIONS)
 }
 
-/// What groups do: the API's view of the dispatcher.
+/// The API's view of the dispatcher.
 #[async_trait]
 pub trait Work: Send + Sync {
-    /// Ends a group's open turn now; false when nothing ran or waited.
+    /// Ends a group's open turn now. Returns false if nothing ran or waited.
     async fn stop(&self, folder: &GroupFolder) -> bool;
-    /// Ends one run of a chat now; false when it does not live.
+    /// Ends one run of a chat now. Returns false if it is not alive.
     async fn stop_run(&self, jid: &ChatJid, run: RunId) -> bool;
-    /// Tries again now what failed in a chat and waits for its next try.
+    /// Retries a chat's failed work now, without its back-off.
     async fn go_on(&self, jid: &ChatJid);
-    /// What a group does at the moment.
+    /// The group's runs and the reasons for waiting.
     async fn activity(&self, folder: &GroupFolder) -> GroupActivity;
-    /// Follows typing.
+    /// Subscribes to changes of typing.
     fn typing(&self) -> broadcast::Receiver<Typing>;
 }
 
@@ -161,7 +161,7 @@ impl Work for DispatchHandle {
     }
 }
 
-/// Serves until `shutdown`, then ends event streams, lets requests that are being answered finish, and returns.
+/// Serves until `shutdown`. Then it ends event streams, waits for answers in progress, and returns.
 pub async fn serve(deps: ApiDeps, listeners: Listeners, shutdown: CancellationToken) {
     server::serve(deps, listeners, shutdown).await;
 }

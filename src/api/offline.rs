@@ -1,5 +1,5 @@
-//! The same API over a store at rest, inside one process: what operators read when no host runs is what a host would
-//! answer, and nothing can be changed.
+//! The API inside one process, on a database without a host: commands that read get the answers that a host would
+//! give, and nothing can be changed.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::domain::typing::Typing;
 use crate::policy::senders::SenderRules;
 use crate::store::{Store, StoreError};
 
-/// Bytes between the two ends of a connection.
+/// Bytes of the buffer between the two ends of a connection.
 const PIPE: usize = 64 << 10;
 
-/// An installation that is read without a host. Clones share it.
+/// An installation that is read without a host. Clones share the router.
 #[derive(Debug, Clone)]
 pub struct Offline {
     router: Router,
@@ -58,7 +58,7 @@ impl Offline {
         Ok(Self { router: router::router(deps, CancellationToken::new()) })
     }
 
-    /// A connection; it is served until its end is dropped.
+    /// Opens a connection, which is served until its other end is dropped.
     pub fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let service = TowerToHyperService::new(self.router.clone());
@@ -67,7 +67,7 @@ impl Offline {
     }
 }
 
-/// No dispatcher: nothing runs.
+/// Stands in for the dispatcher: nothing runs.
 struct Nobody(broadcast::Sender<Typing>);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What waits to go out, and what could not.
+//! Routes of the outbox: deliveries that wait, failed or were made.
 
 use std::fmt::Write as _;
 
@@ -22,9 +22,9 @@ use crate::domain::delivery::{Delivery, DeliveryKind, DeliveryState, FileInfo, N
 use crate::domain::ids::{ChatJid, DeliveryId, RunId};
 use crate::store::{outbox, short_ids};
 
-/// Characters of a text that a list shows.
+/// Characters of a text in a list.
 const PREVIEW: usize = 200;
-/// Bytes of a file that are sent in one piece.
+/// Bytes of a piece when a file is sent.
 const PIECE: usize = 64 << 10;
 
 #[derive(Deserialize, JsonSchema)]
@@ -33,7 +33,7 @@ pub(super) struct Query {
     /// Delivered rows, too.
     #[serde(default)]
     all: bool,
-    /// Rows at the most.
+    /// The largest number of rows.
     #[serde(default)]
     limit: Limit,
 }
@@ -42,7 +42,7 @@ pub(super) struct Query {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "DeliveriesToRetry")]
 pub(super) struct Retry {
-    /// One delivery, by its id or the beginning of it; all that failed, without one.
+    /// One delivery, by its id or the beginning of it; without it, all failed ones.
     id: Option<Short>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Deliveries {
     outbox: Vec<Shown>,
 }
 
-/// A text on its way to a chat.
+/// A text or file on its way to a chat.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Delivery")]
@@ -64,14 +64,14 @@ pub(super) struct Shown {
     /// Characters of the whole text.
     length: usize,
     kind: DeliveryKind,
-    /// The run it came from.
+    /// The run that made it.
     run_id: Option<RunId>,
     state: DeliveryState,
-    /// Parts that the channel already took.
+    /// Parts that the channel has taken.
     parts_done: u32,
-    /// Failed tries so far.
+    /// Failed attempts so far.
     tries: u32,
-    /// When the next try is due.
+    /// When the next attempt is due.
     next_try: Option<Time>,
     last_error: Option<String>,
     created_at: Time,
@@ -100,7 +100,7 @@ impl From<Delivery> for Shown {
 }
 
 impl Shown {
-    /// The same with the beginning of its text.
+    /// Cuts the text to its preview.
     fn cut(mut self) -> Self {
         if let Some((end, _)) = self.text.char_indices().nth(PREVIEW) {
             self.text.truncate(end);
@@ -123,7 +123,7 @@ pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Re
     Ok(Out(find(&api, id).await?.into()))
 }
 
-/// A delivery by its id, or the beginning of it.
+/// Finds a delivery by its id or the beginning of it.
 async fn find(api: &Api, id: String) -> Result<Delivery, Problem> {
     let found = api.deps.store.read(move |db| outbox::get(db, short_ids::delivery(db, &id)?)).await?;
     found.ok_or_else(|| Problem::not_found("there is no such delivery"))
@@ -138,7 +138,7 @@ pub(super) fn describe_file(operation: Operation) -> Operation {
         .fails(&[Status::Conflict])
 }
 
-/// The bytes of the file that a delivery carries.
+/// Serves the file of a delivery.
 pub(super) async fn file(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Result<Response, Problem> {
     let NewDelivery { id, file, .. } = find(&api, id).await?.new;
     let Some(file) = file else { return Err(Problem::not_found(format!("delivery {id} has no file"))) };
@@ -147,7 +147,7 @@ pub(super) async fn file(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Re
     let open = open.map_err(|error| Problem::not_found(format!("the file of delivery {id} is gone: {error}")))?;
     let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(open, PIECE)));
     let headers = response.headers_mut();
-    // Never shown by a browser as a page of the host's own: an agent chose what is in it.
+    // A browser must never show it as a page of the host: an agent chose the content.
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_LENGTH, file.size.into());
@@ -157,7 +157,7 @@ pub(super) async fn file(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Re
     Ok(response)
 }
 
-/// A name as RFC 8187 writes it.
+/// Encodes a name as in RFC 8187.
 fn percent(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::channel::ingest::IngestError;
 use crate::store::StoreError;
 
-/// Every code, with the status it comes with.
+/// Every error code with its status. The document and docs/API.md are tested against this list.
 pub(super) const CODES: [(u16, &str); 29] = [
     (400, "invalid_body"),
     (400, "invalid_field"),
@@ -53,16 +53,16 @@ pub(super) struct Document<'a> {
     title: &'a str,
     /// The status.
     status: u16,
-    /// What happened, for programs; stable.
+    /// The kind of error, for programs; stable.
     code: &'static str,
     /// What happened, why, and what to do, for people; may change.
     detail: &'a str,
-    /// With `resync`: where to go on.
+    /// With `resync`: the cursor at which to continue.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<&'a str>,
 }
 
-/// A problem document on its way to a client.
+/// An error answer; becomes a [`Document`].
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -73,18 +73,18 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// A problem with a status, a stable code, and a text for people.
+    /// A problem with a status, a stable code, and a detail for people.
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         debug_assert!(CODES.contains(&(status.as_u16(), code)), "{status} {code} is not among the codes");
         Self { status, code, detail: detail.into(), retry_after: None, cursor: None }
     }
 
-    /// The request itself is wrong.
+    /// `400`: the request itself is wrong.
     pub(super) fn bad(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
-    /// What was asked for is not there.
+    /// `404`.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
@@ -94,12 +94,12 @@ impl Problem {
         &self.detail
     }
 
-    /// A cursor cannot be followed; the client goes on at another one.
+    /// `410`: the client's cursor cannot be followed; it must continue at this one.
     pub(super) fn resync(cursor: String, detail: impl Into<String>) -> Self {
         Self { cursor: Some(cursor), ..Self::new(StatusCode::GONE, "resync", detail) }
     }
 
-    /// Says when to try again, in seconds.
+    /// Adds a `Retry-After` header, in seconds.
     pub(super) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
@@ -116,7 +116,7 @@ impl IntoResponse for Problem {
             detail: &self.detail,
             cursor: self.cursor.as_deref(),
         };
-        // Texts and a number: cannot fail.
+        // Serializing texts and a number cannot fail.
         let document = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = (self.status, Bytes::from(document)).into_response();
         let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Every route on one page.
+//! The table of all routes.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::problem::Problem;
 use super::upload::MAX_UPLOADS;
 use super::{ApiDeps, chats, events, groups, history, messages, outbox, runs, sessions, status, tasks, usage};
 
-/// What handlers share.
+/// The state that handlers share.
 #[derive(Debug, Clone)]
 pub(super) struct Api(Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) deps: ApiDeps,
-    /// How many uploads there may be at a time.
+    /// Limits concurrent uploads.
     pub(super) uploads: Semaphore,
-    /// Windows of long texts, which event streams share.
+    /// The cache of long texts for event streams.
     pub(super) long_texts: LongTexts,
-    /// Ends event streams.
+    /// Cancelled at shutdown; ends event streams.
     pub(super) shutdown: CancellationToken,
-    /// What the API is.
+    /// The OpenAPI document.
     pub(super) document: Document,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn router(deps: ApiDeps, shutdown: CancellationToken) -> Router {
     })))
 }
 
-/// Each route with its handler, its id, its summary, and the refusals that the types of its handler do not show.
+/// Each route with its handler, its id, its summary, and the refusals that the handler's types do not show.
 pub(super) fn routes() -> Routes {
     let conversations = Routes::new()
         .get("/v1/chats", chats::list, |op| op.is("listChats", "Lists known chats, registered or not"))

@@ -1,4 +1,4 @@
-//! Runs and their logs; ending one, and giving failed messages another try.
+//! Routes that list runs, serve their logs, end a run, and retry failed messages.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -24,15 +24,15 @@ use crate::domain::run::RunState;
 use crate::store::runs::Run;
 use crate::store::{Connection, groups, inbound, runs, short_ids};
 
-/// Bytes of a log that are answered; its end is what explains a failure.
+/// The largest part of a log that is served; the end is kept, because it explains a failure.
 const MAX_LOG: u64 = 32 << 20;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
-    /// Runs of this group alone.
+    /// Only runs of this group.
     folder: Option<GroupFolder>,
-    /// Rows at the most.
+    /// The largest number of rows.
     #[serde(default)]
     limit: Limit,
 }
@@ -41,7 +41,7 @@ pub(super) struct Query {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RunsToRetry")]
 pub(super) struct Retry {
-    /// The group whose messages get another try.
+    /// The group whose failed messages are retried.
     folder: GroupFolder,
 }
 
@@ -57,12 +57,12 @@ pub(super) struct Runs {
 pub(super) struct Shown {
     #[serde(flatten)]
     run: Run,
-    /// What it does at the moment, while it lives.
+    /// Its current activity; only while it is alive.
     #[serde(skip_serializing_if = "Option::is_none")]
     doing: Option<Doing>,
 }
 
-/// How many got another try.
+/// The number of messages that are retried.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Retried {
     pub(super) retried: usize,
@@ -86,7 +86,7 @@ pub(super) async fn show(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Re
     Ok(Out(shown(run, &doing)))
 }
 
-/// What those of the runs that live do at the moment.
+/// The current activity of those runs that are alive.
 async fn doing(api: &Api, rows: &[Run]) -> HashMap<RunId, Doing> {
     let live = |run: &&Run| matches!(run.state, RunState::Starting | RunState::Running);
     let folders: BTreeSet<GroupFolder> = rows.iter().filter(live).map(|run| run.folder.clone()).collect();
@@ -103,7 +103,7 @@ fn shown(run: Run, doing: &HashMap<RunId, Doing>) -> Shown {
     Shown { run, doing }
 }
 
-/// A run by its id, or the beginning of it.
+/// Finds a run by its id or the beginning of it.
 async fn find(api: &Api, id: String) -> Result<Run, Problem> {
     let run = api.deps.store.read(move |db| runs::get(db, short_ids::run(db, &id)?)).await?;
     run.ok_or_else(|| Problem::not_found("there is no such run"))
@@ -131,7 +131,7 @@ pub(super) async fn retry(State(api): State<Api>, Json(body): Json<Retry>) -> Re
             Ok((inbound::retry_failed(tx, &group.jid)?, group.jid))
         })
         .await?;
-    // Also what has not failed for good, and waits for its next try.
+    // Also retries work that is in its back-off.
     api.deps.dispatch.go_on(&jid).await;
     Ok(Out(Retried { retried }))
 }
@@ -148,13 +148,13 @@ pub(super) async fn log(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Res
     let (folder, id) = (api.deps.settings.home.runs(&run.folder), run.id);
     let text = tokio::task::spawn_blocking(move || {
         let (whole, live) = (run_log::path(&folder, id), run_log::live_path(&folder, id));
-        // The run may end between the two looks. Then its live file is gone, and its log is there.
+        // The run may end between the two reads. Its live file is then gone, and its finished log exists.
         read_log(&whole).or_else(|| read_log(&live)).or_else(|| read_log(&whole))
     })
     .await
     .ok()
     .flatten();
-    // One that has logged nothing yet.
+    // A live run may not have logged anything yet.
     let live = matches!(run.state, RunState::Starting | RunState::Running);
     let text = text.or_else(|| live.then(Vec::new));
     let Some(text) = text else {
@@ -169,7 +169,7 @@ pub(super) async fn log(State(api): State<Api>, Id(Short(id)): Id<Short>) -> Res
     Ok(response)
 }
 
-/// The end of a log. Its folder is never mounted, so that no container can have put a link there.
+/// Reads the end of a log. The logs' folder is never mounted, so no container can have placed a link in it.
 fn read_log(path: &Path) -> Option<Vec<u8>> {
     let mut file = fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();

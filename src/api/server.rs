@@ -1,4 +1,4 @@
-//! Accepting connections, and ending those that take too long.
+//! Accepts connections, and closes those that exceed a time limit.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,11 +29,11 @@ use super::linger::Lingering;
 use super::listen::Listeners;
 use super::{ApiDeps, Limits, router};
 
-/// How long answers in progress may take once shutdown began.
+/// The time limit for answers in progress at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Bytes of requests and answers that wait on one connection.
+/// The buffer of a connection for requests and answers, in bytes.
 const MAX_BUFFER: usize = 256 << 10;
-/// How long accepting rests after the system refused (out of descriptors).
+/// The pause after the system refused a connection (out of descriptors).
 const REST: Duration = Duration::from_millis(50);
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n\
@@ -66,15 +66,15 @@ pub(super) async fn serve(deps: ApiDeps, listeners: Listeners, shutdown: Cancell
         }
     }
     drop((unix, tcp));
-    // New clients see at once that the host is gone.
+    // Closing the socket first shows new clients at once that the host is gone.
     drop(socket);
     server.connections.close();
     if tokio::time::timeout(DRAIN, server.connections.wait()).await.is_err() {
-        tracing::warn!("{} API connections did not end in time", server.connections.len());
+        tracing::warn!("{} API connections were still open at the end of the shutdown", server.connections.len());
     }
 }
 
-/// What connections come in by.
+/// A listener of any kind.
 trait Door: Sync {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
@@ -91,7 +91,7 @@ impl Door for TcpListener {
     type Stream = TcpStream;
     async fn next(&self) -> io::Result<TcpStream> {
         let (stream, _) = self.accept().await?;
-        // Events are small and must not wait for company.
+        // Events are small and must be sent without delay.
         stream.set_nodelay(true)?;
         Ok(stream)
     }
@@ -119,7 +119,7 @@ async fn accept<D: Door>(server: &Arc<Server>, guard: Option<Arc<Guard>>, door: 
     }
 }
 
-/// Says why, where that takes no waiting, and closes.
+/// Sends the ready-made `503` if that needs no waiting, and closes.
 fn turn_away(mut stream: impl AsyncWrite + Unpin) {
     let write = pin!(stream.write(BUSY));
     let _ = write.poll(&mut Context::from_waker(std::task::Waker::noop()));
@@ -167,7 +167,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     }
 }
 
-/// A stream that fails when what was written to it stays unread for too long.
+/// A stream whose writes fail if the client leaves sent bytes unread for too long.
 struct Watched<S> {
     stream: S,
     limit: Duration,
@@ -179,7 +179,7 @@ impl<S> Watched<S> {
         Self { stream, limit, stall: None }
     }
 
-    /// Turns a write that waits into an error once it has waited for the limit.
+    /// Turns a pending write into an error after the time limit.
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stall = None;
@@ -228,7 +228,7 @@ mod tests {
     use super::BUSY;
 
     #[test]
-    fn the_ready_made_answer_announces_its_length() {
+    fn busy_answer_announces_its_length() {
         let text = std::str::from_utf8(BUSY).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());

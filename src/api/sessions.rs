@@ -1,4 +1,4 @@
-//! The sessions that groups' agents resume.
+//! Routes for the sessions that groups' agents resume.
 
 use axum::Json as Out;
 use axum::extract::State;
@@ -26,7 +26,7 @@ pub(super) struct Body {
         regex(pattern = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029-][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")
     )]
     session_id: String,
-    /// Whose it is; without one, the next that answers may try it.
+    /// The provider of the session; without it, the next provider that answers may try it.
     provider: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct All {
 #[schemars(rename = "Session")]
 pub(super) struct Shown {
     folder: GroupFolder,
-    /// Whose it is; null where the next that answers may try it.
+    /// The provider of the session; null if the next provider that answers may try it.
     provider: Option<String>,
     /// The provider's name for it.
     session_id: String,
@@ -74,7 +74,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Out<All>, Problem> {
     Ok(Out(All { sessions: all.into_iter().map(Shown::from).collect() }))
 }
 
-/// The one that was used last.
+/// Shows the session that was used last.
 pub(super) async fn show(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<Out<Shown>, Problem> {
     let of = folder.clone();
     let get = move |db: &Connection| {

@@ -1,4 +1,4 @@
-//! What runs, what waits and why; health, readiness and metrics.
+//! Status of the host and its groups; health, readiness and metrics.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -26,12 +26,12 @@ use crate::domain::run::Lane;
 use crate::store::fallbacks::{Outage, StandIns};
 use crate::store::{TxResult, groups};
 
-/// How long the store may take to show that it lives.
+/// The time limit for the store's answer to the health check.
 const ALIVE: Duration = Duration::from_secs(5);
-/// Groups that are asked at a time what they do.
+/// The number of groups whose actors are asked concurrently.
 const AT_ONCE: usize = 64;
 
-/// What the host and its groups do.
+/// The state of the host and its groups.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
@@ -44,11 +44,11 @@ pub(super) struct Status {
     home: PathBuf,
     /// The assistant's name.
     assistant: String,
-    /// Containers at once.
+    /// The largest number of containers at once.
     max_containers: usize,
-    /// The present place in the event stream.
+    /// The current end of the event stream.
     cursor: String,
-    /// Null where no host runs.
+    /// Null if no host runs.
     engine: Option<Engine>,
     /// Deliveries that wait or failed, by state.
     outbox: BTreeMap<String, u32>,
@@ -61,18 +61,18 @@ struct Engine {
     name: String,
     version: String,
     rootless: bool,
-    /// What it cannot enforce or give here.
+    /// Features that it cannot enforce or provide here.
     unsupported: Vec<Unsupported>,
 }
 
-/// Something that the engine cannot enforce or give here.
+/// A feature that the engine cannot enforce or provide here.
 #[derive(Serialize, JsonSchema)]
 struct Unsupported {
     what: &'static str,
     why: String,
 }
 
-/// What a group does.
+/// The state of a group.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "GroupStatus")]
@@ -81,20 +81,20 @@ struct Row {
     jid: ChatJid,
     name: String,
     is_main: bool,
-    /// Set while a limit of the vendor holds the group back.
+    /// Set while a limit of the vendor pauses the group.
     paused: Option<Pause>,
-    /// Messages that wait for an answer or failed, by state; null where there are none.
+    /// Messages that wait for an answer or failed, by state; null if there are none.
     messages: Option<BTreeMap<String, u32>>,
-    /// Who answers instead of the group's own provider.
+    /// The provider that answers instead of the group's own.
     answers: Option<String>,
-    /// Who cannot answer at the moment.
+    /// Providers that cannot answer at the moment.
     outages: Vec<Outage>,
     runs: Vec<LiveRun>,
-    /// Why something waits: a slot, a back-off, a pause.
+    /// Why work waits: a slot, a back-off, a pause.
     waiting: Option<String>,
 }
 
-/// A run that lives or is about to.
+/// A run that is alive or about to start.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct LiveRun {
@@ -105,7 +105,7 @@ struct LiveRun {
     doing: Doing,
 }
 
-/// A word that all is well.
+/// A positive health or readiness answer.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Well {
     /// `ok` or `ready`.
@@ -116,7 +116,7 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Out<Status>, Proble
     let deps = &api.deps;
     let now = deps.clock.now();
     let (all, counts) = deps.store.read(move |db| Ok((groups::all(db)?, Counts::read(db, now)?))).await?;
-    // Asked at once, answered in order.
+    // Groups are queried concurrently; the rows keep their order.
     let rows: Vec<Row> = stream::iter(all).map(|group| row(&api, group, &counts)).buffered(AT_ONCE).collect().await;
     Ok(Out(Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -160,20 +160,21 @@ async fn row(api: &Api, group: Group, counts: &Counts) -> Row {
     }
 }
 
-/// Open and failed rows, counted.
+/// Numbers of open and failed rows.
 struct Counts {
     /// By chat and state.
     messages: HashMap<String, BTreeMap<String, u32>>,
     /// By state.
     outbox: BTreeMap<String, u32>,
-    /// Who answers instead of groups' own.
+    /// Providers that answer instead of groups' own.
     stand_ins: StandIns,
 }
 
 impl Counts {
     fn read(db: &Connection, now: DateTime<Utc>) -> TxResult<Self> {
         let mut messages: HashMap<String, BTreeMap<String, u32>> = HashMap::new();
-        // Context that is kept waits for no turn. Each part of the union has a partial index of its own.
+        // Context messages do not wait for a turn and are not counted. Each part of the union uses its own partial
+        // index.
         let mut s = db.prepare_cached(
             "SELECT jid, state, count(*) FROM inbound
                WHERE state IN ('pending', 'in_flight') AND (role IN ('trigger', 'command') OR state = 'in_flight') GROUP BY jid, state

@@ -1,8 +1,7 @@
-//! The body of an event stream: frames pulled from the store as fast as the client reads, and no faster.
+//! The body of an event stream: frames are read from the store only as fast as the client reads.
 //!
-//! A long text is read from the store part by part as it is sent: what is held for a client is a page of small events or a
-//! part of a long one, and what is on its way to the socket, together less than a MiB. See `long_texts` for what all
-//! clients share.
+//! A long text is read and sent in parts. A client costs less than 1 MiB of memory: a page of small events or a part
+//! of a long text, and the bytes on their way to the socket. All clients share the cache in `long_texts`.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -26,10 +25,10 @@ use crate::domain::typing::Typing;
 use crate::store::events::{self, StoredEvent};
 use crate::store::{Store, StoreError};
 
-/// Bytes that are escaped and sent in one piece.
+/// Bytes that are escaped and sent at once.
 const PIECE: usize = 64 << 10;
 
-/// Everything one client's stream holds.
+/// The state of one client's stream.
 struct Follower {
     api: Api,
     store: Store,
@@ -40,32 +39,32 @@ struct Follower {
     typing: Option<broadcast::Receiver<Typing>>,
     keep_alive: Interval,
     shutdown: CancellationToken,
-    /// Read, not yet sent; at most a page of the store.
+    /// Events that are read but not sent; at most a page of the store.
     page: VecDeque<StoredEvent>,
-    /// The text being sent.
+    /// The text that is being sent.
     text: Option<OpenText>,
     begun: bool,
     over: bool,
 }
 
-/// A text in the middle of being sent.
+/// A text that is partly sent.
 struct OpenText {
-    /// The part that was read.
+    /// The part that was read last.
     text: String,
-    /// Bytes of it that were sent.
+    /// Bytes of this part that were sent.
     sent: usize,
-    /// What is not read yet.
+    /// The unread rest.
     rest: Option<Rest>,
 }
 
-/// The rest of a long text.
+/// The unread rest of a long text.
 struct Rest {
     event: i64,
     from: usize,
     bytes: usize,
 }
 
-/// Events after `cursor`, then those to come, until the client leaves or the host ends.
+/// Streams the events after `cursor` and all later ones, until the client leaves or the host ends.
 pub(super) fn follow(
     api: &Api,
     cursor: i64,
@@ -104,7 +103,7 @@ impl Drop for Follower {
 impl Follower {
     async fn next(&mut self) -> Option<Bytes> {
         if !self.begun {
-            // Tells the client that it is heard from here on.
+            // Confirms to the client that the subscription has begun.
             self.begun = true;
             return Some(Bytes::from_static(b": follows\n\n"));
         }
@@ -132,7 +131,8 @@ impl Follower {
         }
     }
 
-    /// Reads the next part of a long text; false when it is not there any more. A client that comes back goes on before it.
+    /// Reads the next part of a long text. Returns false if it is gone; a client that reconnects continues before
+    /// this event.
     async fn read_on(&mut self) -> bool {
         let Some(OpenText { rest: Some(rest), .. }) = &self.text else { return true };
         let (event, from, bytes) = (rest.event, rest.from, rest.bytes);
@@ -147,12 +147,12 @@ impl Follower {
         }
     }
 
-    /// Reads the next page; a frame only when the stream must end.
+    /// Reads the next page. Returns a frame only if the stream must end.
     async fn read(&mut self, newest: i64) -> Option<Bytes> {
         let (cursor, chat) = (self.cursor, self.chat.clone());
         let read = self.store.read(move |db| Ok((events::after(db, cursor, chat.as_ref())?, events::bounds(db)?.0)));
         match read.await {
-            // A client so slow that what it had yet to read has expired must know.
+            // A client so slow that unread events have expired is notified.
             Ok((_, oldest)) if oldest.is_none_or(|oldest| oldest > cursor + 1) => {
                 self.over = true;
                 Some(resync(self.clock.now()))
@@ -167,14 +167,14 @@ impl Follower {
                 Some(Bytes::from_static(b": the host ends\n\n"))
             }
             Err(error) => {
-                tracing::warn!("an event stream ends: {error}");
+                tracing::warn!("cannot read events for a stream, closing it: {error}");
                 self.over = true;
                 Some(Bytes::from_static(b": the store cannot be read at the moment\n\n"))
             }
         }
     }
 
-    /// Sleeps until there is something to look at or to send.
+    /// Waits until there is something to read or to send.
     async fn wait(&mut self) -> Option<Bytes> {
         let typing = async {
             match &mut self.typing {
@@ -198,7 +198,7 @@ impl Follower {
         None
     }
 
-    /// As much as fits into one piece: several small events, or a part of a long one.
+    /// The next piece to send: several small events, or a part of a long text.
     fn piece(&mut self) -> Bytes {
         let mut out = BytesMut::with_capacity(512);
         while out.len() < PIECE {
@@ -215,13 +215,13 @@ impl Follower {
             let Some(event) = self.page.pop_front() else { break };
             self.text = begin(self.store.id(), event, &mut out);
         }
-        // Quiet is counted from the last frame.
+        // The keep-alive interval counts from the last frame.
         self.keep_alive.reset();
         out.freeze()
     }
 }
 
-/// Writes an event's frame, up to its text where it has one; `StoredEvent::json` joins the same way, in one string.
+/// Writes an event's frame up to its long text, if any; `StoredEvent::json` makes the same JSON in one string.
 fn begin(store: &str, event: StoredEvent, out: &mut BytesMut) -> Option<OpenText> {
     put(out, format_args!("id: {store}-{}\nevent: {}\ndata: {}", event.seq, event.name, event.head()));
     let rest = event.long.map(|bytes| Rest { event: event.seq, from: 0, bytes: usize::try_from(bytes).unwrap_or(0) });
@@ -234,19 +234,19 @@ fn begin(store: &str, event: StoredEvent, out: &mut BytesMut) -> Option<OpenText
 }
 
 impl OpenText {
-    /// Whether all that was read is sent, and there is more to read.
+    /// True if the current part is sent and there is more to read.
     fn is_read(&self) -> bool {
         self.rest.is_some() && self.sent == self.text.len()
     }
 
-    /// Appends the next part, escaped; true when that was the last.
+    /// Appends the next piece, escaped. Returns true after the last one.
     fn append(&mut self, out: &mut BytesMut) -> bool {
         let mut end = self.text.len().min(self.sent.saturating_add(PIECE));
         while !self.text.is_char_boundary(end) {
             end -= 1;
         }
         let mut escaped = Vec::with_capacity(end - self.sent + 64);
-        // A string into memory: cannot fail.
+        // Serializing a string into memory cannot fail.
         if serde_json::to_writer(&mut escaped, &self.text[self.sent..end]).is_ok() {
             out.extend_from_slice(&escaped[1..escaped.len() - 1]);
         }
@@ -257,18 +257,18 @@ impl OpenText {
 
 fn put(out: &mut BytesMut, text: std::fmt::Arguments<'_>) {
     use bytes::BufMut;
-    // Memory takes everything.
+    // Writing into memory cannot fail.
     let _ = out.writer().write_fmt(text);
 }
 
-/// A frame of an event that is not stored, and so has no id.
+/// A frame of an event that is not stored and therefore has no id.
 fn frame(name: &str, event: &impl Serialize) -> Bytes {
-    // Texts: cannot fail.
+    // Serializing texts cannot fail.
     let data = serde_json::to_string(event).unwrap_or_default();
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }
 
-/// An agent works for a chat at the moment, or does not any more.
+/// An agent begins or stops working for a chat.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AgentTypes<'a> {
@@ -277,7 +277,7 @@ pub(super) struct AgentTypes<'a> {
     time: Time,
 }
 
-/// Events that the client had not read are gone: it reads the state anew.
+/// Unread events have expired: the client must read the state again.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Resync {
     time: Time,
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_escaped_in_pieces_as_in_one() {
+    fn long_text_escaped_in_pieces_equals_one_piece() {
         let text = "é\n\"\\\u{1}😀 ".repeat(60_000);
         let event = StoredEvent {
             seq: 7,

@@ -1,4 +1,4 @@
-//! Scheduled tasks, as the operator sees and sets them.
+//! Routes that list, create, change and cancel scheduled tasks.
 
 use axum::Json as Out;
 use axum::extract::State;
@@ -20,7 +20,7 @@ use crate::store::{Connection, Tx, TxError, TxResult, groups, short_ids, tasks};
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
-    /// Tasks of this group alone.
+    /// Only tasks of this group.
     folder: Option<GroupFolder>,
     /// Completed and cancelled ones, too.
     #[serde(default)]
@@ -30,7 +30,7 @@ pub(super) struct Query {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
-    /// Rows at the most.
+    /// The largest number of rows.
     #[serde(default)]
     limit: Limit,
 }
@@ -41,10 +41,10 @@ pub(super) struct HistoryQuery {
 pub(super) struct New {
     /// The group it belongs to.
     folder: GroupFolder,
-    /// Its id; without one the host makes it.
+    /// Its id; by default the host makes one.
     #[schemars(with = "Option<TaskId>")]
     id: Option<String>,
-    /// What the agent is asked; at most 64 KiB.
+    /// The prompt for the agent; at most 64 KiB.
     #[schemars(regex(pattern = r"^[^\x00]*\S[^\x00]*$"))]
     prompt: String,
     #[schemars(with = "Kind")]
@@ -53,7 +53,7 @@ pub(super) struct New {
     schedule_value: String,
     #[schemars(with = "Option<ContextMode>")]
     context_mode: Option<String>,
-    /// An IANA name; the host's zone without it.
+    /// An IANA name; by default the host's zone.
     timezone: Option<String>,
     #[schemars(with = "Option<Missed>")]
     missed: Option<String>,
@@ -63,13 +63,13 @@ pub(super) struct New {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "TaskChange")]
 pub(super) struct Patch {
-    /// What the agent is asked; at most 64 KiB.
+    /// The prompt for the agent; at most 64 KiB.
     #[schemars(regex(pattern = r"^[^\x00]*\S[^\x00]*$"))]
     prompt: Option<String>,
     /// Needs a `scheduleValue`, too.
     #[schemars(with = "Option<Kind>")]
     schedule_type: Option<String>,
-    /// Of the type that the task has, where no other is given.
+    /// A value of the new type, or without one, of the task's present type.
     schedule_value: Option<String>,
     #[schemars(with = "Option<ContextMode>")]
     context_mode: Option<String>,
@@ -80,7 +80,7 @@ pub(super) struct Patch {
     status: Option<WantedStatus>,
 }
 
-/// What a person can set a task's status to.
+/// The states that a person can set.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum WantedStatus {
@@ -102,21 +102,21 @@ pub(super) struct Tasks {
 pub(super) struct Shown {
     id: TaskId,
     folder: GroupFolder,
-    /// The chat its results go to.
+    /// The chat that gets its results.
     jid: ChatJid,
-    /// What the agent is asked.
+    /// The prompt for the agent.
     prompt: String,
     schedule_type: Kind,
     /// Five cron fields, milliseconds, or a time.
     schedule_value: String,
-    /// An IANA name; null where the host's zone counts.
+    /// An IANA name; null for the host's zone.
     timezone: Option<&'static str>,
     context_mode: ContextMode,
     missed: Missed,
     status: TaskStatus,
     /// When it fires next.
     next_due: Option<Time>,
-    /// The same by the clock of its zone, written out.
+    /// The same time on the clock of its zone.
     next_due_local: Option<String>,
     created_at: Time,
 }
@@ -126,11 +126,11 @@ pub(super) struct Shown {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "ScheduleType")]
 enum Kind {
-    /// By five cron fields.
+    /// Five cron fields.
     Cron,
-    /// Each so many milliseconds.
+    /// A number of milliseconds.
     Interval,
-    /// At a time.
+    /// One time.
     Once,
 }
 
@@ -150,10 +150,10 @@ struct ShownFire {
     due: Time,
     state: FireState,
     run_id: Option<RunId>,
-    /// When the host took it up.
+    /// When the host claimed it.
     claimed_at: Time,
     ended_at: Option<Time>,
-    /// The last text it sent, cut.
+    /// The last text that it sent, cut.
     result: Option<String>,
     /// Why it failed.
     error: Option<String>,
@@ -194,7 +194,7 @@ fn view_fire(fire: Fire) -> ShownFire {
     }
 }
 
-/// A task by its id, or the beginning of it.
+/// Finds a task by its id or the beginning of it.
 fn find(db: &Connection, id: &str) -> TxResult<Task> {
     let id = short_ids::task(db, id)?;
     tasks::get(db, &id)?.ok_or_else(|| TxError::NotFound(format!("there is no task {id}")))

@@ -1,4 +1,4 @@
-//! Times as the API gives them: RFC 3339 in UTC with milliseconds.
+//! Times in answers: RFC 3339 in UTC with milliseconds.
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
@@ -6,7 +6,6 @@ use serde::{Serialize, Serializer};
 use crate::domain::clock::rfc3339;
 use crate::domain::schema;
 
-/// A time in an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Time(pub(super) DateTime<Utc>);
 

@@ -1,4 +1,4 @@
-//! A message with files: `multipart/form-data` with the message's JSON first and a part for each file, streamed to
+//! A message with files: `multipart/form-data`, first the message's JSON, then a part for each file, streamed to
 //! disk.
 
 use std::pin::Pin;
@@ -24,16 +24,16 @@ use crate::channel::attach::{MAX_FILES, Parcel};
 use crate::channel::ingest::Accepted;
 use crate::domain::ids::ChatJid;
 
-/// Uploads at a time; their files wait beside the database.
+/// The largest number of concurrent uploads; their files wait beside the database.
 pub(super) const MAX_UPLOADS: usize = 32;
-/// Bytes of what is between the files: a part's head has to fit.
+/// Bytes that the parser may hold between files: a part's headers must fit.
 const BETWEEN: usize = 64 << 10;
-/// How many times as long as another body an upload may take.
+/// The whole upload may take this many times the limit of an ordinary body.
 const PATIENCE: u32 = 20;
-/// The part with the message.
+/// The name of the part with the message.
 const MESSAGE: &str = "message";
 
-/// The boundary of a form; None if the body is something else.
+/// Returns the boundary of a form, or None if the body is something else.
 pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let form = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("multipart/form-data"));
@@ -44,7 +44,7 @@ pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     multer::parse_boundary(kind).map(Some).map_err(wrong)
 }
 
-/// Takes the message and its files.
+/// Stores the message and its files.
 pub(super) async fn accept(api: &Api, jid: ChatJid, request: Request, boundary: &str) -> Result<Accepted, Problem> {
     let Ok(_slot) = api.uploads.try_acquire() else {
         let detail = format!("{MAX_UPLOADS} uploads are under way: try again in a moment");
@@ -76,7 +76,7 @@ pub(super) async fn accept(api: &Api, jid: ChatJid, request: Request, boundary: 
     Ok(api.deps.ingest.accept_with(message, files).await?)
 }
 
-/// Bytes that a whole upload may have: files beyond the limits are passed over, but not without end.
+/// The size limit of a whole upload: files over the limits are skipped, but not without end.
 fn most(api: &Api) -> u64 {
     let files = api.deps.ingest.max_file().saturating_mul(MAX_FILES as u64);
     files.saturating_add(api.deps.limits.body_bytes as u64)
@@ -92,13 +92,13 @@ fn too_large(max: u64) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 
-/// A form as it comes in.
+/// A form that is being received.
 struct Form {
     parts: Multipart<'static>,
-    /// Bytes that were handed to the parser since it last gave something.
+    /// Bytes given to the parser since it last returned something.
     held: Arc<AtomicUsize>,
     max: u64,
-    /// How long each piece may take, and all of them.
+    /// The time limits of each piece and of the whole form.
     each: Duration,
     until: Instant,
 }
@@ -153,13 +153,12 @@ impl Form {
     }
 }
 
-/// More came than may.
+/// The form exceeds its size limit.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no end to it")]
 struct TooLong;
 
-/// A body that is handed over piece by piece: the parser keeps what it is given until it makes something of it, and
-/// would take all there is at once.
+/// A body that is fed to the parser piece by piece. The parser would otherwise read and keep all that is available.
 struct Paced {
     body: BodyDataStream,
     held: Arc<AtomicUsize>,
@@ -182,7 +181,7 @@ impl Stream for Paced {
                 self.gave = true;
                 let held = self.held.fetch_add(bytes.len(), Ordering::Relaxed);
                 let left = self.left.checked_sub(bytes.len() as u64);
-                // A piece of the body may be large itself; what is held beside it is not.
+                // One piece may be large; the bytes held beside it may not.
                 let (true, Some(left)) = (held <= BETWEEN, left) else {
                     return Poll::Ready(Some(Err(TooLong.into())));
                 };

@@ -1,4 +1,4 @@
-//! What groups used, by day.
+//! `GET /v1/usage`: groups' usage by day.
 
 use axum::Json as Out;
 use axum::extract::State;
@@ -15,23 +15,23 @@ use crate::domain::usage::day;
 use crate::store::usage::Day;
 use crate::store::{Connection, groups, usage};
 
-/// Days that are answered when none are asked for.
+/// Days in an answer by default.
 const DAYS: u32 = 30;
-/// Days that are answered at the most.
+/// The largest number of days in an answer.
 const MAX_DAYS: u32 = 3660;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
-    /// This group alone.
+    /// Only this group.
     folder: Option<GroupFolder>,
-    /// So many days, today's included; 30 without it.
+    /// The number of days, including today; 30 by default.
     #[serde(default)]
     #[schemars(schema_with = "at_most::<MAX_DAYS>")]
     days: Option<u32>,
 }
 
-/// The use of groups by day, newest first.
+/// The usage of groups by day, newest first.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Used {
     usage: Vec<Day>,

@@ -1,4 +1,4 @@
-//! The first lines of a host's log: its home, its engine, its provider, and the ways to talk to it.
+//! The first lines of a host's log: its home, its engine, its provider, and the ways to reach it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::dispatch::Rooms;
 use crate::domain::group::{ContainerConfig, Group};
 use crate::store::{Store, groups};
 
-/// Looks at everything and says it, beside the start: none of it holds up the first message.
+/// Collects and logs the facts concurrently with the start, so that the first message does not wait.
 pub(super) async fn run(
     settings: Arc<Settings>,
     store: Store,
@@ -20,17 +20,17 @@ pub(super) async fn run(
     tcp: Option<SocketAddr>,
 ) {
     let groups = store.read(groups::all).await.unwrap_or_default();
-    // It reads folders, which may be slow.
+    // Reading folders may be slow.
     let _ = tokio::task::spawn_blocking(move || say(&settings, &*engine, &rooms, tcp, &groups)).await;
 }
 
-/// Logs the start, a line to a subject.
+/// Logs the facts, one line for each subject.
 fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Option<SocketAddr>, groups: &[Group]) {
     let home = &settings.home;
     tracing::info!("Parlor {}, home {}", env!("CARGO_PKG_VERSION"), home.root().display());
     let can = engine.capabilities();
     tracing::info!("engine: {} {}{}", engine.name(), can.version, if can.rootless { ", rootless" } else { "" });
-    // Not a warning: nothing can be done about it in each of the short lives that `parlor chat` gives a host.
+    // Info, not a warning: `parlor chat` starts a host each time, and the operator cannot change these limits.
     if let Some(gaps) = gaps(&can) {
         tracing::info!("{} {gaps}", engine.name());
     }
@@ -60,7 +60,7 @@ fn say(settings: &Settings, engine: &dyn ContainerEngine, rooms: &Rooms, tcp: Op
     }
 }
 
-/// Returns how main can be talked to.
+/// Returns a hint how to talk to main, if its channel is local.
 fn talk(main: &Group) -> &'static str {
     match main.jid.channel() {
         "tty" | "web" => ": `parlor chat` talks to it",
@@ -68,7 +68,7 @@ fn talk(main: &Group) -> &'static str {
     }
 }
 
-/// Returns which limits an engine cannot enforce here, in one sentence.
+/// Returns the limits that an engine cannot enforce here, in one sentence.
 fn gaps(can: &Capabilities) -> Option<String> {
     let mut reasons: Vec<&str> = can.unsupported.iter().map(|limit| limit.why.as_str()).collect();
     reasons.dedup();
@@ -78,7 +78,7 @@ fn gaps(can: &Capabilities) -> Option<String> {
     Some(format!("cannot limit {names} here, so rooms run without that: {}", reasons.join("; ")))
 }
 
-/// The provider of groups without their own, and why it is that one.
+/// Logs the provider of groups without their own, and the reason for the choice.
 fn say_provider(settings: &Settings) {
     let keys = match secrets::read(&settings.home, &settings.secret_keys) {
         Ok(keys) => keys,
@@ -107,7 +107,7 @@ mod tests {
     use crate::container::engine::Unsupported;
 
     #[test]
-    fn limits_that_do_not_hold_are_one_sentence() {
+    fn unenforced_limits_are_one_sentence() {
         let can = |limits: &[(&'static str, &str)]| Capabilities {
             version: "1".into(),
             rootless: true,

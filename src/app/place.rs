@@ -1,4 +1,4 @@
-//! An installation's place: its folders, its lock, its database.
+//! The installation on disk: its folders, its lock, its database.
 
 use std::fs;
 use std::io;
@@ -18,11 +18,11 @@ use crate::store::{Store, Wake, instance};
 /// How long a host waits for the lock of its home.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// The first memory of a new installation's owner, and of all its groups.
+/// The initial memories of a new installation: the owner's, and the one that all groups share.
 const MEMORIES: [(&str, &str); 2] =
     [("main", include_str!("../../groups/main/CLAUDE.md")), ("global", include_str!("../../groups/global/CLAUDE.md"))];
 
-/// Makes the folders that containers never see; the others are made per group.
+/// Creates the folders that containers never see; a group's folders are made with the group.
 pub(super) fn prepare_folders(home: &Home) -> anyhow::Result<()> {
     let make = |path: &std::path::Path, mode| {
         fs::DirBuilder::new()
@@ -35,7 +35,7 @@ pub(super) fn prepare_folders(home: &Home) -> anyhow::Result<()> {
     let fresh = !home.groups().exists();
     make(&home.groups(), 0o755)?;
     if fresh {
-        // The memories that a new installation begins with; from here on they are the groups' own.
+        // Only a new installation gets the initial memories; the agents may change them.
         for (name, text) in MEMORIES {
             let path = home.groups().join(name);
             make(&path, 0o755)?;
@@ -50,7 +50,7 @@ pub(super) fn prepare_folders(home: &Home) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A folder that was there before may be open: a checkout of Parlor's own sources is.
+/// Closes a folder that existed before, such as a checkout of Parlor's sources, to other users.
 fn close_to_others(path: &std::path::Path) -> anyhow::Result<()> {
     let mode = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.permissions().mode();
     let for_others = mode & 0o077;
@@ -61,7 +61,8 @@ fn close_to_others(path: &std::path::Path) -> anyhow::Result<()> {
         .with_context(|| format!("closing {} to other users: it must belong to who runs Parlor", path.display()))
 }
 
-/// One host per home. A process that a killed host was just starting holds the lock a moment longer.
+/// Takes the lock that allows one host per home. It waits, because a process that a killed host was starting may hold
+/// the lock a moment longer.
 pub(super) async fn lock(home: &Home) -> anyhow::Result<fs::File> {
     let path = home.lock();
     let file = fs::OpenOptions::new()
@@ -85,7 +86,7 @@ pub(super) async fn lock(home: &Home) -> anyhow::Result<fs::File> {
     }
 }
 
-/// Opens the database; returns the installation's id with it.
+/// Opens the database; also returns the installation's id.
 pub(super) async fn open_store(
     settings: &Settings,
     clock: &SharedClock,

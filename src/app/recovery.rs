@@ -1,5 +1,5 @@
-//! The remains of an earlier life of the host, and their recovery: first what must come before anything runs, then, in
-//! the background, what takes long on a large installation.
+//! Recovery of what the previous run of the host left: first the part that must precede any new run, then, in the
+//! background, the part that takes long on a large installation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ use crate::ipc::IpcHandle;
 use crate::safe_dir::Owner;
 use crate::store::{Store, groups, runs};
 
-/// Pauses before looks for containers that a killed host's engine clients still brought up.
+/// Pauses before each search for containers that engine clients of a killed host still started.
 const LATECOMERS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(50)];
 
-/// After a crash everything that was under way waits again; only a task's firing does not start twice: it is reported.
-/// Returns the chats that have work.
+/// After a crash, all interrupted work waits again, except task firings: they are reported as interrupted, not
+/// repeated. Returns the chats with work.
 pub(super) async fn recover(store: &Store, clock: &SharedClock, channels: &Registry) -> anyhow::Result<Vec<ChatJid>> {
     let (clock, channels) = (clock.clone(), channels.clone());
     let recovered = store
@@ -43,7 +43,7 @@ pub(super) async fn recover(store: &Store, clock: &SharedClock, channels: &Regis
     Ok(work)
 }
 
-/// What [`settle_in`] works on.
+/// The parts of the host that [`settle_in`] uses.
 pub(super) struct Parts {
     pub(super) settings: Arc<Settings>,
     pub(super) store: Store,
@@ -55,7 +55,7 @@ pub(super) struct Parts {
     pub(super) services: CancellationToken,
 }
 
-/// After the start: the image, folders of groups, and what agents of an earlier life left behind.
+/// Work after the start: the image, owners of groups' files, and files and containers that the previous run left.
 pub(super) async fn settle_in(parts: Parts) {
     let Parts { settings, store, ipc, engine, rooms, owner, instance, services } = parts;
     clear_unknown(&store, &*engine, &instance).await;
@@ -63,7 +63,7 @@ pub(super) async fn settle_in(parts: Parts) {
     rooms.image_in_advance(&engine, provider::GUIDE).await;
     let home = settings.home.clone();
     if let Some(owner) = owner {
-        // What it could not repair it has said.
+        // It has logged every file that it could not repair.
         let _ = tokio::task::spawn_blocking(move || agent::repair_ownership(&home, owner)).await;
     }
     sweep(&store, &ipc).await;
@@ -79,7 +79,8 @@ pub(super) async fn settle_in(parts: Parts) {
     tokio::join!(full, latecomers(&settings, &store, &ipc, &*engine, &instance, &services));
 }
 
-/// Returns true if rooms will be of the image with vendors' programs: made again before the first message waits for it.
+/// Returns true if runs will need the image with vendors' programs. It is then built before the first message waits
+/// for it.
 fn wants_full_image(settings: &Settings) -> bool {
     let chosen = match settings.provider.as_str() {
         provider::AUTO => settings.home.full_image().exists(),
@@ -88,7 +89,7 @@ fn wants_full_image(settings: &Settings) -> bool {
     chosen && settings.image.is_none()
 }
 
-/// Clears what shows up late.
+/// Removes containers that appear late.
 async fn latecomers(
     settings: &Settings,
     store: &Store,
@@ -97,8 +98,8 @@ async fn latecomers(
     instance: &str,
     services: &CancellationToken,
 ) {
-    // An engine's client outlives a killed host: its container may show up after the others were cleared, and have
-    // asked for something before it was found.
+    // An engine client outlives a killed host. Its container may therefore appear after the first removal, and may
+    // have written IPC files before it is found.
     for wait in LATECOMERS {
         tokio::select! {
             () = services.cancelled() => return,
@@ -111,17 +112,17 @@ async fn latecomers(
     }
 }
 
-/// Has every group's folder looked through for files that nobody waits for.
+/// Searches every group's IPC folder for files that no live run owns.
 async fn sweep(store: &Store, ipc: &IpcHandle) {
     let all = store.read(groups::all).await.unwrap_or_default();
     ipc.sweep_all(all.into_iter().map(|g| g.folder).collect());
 }
 
-/// Containers that no live run knows. The list comes before the look into the store: a run is stored before it starts.
-/// Says whether there were any.
+/// Removes containers without a live run, and returns true if there were any. Containers are listed before the store
+/// is read: a run is stored before it starts.
 async fn clear_unknown(store: &Store, engine: &dyn ContainerEngine, instance: &str) -> bool {
     try_clear_unknown(store, engine, instance).await.unwrap_or_else(|error| {
-        tracing::warn!("looking for containers of an earlier life: {error:#}");
+        tracing::warn!("cannot remove containers left by the previous run: {error:#}");
         false
     })
 }
@@ -134,16 +135,16 @@ async fn try_clear_unknown(store: &Store, engine: &dyn ContainerEngine, instance
         return Ok(false);
     }
     engine.remove(&names).await?;
-    tracing::info!("removed: {} of an earlier life", words::count(names.len() as u64, "container"));
+    tracing::info!("removed {} left by the previous run", words::count(names.len() as u64, "container"));
     Ok(true)
 }
 
-/// Input folders that no live run has; listed before the look into the store, for the same reason.
+/// Removes input folders without a live run. They are listed before the store is read, for the same reason.
 async fn clear_inputs(settings: &Settings, store: &Store) {
     let home = settings.home.clone();
     let listed = tokio::task::spawn_blocking(move || {
         if let Err(error) = Inputs::finish_removals(&home) {
-            tracing::warn!("input folders of an earlier life: {error}");
+            tracing::warn!("cannot remove input folders left by the previous run: {error}");
         }
         (Inputs::all(&home), home)
     })
@@ -154,6 +155,6 @@ async fn clear_inputs(settings: &Settings, store: &Store) {
     let removed =
         tokio::task::spawn_blocking(move || left.iter().try_for_each(|run| Inputs::remove(&home, *run))).await;
     if let Ok(Err(error)) = removed {
-        tracing::warn!("input folders of an earlier life: {error}");
+        tracing::warn!("cannot remove input folders left by the previous run: {error}");
     }
 }

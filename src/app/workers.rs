@@ -1,5 +1,5 @@
-//! The host's long-lived tasks by name. One that ends by itself, or panics, is a failure of the host: it shuts down and
-//! exits with an error, so that whoever runs it starts it again. Recovery is the ordinary path.
+//! The host's long-lived tasks by name. If one panics or ends by itself, the host shuts down and exits with an error,
+//! so that its service starts it again. Recovery is the ordinary start.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use crate::lifecycle::Shutdown;
 use crate::store::panic_text;
 
-/// Tasks that are watched together.
+/// The tasks that are watched together.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     tasks: JoinSet<()>,
@@ -20,17 +20,17 @@ pub(super) struct Workers {
 #[derive(Debug)]
 struct Worker {
     name: &'static str,
-    /// It has work of its own that comes to an end.
+    /// Its work may be finished before the shutdown.
     may_end: bool,
 }
 
 impl Workers {
-    /// A task that works until the shutdown.
+    /// Starts a task that works until the shutdown.
     pub(super) fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.add(Worker { name, may_end: false }, work);
     }
 
-    /// A task that may be done before.
+    /// Starts a task that may finish earlier.
     pub(super) fn spawn_once(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.add(Worker { name, may_end: true }, work);
     }
@@ -40,7 +40,7 @@ impl Workers {
         self.named.insert(id, worker);
     }
 
-    /// Returns when all have ended; begins the shutdown at the first failure, which is then the result.
+    /// Waits for all tasks. The first failure begins the shutdown and is returned.
     pub(super) async fn watch(mut self, shutdown: Shutdown, grace: Duration) -> anyhow::Result<()> {
         let mut first = Ok(());
         while let Some(ended) = self.tasks.join_next_with_id().await {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_that_ends_by_itself_ends_the_host_with_an_error() {
+    async fn worker_that_ends_by_itself_ends_the_host_with_an_error() {
         for panics in [false, true] {
             let shutdown = Shutdown::default();
             let mut workers = Workers::default();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_that_ends_with_the_host_is_no_failure_unless_it_panics() {
+    async fn worker_that_ends_at_shutdown_fails_only_if_it_panics() {
         for panics in [false, true] {
             let shutdown = Shutdown::default();
             let mut workers = Workers::default();

@@ -1,4 +1,4 @@
-//! Reads a whole backup: every hash, and the database.
+//! Verifies a whole backup: every hash, and the database.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -14,11 +14,11 @@ use super::pack::Doomed;
 use super::{BackupError, DATABASE, FILES, KEYS, MANIFEST, TREES};
 use crate::store::copy;
 
-/// Bytes that a manifest may have.
+/// The largest manifest, in bytes.
 const MAX_MANIFEST: u64 = 1 << 30;
 
-/// Checks a backup: it is whole, nothing in it lies elsewhere than it says, and its database is in order. The database
-/// is unpacked into the folder `scratch` for as long as that takes.
+/// Checks that a backup is complete, that all its paths are allowed, and that its database is intact. The database is
+/// unpacked into `scratch` for the duration of the check.
 pub fn check(file: &Path, scratch: &Path) -> Result<Manifest, BackupError> {
     let database = Doomed(scratch.join(format!("check-{}.db", std::process::id())));
     let found = read(file, &database.0)?;
@@ -69,7 +69,7 @@ fn read(file: &Path, database: &Path) -> Result<Manifest, BackupError> {
     let Some(manifest) = manifest else {
         return Err(BackupError::damaged(file, "it has no manifest at its end"));
     };
-    // To the very end, where the sum over everything stands.
+    // Reads to the end of the file: its checksum is there.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
     Ok(manifest)
 }
@@ -103,7 +103,7 @@ pub(super) fn private(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Returns true if a path is one that a backup has: nothing else is ever written.
+/// Returns true if a backup may contain this path. Other paths are never written.
 pub(super) fn may_hold(path: &Path) -> bool {
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     let file = FILES.iter().chain([&KEYS, &DATABASE]).any(|name| path == Path::new(name));

@@ -1,4 +1,4 @@
-//! The content of a backup, entry by entry.
+//! The manifest: the list of a backup's entries.
 
 use std::io::{self, Read};
 
@@ -8,35 +8,35 @@ use sha2::{Digest, Sha256};
 /// The newest format that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
 
-/// The manifest.
+/// The last entry of a backup, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of the file's format.
     pub format: u32,
-    /// The Parlor that made it.
+    /// The version of Parlor that made it.
     pub parlor: String,
-    /// When, RFC 3339.
+    /// The time it was made (RFC 3339).
     pub created: String,
-    /// The installation it was made of.
+    /// The home of the installation.
     pub home: String,
-    /// True if the keys of `.env` are in it.
+    /// True if it contains the keys of `.env`.
     pub keys: bool,
-    /// What stands before the manifest, in this order.
+    /// The entries before the manifest, in this order.
     pub entries: Vec<Entry>,
 }
 
-/// One entry.
+/// An entry of the archive, the manifest excepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its path below the home; what is not UTF-8 is replaced.
+    /// Its path below the home; bytes that are not UTF-8 are replaced.
     pub path: String,
-    /// Its bytes; those of a link's target.
+    /// Its size in bytes; for a link, of the target's path.
     pub size: u64,
-    /// The SHA-256 of its bytes; empty for a folder.
+    /// The SHA-256 of its content in hex; empty for a folder.
     pub sha256: String,
 }
 
-/// The hash of bytes.
+/// The SHA-256 in hex.
 pub(super) fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -44,14 +44,14 @@ pub(super) fn hash(bytes: &[u8]) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {
         use std::fmt::Write as _;
-        // Into memory: cannot fail.
+        // Writing into memory cannot fail.
         let _ = write!(out, "{byte:02x}");
         out
     })
 }
 
-/// Counts and hashes what passes. Exactly so many bytes come out as were announced: a file that became shorter while it
-/// was read is filled with zeros, one that became longer is cut.
+/// Counts and hashes the bytes that it passes on. It passes exactly the announced size: a file that shrank while it
+/// was read is filled with zeros, and a file that grew is cut.
 pub(super) struct Hashing<R> {
     from: R,
     left: u64,
@@ -66,7 +66,7 @@ impl<R: Read> Hashing<R> {
         Self { from, left: size, size, digest: Sha256::new(), short: false }
     }
 
-    /// The entry of what passed.
+    /// The manifest's entry for these bytes.
     pub(super) fn entry(self, path: String) -> Entry {
         Entry { path, size: self.size, sha256: hex(&self.digest.finalize()) }
     }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changes_while_it_is_read_keeps_the_size_it_was_announced_with() {
+    fn file_that_changes_while_read_keeps_its_announced_size() {
         for (content, size, short) in [("abc", 3, false), ("abcdef", 3, false), ("ab", 3, true), ("", 0, false)] {
             let mut reader = Hashing::new(content.as_bytes(), size);
             let mut out = Vec::new();

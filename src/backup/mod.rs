@@ -1,8 +1,8 @@
-//! Backups: an installation in one file, made beside a running host, checked after it was written, and put back.
+//! Backups: saves an installation to one file beside a running host, checks the file, and restores it.
 //!
-//! The file is a gzipped tar: the database as a consistent copy, the groups' folders, the agents' homes, the files of
-//! messages under way, the settings, and last a manifest with the hash of each entry. Folders that agents can write are
-//! gone through by handles, and no link is followed.
+//! The file is a gzipped tar: a consistent copy of the database, the groups' folders, the agents' homes, the files of
+//! waiting messages, the settings, and last a manifest with each entry's hash. Folders that agents can write are read
+//! through handles, and no link is followed.
 
 mod check;
 mod manifest;
@@ -23,67 +23,67 @@ pub use manifest::{Entry, Manifest};
 pub use pack::{Packed, Wish, pack};
 pub use restore::{Restored, restore};
 
-/// The manifest's name, behind all other entries.
+/// The manifest's path; it is the last entry.
 const MANIFEST: &str = "manifest.json";
-/// The database's name.
+/// The database's path.
 const DATABASE: &str = "data/parlor.db";
-/// Folders that are in a backup. What else lies in `data/` is of the moment, or is made again.
+/// The folders in a backup. Everything else in `data/` is temporary or can be made again.
 const TREES: [&str; 4] = ["groups", "data/sessions", "data/inbox-files", "data/outbox-files"];
-/// Files that are in a backup where they are there.
+/// Files that a backup contains if they exist.
 const FILES: [&str; 4] = ["parlor.toml", "prices.toml", "data/image-full.json", "data/setup-asked"];
-/// The keys, only where they are asked for.
+/// The file with the keys; in a backup only on request.
 const KEYS: &str = ".env";
 
-/// Why there is no backup, or none was put back.
+/// Reasons why a backup was not made or not restored.
 #[derive(Debug, Error)]
 pub enum BackupError {
-    /// A file or folder.
+    /// A file or folder cannot be used.
     #[error("cannot {action} {path}: {source}", path = .path.display())]
     Io {
-        /// What was tried.
+        /// The action that failed: a verb for the message.
         action: &'static str,
-        /// With what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// The database.
+    /// The database cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file is no backup, or is damaged.
+    /// The file is not a backup, or is damaged.
     #[error("{path} is not a whole backup: {why}", path = .path.display())]
     Damaged {
-        /// The file.
+        /// The backup's file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault that was found.
         why: String,
     },
-    /// It must not be done as things are.
+    /// The present state does not allow it; the text says why.
     #[error("{0}")]
     Refused(String),
-    /// A restore broke off while the installation was moved aside.
+    /// The restore failed while it moved the old installation aside.
     #[error(
         "{source}; a part of what was there before lies in {aside} already, the rest still in {home}: move that part back \
          to the same places in {home}, then restore again",
         aside = .aside.display(), home = .home.display()
     )]
     HalfMoved {
-        /// Where a part of the installation lies.
+        /// The folder with the part already moved.
         aside: PathBuf,
-        /// Where the rest lies.
+        /// The home, with the rest.
         home: PathBuf,
-        /// The fault, in words.
+        /// The error that interrupted the restore.
         source: Box<BackupError>,
     },
-    /// A restore broke off after the installation was moved aside.
+    /// The restore failed after it had moved the old installation aside.
     #[error(
         "{source}; what was there before lies whole in {aside}: move it back, or restore again with --replace",
         aside = .aside.display()
     )]
     BrokenOff {
-        /// Where the installation lies.
+        /// The folder with the old installation.
         aside: PathBuf,
-        /// The fault, in words.
+        /// The error that interrupted the restore.
         source: Box<BackupError>,
     },
 }

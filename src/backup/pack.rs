@@ -1,4 +1,4 @@
-//! Writes a backup.
+//! Makes a backup.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,42 +18,42 @@ use crate::domain::clock::rfc3339;
 use crate::safe_dir::{Entries, Kind, Meta, SafeDir, is_unfinished};
 use crate::store::copy;
 
-/// Folders within folders that are followed; each costs two descriptors.
+/// The largest depth of nested folders; each level costs two descriptors.
 const DEPTH: usize = 128;
-/// What is named of what was left out; more is counted.
+/// Left-out entries that are named; the others are only counted.
 const NAMED: usize = 20;
 
-/// What is to be packed, and where to.
+/// The options of a backup.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    /// The installation.
+    /// The installation to save.
     pub home: Home,
     /// The backup's file.
     pub file: PathBuf,
-    /// True if the keys of `.env` go into it.
+    /// True if the keys of `.env` are included.
     pub keys: bool,
-    /// True if a file that is there may be replaced.
+    /// True if an existing file may be replaced.
     pub replace: bool,
-    /// When it is.
+    /// The present time, for the manifest.
     pub now: DateTime<Utc>,
 }
 
-/// What was packed.
+/// The result of a backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Packed {
-    /// Entries, the database among them.
+    /// The number of entries, the database included.
     pub entries: u64,
-    /// Bytes of the file.
+    /// The size of the file in bytes.
     pub bytes: u64,
-    /// Files that changed while they were read: each is in the backup with as many bytes as it had at first.
+    /// Files that changed while they were read; each was saved with its announced size.
     pub changed: u64,
-    /// What is not in it, each with the reason; the first of many.
+    /// Entries that were left out, each with the reason; only the first of many.
     pub left_out: Vec<String>,
-    /// How much is not in it.
+    /// The number of entries that were left out.
     pub left_out_count: u64,
 }
 
-/// Makes a backup, checks it, and puts it into its place.
+/// Makes a backup, checks it, and renames it to its final name.
 pub fn pack(wish: &Wish) -> Result<Packed, BackupError> {
     let Wish { home, file, .. } = wish;
     if !home.database().exists() {
@@ -93,13 +93,13 @@ pub fn pack(wish: &Wish) -> Result<Packed, BackupError> {
     out.sync_all().map_err(fail)?;
     packed.bytes = out.metadata().map_err(fail)?.len();
     drop(out);
-    // What is not read back is no backup.
+    // A backup counts only after it was read back.
     check(&partial.0, &home.data())?;
     fs::rename(&partial.0, file).map_err(fail)?;
     Ok(packed)
 }
 
-/// Whether the installation or the backup is at fault.
+/// Distinguishes a fault of the installation from a fault in writing the backup.
 enum Fault {
     Backup(BackupError),
     Write(io::Error),
@@ -117,7 +117,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// A file that goes, however this ends, unless it was renamed.
+/// A temporary file: removed on drop, unless it was renamed.
 pub(super) struct Doomed(pub(super) PathBuf);
 
 impl Drop for Doomed {
@@ -135,7 +135,8 @@ struct Packer<W: Write> {
 impl<W: Write> Packer<W> {
     fn all(&mut self, wish: &Wish) -> Result<(), Fault> {
         let root = wish.home.root();
-        // First: what it names is on the disk already, and files of messages are kept longer than this takes.
+        // The database comes first: the files that it names are already on disk, and files of messages are kept
+        // longer than a backup takes.
         let database = Doomed(wish.home.data().join(format!("backup-{}.db", std::process::id())));
         let _ = fs::remove_file(&database.0);
         copy::copy(&wish.home.database(), &database.0).map_err(BackupError::from)?;
@@ -156,7 +157,7 @@ impl<W: Write> Packer<W> {
         Ok(())
     }
 
-    /// A file that only the host can write.
+    /// Adds a file that only the host can write.
     fn plain(&mut self, path: &Path, name: &str) -> Result<(), Fault> {
         let file = File::open(path).map_err(BackupError::io("read", path))?;
         let meta = file.metadata().map_err(BackupError::io("read", path))?;
@@ -164,7 +165,7 @@ impl<W: Write> Packer<W> {
         Ok(self.file(Path::new(name), file, &head)?)
     }
 
-    /// A folder with all below it.
+    /// Adds a folder and everything below it.
     fn tree(&mut self, root: SafeDir, name: &str) -> Result<(), Fault> {
         let fail = |path: &Path| BackupError::io("read", path);
         let top = PathBuf::from(name);
@@ -199,9 +200,9 @@ impl<W: Write> Packer<W> {
         Ok(())
     }
 
-    /// One entry of a folder; a folder is returned opened.
+    /// Adds one entry of a folder; returns the opened folder if it is one.
     fn entry(&mut self, dir: &SafeDir, name: &OsStr, path: &Path) -> io::Result<Option<SafeDir>> {
-        // Of what is being written at the moment, and of what vanished since the folder was read.
+        // Skips files that are being written, and entries that vanished since the folder was read.
         let Some(meta) = dir.stat(name).ok().flatten().filter(|_| !is_unfinished(name)) else { return Ok(None) };
         match meta.kind {
             Kind::Dir => match dir.open_dir(Path::new(name)) {
@@ -255,7 +256,7 @@ impl<W: Write> Packer<W> {
         }
     }
 
-    /// Ends the tar with the manifest.
+    /// Writes the manifest and ends the tar.
     fn finish(mut self, wish: &Wish) -> io::Result<(W, Packed)> {
         self.packed.entries = self.entries.len() as u64;
         let manifest = Manifest {
@@ -273,7 +274,7 @@ impl<W: Write> Packer<W> {
     }
 }
 
-/// What is kept of an entry besides its bytes.
+/// An entry's metadata.
 struct Head {
     mode: u32,
     uid: u32,

@@ -1,4 +1,4 @@
-//! Puts a backup back.
+//! Restores a backup.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -16,17 +16,17 @@ use super::{BackupError, DATABASE, FILES, KEYS, MANIFEST, TREES};
 use crate::config::home::Home;
 use crate::store::copy;
 
-/// What was put back.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// What the backup says of itself.
+    /// The manifest of the backup.
     pub manifest: Manifest,
-    /// Where what was here before lies now.
+    /// The folder with the old installation, if there was one.
     pub aside: Option<PathBuf>,
 }
 
-/// Puts a backup into a home, after it was checked as a whole. What is there already is refused, or moved aside into a
-/// folder beside the home; it is never removed.
+/// Checks a whole backup, then restores it to a home. Existing files cause a refusal, or with `replace` are moved to
+/// a folder beside the home; they are never removed.
 pub fn restore(file: &Path, home: &Home, replace: bool, now: DateTime<Utc>) -> Result<Restored, BackupError> {
     let make = |path: &Path, mode| {
         let made = DirBuilder::new().recursive(true).mode(mode).create(path);
@@ -34,7 +34,7 @@ pub fn restore(file: &Path, home: &Home, replace: bool, now: DateTime<Utc>) -> R
     };
     make(home.root(), 0o755)?;
     make(&home.data(), 0o700)?;
-    // Held to the end: no host starts meanwhile.
+    // Held until the end, so that no host starts meanwhile.
     let _lock = lock(home)?;
     let manifest = check(file, &home.data())?;
     let occupied = occupied(home, &manifest)?;
@@ -54,7 +54,7 @@ pub fn restore(file: &Path, home: &Home, replace: bool, now: DateTime<Utc>) -> R
 }
 
 fn put(file: &Path, home: &Home) -> Result<(), BackupError> {
-    // Last: a restore that was broken off has no database, and is seen as what it is.
+    // The database comes last: an interrupted restore has none and is recognized by that.
     let database = home.data().join("restored.db");
     let _ = fs::remove_file(&database);
     unpack(file, home, &database)?;
@@ -77,7 +77,7 @@ fn lock(home: &Home) -> Result<File, BackupError> {
     }
 }
 
-/// Returns what is in the way: everything that the backup has, too, and all that belongs to the database.
+/// Returns the existing paths in the way: those that the backup also has, and all files of the database.
 fn occupied(home: &Home, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupError> {
     let data = home.data();
     let mut found = Vec::new();
@@ -85,7 +85,7 @@ fn occupied(home: &Home, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupErro
     for entry in entries {
         let entry = entry.map_err(BackupError::io("read", &data))?;
         let name = entry.file_name();
-        // Locks stay, and backups that lie here are no part of it.
+        // Lock files stay, and backups stored here are not part of the installation.
         let stays = name == "lock" || name == "backups" || name.to_string_lossy().ends_with(".lock");
         if !stays {
             found.push(Path::new("data").join(name));
@@ -103,7 +103,7 @@ fn occupied(home: &Home, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupErro
 
 pub(super) fn move_aside(home: &Home, what: &[PathBuf], now: DateTime<Utc>) -> Result<PathBuf, BackupError> {
     let root = home.root();
-    // Beside the home, and not in it: the main group's agent sees what lies there.
+    // Beside the home and not in it: the main group's agent can see files in the home.
     let name = format!("{}.before-{}", root.display(), now.format("%Y%m%d-%H%M%S"));
     let aside = PathBuf::from(name);
     for folder in [aside.clone(), aside.join("data")] {
@@ -120,7 +120,7 @@ pub(super) fn move_aside(home: &Home, what: &[PathBuf], now: DateTime<Utc>) -> R
     Ok(aside)
 }
 
-/// Writes everything but the manifest; links come last, so that nothing is ever written through one.
+/// Unpacks all entries except the manifest. Links come last, so that nothing is ever written through one.
 fn unpack(file: &Path, home: &Home, database: &Path) -> Result<(), BackupError> {
     let damaged = |error: io::Error| BackupError::damaged(file, error.to_string());
     let root = rustix::process::getuid().is_root();
@@ -131,7 +131,7 @@ fn unpack(file: &Path, home: &Home, database: &Path) -> Result<(), BackupError> 
         if path == Path::new(MANIFEST) {
             break;
         }
-        // It was checked before; the file may have been changed since.
+        // The file may have changed since the check.
         if !may_hold(&path) {
             return Err(BackupError::damaged(file, format!("{:?} does not belong into a backup", path.display())));
         }
@@ -173,7 +173,7 @@ fn unpack(file: &Path, home: &Home, database: &Path) -> Result<(), BackupError> 
             own(&path, owner).map_err(fail)?;
         }
     }
-    // Innermost first: one that may not be written would refuse what belongs into it.
+    // Innermost first: a parent without write permission would refuse changes below it.
     for (path, mode) in folders.into_iter().rev() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(BackupError::io("write", &path))?;
     }

@@ -1,4 +1,4 @@
-//! Backups of a real installation's folders, and of what hostile agents left in them.
+//! Backups of a real installation, and of files that hostile agents left in it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -20,7 +20,7 @@ struct Case {
 }
 
 impl Case {
-    /// An installation whose host runs.
+    /// Makes an installation with a running host.
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().join("home"));
@@ -59,7 +59,7 @@ fn read(home: &Home, path: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn an_installation_comes_back_as_it_was_while_its_host_runs() {
+async fn backup_beside_a_running_host_restores_the_installation() {
     let case = Case::new().await;
     let file = case.file("b.tar.gz");
     let packed = case.pack(&file, false).unwrap();
@@ -85,7 +85,7 @@ async fn an_installation_comes_back_as_it_was_while_its_host_runs() {
     let copy = Store::open_to_read(&there.database()).unwrap();
     assert_eq!(copy.read(groups::chats).await.unwrap()[0].name, "Lab");
     assert_ne!(copy.id(), case.store.id(), "cursors of the other one do not fit");
-    // Nothing is left of the making.
+    // No temporary file is left.
     let left: Vec<_> = fs::read_dir(case.home.data()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("backup")), "{left:?}");
 
@@ -96,7 +96,7 @@ async fn an_installation_comes_back_as_it_was_while_its_host_runs() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_refused_or_moved_aside_and_a_live_host_is_left_alone() {
+async fn restore_refuses_or_moves_old_files_and_spares_a_live_host() {
     let case = Case::new().await;
     let file = case.file("b.tar.gz");
     case.pack(&file, false).unwrap();
@@ -119,7 +119,7 @@ async fn what_is_there_is_refused_or_moved_aside_and_a_live_host_is_left_alone()
 }
 
 #[tokio::test]
-async fn links_are_kept_as_links_and_nothing_outside_is_read_or_written() {
+async fn links_are_kept_and_nothing_outside_is_read_or_written() {
     let case = Case::new().await;
     let secret = case.file("outside");
     fs::create_dir(&secret).unwrap();
@@ -141,13 +141,13 @@ async fn links_are_kept_as_links_and_nothing_outside_is_read_or_written() {
 }
 
 #[tokio::test]
-async fn a_restore_that_breaks_off_says_where_the_installation_lies() {
+async fn interrupted_restore_names_the_place_of_the_installation() {
     let case = Case::new().await;
     let deep = |levels: usize| -> PathBuf { std::iter::repeat_n("d".repeat(200), levels).collect() };
     fs::create_dir_all(case.home.root().join("groups/lab").join(deep(20))).unwrap();
     let file = case.file("b.tar.gz");
     case.pack(&file, false).unwrap();
-    // There the system does not take paths of that length.
+    // The system refuses paths of that length there.
     let there = Home::new(case.dir.path().join(deep(1)).join("home"));
     fs::create_dir_all(there.groups()).unwrap();
     fs::write(there.groups().join("mine"), "mine").unwrap();
@@ -160,9 +160,9 @@ async fn a_restore_that_breaks_off_says_where_the_installation_lies() {
 }
 
 #[tokio::test]
-async fn an_installation_that_was_moved_aside_by_half_is_named_with_both_places() {
+async fn half_moved_installation_is_reported_with_both_places() {
     let case = Case::new().await;
-    // The second vanished since it was seen.
+    // The second path has vanished since it was listed.
     let what = ["groups", "prices.gone"].map(PathBuf::from);
     let error = restore::move_aside(&case.home, &what, Utc::now()).unwrap_err();
     let BackupError::HalfMoved { aside, home, .. } = &error else { panic!("{error}") };
@@ -174,12 +174,12 @@ async fn an_installation_that_was_moved_aside_by_half_is_named_with_both_places(
     }
 }
 
-/// A backup with these entries and no manifest.
+/// Writes a backup with these entries and no manifest.
 fn forged(path: &Path, entries: &[(&str, tar::EntryType, &str)]) {
     let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(path).unwrap(), Compression::fast()));
     for (name, kind, content) in entries {
         let mut header = tar::Header::new_gnu();
-        // Past the checks of the library that writes.
+        // Set directly, because the tar library refuses such names.
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(*kind);
         header.set_mode(0o644);
@@ -197,7 +197,7 @@ fn forged(path: &Path, entries: &[(&str, tar::EntryType, &str)]) {
 }
 
 #[tokio::test]
-async fn what_is_damaged_or_forged_is_refused_before_anything_is_written() {
+async fn damaged_or_forged_backups_are_refused_before_any_write() {
     let case = Case::new().await;
     let whole = case.file("b.tar.gz");
     case.pack(&whole, false).unwrap();
@@ -238,7 +238,7 @@ async fn what_is_damaged_or_forged_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_home_without_an_installation_is_no_backup() {
+fn backup_of_a_home_without_an_installation_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::new(dir.path().join("none"));
     let wish = Wish { home, file: dir.path().join("b"), keys: false, replace: false, now: Utc::now() };

@@ -1,7 +1,8 @@
-//! Files that come with messages, whatever the channel: taken up beside the database, looked at there, and moved into
-//! the group's folder before the message that names them is committed.
+//! Files that come with messages of any channel: uploaded beside the database, checked there, and moved into the
+//! group's folder before the message that names them is committed.
 //!
-//! A group's folder is in the hands of its agent. What it does not take is named in the message, which goes on without.
+//! An agent controls its group's folder. If the folder does not accept a file, the message names the file and goes on
+//! without it.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -19,15 +20,15 @@ use crate::safe_dir::{Dress, Owner, SafeDir, is_unfinished};
 use crate::store::inbox_files::{InboxFiles, Plan, Upload};
 use crate::store::{Store, StoreError, inbound};
 
-/// Files that one message may bring.
+/// The most files of one message.
 pub const MAX_FILES: usize = 10;
-/// Files that are not kept and still named.
+/// The most files that are named although they are not kept.
 const NAMED: usize = 10;
-/// Bytes after which the room on the disk is looked at again.
+/// The free disk space is checked again after this many bytes.
 const LOOK_EVERY: u64 = 1 << 20;
-/// Said of files that find no place in the hands of the group's agent.
+/// The reason for files that cannot be placed in the group's folder, which its agent controls.
 const NO_PLACE: &str = "the group's folder does not take it";
-/// The room's user may change them; others may read, as all in a group's folder.
+/// The room's user may change the files; others may read them, like everything in a group's folder.
 const MODE: u32 = 0o644;
 
 /// Takes files of messages. Clones share it.
@@ -44,28 +45,28 @@ struct Shared {
 }
 
 impl Attachments {
-    /// Files of at most `max` bytes, for the groups below a folder; they belong to `owner` where that is not the host's
-    /// own user.
+    /// Takes files of at most `max` bytes, for the groups below a folder. They belong to `owner`, or to the host's
+    /// own user if that is None.
     pub fn new(store: &Store, clock: SharedClock, groups: PathBuf, owner: Option<Owner>, max: u64) -> Self {
         Self(Arc::new(Shared { files: store.inbox_files(), groups, owner, max, clock }))
     }
 
-    /// Bytes that a file may have.
+    /// Returns the most bytes of a file.
     pub fn max(&self) -> u64 {
         self.0.max
     }
 
-    /// Files for a group, or for nobody, and why.
+    /// Begins the files of a message for a group, or the reason why no group gets them.
     pub(super) fn parcel(&self, to: Result<GroupFolder, &'static str>) -> Parcel {
         Parcel { shared: self.0.clone(), to, upload: None, items: Vec::new(), made: 0, kept: 0, more: 0, open: None }
     }
 
-    /// Ends what a host that died had begun: what no message names goes. For the start, before anything comes in.
+    /// Removes files of the last host that no message names. To be called at the start, before any message comes in.
     pub async fn sweep(&self, store: &Store) -> Result<(), StoreError> {
         let left = match self.0.files.left() {
             Ok(left) => left,
             Err(error) => {
-                tracing::warn!("files of an earlier life cannot be looked for: {error}");
+                tracing::warn!("cannot list uploads left by the previous host: {error}");
                 return Ok(());
             }
         };
@@ -81,7 +82,7 @@ impl Attachments {
 }
 
 impl Shared {
-    /// Returns where a group's files lie.
+    /// Returns the folder of a group's attachments.
     fn folder(&self, group: &GroupFolder) -> io::Result<SafeDir> {
         let groups = SafeDir::open(&self.groups)?;
         let group = groups.ensure_dir(Path::new(group.as_str()), self.owner, 0o755)?;
@@ -96,7 +97,7 @@ impl Shared {
 
     fn remove_unnamed(&self, plan: &Plan, named: &[Attachment]) {
         let rel = Path::new(plan.folder.as_str()).join(attachment::FOLDER);
-        // A folder that is no longer there, or no longer one, has nothing of ours.
+        // If the folder is gone or replaced, it has no files of the host.
         let Ok(dir) = SafeDir::open(&self.groups).and_then(|groups| groups.open_dir(&rel)) else { return };
         for name in &plan.names {
             let path = format!("{}/{name}", attachment::FOLDER);
@@ -104,7 +105,7 @@ impl Shared {
                 let _ = dir.remove(name.as_ref());
             }
         }
-        // Copies that a host that died left half done; at the start nobody makes others.
+        // Incomplete copies of a dead host; at the start, nobody makes new ones.
         let Ok(entries) = dir.entries() else { return };
         let names = entries.map_while(Result::ok).map(|entry| entry.name);
         for name in names.filter(|name| is_unfinished(name)).collect::<Vec<_>>() {
@@ -113,10 +114,10 @@ impl Shared {
     }
 }
 
-/// A file of a message that was read to its end.
+/// A completely read file of a message.
 #[derive(Debug)]
 struct Item {
-    /// What is known of it.
+    /// The facts about the file.
     file: Attachment,
     /// Its number beside the database; None if it is not kept.
     number: Option<usize>,
@@ -128,34 +129,34 @@ struct Open {
     name: String,
     media_type: Option<String>,
     size: u64,
-    /// Where its bytes go, and its number; or why they go nowhere.
+    /// The open file and its number, or why its bytes are dropped.
     to: Result<(tokio::fs::File, usize), String>,
 }
 
-/// Files of one message, in the order in which they come.
+/// The files of one message, in their order.
 #[derive(Debug)]
 pub struct Parcel {
     shared: Arc<Shared>,
     to: Result<GroupFolder, &'static str>,
-    /// Made with the first file that is kept.
+    /// Made with the first kept file.
     upload: Option<Upload>,
     items: Vec<Item>,
-    /// Files made beside the database, kept or not.
+    /// The number of files made beside the database, kept or not.
     made: usize,
     kept: usize,
-    /// Files that are not even named.
+    /// The number of files that are not even named.
     more: u64,
     open: Option<Open>,
 }
 
 impl Parcel {
-    /// Returns true if no file came.
+    /// Returns true if there was no file.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// The next file begins. Its name and type are what somebody says they are. An error is the disk's: the message
-    /// cannot be taken at the moment.
+    /// Begins the next file. The sender claims its name and type. An error comes from the disk: the message cannot be
+    /// accepted now.
     pub async fn begin(&mut self, name: &str, media_type: Option<&str>) -> Result<(), StoreError> {
         let name = attachment::harmless_name(name);
         let to = match self.refusal(&name) {
@@ -193,7 +194,7 @@ impl Parcel {
         Ok((tokio::fs::File::from_std(file), number))
     }
 
-    /// More of the open file.
+    /// Writes more bytes of the open file.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let (Some(open), max) = (&mut self.open, self.shared.max) else { return Ok(()) };
         let before = open.size;
@@ -210,7 +211,7 @@ impl Parcel {
         file.write_all(bytes).await.map_err(|error| upload.failed(&error))
     }
 
-    /// The open file is whole. It is on disk when this returns.
+    /// Ends the open file, which is synced to disk when this returns.
     pub async fn end(&mut self) -> Result<(), StoreError> {
         let Some(Open { name, media_type, size, to }) = self.open.take() else { return Ok(()) };
         let item = match (to, &self.upload) {
@@ -270,7 +271,7 @@ impl Parcel {
 }
 
 impl Drop for Parcel {
-    /// What nobody waits for any more is removed where it holds up nobody.
+    /// A dropped upload is removed on a thread for blocking work.
     fn drop(&mut self) {
         if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn_blocking(move || drop(upload));
@@ -279,7 +280,7 @@ impl Drop for Parcel {
 }
 
 fn note(folder: &GroupFolder, error: &io::Error) {
-    tracing::warn!("group {folder}: its folder takes no attachments: {error}");
+    tracing::warn!("cannot place attachments in the folder of group {folder}: {error}");
 }
 
 fn refused(name: String, size: u64, why: String) -> Attachment {
@@ -287,29 +288,30 @@ fn refused(name: String, size: u64, why: String) -> Attachment {
     Attachment::refused(name, size, why)
 }
 
-/// Files in the group's folder that no message names yet. Dropped undecided they are left for the next start to decide.
+/// Files in the group's folder that no message names yet. If they are dropped unsettled, the next start decides about
+/// them.
 #[derive(Debug)]
 pub(super) struct Placed {
-    /// What is known of all files, for the message.
+    /// The facts about all files, for the message.
     pub(super) attachments: Vec<Attachment>,
-    /// How many files came, those that are not even named among them.
+    /// The number of files, with those that are not even named.
     pub(super) came: u64,
-    /// The group whose folder they are in; None if there are none.
+    /// The group whose folder has the files; None if there are none.
     pub(super) folder: Option<GroupFolder>,
     dir: Option<SafeDir>,
     names: Vec<String>,
-    /// Says what to remove until that is decided.
+    /// Its plan names the files to remove until they are settled.
     upload: Option<Upload>,
 }
 
 impl Placed {
-    /// The message has those of them that it names; the others go. Blocking, for a moment.
+    /// Keeps the files that the message names, and removes the others. Blocks for a moment.
     pub(super) fn settle(mut self, named: &[Attachment]) {
         let path = |name: &String| format!("{}/{name}", attachment::FOLDER);
         self.names.retain(|name| !named.iter().any(|file| file.path.as_ref() == Some(&path(name))));
         for name in &self.names {
             if let Some(Err(error)) = self.dir.as_ref().map(|dir| dir.remove(name.as_ref())) {
-                tracing::warn!("the attachment {name:?} of no message was not removed: {error}");
+                tracing::warn!("cannot remove the orphaned attachment {name:?}: {error}");
             }
         }
         drop(self.upload.take());
@@ -333,7 +335,7 @@ impl Placed {
         }
     }
 
-    /// The names are on disk before the message is.
+    /// Syncs the files' names to disk, before the message.
     fn sync(&mut self) {
         let (Some(dir), Some(folder)) = (&self.dir, &self.folder) else { return };
         if let Err(error) = rustix::fs::fsync(dir) {
@@ -356,13 +358,13 @@ impl Drop for Placed {
     }
 }
 
-/// Moves a file, or copies it where the group's folder is on another disk.
+/// Moves a file, or copies it if the group's folder is on another disk.
 fn bring(upload: &Upload, number: usize, dir: &SafeDir, name: &str, owner: Option<Owner>) -> io::Result<()> {
     let mut file = File::open(upload.path(number))?;
     if let Some(Owner { uid, gid }) = owner {
         std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
     }
-    // After the owner: past the umask, which is not ours to guess.
+    // After the owner, and independent of the umask.
     file.set_permissions(Permissions::from_mode(MODE))?;
     let from = SafeDir::open(upload.folder())?;
     let moved = from.move_to(number.to_string().as_ref(), dir, name.as_ref());

@@ -1,13 +1,13 @@
-//! Finds the code fences of a Markdown text, so that the splitter can keep them whole or cut them properly.
+//! Finds the code fences of a Markdown text, so that the splitter can keep code blocks whole or cut them properly.
 
 /// A fenced code block. All positions are byte offsets into the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fence<'a> {
-    /// Where the opening line begins.
+    /// The start of the opening line.
     pub start: usize,
-    /// Where the line after the opening line begins.
+    /// The start of the line after the opening line.
     pub body: usize,
-    /// Where the closing line ends, without its line break; the text's end when nothing closes it.
+    /// The end of the closing line, without its line break; the text's end if nothing closes the block.
     pub end: usize,
     /// The opening line with its info string, without a line break.
     pub open: &'a str,
@@ -16,27 +16,27 @@ pub(super) struct Fence<'a> {
 }
 
 impl Fence<'_> {
-    /// Returns what stands before a part that goes on inside the block.
+    /// Returns the beginning of a part that continues the block.
     pub fn reopen(&self) -> String {
         format!("{}\n", self.open)
     }
 
-    /// Returns what ends a part inside the block.
+    /// Returns the end of a part inside the block.
     pub fn close(&self) -> String {
         let indent = &self.open[..self.open.len() - self.open.trim_start().len()];
         format!("\n{indent}{}", self.marker)
     }
 
-    /// Characters that a cut adds to each part.
+    /// Returns the number of characters that a cut adds to each part.
     pub fn overhead(&self) -> usize {
         self.reopen().chars().count() + self.close().chars().count()
     }
 }
 
-/// Blocks that are looked for in one text; those behind are plain text. Bounds the memory that a hostile text takes.
+/// The most blocks of one text; later ones are plain text. This limits the memory that a hostile text can use.
 const MAX_FENCES: usize = 10_000;
 
-/// The fences of a text, in order.
+/// Returns the fences of a text, in order.
 pub(super) fn find(text: &str) -> Vec<Fence<'_>> {
     let mut fences = Vec::new();
     let mut open: Option<Fence<'_>> = None;
@@ -60,7 +60,7 @@ pub(super) fn find(text: &str) -> Vec<Fence<'_>> {
     fences
 }
 
-/// The marker of an opening line.
+/// Returns the marker of an opening line.
 fn marker(line: &str) -> Option<&str> {
     let line = line.trim_start_matches([' ', '\t']);
     let sign = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fences_are_found_as_markdown_means_them() {
+    fn fences_are_found_by_the_rules_of_markdown() {
         let text = "a\n```rust\nlet x;\n```\nb\n~~~~\n```\n~~~\n~~~~\n``` not`\n  ```\nopen";
         let found: Vec<&str> = find(text).iter().map(|f| &text[f.start..f.end]).collect();
         assert_eq!(found, ["```rust\nlet x;\n```", "~~~~\n```\n~~~\n~~~~", "  ```\nopen"]);

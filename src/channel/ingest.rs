@@ -1,7 +1,7 @@
-//! The one way in: policy, then the store, then a wake-up. Every channel hands its messages here.
+//! The only way in: policy, then the store, then a wake-up. Every channel passes its messages to this module.
 //!
-//! The group is looked up, the policy asked and the message stored in one transaction, so that a group that is removed
-//! or changed at the same moment leaves no message without an owner.
+//! One transaction looks up the group, asks the policy and stores the message, so that a group that is removed or
+//! changed at that moment leaves no message without an owner.
 
 use std::sync::Arc;
 
@@ -21,58 +21,58 @@ use crate::policy::senders::{Decision, SenderRules};
 use crate::policy::trigger::{Trigger, command};
 use crate::store::{Store, StoreError, Tx, TxResult, events, groups, inbound};
 
-/// Bytes that a message's text may have.
+/// The most bytes of a message's text.
 pub const MAX_TEXT: usize = 1 << 20;
-/// Bytes that an id or a name may have.
+/// The most bytes of an id or a name.
 pub const MAX_NAME: usize = 256;
 
 /// Why a message was not accepted.
 #[derive(Debug, Clone, Error)]
 pub enum IngestError {
-    /// Its chat is no registered group's. The chat is listed as available from now on.
+    /// No registered group has the chat. The chat is listed as available from now on.
     #[error("chat {0} is not registered: register it with `parlor groups add`, or from the main group")]
     NotRegistered(ChatJid),
-    /// The message itself is not acceptable; says why.
+    /// The message is not valid, for this reason.
     #[error("{0}")]
     Invalid(String),
-    /// The store did not take it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What a message means to its group.
+/// The meaning of a message for its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Kept in this role.
+    /// The message is kept in this role.
     Keep(Role),
-    /// Its sender's words are to be left out altogether.
+    /// The sender's text is not kept at all.
     Drop,
 }
 
-/// What became of an accepted message.
+/// The result for an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its sequence number.
+    /// The message's sequence number.
     pub seq: i64,
-    /// What it means to its group.
+    /// Its role for its group.
     pub role: Role,
-    /// What became of the files that came with it.
+    /// The files that came with it, and their fate.
     pub attachments: Vec<Attachment>,
 }
 
-/// What starts turns, for every group.
+/// The rules of every group for starting turns.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Makes the default trigger, and signs what the assistant said.
+    /// Used in the default trigger, and as the sender of the assistant's texts.
     pub assistant_name: Arc<str>,
-    /// The trigger counts anywhere in a message.
+    /// True if the trigger counts anywhere in a message.
     pub anywhere: bool,
-    /// Messages older than that start nothing.
+    /// Older messages start nothing.
     pub max_age: Option<TimeDelta>,
 }
 
 impl Policy {
-    /// As the installation has it.
+    /// The policy in the settings.
     pub fn of(settings: &Settings) -> Self {
         Self {
             anywhere: settings.trigger_anywhere,
@@ -81,13 +81,13 @@ impl Policy {
         }
     }
 
-    /// The trigger at the start alone, and messages of any age.
+    /// A policy with the trigger only at the start, and messages of any age.
     pub fn plain(assistant_name: &str) -> Self {
         Self { assistant_name: assistant_name.into(), anywhere: false, max_age: None }
     }
 }
 
-/// Says what a message means to its group.
+/// Returns what a message means to its group.
 pub fn judge(group: &Group, new: &NewMessage, rules: &SenderRules, policy: &Policy, now: DateTime<Utc>) -> Verdict {
     match rules.decide(&new.jid, &new.sender, group.is_main) {
         Decision::Allow => {}
@@ -124,7 +124,7 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes messages into a store, and their files into groups' folders.
+    /// Accepts messages into a store, and their files into groups' folders.
     pub fn new(
         store: Store,
         clock: SharedClock,
@@ -135,18 +135,18 @@ impl Ingest {
         Self { store, clock, policy, senders, files }
     }
 
-    /// Returns why the list of senders cannot be used, if it cannot.
+    /// Returns why the list of senders is not valid, if so.
     pub fn senders_problem(&self) -> Option<String> {
         self.senders.get().problem().map(str::to_owned)
     }
 
-    /// Bytes that a file of a message may have.
+    /// Returns the most bytes of a message's file.
     pub fn max_file(&self) -> u64 {
         self.files.max()
     }
 
-    /// Begins to take the files of a message that [`Self::accept_with`] is about to be given. Where the message will
-    /// not have them they are only counted: nobody fills the disk who may not be heard.
+    /// Begins the files of a message, for [`Self::accept_with`]. Files that the message will not get are only
+    /// counted, so that a sender without permission cannot fill the disk.
     pub async fn files_for(&self, new: &NewMessage) -> Result<Parcel, IngestError> {
         let new = check(new.clone(), true)?;
         let rules = self.senders.get();
@@ -166,7 +166,7 @@ impl Ingest {
         Ok(self.files.parcel(to))
     }
 
-    /// Stores a message with its files, or with a word on why it comes without them. Goes on when the caller is gone.
+    /// Stores a message with its files, or with the reasons why it has none. Continues if the caller is gone.
     pub async fn accept_with(&self, new: NewMessage, files: Parcel) -> Result<Accepted, IngestError> {
         let new = check(new, !files.is_empty())?;
         let this = self.clone();
@@ -178,21 +178,21 @@ impl Ingest {
             let stored = this.store(new, Brought { files, came: placed.came, meant }).await;
             let named = match &stored {
                 Ok(accepted) => Some(accepted.attachments.clone()),
-                // Whether it was committed is not known: the next start looks.
+                // It may be committed: the next start checks.
                 Err(IngestError::Store(StoreError::Closed)) => None,
                 Err(_) => Some(Vec::new()),
             };
             let settled = tokio::task::spawn_blocking(move || named.map(|named| placed.settle(&named))).await;
             if settled.is_err() {
-                tracing::warn!("files of a message were not settled, the next start tries again");
+                tracing::warn!("cannot settle the files of a message, the next start retries");
             }
             stored
         });
         stored.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Stores a message and wakes its group. Returns, after the commit, its sequence number and its role; a message
-    /// whose platform id is known returns those it got the first time and changes nothing.
+    /// Stores a message and wakes its group. After the commit, returns its sequence number and its role. A message
+    /// with a known platform id changes nothing, and gets its first results again.
     pub async fn accept(&self, new: NewMessage) -> Result<Accepted, IngestError> {
         self.store(check(new, false)?, Brought::default()).await
     }
@@ -200,7 +200,7 @@ impl Ingest {
     async fn store(&self, mut new: NewMessage, brought: Brought) -> Result<Accepted, IngestError> {
         let jid = new.jid.clone();
         let now = self.clock.now();
-        // The file is looked at here, not while the store's writer waits.
+        // The list is read here, so that the store's writer does not wait for it.
         let rules = self.senders.get();
         let policy = self.policy.clone();
         let accepted = self
@@ -220,7 +220,7 @@ impl Ingest {
                     Verdict::Keep(role) => (inbound::insert(tx, &new, role, now)?, role),
                     Verdict::Drop => (store_dropped(tx, &mut new, now)?, Role::Denied),
                 };
-                // A message that was known keeps the role and the files it got then.
+                // A known message keeps its first role and files.
                 let known = tx.total_changes() == before;
                 let role = if known { inbound::role(tx, seq)? } else { role };
                 if !known && verdict != Verdict::Drop {
@@ -238,7 +238,7 @@ impl Ingest {
     }
 }
 
-/// Returns whether a message of this meaning may bring files.
+/// Returns an error if a message with this verdict may not have files.
 fn worth_files(verdict: Verdict) -> Result<(), &'static str> {
     match verdict {
         Verdict::Keep(Role::Trigger | Role::Context) => Ok(()),
@@ -247,21 +247,21 @@ fn worth_files(verdict: Verdict) -> Result<(), &'static str> {
     }
 }
 
-/// What came of a message's files before its commit.
+/// A message's files before its commit.
 #[derive(Debug, Default)]
 struct Brought {
     files: Vec<Attachment>,
-    /// How many came, those that are not even named among them.
+    /// The number of files, with those that are not even named.
     came: u64,
-    /// The group that they were meant for; None if none is kept.
+    /// The group whose folder has the files; None if none is kept.
     meant: Option<GroupFolder>,
 }
 
-/// Returns what a message's files are at the moment of its commit: much may have changed since they began to come.
+/// Returns a message's files at its commit, because the group and the verdict may have changed during the upload.
 fn settled(brought: Brought, group: &GroupFolder, verdict: Verdict) -> Vec<Attachment> {
     let Brought { files, came, meant } = brought;
     let unheard = worth_files(verdict).err();
-    // What is said of the files of somebody who is not heard takes no room from the others' words.
+    // One entry for all files of a sender without permission, so that they take no space from others' messages.
     if let (Some(why), Verdict::Keep(Role::Denied), 2..) = (unheard, verdict, came) {
         let size = files.iter().map(|file| file.size).sum();
         return vec![Attachment::refused(format!("{came} files"), size, why)];
@@ -273,22 +273,22 @@ fn settled(brought: Brought, group: &GroupFolder, verdict: Verdict) -> Vec<Attac
     files.into_iter().map(settle).collect()
 }
 
-/// A dropped message takes a number like any other, so that its channel sees it accepted once, but its words are gone
-/// and nothing will ever look at it.
+/// Stores a dropped message without its text. It gets a sequence number, so that its channel sees one acceptance, but
+/// nothing will ever read it.
 fn store_dropped(tx: &mut Tx<'_>, new: &mut NewMessage, now: DateTime<Utc>) -> TxResult<i64> {
     new.text.clear();
     new.attachments.clear();
     new.quoted = None;
     let before = tx.total_changes();
     let seq = inbound::insert(tx, new, Role::Denied, now)?;
-    // A message that was known already changed nothing, and keeps its state: its sender was allowed then.
+    // A known message stays as it is, because its sender had permission at that time.
     if tx.total_changes() != before {
         inbound::settle(tx, &[seq], InboundState::Done)?;
     }
     Ok(seq)
 }
 
-/// Checks lengths, and replaces NUL characters, which neither files nor terminals carry.
+/// Checks lengths, and replaces NUL characters, which neither files nor terminals accept.
 fn check(mut new: NewMessage, files: bool) -> Result<NewMessage, IngestError> {
     if new.text.len() > MAX_TEXT {
         let length = new.text.len();

@@ -37,7 +37,7 @@ async fn register(store: &Store, jid: &str) {
     store.write(move |tx| groups::register(tx, &group)).await.unwrap();
 }
 
-/// An intake whose rules say what a sender's words are worth.
+/// Returns an ingest whose rules decide about senders.
 fn ingest(store: &Store, dir: &tempfile::TempDir) -> Ingest {
     let file = dir.path().join("sender-allowlist.json");
     let rules = r#"{"default": {"allow": ["ann", "shut"], "mode": "trigger"},
@@ -48,7 +48,7 @@ fn ingest(store: &Store, dir: &tempfile::TempDir) -> Ingest {
     Ingest::new(store.clone(), Arc::new(SystemClock), policy(), senders, files)
 }
 
-/// What waits for the chat's agent.
+/// Returns the messages that wait for the chat's agent.
 async fn waiting(store: &Store, jid: &str) -> Vec<(i64, String, Role)> {
     let jid = jid.to_owned();
     let query = "SELECT seq, text, role FROM inbound WHERE jid = ?1 AND state = 'pending' ORDER BY seq";
@@ -64,7 +64,7 @@ async fn waiting(store: &Store, jid: &str) -> Vec<(i64, String, Role)> {
 async fn a_message_is_stored_once_and_wakes_its_group() {
     let (dir, store, mut wakes) = store();
     register(&store, "web:a").await;
-    // The registration's own; wakes come after the answers to those who wrote.
+    // The registration's own wake-ups. They come after the answers to the writers.
     assert_eq!(wakes.recv().await, Some(Wake::Snapshots));
     assert_eq!(wakes.recv().await, Some(Wake::Registered("room".parse().unwrap())));
     let ingest = ingest(&store, &dir);
@@ -136,7 +136,7 @@ async fn roles_follow_sender_trigger_and_command() {
 }
 
 #[tokio::test]
-async fn dropped_words_are_not_kept_and_do_not_end_what_was_kept_before() {
+async fn dropped_messages_lose_their_text_and_end_no_known_message() {
     let (dir, store, _wakes) = store();
     register(&store, "web:quiet").await;
     let ingest = ingest(&store, &dir);
@@ -158,7 +158,7 @@ async fn dropped_words_are_not_kept_and_do_not_end_what_was_kept_before() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_refused_with_a_reason() {
+async fn invalid_messages_are_refused_with_a_reason() {
     let (dir, store, _wakes) = store();
     register(&store, "web:a").await;
     let ingest = ingest(&store, &dir);
@@ -202,7 +202,7 @@ async fn fifty_writers_share_commits_and_lose_nothing() {
 }
 
 #[tokio::test]
-async fn an_old_message_starts_nothing_and_a_reply_to_the_assistant_does() {
+async fn old_messages_start_nothing_but_replies_to_the_assistant_do() {
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     use crate::domain::ids::DeliveryId;
     use crate::store::outbox::{self, Route};
@@ -260,7 +260,7 @@ async fn an_old_message_starts_nothing_and_a_reply_to_the_assistant_does() {
 }
 
 #[test]
-fn the_trigger_may_count_anywhere() {
+fn trigger_may_count_anywhere() {
     let group = Group {
         folder: "room".parse().unwrap(),
         jid: "web:a".parse().unwrap(),

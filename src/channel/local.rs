@@ -11,7 +11,7 @@ use crate::domain::ids::ChatJid;
 use crate::store::outbox::{self, Route};
 use crate::store::{Store, TxError};
 
-/// A channel that the event stream serves.
+/// A channel that is served by the event stream.
 #[derive(Debug)]
 pub struct Local {
     name: &'static str,
@@ -21,12 +21,12 @@ pub struct Local {
 }
 
 impl Local {
-    /// Terminals: `tty:<name>`.
+    /// The channel for terminals: `tty:<name>`.
     pub fn console(store: Store, clock: SharedClock) -> Self {
         Self { name: "console", prefix: "tty", store, clock }
     }
 
-    /// Clients of the local API: `web:<name>`.
+    /// The channel for clients of the local API: `web:<name>`.
     pub fn web(store: Store, clock: SharedClock) -> Self {
         Self { name: "web", prefix: "web", store, clock }
     }

@@ -1,4 +1,4 @@
-//! Channels: the trait, the registry, what comes in (`ingest`) and what goes out (`outbound`).
+//! Channels: the trait, the registry, incoming messages (`ingest`) and outgoing texts (`outbound`).
 
 pub mod attach;
 mod fence;
@@ -30,9 +30,9 @@ use crate::store::outbox::Route;
 pub trait Channel: Send + Sync + fmt::Debug {
     /// Its name in settings and logs.
     fn name(&self) -> &str;
-    /// Returns true if a chat is this channel's.
+    /// Returns true if the chat belongs to this channel.
     fn owns(&self, jid: &ChatJid) -> bool;
-    /// Returns what it can do.
+    /// Returns the channel's abilities.
     fn capabilities(&self) -> Capabilities;
     /// Receives messages until the shutdown and gives each to `intake`. It acknowledges a message to the platform only
     /// after the intake has returned. [`receive`] calls it again, after a pause, when it ends earlier.
@@ -50,12 +50,12 @@ pub trait Channel: Send + Sync + fmt::Debug {
     }
 }
 
-/// What a channel can do.
+/// The abilities of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// Characters a message may have; None means any number in one piece.
     pub max_length: Option<usize>,
-    /// True if it takes files.
+    /// True if it accepts files.
     pub files: bool,
     /// True if it shows typing.
     pub typing: bool,
@@ -85,11 +85,11 @@ pub struct Target {
     pub chat: ChatJid,
     /// The platform's id of the message it answers.
     pub reply_to: Option<String>,
-    /// A name to show as the sender.
+    /// The sender's name to show.
     pub sender: Option<String>,
 }
 
-/// A piece of a delivery.
+/// A part of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// Text within the channel's length.
@@ -113,18 +113,18 @@ pub struct Receipt {
 /// Why a delivery failed.
 #[derive(Debug, Clone, Error)]
 pub enum DeliverError {
-    /// Try again, at the earliest after the given time.
+    /// A retry may work.
     #[error("{reason}")]
     Retryable {
-        /// What the platform says.
+        /// The platform's error.
         reason: String,
-        /// When the platform wants to be asked again.
+        /// The least wait that the platform asks for.
         after: Option<std::time::Duration>,
     },
-    /// Will never work.
+    /// A retry cannot work.
     #[error("{reason}")]
     Permanent {
-        /// What the platform says.
+        /// The platform's error.
         reason: String,
     },
 }
@@ -141,7 +141,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The channels, asked in order.
+    /// The channels, asked in this order.
     pub fn new(channels: Vec<Arc<dyn Channel>>) -> Self {
         Self { channels }
     }
@@ -153,7 +153,7 @@ impl Registry {
     pub fn of(&self, jid: &ChatJid) -> Option<&Arc<dyn Channel>> {
         self.channels.iter().find(|c| c.owns(jid))
     }
-    /// Returns how a chat's texts leave.
+    /// Returns how a chat's texts are delivered.
     pub fn route(&self, jid: &ChatJid) -> Route {
         match self.of(jid) {
             Some(channel) if channel.capabilities().local => Route::Local,

@@ -1,8 +1,9 @@
-//! The outbound worker: takes waiting rows of the outbox to the platforms.
+//! The outbound worker: delivers waiting rows of the outbox to the platforms.
 //!
-//! Per chat in order, chats side by side. The store is the truth: a wake-up only says "look", progress is stored after
-//! each part, and a restart goes on where the last stored part ended. So after a crash at most the one part in delivery
-//! arrives twice, and none where the platform takes idempotency keys. While nothing waits, no timer runs.
+//! Delivery is in order within a chat, and concurrent between chats. A wake-up carries no data: the worker looks into
+//! the store. Progress is stored after each part, and a restart continues after the last stored part. So after a
+//! crash at most one part arrives twice, and none if the platform has idempotency keys. While nothing waits, no timer
+//! runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,24 +21,24 @@ use crate::domain::clock::SharedClock;
 use crate::domain::ids::ChatJid;
 use crate::store::{Store, outbox};
 
-/// Chats that are delivered to at the same time.
+/// The most chats with a delivery at the same time.
 const CHATS: usize = 16;
 /// The least time between two looks at the outbox; wake-ups in between share one look.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The longest sleep, so that a jump of the wall clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-/// Wait after the store failed, or a channel panicked.
+/// The wait after the store failed, or a channel panicked.
 const TROUBLE: Duration = Duration::from_secs(2);
-/// What a delivery in progress gets at shutdown.
+/// The time for a delivery in progress at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The worker.
+/// Delivers texts to platforms.
 #[derive(Debug)]
 pub struct Outbound {
     post: Arc<Post>,
-    /// Spent rate limits; chats without one have all of theirs.
+    /// The used rate limits; a chat without an entry has its full burst.
     buckets: HashMap<ChatJid, Bucket>,
-    /// Chats that must rest until a time.
+    /// The chats that must wait, each with the end of the wait.
     resting: HashMap<ChatJid, Instant>,
     busy: HashMap<Id, ChatJid>,
     workers: JoinSet<Served>,
@@ -50,7 +51,7 @@ impl Outbound {
         Self::with_pace(store, clock, registry, Pace::default())
     }
 
-    /// A worker with a pace of its own.
+    /// A worker with its own pace.
     pub fn with_pace(store: Store, clock: SharedClock, registry: Registry, pace: Pace) -> Self {
         Self {
             post: Arc::new(Post::new(store, clock, registry, pace)),
@@ -62,7 +63,7 @@ impl Outbound {
         }
     }
 
-    /// Works until the shutdown, then lets deliveries in progress end. `wake` says that rows may be waiting.
+    /// Works until the shutdown, then waits for deliveries in progress. `wake` means that rows may be waiting.
     pub async fn run(mut self, wake: Arc<Notify>, shutdown: CancellationToken) {
         self.shutdown = shutdown.clone();
         while !shutdown.is_cancelled() {
@@ -84,16 +85,16 @@ impl Outbound {
         }
         let ended = async { while self.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
-            tracing::warn!("a delivery did not end in time: it goes on after the next start");
+            tracing::warn!("a delivery did not end in time: it continues after the next start");
         }
     }
 
-    /// Starts work for every chat whose first row is due; says when to look again without a wake-up.
+    /// Starts a delivery for every chat whose first row is due. Returns when to look again without a wake-up.
     async fn look(&mut self) -> Option<Duration> {
         let waiting = match self.post.store().read(outbox::waiting_chats).await {
             Ok(waiting) => waiting,
             Err(error) => {
-                tracing::warn!("the outbox cannot be read: {error}");
+                tracing::warn!("cannot read the outbox: {error}");
                 return Some(TROUBLE);
             }
         };
@@ -133,7 +134,7 @@ impl Outbound {
         let Some(jid) = self.busy.remove(&id) else { return };
         let now = Instant::now();
         let Some(served) = served else {
-            tracing::error!("the channel of {jid} panicked in a delivery; it is tried again");
+            tracing::error!("the channel of {jid} panicked in a delivery; the delivery is retried");
             self.resting.insert(jid, now + TROUBLE);
             return;
         };

@@ -1,4 +1,4 @@
-//! Files that agents send, on their way to a platform.
+//! Files of agents, on their way to a platform.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,7 @@ use crate::store::outbox::Route;
 use crate::store::outbox_files::sweep;
 use crate::store::testing::store;
 
-/// A double of a platform: notes what arrives.
+/// Test double: a platform that notes what arrives.
 #[derive(Debug, Default)]
 struct Double {
     files: bool,
@@ -101,7 +101,7 @@ async fn a_file_follows_its_caption_where_the_channel_takes_files() {
 }
 
 #[tokio::test]
-async fn elsewhere_a_text_says_where_it_lies() {
+async fn place_of_the_file_is_sent_if_the_channel_accepts_none() {
     let (arrived, row, path) = deliver(false, "see", Some(b"abc")).await;
     let [(0, Arrived::Text(text))] = &arrived[..] else { panic!("{arrived:?}") };
     assert!(text.starts_with("see\n\n(The file a.bin, 3 bytes, ") && text.contains(&path), "{text}");
@@ -109,7 +109,7 @@ async fn elsewhere_a_text_says_where_it_lies() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_given_up_with_the_reason() {
+async fn delivery_of_a_missing_file_fails_with_the_reason() {
     let (arrived, row, _) = deliver(true, "see", None).await;
     assert_eq!((arrived, row.state), (Vec::new(), DeliveryState::Failed));
     assert!(row.last_error.unwrap().contains("\"a.bin\" is gone"));

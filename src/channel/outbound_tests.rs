@@ -14,7 +14,7 @@ use crate::store::outbox::Route;
 use crate::store::testing::store;
 use crate::store::{Wake, events, groups, receipts};
 
-/// A double of a platform: notes what arrives, and fails as scripted.
+/// Test double: a platform that notes what arrives, and fails as scripted.
 #[derive(Debug, Default)]
 struct Double {
     script: Mutex<VecDeque<Answer>>,
@@ -77,7 +77,7 @@ impl Bench {
         Self::with_texts(double, pace, &[]).await
     }
 
-    /// A worker that finds texts waiting when it starts.
+    /// A worker that finds waiting texts when it starts.
     async fn with_texts(double: Double, pace: Pace, texts: &[(&str, &str)]) -> Self {
         let (dir, store, mut wakes) = store();
         let double = Arc::new(double);
@@ -105,7 +105,7 @@ impl Bench {
         put(&self.store, jid, text, self.texts).await
     }
 
-    /// The row once it is over.
+    /// Returns the row once its delivery has ended.
     async fn ended(&self, id: DeliveryId) -> Delivery {
         self.row(id, |row| row.state != DeliveryState::Pending).await
     }
@@ -154,7 +154,7 @@ fn script(answers: impl IntoIterator<Item = Answer>) -> Double {
 }
 
 #[tokio::test]
-async fn texts_of_a_chat_arrive_in_order_also_when_one_needs_retries() {
+async fn texts_of_a_chat_arrive_in_order_despite_retries() {
     let mut bench =
         Bench::new(script([Answer::Fine, Answer::Later(None), Answer::Later(None), Answer::Fine]), quick()).await;
     let mut last = None;
@@ -166,7 +166,7 @@ async fn texts_of_a_chat_arrive_in_order_also_when_one_needs_retries() {
 }
 
 #[tokio::test]
-async fn five_retries_then_the_text_is_kept_as_failed_and_the_owner_is_told() {
+async fn failed_text_is_kept_after_five_retries_and_the_owner_notified() {
     let mut bench = Bench::new(script((0..6).map(|_| Answer::Later(None))), quick()).await;
     let main = Group {
         folder: "main".parse().unwrap(),
@@ -196,7 +196,7 @@ async fn five_retries_then_the_text_is_kept_as_failed_and_the_owner_is_told() {
 }
 
 #[tokio::test]
-async fn what_will_never_work_and_chats_without_a_channel_fail_at_once() {
+async fn permanent_errors_and_unknown_channels_fail_at_once() {
     let mut bench = Bench::new(script([Answer::Never]), quick()).await;
     let never = bench.put("double:a", "x").await;
     let nowhere = bench.put("carrier-pigeon:a", "x").await;
@@ -210,7 +210,7 @@ async fn what_will_never_work_and_chats_without_a_channel_fail_at_once() {
 }
 
 #[tokio::test]
-async fn the_platform_decides_when_to_be_asked_again() {
+async fn platform_sets_the_wait_before_a_retry() {
     let pace = Pace { retries: vec![Duration::from_secs(60); 5], ..quick() };
     let mut bench = Bench::new(script([Answer::Later(Some(Duration::from_millis(30)))]), pace).await;
     let id = bench.put("double:a", "x").await;
@@ -239,7 +239,7 @@ async fn a_retry_goes_on_at_the_part_that_failed() {
 }
 
 #[tokio::test]
-async fn a_platform_that_hangs_or_panics_holds_up_its_own_chat_only() {
+async fn hanging_or_panicking_platform_delays_only_its_own_chat() {
     let mut bench = Bench::new(script([Answer::Hang, Answer::Fine]), quick()).await;
     let hanging = bench.put("double:a", "a").await;
     bench.row(hanging, |_| bench.double.script.lock().unwrap().len() == 1).await;
@@ -255,7 +255,7 @@ async fn a_platform_that_hangs_or_panics_holds_up_its_own_chat_only() {
 }
 
 #[tokio::test]
-async fn what_waited_before_the_start_is_delivered_and_a_stop_leaves_the_rest() {
+async fn rows_from_before_the_start_are_delivered_until_the_stop() {
     let texts: Vec<(String, String)> = (0..200).map(|n| (format!("double:{}", n % 40), n.to_string())).collect();
     let texts: Vec<(&str, &str)> = texts.iter().map(|(j, t)| (j.as_str(), t.as_str())).collect();
     let bench = Bench::with_texts(Double::default(), quick(), &texts).await;
@@ -269,7 +269,7 @@ async fn what_waited_before_the_start_is_delivered_and_a_stop_leaves_the_rest() 
 }
 
 #[tokio::test]
-async fn a_chat_gets_its_burst_and_then_the_rate() {
+async fn chat_gets_its_burst_and_then_the_rate() {
     let pace = Pace { per_second: 50.0, burst: 5, ..quick() };
     let mut bench = Bench::new(Double::default(), pace).await;
     let started = Instant::now();
@@ -286,7 +286,7 @@ async fn a_chat_gets_its_burst_and_then_the_rate() {
 }
 
 #[tokio::test]
-async fn rows_of_local_chats_that_were_stored_for_a_platform_reach_the_stream_once() {
+async fn platform_rows_of_local_chats_reach_the_stream_once() {
     let mut bench = Bench::new(Double::default(), quick()).await;
     let id = bench.put("web:a", "hello").await;
     assert_eq!(bench.ended(id).await.state, DeliveryState::Delivered);

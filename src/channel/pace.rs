@@ -1,11 +1,11 @@
-//! The pace and the tries of deliveries. Pure.
+//! The rate limit and the retries of deliveries. Pure.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-/// Waits before the retries of a failed delivery.
+/// The waits before the retries of a failed delivery.
 const RETRIES: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
@@ -13,11 +13,11 @@ const RETRIES: [Duration; 5] = [
     Duration::from_secs(40),
     Duration::from_secs(80),
 ];
-/// Messages a second that one chat on a platform gets in the long run.
+/// The messages per second of one chat on a platform, in the long run.
 const PER_SECOND: f64 = 1.0;
-/// Messages that a chat may get at once after it was quiet.
+/// The messages at once of a chat that was quiet.
 const BURST: u32 = 20;
-/// How long a platform may take for one message.
+/// The time limit of a platform for one message.
 const ANSWER: Duration = Duration::from_secs(60);
 /// The longest wait that a platform may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
@@ -25,13 +25,13 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// Retries and rate limits of deliveries to platforms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pace {
-    /// Waits before each retry; after the last one the delivery is given up. Default 5, 10, 20, 40, 80 s.
+    /// The wait before each retry; after the last one the delivery has failed. Default 5, 10, 20, 40, 80 s.
     pub retries: Vec<Duration>,
     /// Messages per second and chat in the long run. Default 1.
     pub per_second: f64,
     /// Messages at once for a chat that was quiet. Default 20.
     pub burst: u32,
-    /// How long a platform may take for one message. Default 60 s.
+    /// The time limit of a platform for one message. Default 60 s.
     pub answer: Duration,
 }
 
@@ -42,14 +42,14 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The wait before the next try, after so many failed ones before this; None if it was the last.
+    /// Returns the wait before the next try, after `failed_before` earlier failures; None after the last try.
     pub fn retry(&self, failed_before: u32, asked: Option<Duration>) -> Option<Duration> {
         let own = *self.retries.get(failed_before as usize)?;
         Some(asked.map_or(own, |asked| asked.min(LONGEST_ASKED)))
     }
 
-    /// Returns how long until the stored time of a try. A time further off than any that is ever stored is due: the
-    /// clock was set back.
+    /// Returns how long to wait for the stored time of a try. A time further away than any that is ever stored counts
+    /// as due, because the clock was set back.
     pub fn wait(&self, due: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
         let longest = self.retries.iter().copied().fold(LONGEST_ASKED, Duration::max);
         let wait = (due - now).to_std().unwrap_or_default();
@@ -57,7 +57,7 @@ impl Pace {
     }
 }
 
-/// What is left of a chat's rate limit.
+/// The rest of a chat's rate limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bucket {
     tokens: f64,
@@ -65,17 +65,17 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket of a chat that was quiet.
+    /// The bucket of a chat that was quiet.
     pub fn full(pace: &Pace, now: Instant) -> Self {
         Self { tokens: f64::from(pace.burst), at: now }
     }
 
-    /// Returns true if the chat has all of its burst again.
+    /// Returns true if the chat has its full burst again.
     pub fn is_full(&self, pace: &Pace, now: Instant) -> bool {
         self.filled(pace, now) >= f64::from(pace.burst)
     }
 
-    /// Takes one message's worth, or says how long to wait for it.
+    /// Takes one message's share, or returns how long to wait for it.
     pub fn take(&mut self, pace: &Pace, now: Instant) -> Result<(), Duration> {
         let tokens = self.filled(pace, now);
         *self = Self { tokens, at: now };
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_retries_double_from_five_seconds_unless_the_platform_asks_for_another_wait() {
+    fn retry_waits_double_unless_the_platform_asks_for_another() {
         let pace = Pace::default();
         let waits: Vec<_> = (0..6).map(|n| pace.retry(n, None).map(|d| d.as_secs())).collect();
         assert_eq!(waits, [Some(5), Some(10), Some(20), Some(40), Some(80), None]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_does_not_hold_a_chat() {
+    fn clock_that_is_set_back_does_not_hold_a_chat() {
         let (pace, now) = (Pace::default(), DateTime::from_timestamp(1_800_000_000, 0).unwrap());
         assert_eq!(pace.wait(now + Duration::from_secs(80), now), Duration::from_secs(80));
         assert_eq!(pace.wait(now - Duration::from_secs(80), now), Duration::ZERO);

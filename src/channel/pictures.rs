@@ -1,4 +1,4 @@
-//! Which files that come with messages are pictures, and which of those models can be shown: by their content alone.
+//! Recognises the pictures among files, and those that models can be shown, only by their content.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -8,31 +8,31 @@ use imagesize::ImageType;
 
 use crate::domain::attachment::{self, Attachment};
 
-/// Bytes of a picture that every vendor takes, and pixels of its sides.
+/// The most bytes of a picture that every vendor accepts, and the most pixels of a side.
 const SHOWN_BYTES: u64 = 3_750_000;
 const SHOWN_SIDE: usize = 8000;
-/// Bytes of a picture that are read for its sides. What a picture may hold before them takes no time to look through.
+/// The bytes that are searched for a picture's size, few enough to take no time.
 const LOOKED_AT: u64 = 256 << 10;
 
-/// What a file's content says.
+/// The facts from a file's content.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// It is such a picture: type, and the usual ending of its name.
+    /// A picture of this type, with the usual ending of its name.
     picture: Option<(&'static str, &'static str)>,
-    /// Why models cannot be shown it.
+    /// The reason why models cannot be shown it.
     why: Option<&'static str>,
 }
 
 impl Found {
-    /// A file of this content, by the name and type that somebody says it has.
+    /// Returns the attachment for a file of this content, with the name and type that the sender claims.
     pub(super) fn describe(self, name: String, size: u64, declared: Option<String>) -> Attachment {
         let plain = Attachment { name, size, media_type: declared, path: None, picture: false, why: None };
         let Some((media_type, ending)) = self.picture else {
-            // A picture in name only.
+            // The content is not a picture, whatever the claim.
             let declared = plain.media_type.filter(|kind| !PICTURES.iter().any(|(known, _)| known == kind));
             return Attachment { media_type: declared, ..plain };
         };
-        // Its mark says by the ending what it is.
+        // The mark in the prompt shows the type by the ending.
         let right = attachment::picture_type(&plain.name) == Some(media_type);
         let name = if right { plain.name } else { format!("{}.{ending}", plain.name) };
         let why = self.why.map(str::to_owned);
@@ -43,7 +43,7 @@ impl Found {
 const PICTURES: [(&str, &str); 4] =
     [("image/png", "png"), ("image/jpeg", "jpg"), ("image/gif", "gif"), ("image/webp", "webp")];
 
-/// Looks at the beginning of a file of so many bytes. Blocking.
+/// Checks the beginning of a file of `size` bytes. Blocking.
 pub(super) fn look(path: &Path, size: u64) -> Found {
     let look = || -> io::Result<Found> {
         let mut file = File::open(path)?;

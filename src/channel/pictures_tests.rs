@@ -7,7 +7,7 @@ fn look_at(name: &str, declared: Option<&str>, bytes: &[u8], size: u64) -> Attac
     look(&path, size).describe(name.into(), size, declared.map(str::to_owned))
 }
 
-/// The beginning of a PNG of a width and height; no more is looked at.
+/// Returns the beginning of a PNG of a width and height; no more is read.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
     [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", sides.as_slice(), b"\x08\x02\0\0\0\0\0\0\0"].concat()
@@ -55,20 +55,20 @@ fn pictures_that_models_cannot_take_are_files() {
     assert!(look_at("a.png", None, &png(8000, 8000), SHOWN_BYTES).picture);
 }
 
-/// The beginning of a JPEG with so many bytes of other things before its sides, in many small pieces.
+/// Returns the beginning of a JPEG with `before` other bytes in front of its size, in many small pieces.
 fn jpeg(before: usize) -> Vec<u8> {
     let pieces = b"\xff\xfe\0\x06abcd".repeat(before / 8);
     [&JPEG[..20], pieces.as_slice(), &JPEG[20..]].concat()
 }
 
 #[test]
-fn only_the_beginning_of_a_picture_is_looked_through() {
+fn search_for_a_pictures_size_is_bounded() {
     let near = jpeg(200 << 10);
     assert!(look_at("a.jpg", None, &near, near.len() as u64).picture);
     let far = jpeg(300 << 10);
     let found = look_at("a.jpg", None, &far, far.len() as u64);
     assert_eq!((found.picture, found.why.as_deref()), (false, Some("its sides were not found, not shown")));
-    // What is too large anyway is not looked through at all: nobody finds that this one has no sides.
+    // A picture that is too large is not searched, so its missing size is not reported.
     let found = look_at("a.jpg", None, &jpeg(0)[..30], SHOWN_BYTES + 1);
     assert_eq!(
         (found.media_type.as_deref(), found.why.as_deref()),

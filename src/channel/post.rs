@@ -1,4 +1,4 @@
-//! Takes the waiting rows of one chat to its channel, one part at a time.
+//! Delivers the waiting rows of one chat to its channel, one part at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::domain::delivery::{Delivery, DeliveryKind, NewDelivery};
 use crate::domain::ids::{ChatJid, DeliveryId};
 use crate::store::{Store, StoreError, Tx, TxResult, groups, outbox, receipts};
 
-/// Rows that a chat gets in one go, so that chats beyond the limit of concurrency have their turn.
+/// The most rows of a chat at one time, so that chats beyond the limit of concurrency get a turn.
 const ROWS: usize = 20;
-/// Wait between tries to note in the store what a platform already took.
+/// The wait between two tries to store progress.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Everything a delivery needs.
+/// Everything that a delivery needs.
 #[derive(Debug)]
 pub(super) struct Post {
     store: Store,
@@ -28,22 +28,22 @@ pub(super) struct Post {
     pace: Pace,
 }
 
-/// How a chat's turn ended.
+/// The end of a chat's turn.
 #[derive(Debug)]
 pub(super) struct Served {
-    /// What is left of its rate limit.
+    /// The rest of its rate limit.
     pub bucket: Bucket,
-    /// How long it must rest before its next turn.
+    /// How long it must wait before its next turn.
     pub rest: Option<Duration>,
 }
 
-/// What one row came to.
+/// The result of one row.
 enum Row {
-    /// It is over, one way or the other: the next one.
+    /// The row has ended, delivered or failed.
     Ended,
     /// The chat must wait this long.
     Rest(Duration),
-    /// It waits for its stored time, or the host ends.
+    /// The row waits for its stored time, or the host shuts down.
     Later,
 }
 
@@ -64,7 +64,7 @@ impl Post {
         self.clock.now()
     }
 
-    /// Delivers what waits for a chat, until there is no more, something must wait, or others should have a turn.
+    /// Delivers the waiting rows of a chat until none is left, one must wait, or other chats should get a turn.
     pub async fn serve(self: Arc<Self>, jid: ChatJid, mut bucket: Bucket, shutdown: CancellationToken) -> Served {
         for _ in 0..ROWS {
             let wanted = jid.clone();
@@ -72,7 +72,7 @@ impl Post {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::warn!("the outbox cannot be read: {error}");
+                    tracing::warn!("cannot read the outbox: {error}");
                     return Served { bucket, rest: Some(STORE_AGAIN) };
                 }
             };
@@ -104,7 +104,7 @@ impl Post {
         self.deliver(row, channel.as_ref(), bucket, shutdown).await
     }
 
-    /// For rows that were stored before their chat became local.
+    /// Delivers a row that was stored before its chat became local.
     async fn deliver_locally(&self, row: &Delivery, shutdown: &CancellationToken) -> Row {
         let (new, now) = (row.new.clone(), self.now());
         let noted = self.note(shutdown, move |tx| {
@@ -185,7 +185,7 @@ impl Post {
         .await
     }
 
-    /// The text in messages; behind it the file where the channel takes files, else a word on where it lies.
+    /// Returns the text in messages, and then the file if the channel accepts files, else a text with its place.
     async fn parts(&self, row: &Delivery, channel: &dyn Channel) -> Result<Vec<Part>, String> {
         let (id, caps, files) = (row.new.id, channel.capabilities(), self.store.files());
         let place = |name: &str| files.path(id, name);
@@ -221,13 +221,13 @@ impl Post {
         Ok(parts)
     }
 
-    /// Notes a failed try; without a next one the row is given up, and the owner told.
+    /// Notes a failed try. Without a next one the row has failed, and the owner is notified.
     async fn note_failure(&self, row: &Delivery, reason: &str, next: Option<Duration>, shutdown: &CancellationToken) {
         let (jid, id, tries) = (&row.new.jid, row.new.id, row.tries + 1);
         if let Some(wait) = next {
-            tracing::warn!("text {id} to {jid}: {reason} (try {tries}, the next one in {wait:?})");
+            tracing::warn!("cannot deliver text {id} to {jid}: {reason} (try {tries}, the next one in {wait:?})");
         } else {
-            tracing::warn!("text {id} to {jid} is given up after {tries} tries, and kept: {reason}");
+            tracing::warn!("text {id} to {jid} has failed after {tries} tries, and is kept: {reason}");
         }
         let now = self.now();
         let due = next.map(|wait| now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::hours(1)));
@@ -251,8 +251,8 @@ impl Post {
         noted.await;
     }
 
-    /// Stores what a platform already did. Tried until it is stored, for else the same text would go out again; false
-    /// only at shutdown.
+    /// Stores a delivery's progress. Retries until it is stored, otherwise the text would be sent twice. Returns
+    /// false only at shutdown.
     async fn note(
         &self,
         shutdown: &CancellationToken,
@@ -264,7 +264,7 @@ impl Post {
             match self.store.write(move |tx| this_try(tx)).await {
                 Ok(()) => return true,
                 Err(StoreError::Closed) => return false,
-                Err(error) => tracing::warn!("the state of a delivery cannot be stored yet: {error}"),
+                Err(error) => tracing::warn!("cannot store the state of a delivery, retrying: {error}"),
             }
             tokio::select! {
                 () = shutdown.cancelled() => return false,
@@ -274,7 +274,8 @@ impl Post {
     }
 }
 
-/// Says in the owner's chat that a text was given up. A text to that chat itself is only logged: it would fail again.
+/// Notifies the owner's chat of a failed text. If that chat itself is the target, the failure is only logged, because
+/// a notice would fail, too.
 fn tell_owner(tx: &mut Tx<'_>, registry: &Registry, notice: NewDelivery, now: DateTime<Utc>) -> TxResult<()> {
     let Some(main) = groups::main(tx)?.filter(|main| main.jid != notice.jid) else { return Ok(()) };
     let route = registry.route(&main.jid);

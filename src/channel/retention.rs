@@ -1,5 +1,5 @@
-//! Drops what nobody needs any more: events, delivered texts with their files, and IPC records older than [`KEEP`]; and
-//! what is over by `PARLOR_KEEP_DAYS`: messages, runs with their logs, firings of tasks.
+//! Deletes old data: events, delivered texts with their files, and IPC records after [`KEEP`]; finished messages,
+//! runs with their logs, and firings of tasks after `PARLOR_KEEP_DAYS`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::store::{Store, StoreError, events, outbox_files, prune};
 
 /// How long events, delivered texts and records of handled IPC files are kept.
 pub const KEEP: TimeDelta = TimeDelta::days(7);
-/// Events dropped in one write: a few milliseconds' work.
+/// The events that one write deletes, which takes a few milliseconds.
 const SLICE: u32 = 250;
-/// How often old rows are looked for.
+/// The time between two deletions.
 const EVERY: Duration = Duration::from_secs(24 * 3600);
-/// How long after the start they are first looked for, so that the start is not slowed.
+/// The time from the start to the first deletion, so that the start is not slowed.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// What the operator chose.
+/// The operator's choice.
 #[derive(Debug, Clone)]
 pub struct Keep {
-    /// How long messages, runs and firings are kept; none keeps them for ever.
+    /// How long messages, runs and firings are kept; None for ever.
     pub history: Option<TimeDelta>,
-    /// Where logs of runs lie, in a folder for each group.
+    /// The folder of run logs, with a folder for each group.
     pub run_logs: PathBuf,
 }
 
-/// Looks for old rows daily until the shutdown.
+/// Deletes old data daily until the shutdown.
 pub async fn run(store: Store, clock: SharedClock, keep: Keep, shutdown: CancellationToken) {
     let mut wait = FIRST;
     loop {
@@ -40,12 +40,12 @@ pub async fn run(store: Store, clock: SharedClock, keep: Keep, shutdown: Cancell
         }
         wait = EVERY;
         if let Some(Err(error)) = shutdown.run_until_cancelled(expire(&store, &clock, &keep)).await {
-            tracing::warn!("what is old could not be dropped, tried again in a day: {error}");
+            tracing::warn!("cannot delete old data, retrying in a day: {error}");
         }
     }
 }
 
-/// Drops old rows once.
+/// Deletes old data once.
 pub async fn expire(store: &Store, clock: &SharedClock, keep: &Keep) -> Result<(), StoreError> {
     let now = clock.now();
     let before = now - KEEP;
@@ -59,7 +59,7 @@ pub async fn expire(store: &Store, clock: &SharedClock, keep: &Keep) -> Result<(
     let tasks = prune::tasks(store, before).await?;
     if messages + runs + tasks > 0 {
         tracing::info!(
-            "older than PARLOR_KEEP_DAYS and gone: {}, {}, {tasks} firings and tasks",
+            "deleted data older than PARLOR_KEEP_DAYS: {}, {}, {tasks} firings and tasks",
             words::count(messages as u64, "message"),
             words::count(runs as u64, "run"),
         );
@@ -67,7 +67,7 @@ pub async fn expire(store: &Store, clock: &SharedClock, keep: &Keep) -> Result<(
     let logs = keep.run_logs.clone();
     let removed = tokio::task::spawn_blocking(move || run_log::expire(&logs, before)).await;
     if let Ok(Err(error)) = removed {
-        tracing::warn!("{}: old logs of runs: {error}", keep.run_logs.display());
+        tracing::warn!("cannot delete old run logs in {}: {error}", keep.run_logs.display());
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_week_is_kept() {
+    async fn events_and_deliveries_are_kept_for_a_week() {
         let (_dir, store, _wakes) = store();
         let clock: SharedClock = Arc::new(SystemClock);
         let now = clock.now();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn history_goes_after_the_days_that_the_operator_chose() {
+    async fn history_is_deleted_after_the_operators_days() {
         let (dir, store, _wakes) = store();
         let clock: SharedClock = Arc::new(SystemClock);
         let logs = dir.path().join("runs");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_events_go_in_slices_and_new_ones_stay() {
+    async fn events_expire_in_slices_and_new_ones_stay() {
         let (_dir, store, _wakes) = store();
         let clock: SharedClock = Arc::new(SystemClock);
         let now = clock.now();

@@ -1,11 +1,11 @@
-//! Cuts a text into messages of a platform's length. Pure.
+//! Splits a text into messages of a platform's length. Pure.
 //!
-//! Cuts fall at the best border of the second half of a part, else of the first: between paragraphs, lines, sentences,
-//! words, and only then graphemes. Code blocks stay whole where one message can hold them; where not, the block is
-//! closed at the end of a part and opened again, info string included, at the start of the next.
+//! Cuts are at the best border of the second half of a part, else of the first: between paragraphs, lines, sentences,
+//! words, and only then graphemes. A code block stays whole if a message can hold it; if not, it is closed at the end
+//! of a part and opened again, with its info string, at the start of the next.
 //!
-//! Nothing is lost: [`Piece::range`] says which bytes of the text a part shows. The ranges are in order and do not
-//! overlap, and what lies between them is white space that the border between two messages stands for.
+//! Nothing is lost: [`Piece::range`] has the bytes of the text that a part shows. The ranges are in order and do not
+//! overlap; between them is only white space, which the border between two messages replaces.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::{Capabilities, Part};
 use crate::domain::delivery::FileInfo;
 use crate::domain::ids::DeliveryId;
 
-/// Messages that one text may become; longer ones are sent as a file, or cut.
+/// The most messages of one text; a longer one is sent as a file, or cut.
 pub const MAX_PARTS: usize = 10;
 
 /// A text in parts.
@@ -25,7 +25,7 @@ pub const MAX_PARTS: usize = 10;
 pub struct Split {
     /// The parts, in order.
     pub pieces: Vec<Piece>,
-    /// True if the parts hold the whole text; false when it takes more parts than allowed.
+    /// True if the parts hold the whole text; false if it needs more parts than allowed.
     pub complete: bool,
 }
 
@@ -34,14 +34,14 @@ pub struct Split {
 pub struct Piece {
     /// The bytes of the text that this part shows.
     pub range: Range<usize>,
-    /// What opens again the code block that the part begins in; else empty.
+    /// Opens the code block again in which the part begins; else empty.
     pub prefix: String,
-    /// What closes the code block that the part ends in; else empty.
+    /// Closes the code block in which the part ends; else empty.
     pub suffix: String,
 }
 
 impl Piece {
-    /// The part as it is sent.
+    /// Returns the part as it is sent.
     pub fn render(&self, text: &str) -> String {
         [&self.prefix, text.get(self.range.clone()).unwrap_or_default(), &self.suffix].concat()
     }
@@ -51,7 +51,7 @@ impl Piece {
 pub fn split(text: &str, max_chars: usize, max_parts: usize) -> Split {
     let max = max_chars.max(1);
     let mut fences = fence::find(text);
-    // A block whose opening line eats the message is better shown as plain text.
+    // A block whose opening line fills most of a message is better shown as plain text.
     fences.retain(|f| f.overhead() <= max / 2);
     let splitter = Splitter { text, max, fences };
     let mut split = Split { pieces: Vec::new(), complete: true };
@@ -94,7 +94,7 @@ pub fn parts(text: &str, caps: Capabilities, id: DeliveryId, place: impl Fn(&str
     shown.iter().map(|p| p.render(text)).chain([fit(&notice, max)]).map(Part::Text).collect()
 }
 
-/// A caption, and behind it where a file lies that the channel cannot take.
+/// Returns a caption with the place of a file that the channel cannot accept.
 pub fn with_place(caption: &str, file: &FileInfo, path: &Path, id: DeliveryId) -> String {
     let FileInfo { name, size } = file;
     let gap = if caption.is_empty() { "" } else { "\n\n" };
@@ -108,7 +108,7 @@ fn fit(notice: &str, max: usize) -> String {
     notice.chars().take(max).collect()
 }
 
-/// How good a border is; later is better.
+/// The quality of a border; later is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Word,
@@ -120,9 +120,9 @@ enum Rank {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Border {
     rank: Rank,
-    /// Where the part before it ends.
+    /// The end of the part before the border.
     end: usize,
-    /// Where the part after it begins.
+    /// The start of the part after the border.
     next: usize,
 }
 
@@ -133,8 +133,8 @@ struct Splitter<'a> {
 }
 
 impl Splitter<'_> {
-    /// The part that begins at a position, and where the one after it begins. No part: only white space was skipped;
-    /// nothing at all: only white space is left.
+    /// Returns the part that begins at a position, and the start of the next one. The part is None if only white
+    /// space was skipped; the result is None if only white space is left.
     fn next(&self, pos: usize) -> Option<(Option<Piece>, usize)> {
         let inside = self.fence_at(pos).filter(|f| f.start < pos);
         if inside.is_none() {
@@ -178,12 +178,12 @@ impl Splitter<'_> {
         plain(border.end, border.next)
     }
 
-    /// Cuts inside a code block that no message can hold: after a line, or in one where even that is too long.
+    /// Splits a code block longer than a message: between lines, or inside a line that is itself too long.
     fn cut_body(&self, fence: &Fence<'_>, pos: usize, prefix: String, room: usize) -> (Option<Piece>, usize) {
         let suffix = fence.close();
         let limit = self.forward(pos, room - suffix.chars().count());
         let body = pos.max(fence.body);
-        // The line break itself may lie behind the limit: it is not shown.
+        // The line break itself may be beyond the limit, because it is not shown.
         let window = self.text.as_bytes().get(body..(limit + 1).min(self.text.len())).unwrap_or_default();
         let (end, next) = match memchr::memrchr(b'\n', window) {
             Some(at) if at > 0 => (body + at, body + at + 1),
@@ -195,10 +195,10 @@ impl Splitter<'_> {
         (Some(Piece { range: pos..end, prefix, suffix }), next)
     }
 
-    /// The last good border in the second half of a part; else the best one there is.
+    /// Returns the last good border in the second half of a part, else the best one there is.
     fn best_border(&self, pos: usize, floor: usize, limit: usize) -> Option<Border> {
         let half = self.forward(pos, self.max / 2);
-        // One for each rank: the last in the second half, else the last.
+        // Of each rank, the last one in the second half, else the last one.
         let mut best: Option<Border> = None;
         for border in self.borders(pos, limit) {
             let better = best.is_none_or(|b| (border.end > half, border.rank) >= (b.end > half, b.rank));
@@ -209,7 +209,7 @@ impl Splitter<'_> {
         best
     }
 
-    /// Every border after `pos` up to `limit` that is not inside a code block.
+    /// Returns every border after `pos` up to `limit` that is not inside a code block.
     fn borders(&self, pos: usize, limit: usize) -> Vec<Border> {
         let mut borders = Vec::new();
         let mut run: Option<usize> = None;
@@ -243,12 +243,12 @@ impl Splitter<'_> {
         }
         let run = &self.text[start..end];
         let breaks = memchr::memchr_iter(b'\n', run.as_bytes()).count();
-        // Behind a line break the white space is the next line's indentation, and stays.
+        // White space after a line break is the next line's indentation, and stays.
         let next = run.rfind('\n').map_or(end, |at| start + at + 1);
         let ended = self.fences.partition_point(|f| f.end < start);
         let at_fence = self.fence_at(next).is_some_and(|f| f.start == next)
             || self.fences.get(ended).is_some_and(|f| f.end == start);
-        // A marker within a line must not come to begin one.
+        // A marker inside a line must not get to the beginning of one.
         if breaks == 0 && fence::begins(&self.text[end..]) {
             return None;
         }
@@ -264,7 +264,7 @@ impl Splitter<'_> {
         Some(Border { rank, end: start, next })
     }
 
-    /// The last grapheme border up to the limit; within a grapheme longer than a whole part, the limit itself.
+    /// Returns the last grapheme border up to the limit, or the limit itself inside a grapheme longer than a part.
     fn grapheme_cut(&self, pos: usize, limit: usize) -> usize {
         let mut cut = limit;
         for (offset, grapheme) in self.text[pos..].grapheme_indices(true) {
@@ -277,12 +277,12 @@ impl Splitter<'_> {
         cut
     }
 
-    /// The position so many characters on, or the end.
+    /// Returns the position `chars` characters later, or the end.
     fn forward(&self, pos: usize, chars: usize) -> usize {
         self.text[pos..].char_indices().nth(chars).map_or(self.text.len(), |(offset, _)| pos + offset)
     }
 
-    /// The code block that a position is in; its first byte counts, its end does not.
+    /// Returns the code block at a position; its first byte counts, its end does not.
     fn fence_at(&self, pos: usize) -> Option<&Fence<'_>> {
         let index = self.fences.partition_point(|f| f.end <= pos);
         self.fences.get(index).filter(|f| f.start <= pos)
@@ -293,12 +293,12 @@ impl Splitter<'_> {
     }
 }
 
-/// White space where a text may break.
+/// Returns true for white space at which a text may break.
 fn is_space(grapheme: &str) -> bool {
     grapheme.chars().all(|c| c.is_whitespace() && !matches!(c, '\u{a0}' | '\u{2007}' | '\u{202f}'))
 }
 
-/// Signs that end a sentence without white space behind them.
+/// Returns true for signs that end a sentence without white space after them.
 fn is_wide_sentence_end(sign: char) -> bool {
     matches!(sign, '。' | '！' | '？')
 }

@@ -45,7 +45,7 @@ fn graphemes_are_not_cut() {
 }
 
 #[test]
-fn indentation_behind_a_cut_is_kept() {
+fn indentation_after_a_cut_is_kept() {
     assert_eq!(rendered("- first item\n  - second", 14), ["- first item", "  - second"]);
 }
 
@@ -56,7 +56,7 @@ fn a_code_block_that_fits_a_message_is_not_cut() {
 }
 
 #[test]
-fn a_code_block_that_fits_no_message_is_closed_and_opened_again() {
+fn long_code_block_is_closed_and_opened_again() {
     let text = "see:\n```rust\nline one\nline two\nline three\nline four\n```\ndone";
     let parts = rendered(text, 40);
     insta::assert_snapshot!(parts.join("\n=====\n"), @r"
@@ -75,7 +75,7 @@ fn a_code_block_that_fits_no_message_is_closed_and_opened_again() {
 }
 
 #[test]
-fn too_many_parts_become_a_file_where_the_channel_takes_files() {
+fn too_many_parts_become_a_file_if_the_channel_accepts_files() {
     let text = "word ".repeat(30);
     let parts = parts(&text, caps(Some(10), true), id(), place);
     assert_eq!(parts.len(), 2);
@@ -86,7 +86,7 @@ fn too_many_parts_become_a_file_where_the_channel_takes_files() {
 }
 
 #[test]
-fn too_many_parts_are_cut_with_a_notice_elsewhere() {
+fn too_many_parts_are_cut_with_a_notice_without_files() {
     let text = "0123456789 ".repeat(100);
     let parts = parts(&text, caps(Some(100), false), id(), place);
     assert_eq!(parts.len(), MAX_PARTS);
@@ -114,7 +114,7 @@ fn hostile_sizes_take_linear_time() {
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
-/// Texts rich in what the splitter looks at.
+/// Texts with many borders and fences.
 fn texts() -> impl Strategy<Value = String> {
     let bits = prop::sample::select(vec![
         "a",

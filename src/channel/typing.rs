@@ -1,5 +1,5 @@
-//! Shows on platforms that an agent works. Best effort: the latest state of a chat wins, a platform that hangs delays
-//! nobody else.
+//! Shows on platforms that an agent works. Best effort: the latest state of a chat counts, and a hanging platform
+//! delays no other one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::Registry;
 use crate::domain::ids::ChatJid;
 use crate::domain::typing::Typing;
 
-/// How long a platform may take.
+/// The time limit of a platform.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Forwards typing until the shutdown. Local channels are served by the event stream itself.
+/// Forwards typing until the shutdown. The event stream itself serves local channels.
 pub async fn run(mut states: broadcast::Receiver<Typing>, registry: Registry, shutdown: CancellationToken) {
-    // Chats with a call under way, and what to say next.
+    // Chats with a call under way, each with the next state.
     let mut busy: HashMap<ChatJid, Option<bool>> = HashMap::new();
     let mut calls: JoinSet<ChatJid> = JoinSet::new();
     loop {
@@ -43,7 +43,7 @@ pub async fn run(mut states: broadcast::Receiver<Typing>, registry: Registry, sh
                 }
                 Err(error) => {
                     tracing::error!("a channel panicked when it showed typing: {error}");
-                    // Whose it was is not known any more; every chat may speak again.
+                    // The chat of the panic is unknown, so every chat may get a call again.
                     busy.clear();
                 }
             },
@@ -51,7 +51,7 @@ pub async fn run(mut states: broadcast::Receiver<Typing>, registry: Registry, sh
     }
 }
 
-/// Starts a call where the chat's channel shows typing.
+/// Starts a call if the chat's channel shows typing.
 fn call(calls: &mut JoinSet<ChatJid>, registry: &Registry, jid: &ChatJid, on: bool) -> bool {
     let Some(channel) = registry.of(jid) else { return false };
     let caps = channel.capabilities();

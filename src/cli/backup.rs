@@ -88,7 +88,7 @@ impl Backup {
     }
 }
 
-/// The main group's agent can read what lies in the installation, but for `data/`.
+/// Refuses a backup file that the main group's agent could read: it sees the installation, except `data/`.
 fn out_of_sight(file: &Path, settings: &Settings) -> Done {
     let folder = file.parent().unwrap_or(file);
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
@@ -109,7 +109,7 @@ fn report(file: &Path, packed: &Packed) -> String {
         packed.bytes.div_ceil(1000)
     );
     if packed.changed > 0 {
-        // Into memory: cannot fail.
+        // Writing into memory cannot fail.
         let _ = writeln!(out, "Became shorter while being read: {}.", count(packed.changed, "file"));
     }
     if packed.left_out_count > 0 {

@@ -21,16 +21,16 @@ use ulid::Ulid;
 use crate::api::{Offline, short_path};
 use crate::config::settings::Settings;
 
-/// Talks to the host of an installation. Each call has a connection of its own.
+/// A client of an installation's host. Each call opens its own connection.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
-    /// Answers in the place of a host that does not run, where reading is all that is asked.
+    /// Answers reads if no host runs.
     offline: Option<Offline>,
     otherwise: Option<PathBuf>,
 }
 
-/// An installation, for people: its folder, and why it is that one where nobody named it.
+/// An installation, for messages: its folder, and why it was chosen if nobody named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     home: PathBuf,
@@ -51,41 +51,41 @@ impl fmt::Display for Installation {
     }
 }
 
-/// A connection to whoever answers.
+/// A connection to the host, or to the API inside this process.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Why a call failed.
+/// Reasons why a call failed.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// Nobody answers on the socket.
+    /// No host listens on the socket.
     #[error("no host is running for {0}: start it with `parlor up`")]
     NoHost(Installation),
-    /// The socket is there, but not for us.
+    /// The socket exists, but this user cannot connect.
     #[error("cannot reach the host at {path}: {error}; run this as the user who runs the host", path = .0.display(), error = .1)]
     Socket(PathBuf, io::Error),
-    /// The host refused.
+    /// The host answered with a problem document.
     #[error("{detail}")]
     Problem {
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
-        /// The stable code.
+        /// The stable `code`.
         code: String,
-        /// What, why, and what to do.
+        /// The `detail` for people: the fault, its reason and the remedy.
         detail: String,
     },
-    /// The connection broke.
+    /// The connection broke, or the answer is not understood.
     #[error("the host did not answer: {0}; look at its log")]
     Broken(String),
 }
 
-/// What is sent.
+/// The body of a request.
 type Body = UnsyncBoxBody<Bytes, io::Error>;
-/// Bytes of a file that are read at a time.
+/// Bytes of a file that are read at once.
 const PIECE: usize = 256 << 10;
 
-/// A form of JSON and files, piece by piece.
+/// A form with JSON and files, produced piece by piece.
 fn form(
     boundary: &str,
     message: &Value,
@@ -119,12 +119,12 @@ fn form(
 }
 
 fn part_head(boundary: &str, name: &str) -> String {
-    // As forms of browsers write it.
+    // Escaped like in browsers' forms.
     let name = name.replace('"', "%22").replace(['\r', '\n', '\\'], "_");
     format!("--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")
 }
 
-/// The installation of a socket, for people: `<home>/data/parlor.sock`.
+/// The installation of a socket, for messages: `<home>/data/parlor.sock`.
 fn home_of(socket: &Path) -> &Path {
     socket.parent().and_then(Path::parent).unwrap_or(socket)
 }
@@ -136,32 +136,32 @@ impl From<hyper::Error> for ClientError {
 }
 
 impl Client {
-    /// A client of the host behind a socket.
+    /// A client for the host of this socket.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket, otherwise: None, offline: None }
     }
 
-    /// A client of the host of an installation.
+    /// A client for the host of an installation.
     pub fn of(settings: &Settings) -> Self {
         Self { socket: settings.home.socket(), otherwise: settings.home_otherwise.clone(), offline: None }
     }
 
-    /// The same, but it reads the installation itself.
+    /// A client that reads the installation itself.
     pub(super) fn offline(self, offline: Offline) -> Self {
         Self { offline: Some(offline), ..self }
     }
 
-    /// The process of the host; an error where none answers.
+    /// The host's process id, if the system knows it. Returns an error if no host answers.
     pub(super) async fn host(&self) -> Result<Option<i32>, ClientError> {
         Ok(self.dial().await?.peer_cred().ok().and_then(|peer| peer.pid()))
     }
 
-    /// Reads.
+    /// Sends a GET request and parses the JSON answer.
     pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.call(Method::GET, path, None).await
     }
 
-    /// Calls with a JSON body; an empty answer is null.
+    /// Sends a request with a JSON body and parses the answer; an empty answer is null.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         let bytes = self.bytes(method, path, body).await?;
         if bytes.is_empty() {
@@ -170,13 +170,13 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|e| ClientError::Broken(format!("its answer is not JSON ({e})")))
     }
 
-    /// Calls and gives the answer as it is.
+    /// Sends a request and returns the bytes of the answer.
     pub async fn bytes(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, ClientError> {
         let response = self.send(method, path, body).await?;
         Ok(response.into_body().collect().await?.to_bytes())
     }
 
-    /// Follows events after a cursor, or from now on; of one chat, or all.
+    /// Follows events after a cursor, or from now on; of one chat, or of all.
     pub async fn events(&self, since: Option<&str>, chat: Option<&str>) -> Result<EventStream, ClientError> {
         let mut path = "/v1/events".to_owned();
         let mut mark = '?';
@@ -192,7 +192,7 @@ impl Client {
         Ok(EventStream { cursor, body: response.into_body(), buffer: Vec::new() })
     }
 
-    /// Posts JSON and files as a form; the files are read as they are sent.
+    /// Posts JSON and files as a form; the files are read while they are sent.
     pub async fn upload(
         &self,
         path: &str,
@@ -222,7 +222,7 @@ impl Client {
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect(&method).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with the answer; what breaks is seen there, too.
+        // The task ends with the answer, which also reports a broken connection.
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -270,7 +270,7 @@ impl Client {
     }
 }
 
-/// Escapes one part of a path or query.
+/// Escapes one segment of a path or query.
 pub(super) fn segment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -282,18 +282,18 @@ pub(super) fn segment(text: &str) -> String {
     out
 }
 
-/// An event of the host.
+/// An event from the host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerEvent {
-    /// Its cursor; none for what is not kept.
+    /// Its cursor; None for events that are not stored.
     pub id: Option<String>,
     /// Its name: `message`, `turn`, `run`, `task`, `typing`, `resync`.
     pub name: String,
-    /// What it says.
+    /// Its data, as the API describes it.
     pub data: Value,
 }
 
-/// Events as they come.
+/// A stream of events.
 #[derive(Debug)]
 pub struct EventStream {
     cursor: Option<String>,
@@ -302,12 +302,12 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Returns where the stream began; events after it come.
+    /// The place where the stream began; later events follow.
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
-    /// The next event; none when the host has ended the stream. Safe to cancel.
+    /// Returns the next event, or None if the host has ended the stream. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<ServerEvent>, ClientError> {
         let mut from = 0;
         loop {
@@ -333,7 +333,7 @@ impl EventStream {
     }
 }
 
-/// One block of lines; none for comments.
+/// Parses one block of lines. Returns None for comments.
 fn parse(block: &[u8]) -> Result<Option<ServerEvent>, ClientError> {
     let broken = |what: String| ClientError::Broken(format!("its event stream is not understood ({what})"));
     let text = std::str::from_utf8(block).map_err(|e| broken(e.to_string()))?;

@@ -45,7 +45,7 @@ pub(super) struct Conformance {
     json: bool,
 }
 
-/// Seconds, up to an hour. A bare number is seconds, too.
+/// Parses a time limit of up to an hour; a bare number means seconds.
 fn timeout(text: &str) -> Result<u64, &'static str> {
     let time = words::parse_seconds(text).map(|time| time.as_secs());
     time.filter(|seconds| (1..=3600).contains(seconds)).ok_or("use a time from 1s to 1h, such as 90s")
@@ -53,7 +53,7 @@ fn timeout(text: &str) -> Result<u64, &'static str> {
 
 impl Conformance {
     pub(super) async fn run(self, settings: &Settings) -> Done {
-        // Heard from now on: a container must not outlive an interrupted check.
+        // Caught from now on, because no container may outlive an interrupted check.
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let engine = detect(settings.runtime.as_deref(), &CliOptions::default()).await?;
         if !engine.images().exists(&self.image).await? {

@@ -43,7 +43,7 @@ impl Events {
     }
 }
 
-/// The chat of a group, by its folder or itself.
+/// The chat of a group, given by its folder or its chat id.
 async fn jid_of(client: &Client, wanted: &str) -> Result<String, Failure> {
     let answer = client.get("/v1/groups").await?;
     let groups = answer["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -64,7 +64,7 @@ fn json_of(event: &ServerEvent) -> String {
     )
 }
 
-/// One event for people: when, where, what.
+/// Formats an event for people: time, chat, content.
 fn line(event: &ServerEvent) -> String {
     let data = &event.data;
     let time = data["time"].as_str().and_then(|time| times::short(time, Utc::now())).unwrap_or_else(|| "-".to_owned());
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_lines_for_people() {
+    fn events_are_formatted_as_lines_for_people() {
         let line = |name: &str, mut data: Value| {
             data["time"] = json!("2026-01-02T03:04:05.678Z");
             data["chatJid"] = json!("web:lab");

@@ -1,7 +1,7 @@
-//! Examples in the helps, one list for all commands: `parlor` and the words of the command, as one would type it. What
-//! stands behind three spaces says what the line does.
+//! The examples in all help texts. Each command has the words that one types after `parlor`; the text after three
+//! spaces explains the line.
 
-/// A command, and how it is used.
+/// A command and its examples.
 type Examples = (&'static str, &'static [&'static str]);
 
 pub(super) const EXAMPLES: &[Examples] = &[

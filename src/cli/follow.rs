@@ -1,4 +1,4 @@
-//! `parlor runs log -f`: what a live run's agent logs, as it comes, and the run's log at its end.
+//! `parlor runs log -f`: shows the log of a live run as it grows, and the whole log at its end.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -16,9 +16,9 @@ use crate::config::home::Home;
 use crate::container::run_log;
 use crate::domain::ids::{GroupFolder, RunId};
 
-/// Between two looks at a live run.
+/// The interval of polling a live run.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often the log of a run that has ended is asked for, until it is there.
+/// How often the log of an ended run is requested until it exists.
 const TRIES: u32 = 25;
 
 /// Follows a run to its end.
@@ -31,7 +31,7 @@ pub(super) async fn follow(client: &Client, home: &Home, id: &str) -> Done {
     let mut file = File::open(&live).ok();
     let mut run = run;
     loop {
-        // What it logged last is there before its state says that it has ended.
+        // The last log lines are written before the run's state changes.
         let ended = !is_live(&run);
         if let Some(file) = &mut file {
             let mut new = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn is_live(run: &Value) -> bool {
     matches!(run["state"].as_str(), Some("starting" | "running"))
 }
 
-/// Prints bytes of a log; in a terminal without what could play tricks with it.
+/// Prints bytes of a log; on a terminal without control sequences.
 pub(super) fn print(bytes: &Bytes) -> Done {
     if std::io::stdout().is_terminal() { say(&String::from_utf8_lossy(bytes)) } else { write(bytes) }
 }

@@ -1,5 +1,5 @@
-//! The command line for people: each help with its own options first and examples last, and for a command that
-//! does not exist the one that was probably meant.
+//! The command line for people: help texts with the command's own options first and examples last, and a suggestion
+//! for unknown commands.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
@@ -7,15 +7,15 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use super::Cli;
 use super::examples::EXAMPLES;
 
-/// Options of the whole command line that only some commands have a use for, and these commands. Others take them, too:
-/// a script may give them to each.
+/// Global options that only some commands use, with these commands. Other commands accept them, too, because a script
+/// may pass them to all.
 const SOME: [(&str, &[&str]); 3] = [
     ("log_level", &["up", "chat", "setup", "config", "image", "conformance", "doctor", "import"]),
     ("runtime", &["up", "chat", "setup", "config", "image", "conformance", "doctor"]),
     ("provider", &["up", "chat", "setup", "config", "doctor"]),
 ];
 
-/// Words that people try, and what they want.
+/// Words that people try, with the real command.
 const MEANT: [(&str, &str); 12] = [
     ("start", "up"),
     ("run", "up"),
@@ -38,13 +38,13 @@ pub fn command() -> Command {
     root.mut_subcommands(|sub| dressed(sub, &[], &globals))
 }
 
-/// A command and those below it, with examples, and without the options that do nothing in them.
+/// Prepares a command and its subcommands: adds examples and hides global options without effect.
 fn dressed(command: Command, above: &[&str], globals: &[Arg]) -> Command {
     let name = command.get_name().to_owned();
     let path: Vec<&str> = above.iter().copied().chain([name.as_str()]).collect();
     let first = path.first().copied().unwrap_or_default();
     let unused = |arg: &&Arg| SOME.iter().any(|(id, users)| arg.get_id() == *id && !users.contains(&first));
-    // Its own argument of that id stands in the place of the one for all.
+    // A command's own argument of the same id replaces the global one.
     let mut command = command.args(globals.iter().filter(unused).map(|arg| arg.clone().hide(true)));
     let line = path.join(" ");
     if let Some((_, examples)) = EXAMPLES.iter().find(|(of, _)| *of == line) {
@@ -53,16 +53,16 @@ fn dressed(command: Command, above: &[&str], globals: &[Arg]) -> Command {
     command.mut_subcommands(|sub| dressed(sub, &path, globals))
 }
 
-/// Reads the command line of this process; ends it where that is wrong or asks for help.
+/// Parses the command line of this process. Exits if it is wrong or asks for help.
 pub fn parse() -> Cli {
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.unwrap_or_else(|error| suggesting(error).exit())
 }
 
-/// An error of the command line, which for an unknown command names what was meant, or nothing.
+/// Adds the likely command to the error for an unknown command.
 pub(super) fn suggesting(mut error: clap::Error) -> clap::Error {
     if error.kind() == ErrorKind::UnknownArgument {
-        // To write the option behind `--` is no help: it means nothing there.
+        // The advice to write the option after `--` is wrong here.
         error.remove(ContextKind::Suggested);
     }
     if error.kind() != ErrorKind::InvalidSubcommand {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_meant_is_named_and_nothing_that_was_not() {
+    fn unknown_commands_get_only_likely_suggestions() {
         for (typed, named) in [
             ("stat", None),
             ("statsu", Some("status")),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_do_nothing_are_taken_but_not_shown() {
+    fn options_without_effect_are_accepted_but_hidden() {
         let mut all = command();
         all.build();
         let help = |path: &[&str]| {
@@ -140,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn a_group_s_provider_is_not_the_command_line_s() {
+    fn group_provider_option_is_not_the_global_one() {
         let args = ["parlor", "groups", "update", "lab", "--agent-provider", "gpt"];
         let cli = Cli::from_arg_matches(&command().try_get_matches_from(args).unwrap()).unwrap();
         assert_eq!(cli.overrides().provider, None);
     }
 
     #[test]
-    fn every_command_has_examples_that_are_understood() {
+    fn every_command_has_examples_that_parse() {
         fn leaves(command: &Command, above: &str, found: &mut Vec<String>) {
             for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
                 let path = format!("{above} {}", sub.get_name()).trim().to_owned();

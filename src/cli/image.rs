@@ -46,7 +46,7 @@ pub(super) enum Image {
     },
 }
 
-/// Names that stay the same from version to version, for images that are built upon them.
+/// Names that stay the same in all versions, for images built upon them.
 const LITE: &str = "parlor-agent:lite";
 const FULL: &str = "parlor-agent:full";
 
@@ -65,7 +65,7 @@ impl Image {
         let own = image::Image::new(Inputs::system(), settings.home.data());
         match self {
             Self::Build { which } => {
-                // A build runs apart from this terminal: it is ended, not left behind.
+                // A build is a separate process group: it must be ended here, or it would go on.
                 let mut signals = Signals::catch()?;
                 tokio::select! {
                     made = make(which, settings, &own, &*engine) => made,
@@ -74,7 +74,7 @@ impl Image {
             }
             Self::Prune { dry_run, json } => prune(&*engine, settings, client, (dry_run, json)).await,
             Self::Status { json } => {
-                // An image of the operator's own choice is used instead of Parlor's.
+                // An image chosen by the operator replaces Parlor's.
                 let (name, present) = if let Some(name) = &settings.image {
                     (Some(name.clone()), engine.images().exists(name).await?)
                 } else {
@@ -100,7 +100,7 @@ impl Image {
     }
 }
 
-/// Removes what earlier versions left, as far as no group, no setting and no container names it.
+/// Removes images of earlier versions that no group, no setting and no container uses.
 async fn prune(
     engine: &dyn ContainerEngine,
     settings: &Settings,
@@ -109,7 +109,7 @@ async fn prune(
 ) -> Done {
     let lite = image::Image::new(Inputs::system(), settings.home.data()).status(engine).await?.image;
     let Some(lite) = lite else {
-        // Without its name the image in use could not be told from the others.
+        // Without its name, the image in use could not be distinguished from the others.
         return Err(Failure::Failed("what the small image is made of is not there: see `parlor doctor`".into()));
     };
     let full = FullImage::new(settings).status(engine).await?.image;
@@ -145,14 +145,14 @@ async fn prune(
     if removed.is_empty() && used.is_empty() { say("There are no images of earlier versions.\n") } else { Ok(()) }
 }
 
-/// Whether an image is one that Parlor made, and nothing here names.
+/// Returns true if Parlor made the image and nothing here names it.
 fn is_old(name: &str, kept: &BTreeSet<String>) -> bool {
     let hash = [image::NAME, full::NAME].iter().find_map(|prefix| name.strip_prefix(prefix));
     let own = hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
     own && !kept.contains(name)
 }
 
-/// Makes the image `full` where the engine does not have it, and tells what that takes and how far it is.
+/// Builds the image `full` if the engine lacks it, and shows the cost and the progress.
 pub(super) async fn make_full(settings: &Settings) -> Done {
     let engine = engine(settings).await?;
     let full = FullImage::new(settings);
@@ -163,7 +163,7 @@ pub(super) async fn make_full(settings: &Settings) -> Done {
     let progress = |step: &BuildStep| {
         bar.show(step.number, step.of, &step.label);
         if !bar.is_shown() {
-            // Whoever watches no terminal sees the steps as lines; one that is lost is no reason to stop.
+            // Without a terminal, steps are printed as lines; a failed write is no reason to stop.
             let _ = say(&format!("[{}/{}] {}\n", step.number, step.of, step.label));
         }
     };
@@ -174,7 +174,7 @@ pub(super) async fn make_full(settings: &Settings) -> Done {
     say(&format!("{built} is ready in {}, also as {FULL}.\n", engine.name()))
 }
 
-/// Makes one of Parlor's own images.
+/// Builds one of Parlor's own images.
 async fn make(which: Which, settings: &Settings, lite: &image::Image, engine: &dyn ContainerEngine) -> Done {
     if which == Which::Full {
         return make_full(settings).await;
@@ -188,7 +188,7 @@ async fn make(which: Which, settings: &Settings, lite: &image::Image, engine: &d
     say(&format!("{built} is ready in {}, also as {LITE}.\n", engine.name()))
 }
 
-/// Whether the image `full` is there; an engine that does not answer has none.
+/// Returns true if the image `full` exists; false if the engine does not answer.
 pub(super) async fn has_full(settings: &Settings) -> bool {
     let Ok(engine) = engine(settings).await else { return false };
     FullImage::new(settings).status(&*engine).await.is_ok_and(|status| status.present)
@@ -199,7 +199,7 @@ async fn engine(settings: &Settings) -> Result<Arc<dyn ContainerEngine>, EngineE
     detect(settings.runtime.as_deref(), &options).await
 }
 
-/// Progress on a terminal; nothing elsewhere.
+/// A progress bar on a terminal; nothing elsewhere.
 struct Bar(Option<ProgressBar>);
 
 impl Bar {
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_parlor_s_own_images_that_nothing_names_are_old() {
+    fn old_images_are_parlors_own_that_nothing_names() {
         let kept = BTreeSet::from(["parlor-agent:lite-0123456789abcdef".to_owned()]);
         for old in ["parlor-agent:lite-1123456789abcdef", "parlor-agent:full-0123456789abcdef"] {
             assert!(is_old(old, &kept), "{old}");

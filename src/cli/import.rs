@@ -15,7 +15,7 @@ use crate::domain::clock::{SharedClock, SystemClock};
 use crate::import::{self, Kind, Options, Outcome, Report, Step};
 use crate::safe_dir::Owner;
 
-/// Lines of one kind that people are shown.
+/// Items of one kind that are shown to people.
 const MAX_SHOWN: usize = 20;
 
 /// Take over an installation of NanoClaw v1, without changing it
@@ -135,7 +135,7 @@ fn text(report: &Report) -> String {
     out
 }
 
-/// Names are whatever someone wrote.
+/// Puts a name on one line: it may be any text.
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
 }

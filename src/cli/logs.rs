@@ -1,4 +1,4 @@
-//! `parlor logs`: the host's log, of the past and as it is written.
+//! `parlor logs`: shows the host's log, past lines and new ones.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,9 +15,9 @@ use super::{Done, Failure};
 use crate::config::home::Home;
 use crate::host_log;
 
-/// Between two looks at a log that is followed.
+/// The interval of polling a followed log.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Bytes of a line that are held; nothing that Parlor logs is longer.
+/// The largest part of a line that is kept; Parlor logs no longer lines.
 const MAX_LINE: u64 = 1 << 20;
 
 /// Show the host's log
@@ -38,7 +38,7 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// Returns true if it must know what there is.
+    /// Returns true if the command must look up the group.
     pub(super) fn asks(&self) -> bool {
         self.group.is_some()
     }
@@ -78,16 +78,16 @@ fn print(lines: &str) -> Done {
     if io::stdout().is_terminal() { say(lines) } else { write(lines.as_bytes()) }
 }
 
-/// Which lines are shown.
+/// Selects lines by a group's names.
 struct Filter {
-    /// Any of these; none lets everything pass.
+    /// A line passes with any of these; without names, all lines pass.
     names: Vec<String>,
-    /// Whether the record that the last line belongs to is shown.
+    /// Whether the record of the last line passes.
     passes: bool,
 }
 
 impl Filter {
-    /// Returns true if a line is shown. One that does not begin a record belongs to the one before it.
+    /// Returns true if a line passes. A line that begins no record belongs to the one before.
     fn takes(&mut self, line: &str) -> bool {
         if line.starts_with(|c: char| c.is_ascii_digit() || c == '{') {
             self.passes = self.names.is_empty() || self.names.iter().any(|name| names(line, name));
@@ -96,7 +96,7 @@ impl Filter {
     }
 }
 
-/// Returns true if a text has a word.
+/// Returns true if a text has the word, not as part of a longer one.
 fn names(text: &str, word: &str) -> bool {
     let inner = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '.');
     text.match_indices(word).any(|(at, _)| {
@@ -105,11 +105,11 @@ fn names(text: &str, word: &str) -> bool {
     })
 }
 
-/// Reads the log's files, through their rotation.
+/// Reads the log's files, also across rotations.
 struct Follower {
     path: PathBuf,
     file: Option<(BufReader<File>, u64)>,
-    /// A line that is not complete yet.
+    /// The beginning of an incomplete line.
     partial: Vec<u8>,
 }
 
@@ -150,7 +150,7 @@ impl Follower {
         Ok(kept.into_iter().collect())
     }
 
-    /// Returns what was logged since the last call.
+    /// Returns the lines logged since the last call.
     fn new_lines(&mut self, filter: &mut Filter) -> io::Result<String> {
         let mut out = String::new();
         loop {
@@ -161,14 +161,14 @@ impl Follower {
                     out += &line;
                 }
             }
-            // The rest of a file that was rotated away has been read by now.
+            // The rest of a rotated file has been read by now.
             if !self.reopen()? {
                 return Ok(out);
             }
         }
     }
 
-    /// Opens the file where it is another one than before.
+    /// Opens the file again if it was replaced.
     fn reopen(&mut self) -> io::Result<bool> {
         let now = match std::fs::metadata(&self.path) {
             Ok(meta) => meta.ino(),
@@ -185,7 +185,7 @@ impl Follower {
     }
 }
 
-/// The next whole line; the beginning of one that is not whole yet is kept for the next call.
+/// Reads the next whole line; an incomplete one is kept for the next call.
 fn next_line(reader: &mut impl BufRead, partial: &mut Vec<u8>) -> io::Result<Option<String>> {
     let room = MAX_LINE.saturating_sub(partial.len() as u64);
     reader.take(room).read_until(b'\n', partial)?;
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_a_word_of_its_own() {
+    fn log_filter_matches_a_group_only_as_a_whole_word() {
         for line in ["group lab: x", "web:lab: x", "{\"folder\":\"lab\"}", "of lab.", "(lab)"] {
             assert!(names(line, "lab"), "{line}");
         }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_followed_through_a_rotation_and_none_comes_twice_or_torn() {
+    fn log_lines_come_once_and_whole_through_a_rotation() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("parlor.log");
         fs::write(dir.path().join("parlor.log.1"), "1 old\n2 old\n").unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_not_there_yet_is_waited_for() {
+    fn missing_log_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("parlor.log");
         let mut follower = Follower::new(&path);

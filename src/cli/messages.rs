@@ -1,4 +1,4 @@
-//! `parlor messages`: what was said in a group's chat.
+//! `parlor messages`: shows the messages of a group's chat.
 
 use std::fmt::Write as _;
 
@@ -52,7 +52,7 @@ fn page(messages: &[Value], group: &str, before: Option<&str>) -> String {
     for message in messages {
         let time = message["time"].as_str().and_then(|time| times::short(time, Utc::now())).unwrap_or_default();
         let said = harmless(message["text"].as_str().unwrap_or_default()).replace('\n', "\n    ");
-        // Into memory: cannot fail.
+        // Writing into memory cannot fail.
         let _ = writeln!(out, "{time}  {}: {said}", harmless(&who(message)));
         for file in message["attachments"].as_array().into_iter().flatten().chain(message.get("file")) {
             let _ = writeln!(out, "    [file {}]", harmless(&text(&file["name"])));
@@ -75,7 +75,7 @@ fn who(message: &Value) -> String {
     }
 }
 
-/// Returns what is worth a word: whatever has not simply been answered or delivered.
+/// Returns the state if it is worth mentioning: not for messages that were simply answered or delivered.
 fn state(message: &Value) -> Option<&'static str> {
     match (message["role"].as_str(), message["state"].as_str()?) {
         (Some("context" | "denied"), "pending") => Some("kept for the next turn"),
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_conversation_is_readable_and_harmless() {
+    fn messages_are_readable_and_harmless() {
         let messages = [
             json!({"direction": "in", "time": "2026-01-02T03:04:05Z", "sender": "Ann", "text": "two\nlines\u{1b}[2J",
                    "role": "trigger", "state": "failed", "attachments": [{"name": "a.pdf"}]}),

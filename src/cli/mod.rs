@@ -1,6 +1,7 @@
-//! The command line: one file per command. Every command but `up`, `chat`, `setup`, `config`, `doctor`, `image`,
-//! `import`, `conformance` and `service` speaks to the running host through its socket, and so sees and does exactly what other
-//! programs can; what only reads is answered by the same API over the database where no host runs.
+//! The command line: one file per command. Most commands speak to the running host through its socket, so they see
+//! and do exactly what other programs can; commands that only read also work without a host, through the same API
+//! over the database. `up` and `chat` can start a host. Commands about the installation, its settings, its image and
+//! its service do their work in this process.
 
 mod backup;
 mod chat;
@@ -54,11 +55,11 @@ pub use client::{Client, ClientError, EventStream, ServerEvent};
 pub use help::{command, parse};
 pub use output::{has_colours, tell};
 
-/// What the command line needs from the rest of the program.
+/// The parts of the program that commands use.
 pub trait Program {
     /// A host that runs inside this process.
     type Host: Running;
-    /// Starts a host; returns once its socket answers.
+    /// Starts a host. Returns once its socket answers.
     fn start(&self, settings: Settings) -> impl Future<Output = anyhow::Result<Self::Host>>;
     /// Runs a host in the foreground until a signal ends it.
     fn up(&self, settings: Settings) -> impl Future<Output = anyhow::Result<()>>;
@@ -66,9 +67,9 @@ pub trait Program {
 
 /// A host that runs inside this process.
 pub trait Running {
-    /// Ends, once cancelled, what still runs at once.
+    /// Cancelling this ends the host's runs at once.
     fn hard(&self) -> CancellationToken;
-    /// Ends it gracefully.
+    /// Ends the host gracefully.
     fn stop(self) -> impl Future<Output = anyhow::Result<()>>;
 }
 
@@ -82,7 +83,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// The heading of options that commands share.
+/// The heading of the global options.
 const COMMON: &str = "Common options";
 
 #[derive(Debug, Args)]
@@ -162,7 +163,7 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it only reads what the database has, and so can do without a host.
+    /// Returns true if the command only reads the database, and so can work without a host.
     fn reads(&self) -> bool {
         match self {
             Self::Status(_) | Self::Refusals(_) | Self::Usage(_) | Self::Messages(_) => true,
@@ -178,28 +179,28 @@ impl Command {
     }
 }
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug)]
 enum Failure {
     /// Wrong usage: exit code 2.
     Usage(String),
-    /// Anything else: exit code 1.
+    /// Any other failure: exit code 1.
     Failed(String),
-    /// Failed, and everything about it was said already.
+    /// A failure that was reported already.
     Said,
-    /// Ended in a way that scripts can tell from others by an exit code of its own.
+    /// A result with an exit code of its own, for scripts.
     Code(u8, String),
-    /// Whoever read the output has gone: nothing more is said, as if the signal of a closed pipe had ended the program.
+    /// The output was closed: ends silently, as if SIGPIPE had ended the program.
     Closed,
 }
 
-/// The exit code where a message was taken that nobody answers.
+/// The exit code for a message that starts no turn.
 const NOT_ADDRESSED: u8 = 3;
-/// The exit code where an answer did not come in time; `timeout` has the same.
+/// The exit code if an answer did not come in time; `timeout` uses the same.
 const TIMED_OUT: u8 = 124;
-/// What shells add to a signal's number.
+/// Shells add this to a signal's number.
 const SIGNALLED: u8 = 128;
-/// The number of the signal of a closed pipe.
+/// The number of SIGPIPE.
 const SIGPIPE: u8 = 13;
 
 impl<E: std::error::Error> From<E> for Failure {
@@ -208,17 +209,17 @@ impl<E: std::error::Error> From<E> for Failure {
     }
 }
 
-/// What the rest of the program reports, with all its reasons.
+/// Converts an error of the rest of the program, with all its causes.
 fn failed(error: &anyhow::Error) -> Failure {
     Failure::Failed(format!("{error:#}"))
 }
 
 type Done = Result<(), Failure>;
 
-/// Does what the command line asks for. What goes wrong is said on stderr.
+/// Runs the command. Failures are reported on stderr.
 pub async fn run<P: Program>(cli: Cli, program: &P) -> ExitCode {
     let done = dispatch(cli, program).await;
-    // What was broken off may undo what it began.
+    // Interrupted work may have to undo its beginnings.
     broken_off::all_ended().await;
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,
@@ -233,7 +234,7 @@ pub async fn run<P: Program>(cli: Cli, program: &P) -> ExitCode {
 }
 
 impl Cli {
-    /// What the command line sets of the settings; for setting up logging before [`run`].
+    /// The settings given on the command line; also used to set up logging before [`run`].
     pub fn overrides(&self) -> Overrides {
         let listen = match &self.command {
             Command::Up { listen, .. } => listen.clone(),
@@ -248,13 +249,13 @@ impl Cli {
         }
     }
 
-    /// Whether this process is a host whose log belongs on the terminal. Other commands log warnings at the most.
+    /// Returns true if this process is a host whose log belongs on the terminal. Other commands log at most warnings.
     pub fn is_host(&self) -> bool {
         matches!(self.command, Command::Up { console: false, .. })
     }
 }
 
-/// Whoever answers: the host, or for a command that only reads and where none runs the database itself.
+/// A client for the host. If no host runs, a command that only reads gets one for the database.
 async fn client(command: &Command, settings: &Settings) -> Result<Client, Failure> {
     let client = Client::of(settings);
     if !command.reads() || !settings.home.database().exists() {
@@ -273,7 +274,7 @@ async fn client(command: &Command, settings: &Settings) -> Result<Client, Failur
 async fn dispatch<P: Program>(cli: Cli, program: &P) -> Done {
     let overrides = cli.overrides();
     if let Command::Doctor(doctor) = cli.command {
-        // Must be able to say what is wrong with the settings.
+        // The doctor must be able to report wrong settings.
         return doctor.run(&overrides).await;
     }
     if let Command::Config(config) = cli.command {

@@ -1,5 +1,4 @@
-//! The form of answers: tables for people, JSON for programs, and nothing in a terminal that an agent could use to play
-//! tricks with it.
+//! The output of commands: tables for people, JSON for programs, and no control sequences from agents on a terminal.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -10,15 +9,15 @@ use super::visible::escaped;
 pub(super) use super::visible::harmless;
 use super::{Done, Failure, times, width};
 
-/// Columns where a terminal does not tell how many it has.
+/// The width if the terminal does not report one.
 const COLUMNS: usize = 80;
 
-/// Writes text for people to stdout.
+/// Writes a text for people to stdout, made harmless.
 pub(super) fn say(text: &str) -> Done {
     write(harmless(text).as_bytes())
 }
 
-/// Writes to stdout what may move a terminal's cursor or colour it: only harmless parts must have gone into it.
+/// Writes bytes with terminal sequences to stdout: everything from outside must have been made harmless.
 pub(super) fn write(bytes: &[u8]) -> Done {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -28,45 +27,45 @@ pub(super) fn write(bytes: &[u8]) -> Done {
     }
 }
 
-/// Writes a line to stderr. Nobody is left to hear of it when that fails.
+/// Writes a line to stderr. A failure is ignored, because it cannot be reported.
 pub fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", harmless(text));
 }
 
-/// JSON for programs.
+/// Writes JSON for programs.
 pub(super) fn say_json(value: &Value) -> Done {
     let mut text = escaped(serde_json::to_string_pretty(value)?);
     text.push('\n');
     write(text.as_bytes())
 }
 
-/// JSON for programs, in one line.
+/// Formats JSON for programs, on one line.
 pub(super) fn json_line(value: &Value) -> String {
     escaped(value.to_string())
 }
 
-/// Returns true if stdout takes colours.
+/// Returns true if stdout shows colours.
 pub(super) fn colours() -> bool {
     has_colours(&io::stdout())
 }
 
-/// Returns true if a stream goes to a terminal that shows colours, and the user wants them.
+/// Returns true if a stream is a terminal with colours, and the user wants them.
 pub fn has_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && !is_dumb()
 }
 
-/// Returns true if the terminal acts on no sequences, such as a shell inside an editor.
+/// Returns true if the terminal has no escape sequences, such as a shell inside an editor.
 pub(super) fn is_dumb() -> bool {
     std::env::var("TERM")
         .is_ok_and(|term| ["dumb", "emacs", "cons25"].iter().any(|dumb| term.eq_ignore_ascii_case(dumb)))
 }
 
-/// Returns true if stderr is a terminal that shows how far something is.
+/// Returns true if stderr is a terminal that can show progress.
 pub(super) fn has_progress() -> bool {
     io::stderr().is_terminal() && !is_dumb()
 }
 
-/// Columns of the terminal that stdout goes to.
+/// The width of stdout's terminal.
 pub(super) fn columns() -> usize {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
@@ -74,7 +73,7 @@ pub(super) fn columns() -> usize {
     }
 }
 
-/// A table: a heading, and rows of as many cells. The last column is not padded.
+/// Formats a table: a heading, and rows with the same number of cells. The last column is not padded.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| harmless(&one_line(cell)).into_owned()).collect()).collect();
@@ -107,7 +106,7 @@ fn one_line(text: &str) -> String {
     width::cut(&format!("{first}…"), MAX)
 }
 
-/// Rows of a list, or a sentence when there are none.
+/// Prints the rows of a list, or a sentence if there are none.
 pub(super) fn list(
     answer: &Value,
     key: &str,
@@ -128,7 +127,7 @@ pub(super) fn list(
     say(&table(&heading, &rows))
 }
 
-/// One thing, a field to a line.
+/// Prints one object, a line for each field.
 pub(super) fn show(value: &Value, json: bool) -> Done {
     if json {
         return say_json(value);
@@ -148,7 +147,7 @@ pub(super) fn show(value: &Value, json: bool) -> Done {
     say(&out)
 }
 
-/// A value for people: strings bare, times local, nothing for null.
+/// Formats a value for people: strings bare, times local, null empty.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,4 +1,4 @@
-//! `parlor completions` and `parlor man`: made from the command line itself, so that they cannot say anything else.
+//! `parlor completions` and `parlor man`: generated from the command line, so that they always agree with it.
 
 use std::path::PathBuf;
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_has_a_page_and_is_completed() {
+    fn every_command_has_a_man_page_and_a_completion() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Man { folder: Some(dir.path().join("man1")) }.run().is_ok());
         let page = std::fs::read_to_string(dir.path().join("man1/parlor-groups-add.1")).unwrap();

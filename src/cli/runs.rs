@@ -53,7 +53,7 @@ pub(super) enum Runs {
 }
 
 impl Runs {
-    /// Returns true if it changes nothing.
+    /// Returns true if the command changes nothing and does not follow a log.
     pub(super) fn reads(&self) -> bool {
         matches!(self, Self::List { .. } | Self::Show { .. } | Self::Log { follow: false, .. })
     }

@@ -68,7 +68,7 @@ fn host(status: &Value) -> String {
     out
 }
 
-/// Returns what a group does, and why it does not do more.
+/// Describes what a group does, and why it does not do more.
 fn now(group: &Value) -> Vec<String> {
     let runs = group["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut now: Vec<String> = runs
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_whole_where_they_are_asked_for() {
+    fn status_shows_whole_reasons_when_asked() {
         let reason =
             "tries again in 19 hours 48 minutes (today's budget of 1000 tokens is used up; the owner can raise it)";
         let status = json!({

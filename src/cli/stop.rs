@@ -11,11 +11,11 @@ use super::output::say;
 use super::{Done, Failure};
 use crate::config::settings::Settings;
 
-/// What ending the rooms may take beyond the grace that they have.
+/// The time for ending the runs after their grace period.
 const EXTRA: Duration = Duration::from_secs(40);
-/// Between two signals.
+/// The pause between two signals.
 const AGAIN: Duration = Duration::from_millis(300);
-/// Between two looks whether it is gone.
+/// The interval of checks whether the host has ended.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Stop the running host, and wait for its end
@@ -47,7 +47,7 @@ impl Stop {
         signal(pid)?;
         let mut again = Instant::now() + AGAIN;
         let end = Instant::now() + settings.shutdown_grace + EXTRA;
-        // The lock is what the host lets go last.
+        // The host releases the lock last.
         while !is_free(settings)? {
             if Instant::now() > end {
                 return Err(Failure::Failed(format!(
@@ -57,7 +57,8 @@ impl Stop {
             }
             sleep(PAUSE).await;
             if self.now && Instant::now() > again {
-                // The second one cuts the grace short; one that comes too soon after the first is the same to the system.
+                // The second signal ends the grace period. Sent too soon after the first, the system would merge the
+                // two.
                 signal(pid)?;
                 again = Instant::now() + AGAIN;
             }
@@ -68,7 +69,7 @@ impl Stop {
 
 fn signal(pid: Pid) -> Done {
     match kill_process(pid, Signal::TERM) {
-        // Gone already is what was wanted.
+        // The process is gone already, as wanted.
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(Failure::Failed(format!(
             "the host (process {}) cannot be stopped: {error}; run this as the user who runs it",

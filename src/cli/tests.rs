@@ -1,4 +1,4 @@
-//! What the commands print, and what they do to a served API. The agent is a test double.
+//! Tests of the commands' output and of their effect on a served API. The agent is a test double.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ use crate::store::outbox::{self, Route};
 use crate::store::{Store, Wake, events, inbound};
 
 #[test]
-fn the_command_line_is_consistent() {
+fn command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
@@ -45,7 +45,7 @@ fn collect(command: &mut clap::Command, name: &str, all: &mut String) {
 }
 
 #[test]
-fn wrong_usage_is_told_apart() {
+fn wrong_usage_has_its_own_exit_code() {
     for args in [&["parlor", "nonsense"][..], &["parlor", "tasks", "add", "main", "x"], &["parlor", "chat", "-m"]] {
         assert_eq!(Cli::try_parse_from(args).unwrap_err().exit_code(), 2, "{args:?}");
     }
@@ -56,7 +56,7 @@ fn wrong_usage_is_told_apart() {
 }
 
 #[test]
-fn wrong_options_get_no_advice_that_makes_it_worse() {
+fn wrong_options_get_no_misleading_advice() {
     for (args, wrong) in [
         (&["parlor", "tasks", "add", "main", "x", "--prompt", "y"][..], "--prompt"),
         (&["parlor", "chat", "--json"], "--json"),
@@ -85,13 +85,13 @@ fn tables_are_aligned_and_harmless() {
 }
 
 #[test]
-fn parts_of_paths_are_escaped() {
+fn path_segments_are_escaped() {
     assert_eq!(segment("web:lab"), "web:lab");
     assert_eq!(segment("a/b c?é"), "a%2Fb%20c%3F%C3%A9");
 }
 
 #[tokio::test]
-async fn a_missing_host_is_named_with_what_to_do() {
+async fn missing_host_is_reported_with_the_remedy() {
     let client = Client::new(PathBuf::from("/nonexistent/home/data/parlor.sock"));
     let error = client.get("/v1/groups").await.unwrap_err();
     assert!(matches!(error, ClientError::NoHost(_)));
@@ -158,7 +158,7 @@ async fn say(client: &Client, group: Option<&str>, text: &str) -> (String, Resul
 }
 
 #[tokio::test]
-async fn a_message_is_answered_and_its_failure_told() {
+async fn chat_prints_answers_and_reports_a_failed_turn() {
     let mut served = start().await;
     echo(&mut served);
     let client = Client::new(served.socket());
@@ -177,7 +177,7 @@ async fn a_message_is_answered_and_its_failure_told() {
 }
 
 #[tokio::test]
-async fn groups_are_found_by_folder_chat_and_name_and_wait_for_no_turn_that_never_comes() {
+async fn chat_finds_groups_by_any_name_and_waits_only_for_real_turns() {
     let mut served = start().await;
     served.group("web:lab", "lab").await;
     echo(&mut served);
@@ -203,7 +203,7 @@ async fn groups_are_found_by_folder_chat_and_name_and_wait_for_no_turn_that_neve
 }
 
 #[tokio::test]
-async fn a_main_group_of_another_platform_leads_to_a_chat_of_this_terminal() {
+async fn chat_without_a_local_main_group_advises_a_terminal_chat() {
     let mut served = start().await;
     served.group("owner@s.whatsapp.net", "main").await;
     echo(&mut served);
@@ -214,7 +214,7 @@ async fn a_main_group_of_another_platform_leads_to_a_chat_of_this_terminal() {
         let Err(Failure::Failed(why)) = result else { panic!("it fails") };
         assert!(why.contains("another platform") && why.contains("`parlor groups add tty:me me"), "{why}");
     }
-    // What it advises works, and is then where one talks without saying where.
+    // The advised command works, and its group is then the default.
     served.group("tty:me", "me").await;
     assert_eq!(say(&client, Some("me"), "hi").await.0, "echo: hi");
     assert_eq!(say(&client, None, "hi").await.0, "echo: hi");
@@ -262,7 +262,7 @@ async fn chat_starts_a_host_where_none_runs_and_ends_it() {
 }
 
 #[tokio::test]
-async fn a_sender_who_may_not_trigger_is_told_and_waits_for_nothing() {
+async fn denied_sender_gets_an_error_at_once() {
     let mut served = start().await;
     served.group("web:lab", "lab").await;
     echo(&mut served);
@@ -280,7 +280,7 @@ async fn a_sender_who_may_not_trigger_is_told_and_waits_for_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_stream_says_where_it_began() {
+async fn event_stream_has_its_start_cursor() {
     let served = start().await;
     served.group("web:lab", "lab").await;
     let client = Client::new(served.socket());
@@ -293,7 +293,7 @@ async fn an_event_stream_says_where_it_began() {
     served.end().await;
 }
 
-/// Test double: a host whose rooms never finish by themselves.
+/// Test double: a host whose runs never finish by themselves.
 struct Endless(CancellationToken);
 
 impl Running for Endless {
@@ -307,7 +307,7 @@ impl Running for Endless {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_the_host_inside_at_once() {
+async fn second_signal_ends_the_inner_host_at_once() {
     let host = Endless(CancellationToken::new());
     assert!(end(Some(host), std::future::ready(()), Ok(())).await.is_ok());
     let told = end(None::<Endless>, std::future::pending(), Err(Failure::Said)).await;

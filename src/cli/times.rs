@@ -1,4 +1,4 @@
-//! Times for people: in the installation's zone, which each answer names once. Programs get what the host says.
+//! Times for people: in the installation's zone, which each answer names once. Programs get the host's own form.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The installation's zone: a property of the process like its terminal, set once before a command runs.
 static ZONE: OnceLock<Tz> = OnceLock::new();
 
-/// Marks a column of a heading that holds times.
+/// Marks a heading of a column with times.
 const MARK: char = '@';
 
 /// Sets the zone; a second call changes nothing.
@@ -22,12 +22,12 @@ pub(super) fn zone() -> &'static str {
     current().name()
 }
 
-/// The zone.
+/// The zone; UTC until it is set.
 pub(super) fn current() -> Tz {
     ZONE.get().copied().unwrap_or(Tz::UTC)
 }
 
-/// A time of the host, local; None for any other text.
+/// Converts a time of the host to local time. Returns None for any other text.
 pub(super) fn local(text: &str) -> Option<String> {
     local_in(text, current())
 }
@@ -37,7 +37,7 @@ fn local_in(text: &str, zone: Tz) -> Option<String> {
     Some(time.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// The time of day of a time of the host, with the date where that is not today's.
+/// The time of day of a host's time; with the date unless it is today.
 pub(super) fn short(text: &str, now: DateTime<Utc>) -> Option<String> {
     let zone = current();
     let time = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&zone);
@@ -45,13 +45,13 @@ pub(super) fn short(text: &str, now: DateTime<Utc>) -> Option<String> {
     Some(time.format(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string())
 }
 
-/// A time in a sentence, with its zone.
+/// Formats a time for a sentence, with its zone.
 pub(super) fn at(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default();
     local(text).map_or_else(|| text.to_owned(), |time| format!("{time} ({})", zone()))
 }
 
-/// A heading whose marked columns hold times: the first of them names the zone.
+/// Formats a heading: the first column with times names the zone.
 pub(super) fn heading(columns: &[&str]) -> Vec<String> {
     let mut said = false;
     let name = |column: &&str| match column.strip_prefix(MARK) {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_local_and_the_zone_is_said_once() {
+    fn times_are_local_and_the_zone_is_named_once() {
         let berlin = Tz::Europe__Berlin;
         for (text, local) in [
             ("2026-12-24T17:00:00.000Z", "2026-12-24 18:00:00"),

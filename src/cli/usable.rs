@@ -1,4 +1,4 @@
-//! Whether a command can do without the settings that are not right.
+//! Decides whether a command can work despite wrong settings.
 
 use super::client::Client;
 use super::output::tell;
@@ -6,8 +6,8 @@ use super::{Command, Failure};
 use crate::config::settings::Settings;
 use crate::config::{ConfigError, Examined, Problem};
 
-/// The settings for a command; where one is not right, its default stands for it if the command asks a host or needs only
-/// the installation's folder. Fails for the others.
+/// The settings for a command. If the command asks a host or needs only the installation's folder, defaults replace
+/// wrong settings. Other commands fail.
 pub(super) async fn settings(command: &Command, found: Examined) -> Result<Settings, Failure> {
     let Examined { settings, problems, .. } = found;
     if problems.is_empty() {
@@ -21,14 +21,14 @@ pub(super) async fn settings(command: &Command, found: Examined) -> Result<Setti
     Ok(settings)
 }
 
-/// The command line is put right at once, and a folder that is not the meant one would mislead.
+/// Returns true for the command line, which can be corrected at once, and for the home: a wrong folder would mislead.
 fn is_typed(problem: &Problem) -> bool {
     problem.source == "command line" || problem.key == "PARLOR_HOME"
 }
 
 async fn does_without(command: &Command, settings: &Settings) -> bool {
     match command {
-        // Starts a host where none runs.
+        // A chat starts a host if none runs, and that host needs all settings.
         Command::Chat(_) => Client::of(settings).host().await.is_ok(),
         Command::Stop(_)
         | Command::Status(_)
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_note_names_each_setting_once_in_one_line() {
+    fn note_names_each_wrong_setting_once_on_one_line() {
         let problems = [problem("TZ", ".env, line 1"), problem("IDLE_TIMEOUT", "parlor.toml")];
         assert_eq!(note(&problems), "(2 settings are not right: TZ, IDLE_TIMEOUT; `parlor doctor` says why)");
         assert_eq!(note(&problems[..1]), "(1 setting is not right: TZ; `parlor doctor` says why)");

@@ -62,7 +62,7 @@ fn row(day: &Value) -> Vec<String> {
     ]
 }
 
-/// Returns what is known of it, and whether there is more.
+/// Formats the known costs, and whether there are more.
 fn cost(day: &Value) -> String {
     let usd = day["costUsd"].as_f64().unwrap_or(0.0);
     match day["unpriced"].is_string() {

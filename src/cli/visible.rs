@@ -1,15 +1,15 @@
-//! Characters that a terminal acts on or does not show: what agents and strangers write must not steer a terminal,
-//! reorder its lines or hide something in them.
+//! Characters that control a terminal or are invisible: texts of agents and strangers must not control a terminal,
+//! reorder its lines or hide anything.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::domain::text::is_ignorable;
 
-/// What is shown instead of such a character.
+/// The replacement for such a character.
 const MARK: char = '\u{fffd}';
 
-/// Text for people: control characters, marks of direction and characters without a width become visible marks. Line
+/// Makes a text safe for people: replaces control characters, direction marks and characters without a width. Line
 /// breaks, tabs, and the joiners that emoji and some scripts need stay.
 pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     let plain = |c: char| matches!(c, '\n' | '\t') || !(c.is_control() || is_hidden(c));
@@ -31,7 +31,7 @@ pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// JSON in which such characters are escaped: the same value to programs, and harmless on a terminal.
+/// Escapes such characters in JSON: programs read the same value, and a terminal shows it safely.
 pub(super) fn escaped(json: String) -> String {
     let bad = |c: char| c == '\u{7f}' || ('\u{80}'..'\u{a0}').contains(&c) || is_hidden(c);
     if !json.contains(bad) {
@@ -41,7 +41,7 @@ pub(super) fn escaped(json: String) -> String {
     for c in json.chars() {
         if bad(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // Into memory: cannot fail.
+                // Writing into memory cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
@@ -51,10 +51,10 @@ pub(super) fn escaped(json: String) -> String {
     out
 }
 
-/// What flags of regions begin with.
+/// The first character of a region's flag.
 const BLACK_FLAG: char = '\u{1f3f4}';
 
-/// Letters of a flag's region.
+/// Returns true for the characters that spell a flag's region.
 fn is_tag(c: char) -> bool {
     ('\u{e0020}'..='\u{e007f}').contains(&c)
 }
@@ -62,7 +62,7 @@ fn is_tag(c: char) -> bool {
 /// Returns true if an invisible character is needed between its neighbours.
 fn joins(before: Option<char>, c: char, next: Option<char>) -> bool {
     let Some(before) = before else { return false };
-    // Scripts that join letters, and emoji; none of the alphabets whose words could be forged with it.
+    // Scripts that join letters, and emoji; no alphabet whose words could be forged with joiners.
     let joinable = |c: char| c >= '\u{600}' && !c.is_whitespace();
     match c {
         '\u{200c}' | '\u{200d}' => {
@@ -78,7 +78,7 @@ fn joins(before: Option<char>, c: char, next: Option<char>) -> bool {
     }
 }
 
-/// Characters that take no room of their own or change the direction of others.
+/// Characters without a width, or that change the direction of others.
 fn is_hidden(c: char) -> bool {
     is_ignorable(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_acts_on_or_hides_is_shown_as_a_mark() {
+    fn harmless_replaces_control_and_hidden_characters() {
         for (text, shown) in [
             ("plain\n\tä 家族", "plain\n\tä 家族"),
             ("one\r\ntwo\rthree", "one\ntwo\u{fffd}three"),
@@ -97,7 +97,7 @@ mod tests {
             ("ad\u{200d}min \u{feff}zero\u{200b}width\u{ad}", "ad\u{fffd}min \u{fffd}zero\u{fffd}width\u{fffd}"),
             ("tag\u{e0041}\u{e007f}", "tag\u{fffd}\u{fffd}"),
             ("a\u{fe0f}", "a\u{fffd}"),
-            // What emoji and scripts need.
+            // Characters that emoji and scripts need.
             (
                 "👩\u{200d}💻 ❤\u{fe0f}\u{200d}🔥 1\u{fe0f}\u{20e3}",
                 "👩\u{200d}💻 ❤\u{fe0f}\u{200d}🔥 1\u{fe0f}\u{20e3}",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_its_value_and_has_nothing_that_a_terminal_acts_on() {
+    fn escaped_json_keeps_its_value_without_control_characters() {
         let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}\u{200b}\u{e0041}\u{1b} é 家 👩\u{200d}💻"});
         let text = escaped(value.to_string());
         assert_eq!(text, "{\"a\\u009b\":\"\\u007f\\u202e\\u200b\\udb40\\udc41\\u001b é 家 👩\\u200d💻\"}");

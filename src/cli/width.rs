@@ -1,14 +1,14 @@
-//! The columns that a text takes on this terminal.
+//! The width of texts on this terminal, in columns.
 
 use std::sync::LazyLock;
 
 use rustyline::GraphemeClusterMode;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// What this terminal does with characters that join; the line editor goes by the same.
+/// The terminal's treatment of joined characters; the line editor uses the same.
 static RULES: LazyLock<GraphemeClusterMode> = LazyLock::new(GraphemeClusterMode::from_env);
 
-/// Columns of one character as people count them.
+/// The width of one visible character.
 pub(super) fn of_grapheme(grapheme: &str) -> usize {
     if let [byte] = grapheme.as_bytes() {
         return usize::from(!byte.is_ascii_control());
@@ -16,18 +16,18 @@ pub(super) fn of_grapheme(grapheme: &str) -> usize {
     usize::from(RULES.width(grapheme))
 }
 
-/// Columns of a text without line breaks.
+/// The width of a text without line breaks.
 pub(super) fn of(text: &str) -> usize {
     text.graphemes(true).map(of_grapheme).sum()
 }
 
-/// Text, then spaces up to a width.
+/// Pads a text with spaces to a width.
 pub(super) fn padded(text: &str, width: usize) -> String {
     let gap = width.saturating_sub(of(text));
     format!("{text}{:gap$}", "")
 }
 
-/// The beginning of a text that fits with an ellipsis behind it; all of it when that fits.
+/// Cuts a text that is wider than `width`, so that an ellipsis fits at its end.
 pub(super) fn cut(text: &str, width: usize) -> String {
     if of(text) <= width {
         return text.to_owned();
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn widths_are_those_of_a_terminal() {
+    fn text_widths_are_those_of_a_terminal() {
         for (text, width) in [("", 0), ("abc", 3), ("家族", 4), ("e\u{301}a", 2), ("🚀x", 3), ("ｱ", 1), ("한", 2)]
         {
             assert_eq!(of(text), width, "{text}");
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_between_characters() {
+    fn text_is_cut_between_characters() {
         for (text, width, cut_to) in
             [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("家族の", 5, "家族…"), ("家族の", 4, "家…"), ("家", 1, "…")]
         {

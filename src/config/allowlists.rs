@@ -1,4 +1,4 @@
-//! Files the operator may edit at any time: read again when they changed, without a restart.
+//! Files that the operator may edit at any time: a changed file is read again without a restart.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
@@ -6,18 +6,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes an allowlist may have.
+/// The largest allowlist, in bytes.
 const MAX: u64 = 1 << 20;
 
-/// Name of the file that says who may trigger.
+/// The file with the senders who may trigger.
 pub const SENDERS: &str = "sender-allowlist.json";
-/// Name of the file that says what may be mounted.
+/// The file with the folders that may be mounted.
 pub const MOUNTS: &str = "mount-allowlist.json";
 
-/// What a file is turned into: its text, None if it does not exist, or why it cannot be read.
+/// Parses a file's text. The argument is `Ok(None)` if the file does not exist, and an error if it cannot be read.
 pub type Parse<T> = fn(Result<Option<String>, String>) -> T;
 
-/// A file and what it means. Each [`get`](Self::get) costs one `stat`; the file is parsed only when it changed.
+/// A file and its parsed value. Each [`get`](Self::get) costs one `stat`; the file is parsed only after a change.
 #[derive(Debug)]
 pub struct Watched<T> {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub struct Watched<T> {
     last: Mutex<Option<(Stamp, Arc<T>)>>,
 }
 
-/// What changes when a file does; `ctime` cannot be set back.
+/// The metadata that changes with the file; `ctime` cannot be set back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stamp {
     Missing,
@@ -34,17 +34,17 @@ enum Stamp {
 }
 
 impl<T> Watched<T> {
-    /// Follows a file.
+    /// Watches a file, which is read at the first [`get`](Self::get).
     pub fn new(path: PathBuf, parse: Parse<T>) -> Self {
         Self { path, parse, last: Mutex::new(None) }
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns what the file means now.
+    /// Returns the value of the file's present content.
     pub fn get(&self) -> Arc<T> {
         let stamp = stamp(&self.path);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ impl<T> Watched<T> {
             return value.clone();
         }
         let value = Arc::new((self.parse)(read(&self.path)));
-        // Stamped before it was read: a change in between is seen at the next look.
+        // The stamp is older than the read: a change in between is noticed at the next call.
         *last = Some((stamp, value.clone()));
         value
     }
@@ -85,7 +85,7 @@ fn read(path: &Path) -> Result<Option<String>, String> {
         Err(e) => return Err(refuse(e)),
         Ok(m) => m,
     };
-    // A FIFO would be waited for.
+    // Opening a FIFO would block.
     if !kind.is_file() {
         return Err(format!("{} is not a file", path.display()));
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_apply_at_the_next_look() {
+    fn allowlist_edits_apply_at_the_next_get() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.json");
         let watched = Watched::new(path.clone(), text);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_an_error_not_a_missing_file() {
+    fn allowlist_that_is_not_text_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.json");
         fs::write(&path, [0xff, 0xfe]).unwrap();

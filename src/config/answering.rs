@@ -1,6 +1,8 @@
-//! The chain that answers a group: its provider with a model, then others in its place for as long as that one cannot.
+//! The chain that answers a group: its own provider with a model, then its fallbacks for as long as that one cannot
+//! answer.
 //!
-//! It also refuses settings: a budget in money needs prices, and an entry that costs more needs the operator's word.
+//! This module also refuses settings: a budget in money needs prices, and a dearer fallback needs the operator's
+//! consent.
 
 use std::collections::BTreeSet;
 
@@ -14,24 +16,24 @@ use super::values;
 use crate::domain::group::ContainerConfig;
 use crate::domain::prices::{Price, Prices};
 
-/// Others that may stand in for a group's own.
+/// The largest number of fallbacks of a group.
 const MOST: usize = 8;
-/// The word for no other.
+/// The word for a list without fallbacks.
 pub const NONE: &str = "none";
-/// What a list of others may be.
+/// The allowed lists of fallbacks, for error messages.
 pub const ALLOWED: &str = "up to 8 of PROVIDER, PROVIDER:MODEL or MODEL, separated by commas; or none";
 
-/// A provider, and its model where one is named.
+/// A provider, and its model if one is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The provider.
+    /// A name out of [`provider::PROVIDERS`].
     pub provider: &'static str,
-    /// The model; without one the provider chooses.
+    /// The model; None lets the provider choose.
     pub model: Option<String>,
 }
 
 impl Choice {
-    /// For people, and as a key: `llm:gpt-5.4`, `claude`.
+    /// The name for people, also used as a key: `llm:gpt-5.4`, `claude`.
     pub fn name(&self) -> String {
         match &self.model {
             Some(model) => format!("{}:{model}", self.provider),
@@ -39,7 +41,7 @@ impl Choice {
         }
     }
 
-    /// Reads `PROVIDER`, `PROVIDER:MODEL` or `MODEL`; the last is one of `own`.
+    /// Parses `PROVIDER`, `PROVIDER:MODEL` or `MODEL`. A model alone is one of the provider `own`.
     pub fn parse(text: &str, own: &'static str) -> Result<Self, String> {
         let text = text.trim();
         let (first, rest) = text.split_once(':').map_or((text, None), |(first, rest)| (first, Some(rest)));
@@ -47,7 +49,7 @@ impl Choice {
             (Ok(provider), model) => Self { provider, model: model.map(str::to_owned) },
             (Err(_), _) => Self { provider: own, model: Some(text.to_owned()) },
         };
-        // A comma ends an entry of the list.
+        // A comma would end the entry of the list.
         let word = |model: &String| values::model(model).is_ok_and(|plain| plain == *model) && !model.contains(',');
         if !choice.model.as_ref().is_none_or(word) {
             return Err(format!("{text:?} names no model: use one word"));
@@ -74,7 +76,7 @@ enum Worth {
     Unknown,
 }
 
-/// What of the installation decides who answers, beside the settings.
+/// The names of the keys and the image that an installation has; with the settings, they decide who answers.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     names: BTreeSet<String>,
@@ -82,7 +84,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Those of an installation. Reads `.env`; one that cannot be read has none, and is reported elsewhere.
+    /// Finds those of an installation. Reads `.env`; an unreadable file counts as empty and is reported elsewhere.
     pub fn read(home: &Home, secret_keys: &[String]) -> Self {
         let names = secrets::read(home, secret_keys).unwrap_or_default().into_keys().collect();
         Self { names, full_image: home.full_image().exists() }
@@ -100,7 +102,7 @@ impl Keys {
     }
 }
 
-/// The operator's first choice for a group.
+/// Returns the group's own provider and model.
 pub fn first(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Result<Choice, String> {
     let provider = provider::choose(settings, config, keys.means())?.provider;
     let own = config.model.clone();
@@ -108,22 +110,22 @@ pub fn first(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Resu
     Ok(Choice { provider, model })
 }
 
-/// The model that `llm` takes where the group names none.
+/// The model of `llm` for groups that name none.
 fn house_model(settings: &Settings, keys: &Keys) -> Option<String> {
     let by_keys = || default_model::by_keys(|key| keys.names.contains(key)).map(str::to_owned);
     settings.model.clone().or_else(by_keys)
 }
 
-/// Everyone who may answer a group, in order; the first is its own. What may not stand in is named with the reason.
+/// All providers that may answer a group, in order, its own first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// The group's own, then those that stand in.
+    /// The group's own provider, then its fallbacks.
     pub all: Vec<Choice>,
-    /// What is left out, for the operator.
+    /// The reasons for fallbacks left out, for the operator.
     pub refused: Vec<String>,
 }
 
-/// Finds them. The error is that of the group's own provider.
+/// Builds the chain. Returns an error if the group's own provider cannot be chosen.
 pub fn chain(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Result<Chain, String> {
     let own = first(settings, config, keys)?;
     let mut chain = Chain { all: vec![own.clone()], refused: Vec::new() };
@@ -197,12 +199,12 @@ fn give_price(choice: &Choice) -> String {
     }
 }
 
-/// Returns whether a group's budget in money can be kept. The error says what to do.
+/// Checks that a group's budget in money can be kept. The error names the remedy.
 pub fn check_budget(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Result<(), String> {
     let Some(usd) = config.budget.or(settings.budget).usd else { return Ok(()) };
-    // A provider that is not there at all is said elsewhere.
+    // A missing provider is reported elsewhere.
     let Ok(chain) = chain(settings, config, keys) else { return Ok(()) };
-    // These report what they cost themselves, as far as anybody can know it.
+    // The programs of these report their costs themselves, as far as those can be known.
     let own_account = |choice: &&Choice| !matches!(choice.provider, CLAUDE | IMAGE);
     let blind = |choice: &&Choice| choice.worth(&settings.prices) == Worth::Unknown;
     match chain.all.iter().filter(own_account).find(blind) {
@@ -219,7 +221,7 @@ pub fn check_budget(settings: &Settings, config: &ContainerConfig, keys: &Keys) 
     }
 }
 
-/// Returns whether a group's settings of who answers may be. The error says what to do.
+/// Checks a group's fallbacks and its budget. The error names the remedy.
 pub fn check(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Result<(), String> {
     if let Ok(chain) = chain(settings, config, keys)
         && let Some(why) = chain.refused.first()
@@ -229,7 +231,7 @@ pub fn check(settings: &Settings, config: &ContainerConfig, keys: &Keys) -> Resu
     check_budget(settings, config, keys).map_err(|why| format!("budget.usd: {why}"))
 }
 
-/// Reads a list of those who stand in.
+/// Parses a list of fallbacks.
 pub fn list(text: &str) -> Option<Vec<String>> {
     let items: Vec<String> =
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect();
@@ -239,7 +241,7 @@ pub fn list(text: &str) -> Option<Vec<String>> {
     check_list(&items).is_ok().then_some(items)
 }
 
-/// Returns whether a list of those who stand in can be read at all.
+/// Checks the form of a list of fallbacks.
 pub fn check_list(items: &[String]) -> Result<(), String> {
     if items.len() > MOST {
         return Err(format!("{} are too many: use {ALLOWED}", items.len()));
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_models_may_have_colons() {
+    fn model_names_may_have_colons() {
         let read = |text| Choice::parse(text, LLM).map(|choice| choice.name());
         assert_eq!(read("gpt-5.4"), Ok("llm:gpt-5.4".into()));
         assert_eq!(read("qwen3:8b"), Ok("llm:qwen3:8b".into()));
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_dearer_stands_in_unasked() {
+    fn dearer_fallbacks_need_consent() {
         let house = settings(&[]);
         let all = keys(&["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]);
         let why = |config: &ContainerConfig| check(&house, config, &all).err().unwrap_or_default();
@@ -322,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_in_money_needs_prices() {
+    fn budget_in_money_needs_prices() {
         let limited = |usd| ContainerConfig {
             budget: crate::domain::usage::Budget { usd: Some(usd), tokens: None },
             ..ContainerConfig::default()

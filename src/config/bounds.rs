@@ -1,28 +1,29 @@
-//! The operator's bounds of groups' own choices, in the `agent.toml` that their agents may write.
+//! The operator's limits for `agent.toml`, in which a group's agent may choose settings of its own.
 
 use super::provider::{self, EXEC, GUIDE};
 use super::settings::Settings;
 use crate::domain::group::ContainerConfig;
 
-/// Kinds of settings.
+/// The kinds of settings in `agent.toml`.
 pub const KINDS: [&str; 7] = [PROVIDER, "model", "prompt", "tools", "mcp", "hooks", "env"];
-/// The one that the host looks at itself.
+/// The only kind that the host itself reads.
 pub const PROVIDER: &str = "provider";
-/// The word for no kind at all.
+/// The word for an empty list of kinds.
 const NONE: &str = "none";
-/// What the settings are told to be.
+/// The allowed lists of kinds, for error messages.
 pub const ALLOWED: &str = "a list out of provider, model, prompt, tools, mcp, hooks, env; or none";
-/// Entries a list may have.
+/// The largest number of entries of a list.
 const COUNT: usize = 100;
 
-/// The operator's bounds for groups.
+/// The limits for all groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
-    /// `PARLOR_AGENT_MAY`: the kinds of settings that count in a group's file.
+    /// `PARLOR_AGENT_MAY`: the kinds of settings that a group's file may set.
     pub may: Vec<String>,
-    /// `PARLOR_AGENT_MODELS`: models that may be chosen, with a `*` at the end for any rest; none allows all.
+    /// `PARLOR_AGENT_MODELS`: the models that may be chosen; a `*` at the end stands for any rest. An empty list
+    /// allows all.
     pub models: Vec<String>,
-    /// `PARLOR_AGENT_PROVIDERS`: providers that may be chosen; none allows those that get no keys.
+    /// `PARLOR_AGENT_PROVIDERS`: the providers that may be chosen; None allows those that get no keys.
     pub providers: Option<Vec<String>>,
 }
 
@@ -33,7 +34,7 @@ impl Default for Bounds {
     }
 }
 
-/// Reads kinds of settings from a text.
+/// Parses kinds of settings. Returns None if one is unknown.
 pub fn kinds(text: &str) -> Option<Vec<String>> {
     let kinds = words(text)?;
     if kinds == [NONE] {
@@ -42,12 +43,12 @@ pub fn kinds(text: &str) -> Option<Vec<String>> {
     check_kinds(&kinds).then_some(kinds)
 }
 
-/// Returns true if there are such kinds.
+/// Returns true if all kinds are known.
 pub fn check_kinds(kinds: &[String]) -> bool {
     kinds.len() <= KINDS.len() && kinds.iter().all(|kind| KINDS.contains(&kind.as_str()))
 }
 
-/// Reads names of models from a text; a `*` only at their end.
+/// Parses names of models. Returns None if one has a `*` before its end.
 pub fn models(text: &str) -> Option<Vec<String>> {
     let fine = |name: &String| {
         let start = name.strip_suffix('*').unwrap_or(name);
@@ -56,7 +57,7 @@ pub fn models(text: &str) -> Option<Vec<String>> {
     words(text).filter(|names| names.iter().all(fine))
 }
 
-/// Reads names of providers from a text.
+/// Parses names of providers. Returns None if one is unknown.
 pub fn providers(text: &str) -> Option<Vec<String>> {
     words(text).filter(|names| names.iter().all(|name| provider::parse(name).is_ok()))
 }
@@ -66,12 +67,12 @@ fn words(text: &str) -> Option<Vec<String>> {
     (words.len() <= COUNT).then_some(words)
 }
 
-/// The kinds of settings that count for a group: its own, else the installation's.
+/// The kinds that a group's agent may set: the group's setting, else the installation's.
 pub fn may<'a>(settings: &'a Settings, config: &'a ContainerConfig) -> &'a [String] {
     config.agent_may.as_deref().unwrap_or(&settings.bounds.may)
 }
 
-/// Returns whether a group may choose a provider. The error says why not.
+/// Checks whether a group's agent may choose a provider. The error says why not.
 pub fn may_choose(settings: &Settings, config: &ContainerConfig, name: &'static str) -> Result<(), String> {
     if let Some(own) = &config.provider {
         return Err(format!("the operator chose {own} for this group"));
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_read_and_checked() {
+    fn bounds_lists_are_parsed_and_checked() {
         assert_eq!(kinds("model, prompt"), Some(vec!["model".to_owned(), "prompt".to_owned()]));
         assert_eq!((kinds("none"), kinds("none, model"), kinds("colour")), (Some(Vec::new()), None, None));
         assert_eq!(models("claude-*, gpt-5.4").map(|list| list.len()), Some(2));

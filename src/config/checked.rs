@@ -1,4 +1,4 @@
-//! Every setting with its default, its check, and the sentence for a value that is wrong.
+//! Every setting with its default, its check, and the message for a wrong value.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,20 +15,20 @@ use super::{answering, extras, prices, provider, secrets, values};
 use crate::domain::prices::Prices;
 use crate::domain::usage::Budget;
 
-/// The longest time any timeout may be: a week.
+/// The upper limit of all timeouts: a week.
 const MAX_MS: u64 = 7 * 24 * 3600 * 1000;
-/// The largest an output or a kept log may be.
+/// The upper limit of an output and of a run's log.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// What the image `full` is made on.
+/// The base of the image `full`.
 const DEFAULT_BASE: &str = "docker.io/library/debian:12-slim";
-/// The version of Claude Code that Parlor was tested with.
+/// The version of Claude Code with which Parlor was tested.
 const DEFAULT_CLAUDE: &str = "2.1.329";
-/// The versions of the other agents' programs that Parlor was tested with.
+/// The tested versions of the other vendors' programs.
 const DEFAULT_CODEX: &str = "0.169.0";
 const DEFAULT_GEMINI: &str = "0.61.0";
 
-/// Checks what the layers hold. A default stands in for a value that is wrong; the layers then have the problem.
+/// Checks the values of all layers. A wrong value is replaced by its default, and `layers` records the problem.
 pub(super) fn settings(layers: &mut Layers, home: Home, user_home: Option<&Path>) -> Settings {
     let timeout = |layers: &mut Layers, key, default| {
         let allowed = format!("milliseconds, a whole number from 1 to {MAX_MS} (a week)");
@@ -212,7 +212,7 @@ fn config_dir(layers: &mut Layers, home: &Home, user_home: Option<&Path>) -> Pat
         layers.wrong("PARLOR_CONFIG_DIR", "use an absolute path");
     }
     let dir = dir.canonicalize().unwrap_or(dir);
-    // Main sees the installation: rules that lie in it would not be out of an agent's sight.
+    // Main can see the installation: an agent could read rules that lie in it.
     if dir.starts_with(home.root()) {
         layers.wrong("PARLOR_CONFIG_DIR", &format!("{} lies inside the installation: put it elsewhere", dir.display()));
     }
@@ -257,7 +257,7 @@ fn timezone(layers: &mut Layers) -> Tz {
     })
 }
 
-/// A zone by its name, or by its file as `TZ` may name it: `:Europe/Berlin`, `:/etc/localtime`,
+/// Parses a time zone given by its name, or by its file as `TZ` allows: `:Europe/Berlin`, `:/etc/localtime`,
 /// `/usr/share/zoneinfo/Europe/Berlin`.
 pub(super) fn zone(text: &str) -> Option<Tz> {
     let text = text.trim();
@@ -272,7 +272,7 @@ pub(super) fn zone(text: &str) -> Option<Tz> {
     };
     let resolved = Path::new(text).canonicalize().ok();
     let by_link = resolved.as_deref().and_then(Path::to_str).and_then(named);
-    // A copy of the zone's file has no name; the system knows that of its own.
+    // If `/etc/localtime` is a copy and no link, it has no name; the system may know the name.
     let by_system = || (text == "/etc/localtime").then(iana_time_zone::get_timezone)?.ok()?.parse().ok();
     named(text).or(by_link).or_else(by_system)
 }
@@ -288,7 +288,7 @@ fn secret_keys(text: &str) -> Option<Vec<String>> {
     keys.iter().all(|key| values::env_name(key)).then_some(keys)
 }
 
-/// A folder that must exist, relative to the installation.
+/// Checks that a folder exists; a relative path starts at the installation.
 fn folder(layers: &mut Layers, home: &Home, key: &'static str, user_home: Option<&Path>) -> Option<PathBuf> {
     layers.take(key, None, "a folder that exists", |v| {
         let v = v.trim();

@@ -1,4 +1,4 @@
-//! Changes `.env` and nothing else in it: other lines and comments stay as they are.
+//! Changes keys of `.env`: other lines and comments stay as they are.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -11,36 +11,37 @@ use thiserror::Error;
 use super::env_file;
 use super::secrets::{self, EnvFileError};
 
-/// Why `.env` is as it was.
+/// Reasons why `.env` was not changed.
 #[derive(Debug, Error)]
 pub enum EditError {
-    /// It cannot be read, or a line of it is wrong.
+    /// The file cannot be read, or one of its lines is wrong.
     #[error(transparent)]
     Read(#[from] EnvFileError),
-    /// A value that no line can hold.
+    /// No line can hold the value.
     #[error("the value of {0} has characters that cannot stand in .env: quotes or control characters")]
     Value(String),
-    /// Lines that only a person understands.
+    /// The file has lines that cannot be changed safely.
     #[error("{path} has lines that cannot be changed safely, such as a value over several lines: change {key} by hand")]
     Unsafe {
-        /// The file.
+        /// The file's path.
         path: String,
-        /// What was to be changed.
+        /// The key that was to be changed.
         key: String,
     },
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error("{path} cannot be written: {source}; check the owner and mode of its folder, and the space on the disk")]
     Write {
-        /// The file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Sets some keys and takes others out. The file is replaced as a whole, and readable by its owner alone.
+/// Sets keys, or removes those with None. The new file replaces the old one as a whole, and only its owner can read
+/// it.
 pub fn change(path: &Path, changes: &[(&str, Option<&str>)]) -> Result<(), EditError> {
-    // A link leads to the file that is meant.
+    // A link stays, and its target is changed.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut expected = secrets::env_file(path).map_err(|mut errors| errors.remove(0))?;
     let mut text = match fs::read_to_string(path) {
@@ -65,7 +66,7 @@ fn failed(path: &Path, source: io::Error) -> EditError {
     EditError::Write { path: path.display().to_string(), source }
 }
 
-/// The text with another value of a key, or without the key. None for a value that no line can hold.
+/// Returns the text with a new value of the key, or without the key. Returns None if no line can hold the value.
 fn edited(text: &str, key: &str, value: Option<&str>) -> Option<String> {
     let fresh = match value {
         Some(value) => Some(format!("{key}={}", quoted(value)?)),
@@ -76,7 +77,7 @@ fn edited(text: &str, key: &str, value: Option<&str>) -> Option<String> {
     for line in text.split_inclusive('\n') {
         match &fresh {
             _ if !holds(line, key) => out.push_str(line),
-            // The first of several lines counts; the others go with it.
+            // The first line of a key counts; further ones are removed.
             Some(fresh) if !written => {
                 out.push_str(fresh);
                 out.push_str(end);
@@ -102,7 +103,7 @@ fn holds(line: &str, key: &str) -> bool {
     line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
 }
 
-/// A value as a line holds it.
+/// Quotes a value for a line. Returns None if that is not possible.
 fn quoted(value: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/+=@,%".contains(c);
     if value.chars().all(plain) {
@@ -117,18 +118,18 @@ fn parsed(text: &str) -> Option<BTreeMap<String, String>> {
     file.wrong.is_empty().then(|| values.collect())
 }
 
-/// Whoever looks meanwhile sees the old file or the new one, whole.
+/// Replaces the file by a rename: a reader sees the whole old file or the whole new one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    // Hidden from main by its name, as the file itself is.
+    // Named like this, the file is hidden from main, as `.env` is.
     let fresh = Fresh(folder.join(format!(".env.{}.tmp", std::process::id())));
-    // Of one that died with the same number.
+    // A dead process with the same id may have left one.
     let _ = fs::remove_file(&fresh.0);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh.0)?;
     file.write_all(text.as_bytes())?;
     if let Ok(before) = fs::metadata(path) {
-        // What root changes stays its owner's.
+        // The file keeps its owner if root changes it.
         std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
     }
     file.sync_all()?;
@@ -136,7 +137,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// A file that is gone in the end, unless it got another name.
+/// A temporary file: removed on drop, unless it was renamed.
 struct Fresh(PathBuf);
 
 impl Drop for Fresh {
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_stay_as_they_are() {
+    fn env_edit_keeps_other_lines() {
         let (dir, path) = file("# mine\nTZ=UTC\nexport  KEY = old # why\n\nB=\"two words\"\nKEY=later\nKEYS=x");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         change(&path, &[("KEY", Some("sk-new_1.2")), ("URL", Some("http://box:1/v1")), ("TZ", None)]).unwrap();
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_not_there_is_made_and_a_link_is_followed() {
+    fn env_edit_makes_a_missing_file_and_follows_a_link() {
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real"), dir.path().join("home/.env"));
         change(&link, &[("A", Some("a b$c"))]).unwrap();
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_changed_safely_is_left_alone() {
+    fn env_edit_refuses_lines_that_cannot_be_changed_safely() {
         for (text, value) in
             [("A='one\nKEY=inside\ntwo'\n", "x"), ("not a line\n", "x"), ("A=1\n", "qu'o te"), ("A=1\n", "a\nb")]
         {

@@ -1,23 +1,24 @@
-//! Reads `.env` so that a value is what stands there, and names what looks like one thing and means another. No I/O.
+//! Parses `.env` so that each value is what the line shows, and reports values that look like one thing and mean
+//! another. No I/O.
 //!
-//! `dotenvy` takes a line apart; what spans lines, and `$` (which stays a dollar sign), is decided here. No text of
-//! this module shows a value: it may be a secret.
+//! `dotenvy` parses single lines; this module handles values over several lines, and `$`, which stays a dollar sign.
+//! No text of this module shows a value: it may be a secret.
 
 use std::collections::BTreeMap;
 
-/// A value, and the number of its line, counted from one.
+/// A value with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// As it stands in the file, without its quotes.
+    /// The value without its quotes.
     pub value: String,
-    /// Counted from one.
+    /// The number of the line, counted from one.
     pub line: usize,
 }
 
-/// Something that is probably not meant.
+/// A value or line that is probably a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oddity {
-    /// Counted from one.
+    /// The number of the line, counted from one.
     pub line: usize,
     /// The name at the beginning of the line.
     pub name: String,
@@ -25,18 +26,18 @@ pub struct Oddity {
     pub what: String,
 }
 
-/// An environment file taken apart.
+/// A parsed environment file.
 #[derive(Debug, Default)]
 pub struct EnvFile {
-    /// The first of several lines for a name counts.
+    /// Values by name; the first line of a name counts.
     pub values: BTreeMap<String, Entry>,
-    /// Lines that are not `NAME=value`, by number.
+    /// The numbers of lines that are not `NAME=value`.
     pub wrong: Vec<usize>,
-    /// In the order of the file.
+    /// Probable mistakes in the order of the file.
     pub oddities: Vec<Oddity>,
 }
 
-/// Takes a file's text apart.
+/// Parses the text of a file.
 pub fn parse(text: &str) -> EnvFile {
     let mut file = EnvFile::default();
     for line in lines(text.strip_prefix('\u{feff}').unwrap_or(text)) {
@@ -78,7 +79,7 @@ impl EnvFile {
     }
 }
 
-/// Returns what is odd about a value, wherever it comes from: it looks right on a screen and is not.
+/// Says what is odd about a value that looks right on a screen and is not. Returns None for an ordinary value.
 pub fn odd_value(value: &str) -> Option<&'static str> {
     let invisible = |c: char| {
         c.is_control()
@@ -94,14 +95,14 @@ pub fn odd_value(value: &str) -> Option<&'static str> {
     }
 }
 
-/// One setting of the file, over several lines where its quotes are.
+/// One setting of the file; with quotes, it may span several lines.
 struct Line {
     number: usize,
-    /// As it stands there, without a comment.
+    /// Its text in the file, without a comment.
     raw: String,
-    /// The same with every `$` that would be replaced escaped.
+    /// The same, with every `$` escaped that `dotenvy` would replace.
     literal: String,
-    /// True if a comment was cut off that does not look like one, such as ` #1`.
+    /// True if the removed comment does not look like one, such as ` #1`.
     glued_comment: bool,
 }
 
@@ -126,7 +127,7 @@ fn lines(text: &str) -> Vec<Line> {
     found
 }
 
-/// The setting at the beginning of a text, and how many bytes it takes.
+/// Takes the setting at the beginning of a text; also returns its length in bytes.
 fn line(text: &str, number: usize) -> (Line, usize) {
     let mut line = Line { number, raw: String::new(), literal: String::new(), glued_comment: false };
     let mut quote = None;
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_what_stands_there() {
+    fn env_values_are_what_the_line_shows() {
         for (line, value) in [
             ("A=Mo$es", "Mo$es"),
             ("A=${HOME}x", "${HOME}x"),
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_over_comments_and_quotes() {
+    fn env_lines_are_counted_over_comments_and_quotes() {
         let text = "# it's a comment\n\nA=1\nB='two\nlines'\n  # more\nC=3";
         let found = values(text);
         let numbers: Vec<_> = found.iter().map(|(name, _, line)| (name.as_str(), *line)).collect();
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_probably_not_meant_is_named() {
+    fn probable_mistakes_in_env_are_reported() {
         for (line, word) in [
             ("A=#secret", "begins with `#`"),
             ("A=Mo #1", "before ` #`"),
@@ -229,13 +230,13 @@ mod tests {
     }
 
     proptest! {
-        /// What Parlor itself would write in single quotes comes back to the letter.
+        /// Values that Parlor itself writes in single quotes are read back unchanged.
         #[test]
         fn quoted_values_come_back(value in "[^'\\x00-\\x1f\\\\]{0,40}") {
             prop_assert_eq!(one(&format!("A='{value}'\nB=1\n")), value);
         }
 
-        /// Without quotes, white space and backslashes a value is taken to the letter, dollars and all.
+        /// A value without quotes, spaces and backslashes is literal, dollar signs included.
         #[test]
         fn plain_values_come_back(value in "[A-Za-z0-9$/_.:{}+=@,%-]{1,40}") {
             prop_assert_eq!(one(&format!("A={value}")), value);

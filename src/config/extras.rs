@@ -1,24 +1,24 @@
-//! The additions of the image `full` to Claude Code.
+//! Programs that the image `full` can have besides Claude Code.
 
-/// A program that the image is made with when it is asked for.
+/// A program that is added to the image on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extra {
-    /// A browser without a window.
+    /// A headless browser.
     Chromium,
-    /// The agent of `OpenAI`.
+    /// `OpenAI`'s agent.
     Codex,
     /// Google's agent.
     Gemini,
 }
 
-/// What may be asked for.
+/// The allowed lists, for error messages.
 pub const ALLOWED: &str = "a list out of chromium, codex and gemini, for example chromium,codex";
 
 impl Extra {
-    /// All there are.
+    /// All programs, in the order of lists.
     pub const ALL: [Self; 3] = [Self::Chromium, Self::Codex, Self::Gemini];
 
-    /// Its name in settings; an agent's is that of its provider, too.
+    /// Its name in settings; for an agent, also the name of its provider.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Chromium => "chromium",
@@ -27,13 +27,13 @@ impl Extra {
         }
     }
 
-    /// The one of this name.
+    /// Finds a program by its name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|extra| extra.as_str() == name)
     }
 }
 
-/// A list such as `chromium, codex`: each once, in an order of its own. None when a name is not known.
+/// Parses a list such as `chromium, codex`, and sorts it without duplicates. Returns None for an unknown name.
 pub fn list(text: &str) -> Option<Vec<Extra>> {
     let names = text.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
     let mut extras = names.map(|name| Extra::parse(&name)).collect::<Option<Vec<_>>>()?;
@@ -42,7 +42,7 @@ pub fn list(text: &str) -> Option<Vec<Extra>> {
     Some(extras)
 }
 
-/// Returns what was asked for, and what the installation's provider cannot do without.
+/// Returns the requested programs and the one that the installation's provider needs.
 pub fn with_provider(mut extras: Vec<Extra>, provider: &str) -> Vec<Extra> {
     extras.extend(Extra::parse(provider));
     extras.sort_unstable();
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_of_known_names_alone() {
+    fn extras_lists_have_only_known_names() {
         assert_eq!(list(" Gemini,chromium,,gemini "), Some(vec![Extra::Chromium, Extra::Gemini]));
         assert_eq!(list(""), Some(Vec::new()));
         assert_eq!(list("chromium,firefox"), None);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_brings_its_own_program() {
+    fn provider_adds_its_own_program() {
         assert_eq!(with_provider(vec![Extra::Gemini], "codex"), [Extra::Codex, Extra::Gemini]);
         assert_eq!(with_provider(vec![Extra::Codex], "codex"), [Extra::Codex]);
         assert_eq!(with_provider(Vec::new(), "claude"), []);

@@ -1,5 +1,5 @@
-//! The folders of an installation. Paths only: who touches what lies below must go through [`crate::safe_dir`] wherever
-//! a container can write.
+//! Paths of an installation's folders and files. Code that accesses them must use [`crate::safe_dir`] wherever a
+//! container can write.
 
 use std::path::{Path, PathBuf};
 
@@ -10,27 +10,27 @@ use crate::domain::ids::{GroupFolder, RunId};
 pub struct Home(PathBuf);
 
 impl Home {
-    /// The installation at an absolute path.
+    /// The installation at this absolute path.
     pub fn new(root: PathBuf) -> Self {
         Self(root)
     }
-    /// The root.
+    /// The root folder.
     pub fn root(&self) -> &Path {
         &self.0
     }
-    /// All groups' workspaces, `global` among them. Writable by containers below.
+    /// The folder of all groups' workspaces, including `global`. Containers can write below it.
     pub fn groups(&self) -> PathBuf {
         self.0.join("groups")
     }
-    /// A group's workspace.
+    /// A group's workspace: its memory and its files.
     pub fn group(&self, folder: &GroupFolder) -> PathBuf {
         self.groups().join(folder.as_str())
     }
-    /// Memory shared with every group.
+    /// The folder with the memory that all groups share.
     pub fn global(&self) -> PathBuf {
         self.groups().join("global")
     }
-    /// Runtime state.
+    /// The host's own state.
     pub fn data(&self) -> PathBuf {
         self.0.join("data")
     }
@@ -38,51 +38,51 @@ impl Home {
     pub fn ipc(&self, folder: &GroupFolder) -> PathBuf {
         self.data().join("ipc").join(folder.as_str())
     }
-    /// One run's input folder.
+    /// The folder for the inputs of one run.
     pub fn input(&self, run: RunId) -> PathBuf {
         self.data().join("inputs").join(run.to_string().to_lowercase())
     }
-    /// A group's agent state: `.claude/` and `agent/`.
+    /// The state of a group's agent: `.claude/` and `agent/`.
     pub fn session(&self, folder: &GroupFolder) -> PathBuf {
         self.data().join("sessions").join(folder.as_str())
     }
-    /// All groups' run logs; never mounted.
+    /// The folder of all groups' run logs; never mounted.
     pub fn all_runs(&self) -> PathBuf {
         self.data().join("runs")
     }
-    /// A group's run logs.
+    /// The folder of a group's run logs.
     pub fn runs(&self, folder: &GroupFolder) -> PathBuf {
         self.all_runs().join(folder.as_str())
     }
-    /// IPC files taken over; never mounted.
+    /// Claimed IPC files; never mounted.
     pub fn claimed(&self) -> PathBuf {
         self.data().join("claimed")
     }
-    /// IPC files that could not be handled; never mounted.
+    /// A group's IPC files that could not be handled; never mounted.
     pub fn quarantine(&self, folder: &GroupFolder) -> PathBuf {
         self.data().join("quarantine").join(folder.as_str())
     }
-    /// The database.
+    /// The SQLite database.
     pub fn database(&self) -> PathBuf {
         self.data().join("parlor.db")
     }
-    /// The local API's socket.
+    /// The Unix socket of the local API.
     pub fn socket(&self) -> PathBuf {
         self.data().join("parlor.sock")
     }
-    /// The lock that makes a second host impossible.
+    /// The lock that prevents a second host.
     pub fn lock(&self) -> PathBuf {
         self.data().join("lock")
     }
-    /// The host's log.
+    /// The host's log file.
     pub fn host_log(&self) -> PathBuf {
         self.data().join("parlor.log")
     }
-    /// Returns what is known of the image `full`; there once it was made for this installation.
+    /// The record of the image `full`; it exists once the image was made for this installation.
     pub fn full_image(&self) -> PathBuf {
         self.data().join("image-full.json")
     }
-    /// There once the operator was asked who is to answer.
+    /// Exists once the setup has asked the operator for a provider.
     pub fn setup_marker(&self) -> PathBuf {
         self.data().join("setup-asked")
     }
@@ -95,7 +95,7 @@ impl Home {
         self.0.join("parlor.toml")
     }
 
-    /// Returns what models cost that the shipped list does not know.
+    /// The operator's prices of models, which add to the shipped list.
     pub fn prices_file(&self) -> PathBuf {
         self.0.join("prices.toml")
     }

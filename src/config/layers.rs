@@ -1,4 +1,4 @@
-//! Where a value comes from: command line, environment, `.env`, `parlor.toml`; and everything wrong with them at once.
+//! The layers of settings: command line, environment, `.env`, `parlor.toml`. All problems in them are collected.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,23 +9,23 @@ use toml::de::{DeTable, DeValue};
 use super::env_file::{EnvFile, odd_value};
 use super::secrets::DEFAULT_KEYS;
 
-/// One thing wrong with the settings.
+/// A problem with a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting by its name where it was found, or the file.
+    /// The setting's name at the place where it was found, or the file.
     pub key: String,
     /// Its value; secrets are not shown.
     pub value: Option<String>,
-    /// Where it was found.
+    /// The place where it was found.
     pub source: String,
-    /// What is wrong or what is allowed.
+    /// The fault, or the allowed values.
     pub allowed: String,
 }
 
-/// Everything wrong with the settings.
+/// All problems with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// In the order in which they were found.
+    /// The problems in the order in which they were found.
     pub problems: Vec<Problem>,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A setting: its name in the environment, and in `parlor.toml`.
+/// The two names of a setting.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub env: &'static str,
@@ -64,7 +64,7 @@ const fn key(env: &'static str, toml: &'static str) -> Key {
     Key { env, toml, secret: false }
 }
 
-/// Every setting there is.
+/// All settings.
 pub(super) const KEYS: [Key; 44] = [
     key("ASSISTANT_NAME", "assistant_name"),
     key("CONTAINER_IMAGE", "container_image"),
@@ -112,37 +112,37 @@ pub(super) const KEYS: [Key; 44] = [
     key("PARLOR_TRIGGER_MAX_AGE", "trigger_max_age"),
 ];
 
-/// The name of every setting in the environment and in `parlor.toml`.
+/// The names of all settings in the environment and in `parlor.toml`.
 pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     KEYS.iter().map(|key| (key.env, key.toml))
 }
 
-/// A value and where it was found.
+/// A value and the place where it was found.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub value: String,
     /// The file with the line, `environment` or `command line`.
     pub source: String,
-    /// The setting's name there.
+    /// The setting's name at that place.
     pub name: String,
 }
 
-/// All values by their name in the environment, and what is wrong so far.
+/// The values of all settings by their names in the environment, and the problems so far.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     values: BTreeMap<&'static str, Found>,
     pub problems: Vec<Problem>,
-    /// What is taken and is probably not meant, a sentence each.
+    /// Accepted settings that are probably mistakes, a sentence each.
     pub warnings: Vec<String>,
 }
 
-/// Settings whose names other programs use, too: what these left in the environment ends no command.
+/// Settings whose names other programs use, too: a wrong value in the environment must not stop a command.
 const SHARED: [&str; 3] = ["TZ", "LOG_LEVEL", "LOG_FORMAT"];
-/// The only settings for which `true` and `false` are values.
+/// The only settings with the values `true` and `false`.
 const SWITCHES: [&str; 3] = ["PARLOR_LISTEN_PUBLIC", "PARLOR_FALLBACK_DEARER", "PARLOR_TRIGGER_ANYWHERE"];
 
 impl Layers {
-    /// Adds a layer; earlier ones win. Empty values count as absent.
+    /// Adds a layer, which does not override earlier ones. Empty values count as absent.
     fn add(&mut self, get: impl Fn(&Key) -> Option<Found>) {
         for key in &KEYS {
             if let Some(found) = get(key).filter(|found| !found.value.trim().is_empty()) {
@@ -154,7 +154,7 @@ impl Layers {
         }
     }
 
-    /// Adds what the command line sets, by the name in the environment.
+    /// Adds the values of the command line, by their names in the environment.
     pub(super) fn add_command_line(&mut self, get: impl Fn(&str) -> Option<(&'static str, String)>) {
         self.add(|key| {
             let (flag, value) = get(key.env)?;
@@ -162,7 +162,7 @@ impl Layers {
         });
     }
 
-    /// Adds the environment. `fits` judges settings whose names other programs use, too.
+    /// Adds the environment. `fits` checks settings whose names other programs use, too.
     pub(super) fn add_environment(
         &mut self,
         environment: &BTreeMap<String, String>,
@@ -188,7 +188,7 @@ impl Layers {
         });
     }
 
-    /// Adds `.env`. A name that only Parlor could mean and does not know is a problem.
+    /// Adds `.env`. An unknown name that only Parlor could mean is a problem.
     pub(super) fn add_env_file(&mut self, path: &Path, file: &EnvFile) {
         let at = |line: usize| format!("{} line {line}", path.display());
         for odd in &file.oddities {
@@ -243,7 +243,7 @@ impl Layers {
             let source = format!("{file} line {}", line_at(text, name.span().start));
             let name = name.into_inner().into_owned();
             let Some(key) = KEYS.iter().find(|key| key.toml == name) else {
-                // Somebody may have taken the name of the environment.
+                // The key may be the setting's name in the environment.
                 let meant = KEYS.iter().find(|key| key.env.eq_ignore_ascii_case(&name)).map(|key| key.toml);
                 let meant = meant.or_else(|| near(&name, KEYS.iter().map(|key| key.toml)));
                 let hint =
@@ -272,12 +272,12 @@ impl Layers {
         self.values.get(env)
     }
 
-    /// Returns where each setting that is not the default was found.
+    /// Returns the place of each setting that is not the default.
     pub(super) fn origins(&self) -> BTreeMap<&'static str, String> {
         self.values.iter().map(|(env, found)| (*env, found.source.clone())).collect()
     }
 
-    /// Checks a value; the default stands in for one that is wrong, so that all problems are found at once.
+    /// Checks a value. A wrong one is recorded and replaced by the default, so that all problems are found at once.
     pub(super) fn take<T>(
         &mut self,
         env: &'static str,
@@ -293,7 +293,7 @@ impl Layers {
         default
     }
 
-    /// Notes that a value is wrong.
+    /// Records that a value is wrong.
     pub(super) fn wrong(&mut self, env: &'static str, allowed: &str) {
         let found = self.values.get(env);
         let secret = KEYS.iter().any(|key| key.env == env && key.secret);
@@ -306,7 +306,7 @@ impl Layers {
     }
 }
 
-/// The known name that an unknown one is probably a misspelling of, whatever its case.
+/// Finds the known name that an unknown one probably misspells; case is ignored.
 fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let upper = name.to_ascii_uppercase();
     let distance = |known: &str| strsim::damerau_levenshtein(&upper, &known.to_ascii_uppercase());
@@ -328,7 +328,7 @@ fn line_at(text: &str, byte: usize) -> usize {
     text.get(..byte).map_or(1, |before| before.matches('\n').count() + 1)
 }
 
-/// A line number and what is wrong, without the line itself: it may hold a secret.
+/// The line number and the fault, without the line itself: it may hold a secret.
 pub(super) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
     match error.span() {
         Some(span) => format!("line {} is not valid TOML: {}", line_at(text, span.start), error.message()),
@@ -336,7 +336,7 @@ pub(super) fn toml_reason(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// A value as the other layers would have it, or what is allowed.
+/// Converts a value to the text that the other layers would have, or returns the allowed types.
 fn scalar(value: &DeValue<'_>, switch: bool) -> Result<String, &'static str> {
     const ALLOWED: &str = "use a string, a number, or a list of strings";
     match value {
@@ -346,7 +346,7 @@ fn scalar(value: &DeValue<'_>, switch: bool) -> Result<String, &'static str> {
         }
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(on) if switch => Ok(on.to_string()),
-        // `network = true` would be a network of that name.
+        // `network = true` would mean a network named `true`.
         DeValue::Boolean(_) => Err("is no switch: use a string in quotes, a number, or a list of strings"),
         DeValue::Array(items) => {
             let texts: Option<Vec<&str>> = items.iter().map(|item| item.get_ref().as_str()).collect();

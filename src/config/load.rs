@@ -1,4 +1,4 @@
-//! Reads the settings and checks them as a whole.
+//! Reads all settings and checks them as a whole.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::secrets;
 use super::settings::{LogFormat, LogLevel, Settings};
 use crate::domain::group::ContainerConfig;
 
-/// What the command line sets.
+/// The settings of the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--home`.
@@ -27,31 +27,31 @@ pub struct Overrides {
     pub listen: Option<String>,
 }
 
-/// Reads the settings from the command line, the environment, `.env` and `parlor.toml`. The error lists all that is
-/// wrong.
+/// Reads the settings from the command line, the environment, `.env` and `parlor.toml`. The error lists all problems.
 pub fn load(overrides: &Overrides) -> Result<Settings, ConfigError> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     load_from(overrides, &environment(), &here)
 }
 
-/// The settings with defaults in place of what is wrong, and all that is to be said of them.
+/// The settings with defaults in place of wrong values, and all problems.
 #[derive(Debug)]
 pub struct Examined {
-    /// Usable by whoever does not depend on what is wrong.
+    /// The settings; usable if the caller does not depend on the wrong ones.
     pub settings: Settings,
-    /// By the name in the environment, where each setting was found that is not the default.
+    /// The place of each setting that is not the default, by its name in the environment.
     pub origins: BTreeMap<&'static str, String>,
-    /// All that is wrong.
+    /// All problems, in the order in which they were found.
     pub problems: Vec<Problem>,
 }
 
-/// [`load`] for those who show settings, and for commands that need only the home.
+/// Like [`load`], for commands that show settings or need only the home.
 pub fn examine(overrides: &Overrides) -> Examined {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     examine_from(overrides, &environment(), &here)
 }
 
-/// Returns what of the environment can be a setting. What is not UTF-8 is shown as such and then refused by its check.
+/// Returns the variables that may be settings. A value that is not UTF-8 is converted with replacement characters,
+/// which its check refuses.
 fn environment() -> BTreeMap<String, String> {
     let ours = |name: &str| {
         name.starts_with("PARLOR_")
@@ -67,7 +67,7 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// [`load`] with the environment and the current folder given.
+/// Like [`load`], with the environment and the current folder given.
 pub fn load_from(
     overrides: &Overrides,
     environment: &BTreeMap<String, String>,
@@ -77,7 +77,7 @@ pub fn load_from(
     if problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems }) }
 }
 
-/// [`examine`] with the environment and the current folder given.
+/// Like [`examine`], with the environment and the current folder given.
 pub fn examine_from(overrides: &Overrides, environment: &BTreeMap<String, String>, here: &Path) -> Examined {
     let user_home = environment.get("HOME").filter(|h| h.starts_with('/')).map(PathBuf::from);
     let mut layers = Layers::default();
@@ -119,7 +119,7 @@ pub fn examine_from(overrides: &Overrides, environment: &BTreeMap<String, String
     Examined { settings, origins: layers.origins(), problems: layers.problems }
 }
 
-/// What the settings say of who answers and of money, as far as it concerns every group.
+/// Checks the installation's fallbacks and its budget, as far as they apply to every group.
 fn answers(layers: &mut Layers, settings: &Settings) {
     if !layers.problems.is_empty() || (settings.fallback.is_empty() && settings.budget.usd.is_none()) {
         return;

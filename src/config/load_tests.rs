@@ -47,7 +47,7 @@ impl Place {
 }
 
 #[test]
-fn defaults_are_those_of_the_formats() {
+fn default_settings_have_the_documented_values() {
     let place = Place::new();
     let s = place.load(&[("TZ", "Europe/Berlin")]).unwrap();
     assert_eq!(s.assistant_name, "Andy");
@@ -68,7 +68,7 @@ fn defaults_are_those_of_the_formats() {
 }
 
 #[test]
-fn days_to_keep_are_a_week_or_more_or_for_ever() {
+fn keep_days_is_at_least_a_week_or_for_ever() {
     let kept = |days| Place::new().load(&[("PARLOR_KEEP_DAYS", days)]).map(|settings| settings.keep_days);
     assert_eq!(Place::new().load(&[]).unwrap().keep_days, Some(90));
     assert_eq!((kept("7").unwrap(), kept("0").unwrap()), (Some(7), None));
@@ -79,7 +79,7 @@ fn days_to_keep_are_a_week_or_more_or_for_ever() {
 }
 
 #[test]
-fn precedence_is_command_line_environment_env_file_toml() {
+fn settings_precedence_is_command_line_environment_env_file_toml() {
     let place = Place::new()
         .file("parlor.toml", "log_level = 'error'\nassistant_name = 'Toml'\nidle_timeout = 1000\npids = 100\n")
         .file(".env", "LOG_LEVEL=warn\nASSISTANT_NAME=Env\nIDLE_TIMEOUT=2000\nANTHROPIC_API_KEY=secret-secret\n");
@@ -97,7 +97,7 @@ fn precedence_is_command_line_environment_env_file_toml() {
 }
 
 #[test]
-fn every_problem_is_told_with_key_value_and_what_is_allowed() {
+fn settings_problems_have_key_value_and_the_allowed_values() {
     let place = Place::new()
         .file(
             "parlor.toml",
@@ -146,21 +146,21 @@ fn every_problem_is_told_with_key_value_and_what_is_allowed() {
     }
 }
 
-/// The names are those of other programs, too, whose settings must not end a command of Parlor's.
+/// Other programs use these names, too, and their values must not stop a command.
 #[test]
-fn a_zone_or_level_of_other_programs_ends_nothing() {
+fn zone_or_level_of_other_programs_is_only_a_warning() {
     let place = Place::new().file("parlor.toml", "tz = 'Europe/Berlin'\nlog_level = 'warn'\n");
     let s = place.load(&[("TZ", "CET-1CEST"), ("LOG_LEVEL", "verbose"), ("LOG_FORMAT", "pretty")]).unwrap();
     assert_eq!((s.timezone, s.log_level), (chrono_tz::Europe::Berlin, LogLevel::Warn));
     assert_eq!(s.warnings.len(), 3, "{:?}", s.warnings);
     assert!(s.warnings[0].starts_with("TZ = \"CET-1CEST\" (environment) is not understood"), "{:?}", s.warnings);
-    // In a file of Parlor's own they are refused.
+    // In Parlor's own files such values are refused.
     let place = Place::new().file(".env", "TZ=CET-1CEST\nLOG_LEVEL=verbose\n");
     assert_eq!(place.load(&[]).unwrap_err().problems.len(), 2);
 }
 
 #[test]
-fn a_zone_may_be_named_by_its_file() {
+fn time_zone_may_be_named_by_its_file() {
     let place = Place::new();
     let zone = |tz: &str| {
         let settings = place.load(&[("TZ", tz)]).unwrap();
@@ -184,7 +184,7 @@ fn a_zone_may_be_named_by_its_file() {
 }
 
 #[test]
-fn a_misspelled_setting_is_named_with_the_one_that_is_meant() {
+fn misspelled_setting_is_reported_with_the_likely_name() {
     let place = Place::new().file(".env", "PARLOR_BUDGT_USD=2\nMAX_CONCURENT_CONTAINERS=7\nparlor_token=x\nMY_OWN=1\n");
     let error = place.load(&[]).unwrap_err();
     assert_eq!(error.problems.len(), 1, "{error}");
@@ -200,13 +200,13 @@ fn a_misspelled_setting_is_named_with_the_one_that_is_meant() {
         assert!(said.contains(expected), "{expected} is missing in\n{said}");
     }
     assert_eq!(settings.warnings.len(), 3, "{said}");
-    // One that the operator uses as a key of an agent is meant.
+    // A name that is listed as an agent's key is accepted.
     let place = Place::new().file(".env", "PARLOR_SECRET_KEYS=PARLOR_OWN_KEY\nPARLOR_OWN_KEY=x\n");
     assert!(place.load(&[]).is_ok());
 }
 
 #[test]
-fn a_switch_is_no_text() {
+fn boolean_is_refused_for_settings_that_are_no_switch() {
     let text = Place::new().file("parlor.toml", "network = true\n").load(&[]).unwrap_err().to_string();
     assert!(text.contains("network = \"true\"") && text.contains("line 1): is no switch"), "{text}");
     let switches = "listen_public = true\nfallback_dearer = true\ntrigger_anywhere = true\ncpus = 1.5\npids = 0x100\n";
@@ -215,7 +215,7 @@ fn a_switch_is_no_text() {
 }
 
 #[test]
-fn what_looks_odd_is_a_warning_without_the_value() {
+fn odd_values_give_warnings_without_the_value() {
     let place = Place::new().file(".env", "ASSISTANT_NAME=Mo #1\nANTHROPIC_API_KEY=“sk-secret”\n");
     let s = place.load(&[]).unwrap();
     assert_eq!(s.assistant_name, "Mo");
@@ -233,7 +233,7 @@ fn what_looks_odd_is_a_warning_without_the_value() {
 }
 
 #[test]
-fn broken_files_are_refused_without_showing_their_lines() {
+fn broken_settings_files_are_refused_without_showing_lines() {
     let place = Place::new().file("parlor.toml", "\ntoken = 'hunter2hunter2\n");
     let text = place.load(&[]).unwrap_err().to_string();
     assert!(text.contains("line 2 is not valid TOML"), "{text}");
@@ -256,7 +256,7 @@ fn listening_needs_a_token_and_the_word_public() {
 }
 
 #[test]
-fn the_home_is_found_by_its_rule() {
+fn home_is_found_by_its_rule() {
     let place = Place::new();
     let nothing = Overrides::default();
     let root = |settings: Settings| settings.home.root().to_owned();
@@ -308,7 +308,7 @@ fn providers_are_known_or_refused() {
 }
 
 #[test]
-fn a_vendor_s_program_gets_the_keys_of_its_vendor_alone() {
+fn vendor_program_gets_only_its_vendors_keys() {
     let of = |name: &str| -> Vec<&str> {
         secrets::DEFAULT_KEYS.into_iter().filter(|key| provider::may_have(name, key)).collect()
     };
@@ -318,7 +318,7 @@ fn a_vendor_s_program_gets_the_keys_of_its_vendor_alone() {
     assert_eq!(of("gemini"), ["GEMINI_API_KEY", "GEMINI_BASE_URL", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"]);
     assert_eq!(of("llm").len(), secrets::DEFAULT_KEYS.len());
     assert!(of("guide").is_empty() && provider::may_have("codex", "MY_KEY"));
-    // A key that only such a program takes makes `auto` choose none of the others.
+    // With a key that only a vendor's program takes, `auto` chooses the guide.
     let s = Place::new().load(&[]).unwrap();
     for (key, counts) in [("CODEX_API_KEY", true), ("GOOGLE_API_KEY", true), ("GOOGLE_GEMINI_BASE_URL", false)] {
         let means = provider::Means::of([key], true);
@@ -328,7 +328,7 @@ fn a_vendor_s_program_gets_the_keys_of_its_vendor_alone() {
 }
 
 #[test]
-fn a_checkout_of_the_sources_is_no_installation_until_a_host_ran_there() {
+fn source_checkout_is_no_installation_until_a_host_ran_there() {
     let place = Place::new();
     let here = place.dir.path().canonicalize().unwrap().join("home");
     let found = |overrides: &Overrides| {
@@ -347,12 +347,12 @@ fn a_checkout_of_the_sources_is_no_installation_until_a_host_ran_there() {
     fs::create_dir(here.join("data")).unwrap();
     fs::write(here.join("data/parlor.db"), "").unwrap();
     assert_eq!(by_itself(), (here.clone(), Some(default)), "what is there is not lost sight of");
-    // Named, it is what was meant.
+    // A folder that was named explicitly is used.
     assert_eq!(found(&Overrides { home: Some(here.clone()), ..Overrides::default() }), (here.clone(), None));
 }
 
 #[test]
-fn proxies_are_the_environments() {
+fn proxies_come_from_the_environment() {
     let place = Place::new();
     assert_eq!(place.load(&[]).unwrap().proxies.names().count(), 0);
     let set = place.load(&[("https_proxy", "http://p:1"), ("NO_PROXY", "lan"), ("HTTP_PROXY", "")]).unwrap();

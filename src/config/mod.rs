@@ -1,4 +1,4 @@
-//! Settings of an installation, and where its folders lie.
+//! The settings of an installation, and the paths of its folders.
 
 pub mod allowlists;
 pub mod answering;

@@ -7,10 +7,10 @@ use super::home::Home;
 use super::layers::Layers;
 use super::load::Overrides;
 
-/// Where an installation is, below the user's home, unless something else says where.
+/// The default folder of an installation, below the user's home.
 const DEFAULT_HOME: &str = ".local/share/parlor";
 
-/// The installation's folder: as told, else the current folder when it is one, else below the user's home.
+/// The installation's folder: the one given, else the current folder if it is an installation, else the default.
 pub(super) fn home(
     layers: &mut Layers,
     overrides: &Overrides,
@@ -41,20 +41,20 @@ pub(super) fn home(
     Home::new(path)
 }
 
-/// Returns true if a folder that nobody named is an installation: it has a `groups/`. Parlor's own sources have one,
-/// too, and are none unless a host has run there.
+/// Returns true if a folder is an installation: it has a `groups/`. A checkout of Parlor's sources has one, too, but
+/// is an installation only after a host has run there.
 fn is_installation(folder: &Path) -> bool {
     let is_source = || folder.join("Cargo.toml").is_file() && folder.join("container/agent-runner").is_dir();
     folder.join("groups").is_dir() && (!is_source() || folder.join("data/parlor.db").exists())
 }
 
-/// Returns where the installation would be in any other folder; None if it is, or was named.
+/// Returns the default folder of the installation. Returns None if it is in use, or a folder was named.
 pub(super) fn home_otherwise(home: &Home, here: &Path, user_home: Option<&Path>) -> Option<PathBuf> {
     let default = user_home?.join(DEFAULT_HOME);
     (home.root() == absolute(here, here) && home.root() != absolute(here, &default)).then_some(default)
 }
 
-/// Absolute, without links where it exists.
+/// Makes a path absolute, and resolves links as far as it exists.
 fn absolute(here: &Path, path: &Path) -> PathBuf {
     let joined = here.join(path);
     joined.canonicalize().unwrap_or_else(|_| {
@@ -66,7 +66,7 @@ fn absolute(here: &Path, path: &Path) -> PathBuf {
                 other => clean.push(other),
             }
         }
-        // What exists of it may be reached through links all the same.
+        // The parent may exist and be reached through links.
         match (clean.parent().and_then(|p| p.canonicalize().ok()), clean.file_name()) {
             (Some(parent), Some(name)) => parent.join(name),
             _ => clean,
@@ -74,7 +74,7 @@ fn absolute(here: &Path, path: &Path) -> PathBuf {
     })
 }
 
-/// Every mount's host path begins with it, and engines take mounts apart at these characters.
+/// Every mount's source begins with this path, and engines split mounts at these characters.
 fn plain_path(path: &Path) -> Result<(), String> {
     match path.to_str() {
         None => Err(format!("{} is not valid UTF-8", path.display())),

@@ -1,4 +1,4 @@
-//! `prices.toml` of the installation: what models cost that the shipped list does not know, or knows wrong.
+//! Reads the installation's `prices.toml`: prices of models that the shipped list lacks or has wrong.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,15 +8,16 @@ use toml::{Table, Value};
 use super::layers::toml_reason;
 use crate::domain::prices::{Price, Prices};
 
-/// Entries the file may have.
+/// The largest number of entries.
 const COUNT: usize = 1000;
-/// The highest price that is no mistake, in US dollars for a million tokens.
+/// The largest plausible price, in US dollars for a million tokens.
 const HIGHEST: f64 = 10_000.0;
-/// What an entry may hold.
+/// The allowed fields of an entry, for error messages.
 const PARTS: &str =
     "use input and output, and if need be cache_read and cache_write, in US dollars for a million tokens";
 
-/// Reads the file; without one, the shipped list counts. The errors say which entry is wrong and what is allowed.
+/// Reads the file, which adds to the shipped list. A missing file adds nothing. Each error has the entry and the
+/// allowed values.
 pub fn read(path: &Path) -> Result<Prices, Vec<(String, String)>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -71,7 +72,7 @@ fn checked(name: &str, value: &Value) -> Result<Price, String> {
     };
     let needed = |key: &str| part(key)?.ok_or_else(|| format!("needs {key}: {PARTS}"));
     let (input, output) = (needed("input")?, needed("output")?);
-    // Whoever says nothing of a cache is not told less than it may cost.
+    // Without a price of the cache, its tokens count like input: the estimate is then not too low.
     let (cache_read, cache_write) = (part("cache_read")?.unwrap_or(input), part("cache_write")?.unwrap_or(input));
     Ok(Price { input, output, cache_read, cache_write })
 }
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prices_are_added_and_replaced() {
+    fn prices_file_adds_and_replaces_prices() {
         let prices =
             parse("[\"qwen3*\"]\ninput = 0\noutput = 0\n[\"gpt-5.4\"]\ninput = 2\noutput = 12.5\ncache_read = 0.2\n")
                 .unwrap();
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_what_is_allowed() {
+    fn prices_file_errors_name_the_allowed_values() {
         for (text, part) in [
             ("x = 3", "is no table"),
             ("[x]\ninput = 1", "needs output"),

@@ -4,35 +4,35 @@ use super::secrets::DEFAULT_KEYS;
 use super::settings::Settings;
 use crate::domain::group::ContainerConfig;
 
-/// Lets the start decide.
+/// The provider is chosen by the available keys.
 pub const AUTO: &str = "auto";
-/// Explains Parlor, needs nothing.
+/// Explains Parlor; needs no key.
 pub const GUIDE: &str = "guide";
 /// Runs the group's own program.
 pub const EXEC: &str = "exec";
 /// Claude Code, in Parlor's image `full`; it gets the keys and the network.
 pub const CLAUDE: &str = "claude";
-/// The agent that an image of the operator's own brings; it gets the keys and the network.
+/// The agent in an image of the operator's own; it gets the keys and the network.
 pub const IMAGE: &str = "image";
-/// The agent inside the runner: needs a key, or the address of a local server, and nothing else.
+/// The agent inside the runner: needs only a key, or the address of a local server.
 pub const LLM: &str = "llm";
-/// Codex, in Parlor's image `full` where that was made with it; it gets its vendor's keys and the network.
+/// Codex, in Parlor's image `full` if that includes it; it gets its vendor's keys and the network.
 pub const CODEX: &str = "codex";
-/// Google's Gemini CLI, likewise.
+/// Google's Gemini CLI, in the same way.
 pub const GEMINI: &str = "gemini";
-/// Every provider there is.
+/// All providers.
 pub const PROVIDERS: [&str; 7] = [GUIDE, EXEC, CLAUDE, CODEX, GEMINI, LLM, IMAGE];
 
-/// What was chosen, and what the operator should hear about it at start.
+/// The chosen provider, with a note for the operator at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The provider.
+    /// A name out of [`PROVIDERS`].
     pub provider: &'static str,
-    /// Why, where it is not obvious.
+    /// The reason, if it is not obvious.
     pub note: Option<String>,
 }
 
-/// Finds a provider by name. The error says which there are.
+/// Finds a provider by its name. The error lists all names.
 pub fn parse(name: &str) -> Result<&'static str, String> {
     let name = name.trim();
     PROVIDERS
@@ -41,35 +41,35 @@ pub fn parse(name: &str) -> Result<&'static str, String> {
         .ok_or_else(|| format!("provider {name:?} is not known: use {} or {AUTO}", PROVIDERS.join(", ")))
 }
 
-/// What an installation has that providers need.
+/// The keys and the image of an installation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Means {
-    /// `.env` holds a key or token that Claude Code takes.
+    /// `.env` has a key or token for Claude Code.
     pub claude_key: bool,
-    /// `.env` holds a key or address that the agent in the runner takes.
+    /// `.env` has a key or address for the agent in the runner.
     pub model_key: bool,
-    /// `.env` holds a key that only Codex or Gemini CLI takes.
+    /// `.env` has a key that only Codex or Gemini CLI takes.
     pub other_key: bool,
     /// The image `full` was made for this installation.
     pub full_image: bool,
 }
 
-/// What only Claude Code takes, and what both it and the agent in the runner do.
+/// The token that only Claude Code takes, and the keys that the agent in the runner takes, too.
 const OF_CLAUDE_CODE: [&str; 1] = ["CLAUDE_CODE_OAUTH_TOKEN"];
 const OF_CLAUDE: [&str; 2] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"];
-/// What Codex takes, and what it alone does.
+/// The keys and the address that Codex takes.
 const OF_CODEX: [&str; 3] = ["OPENAI_API_KEY", "OPENAI_BASE_URL", "CODEX_API_KEY"];
-/// What Gemini CLI takes.
+/// The keys and addresses that Gemini CLI takes.
 const OF_GEMINI: [&str; 4] = ["GEMINI_API_KEY", "GEMINI_BASE_URL", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL"];
-/// What Gemini CLI answers with.
+/// The keys with which Gemini CLI can answer.
 const KEYS_OF_GEMINI: [&str; 2] = ["GEMINI_API_KEY", "GOOGLE_API_KEY"];
-/// Keys that only these two take.
+/// Keys that only Codex or only Gemini CLI takes.
 const OF_THEM_ALONE: [&str; 2] = ["CODEX_API_KEY", "GOOGLE_API_KEY"];
-/// An address alone is no key: it only says where one is used.
+/// Addresses that are useless without a key.
 const ADDRESSES: [&str; 3] = ["ANTHROPIC_BASE_URL", "GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"];
 
 impl Means {
-    /// By the names of the keys that `.env` holds.
+    /// Derives them from the names of the keys in `.env`.
     pub fn of<'a>(keys: impl IntoIterator<Item = &'a str>, full_image: bool) -> Self {
         let mut means = Self { full_image, ..Self::default() };
         for key in keys {
@@ -77,14 +77,14 @@ impl Means {
             means.claude_key |= only_code || OF_CLAUDE.contains(&key);
             let only_them = OF_THEM_ALONE.contains(&key);
             means.other_key |= only_them;
-            // Names that the operator added are keys of vendors where they are called so.
+            // Further names that the operator allowed count as vendors' keys by their suffix.
             let of_a_vendor = DEFAULT_KEYS.contains(&key) || key.ends_with("_API_KEY");
             means.model_key |= of_a_vendor && !only_code && !only_them && !ADDRESSES.contains(&key);
         }
         means
     }
 
-    /// Everything there may be.
+    /// An installation with keys of every kind.
     pub fn all(full_image: bool) -> Self {
         Self { claude_key: true, model_key: true, other_key: true, full_image }
     }
@@ -95,8 +95,8 @@ impl Means {
     }
 }
 
-/// The provider of a group: its own, else the installation's. `auto` with a key is the agent of the operator's own
-/// image where there is one, else Claude Code where its image was made.
+/// The provider of a group: its own setting, else the installation's. With a key, `auto` chooses the agent of the
+/// operator's own image, else Claude Code if its image was made, else the agent in the runner; otherwise the guide.
 pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Result<Choice, String> {
     let own_image = match config.parlors_image() {
         Some(_) => false,
@@ -128,18 +128,18 @@ pub fn choose(settings: &Settings, config: &ContainerConfig, means: Means) -> Re
     }
 }
 
-/// Returns true if a provider's agent is told the ids of messages, so that it can reply to one. What NanoClaw v1's
-/// images and scripts are given has none.
+/// Returns true if the provider's agent gets the ids of messages, so that it can reply to one. The formats for
+/// NanoClaw v1's images and scripts have no ids.
 pub fn knows_ids(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC | IMAGE)
 }
 
-/// Returns true if a provider's program is in the image `full`, and not in `lite`.
+/// Returns true if the provider's program is in the image `full`, and not in `lite`.
 pub fn needs_full_image(provider: &str) -> bool {
     matches!(provider, CLAUDE | CODEX | GEMINI)
 }
 
-/// Returns what of `.env` lets a vendor's program answer, any one of them; the first is what to put there.
+/// The names in `.env` of which any one lets a vendor's program answer; the first is the one to recommend.
 pub fn answers_with(provider: &str) -> Vec<&'static str> {
     match provider {
         CLAUDE => OF_CLAUDE.into_iter().chain(OF_CLAUDE_CODE).collect(),
@@ -149,8 +149,8 @@ pub fn answers_with(provider: &str) -> Vec<&'static str> {
     }
 }
 
-/// The folder of the agent's home that a provider's program keeps its things in, where it is not the one that every
-/// group has: other providers' rooms do not see it.
+/// The provider's own folder in the agent's home, which other providers' runs do not see. Returns None if it uses the
+/// folder that every group has.
 pub fn home_folder(provider: &str) -> Option<&'static str> {
     match provider {
         CODEX => Some(".codex"),
@@ -159,13 +159,13 @@ pub fn home_folder(provider: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns true if a provider talks to the network.
+/// Returns true if the provider needs the network.
 pub fn needs_network(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC)
 }
 
-/// Returns true if a provider is given one of the keys. A vendor's program hands its own to things it starts: other
-/// vendors' are none of its business. What the operator named besides goes to all that get secrets.
+/// Returns true if the provider may get this key. A vendor's program passes its keys on to child processes, so it
+/// gets no keys of other vendors. Keys that the operator added go to every provider with secrets.
 pub fn may_have(provider: &str, key: &str) -> bool {
     let named_besides = !DEFAULT_KEYS.contains(&key);
     match provider {
@@ -176,7 +176,7 @@ pub fn may_have(provider: &str, key: &str) -> bool {
     }
 }
 
-/// Returns true if a provider is given secrets.
+/// Returns true if the provider gets secrets.
 pub fn needs_secrets(provider: &str) -> bool {
     !matches!(provider, GUIDE | EXEC)
 }

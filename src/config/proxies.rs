@@ -1,28 +1,28 @@
-//! The proxies of this machine's environment, for rooms and image builds.
+//! The proxies in this machine's environment, for containers and image builds.
 
 use std::collections::BTreeMap;
 
-/// The variables that programs know.
+/// The environment variables of proxies.
 pub const NAMES: [&str; 8] =
     ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
-/// The proxies of the environment, as they stand there.
+/// The proxies, unchanged from the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies(BTreeMap<String, String>);
 
-/// What rooms with a network get of them.
+/// The proxies as containers with a network get them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForRooms {
-    /// Variables.
+    /// The variables for the container.
     pub env: BTreeMap<String, String>,
-    /// Names of those that lead to this machine, under the name that rooms know it by.
+    /// Names of proxies on this machine, whose host was replaced by the name that containers use for it.
     pub rewritten: Vec<String>,
-    /// Names of those that hold a login, which everybody on this machine could read from a container's environment.
+    /// Names of proxies with a login: every user of this machine could read it from a container's environment.
     pub withheld: Vec<String>,
 }
 
 impl Proxies {
-    /// Those of an environment.
+    /// Finds the proxies of an environment.
     pub fn of(environment: &BTreeMap<String, String>) -> Self {
         let found = NAMES.iter().filter_map(|name| environment.get_key_value(*name));
         Self(found.filter(|(_, value)| !value.trim().is_empty()).map(|(k, v)| (k.clone(), v.clone())).collect())
@@ -33,12 +33,12 @@ impl Proxies {
         self.0.keys().map(String::as_str)
     }
 
-    /// Returns true if one leads to this machine itself: a build needs this machine's network for it.
+    /// Returns true if a proxy is on this machine: a build then needs this machine's network.
     pub fn are_local(&self) -> bool {
         self.addresses().any(|(_, value)| is_loopback(value))
     }
 
-    /// For rooms that know this machine by the name `gateway`.
+    /// Converts them for containers that reach this machine as `gateway`.
     pub fn for_rooms(&self, gateway: &str) -> ForRooms {
         let mut given = ForRooms::default();
         for (name, value) in self.addresses() {
@@ -54,7 +54,7 @@ impl Proxies {
         if given.env.is_empty() {
             return given;
         }
-        // What a room reaches on itself and on this machine needs no proxy.
+        // A container reaches itself and this machine without a proxy.
         for (name, value) in self.0.iter().filter(|(name, _)| name.eq_ignore_ascii_case("NO_PROXY")) {
             given.env.insert(name.clone(), format!("{value},localhost,127.0.0.1,{gateway}"));
         }
@@ -71,12 +71,12 @@ impl Proxies {
     }
 }
 
-/// The name that rooms of an engine know this machine by. Podman gives it to them itself.
+/// The name by which an engine's containers reach this machine. Podman defines its name itself.
 pub fn gateway(engine: &str) -> &'static str {
     if engine == "podman" { "host.containers.internal" } else { "host.docker.internal" }
 }
 
-/// Returns true if an address means the machine that it is used on: in a room that is the room itself.
+/// Returns true if an address is a loopback address: in a container it would mean the container.
 pub fn is_loopback(address: &str) -> bool {
     let (_, host, _) = parts(address);
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -86,7 +86,7 @@ pub fn is_loopback(address: &str) -> bool {
     }
 }
 
-/// An address with another host, everything else kept.
+/// Replaces the host of an address and keeps everything else.
 pub fn with_host(address: &str, host: &str) -> String {
     let (before, _, after) = parts(address);
     format!("{before}{host}{after}")
@@ -96,7 +96,7 @@ fn has_login(address: &str) -> bool {
     parts(address).0.contains('@')
 }
 
-/// Returns what comes before the host, the host, and what comes after it.
+/// Splits an address into the part before the host, the host, and the part after it.
 fn parts(address: &str) -> (&str, &str, &str) {
     let start = address.find("://").map_or(0, |at| at + 3);
     let end = address[start..].find(['/', '?', '#']).map_or(address.len(), |at| start + at);
@@ -104,7 +104,7 @@ fn parts(address: &str) -> (&str, &str, &str) {
     let authority = &address[start..end];
     let length = match authority.find(']') {
         Some(at) if authority.starts_with('[') => at + 1,
-        // More colons than one are an address of version 6 without its brackets.
+        // More than one colon: an IPv6 address without brackets.
         _ if authority.matches(':').count() > 1 => authority.len(),
         _ => authority.find(':').unwrap_or(authority.len()),
     };
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_get_what_leads_somewhere_from_there() {
+    fn containers_get_proxies_that_they_can_reach() {
         let given = proxies(&[
             ("HTTPS_PROXY", "http://proxy.lan:3128"),
             ("http_proxy", "http://127.0.0.1:8080/"),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn rooms_get_nothing_where_there_is_no_proxy() {
+    fn containers_get_no_proxy_variables_without_a_proxy() {
         assert_eq!(proxies(&[]).for_rooms("h"), ForRooms::default());
         assert_eq!(proxies(&[("NO_PROXY", "x")]).for_rooms("h"), ForRooms::default());
         assert!(!proxies(&[("NO_PROXY", "localhost")]).are_local());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_machine_itself() {
+    fn loopback_addresses_are_recognized() {
         for local in [
             "localhost",
             "http://localhost:11434/v1",

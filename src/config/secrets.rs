@@ -1,4 +1,4 @@
-//! Secrets: read from `.env` when they are needed, never loaded into the process environment, and taken out of texts.
+//! Secrets: read from `.env` when needed, never put into the process environment, and redacted from texts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::env_file::{self, EnvFile};
 use super::home::Home;
 
-/// Keys that providers may get, unless the operator names others.
+/// The keys that providers may get, unless the operator names others.
 pub const DEFAULT_KEYS: [&str; 12] = [
     "CLAUDE_CODE_OAUTH_TOKEN",
     "ANTHROPIC_API_KEY",
@@ -30,39 +30,39 @@ pub const DEFAULT_KEYS: [&str; 12] = [
     "OLLAMA_HOST",
 ];
 
-/// What stands where a secret stood.
+/// The replacement for a secret.
 const REDACTED: &str = "[redacted]";
-/// Shorter values are not looked for: they would blot out ordinary words and numbers, and a key that short is none.
+/// Shorter values are not redacted: ordinary words and numbers would vanish, and no real key is that short.
 const SHORTEST: usize = 8;
 
-/// Why `.env` was not read.
+/// Reasons why `.env` was not read.
 #[derive(Debug, Error)]
 pub enum EnvFileError {
-    /// It is there but cannot be read.
+    /// The file exists but cannot be read.
     #[error("{path} cannot be read: {source}; check its owner and mode (0600)")]
     Unreadable {
-        /// The file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is UTF-16, as some editors save it.
+    /// The file is UTF-16, as some editors save it.
     #[error("{path} is not UTF-8 text; save it in that encoding: `iconv -f UTF-16 -t UTF-8`")]
     Encoding {
-        /// The file.
+        /// The file's path.
         path: String,
     },
-    /// A line is wrong. The line itself is not shown: it may hold a secret.
+    /// A line is wrong. The message does not show it: it may hold a secret.
     #[error("{path} line {line} is not `KEY=value`; put quotes around values with spaces, `#`, quotes or backslashes")]
     Line {
-        /// The file.
+        /// The file's path.
         path: String,
-        /// Counted from one.
+        /// The number of the line, counted from one.
         line: usize,
     },
 }
 
-/// Reads the values of some keys from the installation's `.env`. A missing file has none.
+/// Reads the values of these keys from the installation's `.env`. A missing file has none.
 pub fn read(home: &Home, keys: &[String]) -> Result<BTreeMap<String, SecretString>, EnvFileError> {
     let all = env_file(&home.env_file()).map_err(|mut errors| errors.remove(0))?;
     Ok(all
@@ -72,12 +72,12 @@ pub fn read(home: &Home, keys: &[String]) -> Result<BTreeMap<String, SecretStrin
         .collect())
 }
 
-/// Everything in an environment file; the first of several lines for a key counts. There is at least one error if any.
+/// Reads all values of an environment file; the first line of a key counts. An error has at least one entry.
 pub fn env_file(path: &Path) -> Result<BTreeMap<String, String>, Vec<EnvFileError>> {
     Ok(read_env_file(path)?.values.into_iter().map(|(name, entry)| (name, entry.value)).collect())
 }
 
-/// The same with the numbers of lines, and with what looks odd. A missing file is an empty one.
+/// Reads the same with line numbers and probable mistakes. A missing file is empty.
 pub(super) fn read_env_file(path: &Path) -> Result<EnvFile, Vec<EnvFileError>> {
     let name = path.display().to_string();
     let bytes = match fs::read(path) {
@@ -100,7 +100,7 @@ pub(super) fn read_env_file(path: &Path) -> Result<EnvFile, Vec<EnvFileError>> {
     Err(file.wrong.into_iter().map(|line| EnvFileError::Line { path: name.clone(), line }).collect())
 }
 
-/// Takes secrets out of texts.
+/// Replaces secrets in texts.
 #[derive(Clone, Default)]
 pub struct Redactor {
     finders: Vec<memmem::Finder<'static>>,
@@ -113,8 +113,8 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Looks for these values, and for the form they have inside JSON strings. Values of fewer than eight bytes are not
-    /// looked for.
+    /// Redacts these values, also in the form that they have inside JSON strings. Values of fewer than eight bytes
+    /// are ignored.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretString>) -> Self {
         let mut needles: Vec<String> = Vec::new();
         for value in values {
@@ -132,8 +132,8 @@ impl Redactor {
         new
     }
 
-    /// Looks for the values of these keys. An address is no secret, unless it has a name or a password in it: these are
-    /// looked for by themselves, too, because programs show an address in other forms than it was given.
+    /// Redacts the values of these keys. An address is no secret, but a name or password in it is. Those are redacted
+    /// separately, too, because programs print an address in other forms than the given one.
     pub fn of(secrets: &BTreeMap<String, SecretString>) -> Self {
         let address = |key: &str| key.ends_with("_BASE_URL") || key.ends_with("_HOST");
         let mut values = Vec::new();
@@ -145,7 +145,7 @@ impl Redactor {
                 values.push(value.clone());
                 let login = before.split_once("://").map_or(before, |(_, login)| login);
                 values.extend(login.split_once(':').map(|(_, password)| SecretString::from(password)));
-                // With its sign it is no ordinary word, however short it is.
+                // With its `@`, even a short login is no ordinary word.
                 logins.push(format!("{login}@"));
             }
         }
@@ -155,7 +155,7 @@ impl Redactor {
         new
     }
 
-    /// Looks for what another one looks for, too.
+    /// Adds the values of another redactor.
     pub fn add(&mut self, other: &Self) {
         for finder in &other.finders {
             if !self.finders.iter().any(|known| known.needle() == finder.needle()) {
@@ -165,17 +165,17 @@ impl Redactor {
         self.sort();
     }
 
-    /// Longest first: a value that contains another one goes as a whole.
+    /// Longest first: a value that contains another one is redacted as a whole.
     fn sort(&mut self) {
         self.finders.sort_by_key(|finder| std::cmp::Reverse(finder.needle().len()));
     }
 
-    /// Returns true if there is nothing to look for.
+    /// Returns true if there is nothing to redact.
     pub fn is_empty(&self) -> bool {
         self.finders.is_empty()
     }
 
-    /// The text without the values; borrowed when there were none.
+    /// Replaces the secrets in a text. The result is borrowed if there were none.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut result = Cow::Borrowed(text);
         for finder in &self.finders {
@@ -193,7 +193,7 @@ fn replace(text: &str, finder: &memmem::Finder<'_>) -> Option<String> {
     let mut clean = String::with_capacity(text.len());
     let mut from = 0;
     for at in matches {
-        // The needle is valid UTF-8, so matches lie on character borders.
+        // The needle is valid UTF-8, so matches begin and end between characters.
         clean.push_str(text.get(from..at).unwrap_or_default());
         clean.push_str(REDACTED);
         from = at + finder.needle().len();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_named_keys_are_read() {
+    fn secrets_read_returns_only_the_named_keys() {
         let (_dir, home) = home(b"A=one\nB=\"two words\"\n# no\nexport C=three\nA=later\nEMPTY=\n");
         let found = read(&home, &["A".into(), "B".into(), "EMPTY".into(), "NONE".into()]).unwrap();
         let shown: Vec<_> = found.iter().map(|(k, v)| format!("{k}={}", v.expose_secret())).collect();
@@ -224,19 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_has_no_secrets() {
+    fn missing_env_file_has_no_secrets() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(&Home::new(dir.path().to_owned()), &["A".into()]).unwrap().is_empty());
     }
 
     #[test]
-    fn addresses_may_be_shown_without_their_passwords() {
+    fn redactor_keeps_addresses_and_hides_their_passwords() {
         let secrets = [("A_BASE_URL", "http://ann:pw@proxy"), ("B_HOST", "192.168.1.5"), ("C_KEY", "key-12345678")];
         let secrets = secrets.map(|(key, value)| (key.to_owned(), SecretString::from(value))).into();
         let redactor = Redactor::of(&secrets);
         let text = redactor.redact("http://ann:pw@proxy 192.168.1.5 key-12345678").into_owned();
         assert_eq!(text, "[redacted] 192.168.1.5 [redacted]");
-        // As programs show it: with a slash more, with a path, taken apart.
+        // Forms in which programs print an address: with a slash more, with a path, split.
         assert_eq!(redactor.redact("no answer from http://ann:pw@proxy/v1/"), "no answer from [redacted]/v1/");
         let secrets = [("A_BASE_URL", "http://ann:a-long-password@proxy/v1/"), ("O_HOST", "bob:pw@box")];
         let secrets = secrets.map(|(key, value)| (key.to_owned(), SecretString::from(value))).into();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_lines_are_named_by_number_and_never_shown() {
+    fn wrong_env_lines_are_reported_by_number_and_never_shown() {
         for (text, line) in [
             (&b"A=1\nsk-ant-secret\nB=2\n"[..], 2),
             (b"A=1\n\n\nB=hunter2 hunter3\n", 4),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_go_from_texts_in_every_form() {
+    fn redactor_finds_secrets_in_every_form() {
         let values: Vec<SecretString> =
             ["sk-ant-12345678", "sk-ant-12345678-longer", "quo\"te\\back", "short"].map(SecretString::from).into();
         let redactor = Redactor::new(&values);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn redactors_add_up() {
+    fn redactor_add_finds_the_values_of_both() {
         let of = |value: &str| Redactor::new(&[SecretString::from(value)]);
         let mut both = of("sk-ant-12345678");
         both.add(&of("sk-ant-12345678-longer"));

@@ -1,22 +1,22 @@
-//! Settings as text, as they are after all checks. Pure.
+//! Converts the checked settings back to text. Pure.
 
 use std::time::Duration;
 
 use super::layers::KEYS;
 use super::settings::Settings;
 
-/// A setting with its value.
+/// A setting with its value as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     /// Its name in the environment and in `.env`.
     pub env: &'static str,
     /// Its name in `parlor.toml`.
     pub toml: &'static str,
-    /// The value that is in force; None if there is none. Secrets are not shown.
+    /// The effective value; None if there is none. Secrets are not shown.
     pub value: Option<String>,
 }
 
-/// Every setting, in the order of the documentation.
+/// All settings, in the order of the documentation.
 pub fn all(settings: &Settings) -> Vec<Shown> {
     KEYS.iter().map(|key| Shown { env: key.env, toml: key.toml, value: value(settings, key.env) }).collect()
 }
@@ -76,7 +76,7 @@ fn value(s: &Settings, env: &str) -> Option<String> {
     })
 }
 
-/// A setting that was forgotten here is shown as such; a test finds it before a person does.
+/// The text for a setting without a case here; a test ensures that there is none.
 fn forgotten(env: &str) -> String {
     format!("(the value of {env} cannot be shown)")
 }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_shown_and_no_secret() {
+    fn shown_settings_are_complete_and_without_secrets() {
         let settings = settings(&[
             ("PARLOR_TOKEN", "0123456789abcdef"),
             ("PARLOR_LISTEN", "127.0.0.1:7780"),
@@ -121,9 +121,9 @@ mod tests {
         assert_eq!((value("PARLOR_TOKEN"), value("PARLOR_MODEL")), (Some("(hidden)"), None));
     }
 
-    /// What is shown can be written down, and then means the same.
+    /// Every value shown can be set, and then means the same.
     #[test]
-    fn what_is_shown_is_a_value() {
+    fn shown_values_can_be_read_back() {
         let shown = all(&settings(&[("TZ", "Asia/Tokyo"), ("PARLOR_KEEP_DAYS", "0"), ("PARLOR_AGENT_MAY", "none")]));
         let again: Vec<(&str, &str)> =
             shown.iter().filter_map(|s| s.value.as_deref().map(|value| (s.env, value))).collect();

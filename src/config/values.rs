@@ -1,15 +1,15 @@
-//! Checks of single values, shared by the settings and by what operators set per group. Each error says what is
-//! allowed.
+//! Checks of single values, for the installation's settings and for those of a group. Each error lists the allowed
+//! values.
 
 use std::net::SocketAddr;
 
-/// The least memory an engine gives a container: 6 MiB.
+/// The smallest memory limit that engines accept: 6 MiB.
 const MIN_MEMORY: u64 = 6 << 20;
 
-/// The longest time, in milliseconds, that a chat must be quiet before its messages begin a turn.
+/// The upper limit, in milliseconds, of the quiet time before a chat's messages start a turn.
 pub const MAX_SETTLE_MS: u64 = 60_000;
 
-/// A memory limit such as `512m` or `2g`.
+/// Checks a memory limit such as `512m` or `2g`.
 pub fn memory(text: &str) -> Result<String, &'static str> {
     const ALLOWED: &str = "a number with `b`, `k`, `m` or `g`, from 6m to 1024g, for example 2g";
     let lower = text.trim().to_ascii_lowercase();
@@ -28,7 +28,7 @@ pub fn memory(text: &str) -> Result<String, &'static str> {
     if (MIN_MEMORY..=1 << 40).contains(&bytes) { Ok(lower) } else { Err(ALLOWED) }
 }
 
-/// A CPU limit such as `2` or `0.5`.
+/// Checks a CPU limit such as `2` or `0.5`.
 pub fn cpus(text: &str) -> Result<String, &'static str> {
     const ALLOWED: &str = "a decimal number from 0.01 to 1024, for example 2 or 0.5";
     let text = text.trim();
@@ -37,7 +37,7 @@ pub fn cpus(text: &str) -> Result<String, &'static str> {
     if (0.01..=1024.0).contains(&number) { Ok(text.to_owned()) } else { Err(ALLOWED) }
 }
 
-/// A process limit.
+/// Checks a limit of processes and threads.
 pub fn pids(number: u64) -> Result<u32, &'static str> {
     match u32::try_from(number) {
         Ok(pids @ 16..=4_194_304) => Ok(pids),
@@ -45,13 +45,13 @@ pub fn pids(number: u64) -> Result<u32, &'static str> {
     }
 }
 
-/// A network's name; `none` and `default` have a meaning of their own.
+/// Checks a network's name; `none` and `default` have special meanings.
 pub fn network(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let fine = text.len() <= 128
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-    // These would put the agent into the host's own network or into an engine mode that is no network.
+    // These would be the host's own network, or modes of an engine that are no network.
     if fine && !matches!(text, "host" | "bridge-host" | "private" | "slirp4netns" | "pasta") {
         Ok(text.to_owned())
     } else {
@@ -59,7 +59,7 @@ pub fn network(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// An image reference.
+/// Checks an image reference.
 pub fn image(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let fine = (1..=255).contains(&text.len())
@@ -68,7 +68,7 @@ pub fn image(text: &str) -> Result<String, &'static str> {
     if fine { Ok(text.to_owned()) } else { Err("an image reference, for example registry.example/agent:1") }
 }
 
-/// The name of a model: a word that no program takes for an option.
+/// Checks a model's name: a single word that no program could take for an option.
 pub fn model(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     let fine = (1..=256).contains(&text.len())
@@ -77,7 +77,7 @@ pub fn model(text: &str) -> Result<String, &'static str> {
     if fine { Ok(text.to_owned()) } else { Err("the name of a model, one word that does not begin with `-`") }
 }
 
-/// A version of a package: digits and dots, and perhaps a word after a hyphen.
+/// Checks a package's version: digits and dots, and perhaps a word after a hyphen.
 pub fn version(text: &str) -> Option<String> {
     let text = text.trim();
     let fine = (1..=64).contains(&text.len())
@@ -86,38 +86,38 @@ pub fn version(text: &str) -> Option<String> {
     fine.then(|| text.to_owned())
 }
 
-/// The name of an environment variable.
+/// Returns true if the text can be the name of an environment variable.
 pub fn env_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A whole number within bounds.
+/// Parses a whole number from `min` to `max`.
 pub fn number(text: &str, min: u64, max: u64) -> Option<u64> {
     plain(text.trim()).filter(|n| (min..=max).contains(n))
 }
 
-/// What a budget in money may be.
+/// The allowed budgets in money, for error messages.
 pub const BUDGET_USD: &str = "US dollars a day, a decimal number from 0.01 to 100000, for example 2.50";
-/// What a budget in tokens may be.
+/// The allowed budgets in tokens, for error messages.
 pub const BUDGET_TOKENS: &str = "tokens a day, a whole number from 1 to 1000000000000";
-/// The largest budget in tokens.
+/// The largest budget in tokens a day.
 pub const MAX_BUDGET_TOKENS: u64 = 1_000_000_000_000;
 
-/// An amount of money such as `2.50`.
+/// Parses an amount of money such as `2.50`.
 pub fn dollars(text: &str) -> Option<f64> {
     let text = text.trim();
     let shape = text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     text.parse().ok().filter(|usd| shape && is_budget_usd(*usd))
 }
 
-/// Returns true if an amount may be a budget.
+/// Returns true if the amount may be a budget.
 pub fn is_budget_usd(usd: f64) -> bool {
     (0.01..=100_000.0).contains(&usd)
 }
 
-/// A switch.
+/// Parses a switch: `true`, `yes`, `on` or `1`, and their opposites.
 pub fn switch(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),
@@ -126,12 +126,12 @@ pub fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// A TCP address.
+/// Parses a TCP address.
 pub fn address(text: &str) -> Option<SocketAddr> {
     text.trim().parse().ok()
 }
 
-/// Digits alone: no sign, no exponent, no separators.
+/// Parses digits only: no sign, no exponent, no separators.
 fn plain(text: &str) -> Option<u64> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits() {
+    fn container_limits_are_checked() {
         for good in ["2g", "512m", "6291456", "6144k", "2G", " 1g "] {
             assert!(memory(good).is_ok(), "{good}");
         }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn model_image_and_network_names_are_checked() {
         for good in ["none", "default", "my_net-1.x"] {
             assert!(network(good).is_ok(), "{good}");
         }

@@ -1,21 +1,21 @@
-//! Verdicts over what was seen. Pure.
+//! The verdicts on the observations. Pure.
 
 mod extras;
 mod v1;
 
 use super::seen::{Seen, Why};
 
-/// Which agents must do it.
+/// The agents that must pass a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Every agent; `NanoClaw` v1's runners do.
+    /// Every agent; `NanoClaw` v1's runners pass these checks.
     V1,
-    /// What Parlor adds: an agent without it is served, with less comfort.
+    /// Parlor's additions: an agent without them works, with less comfort.
     Parlor,
 }
 
 impl Level {
-    /// Its name.
+    /// The name in the report.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -24,21 +24,21 @@ impl Level {
     }
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It holds.
+    /// The agent passed.
     Ok,
-    /// The agent does not do it.
+    /// The agent lacks the feature.
     Missing,
     /// The agent does something else.
     Wrong,
-    /// There was no occasion.
+    /// The check could not be made.
     NotSeen,
 }
 
 impl Verdict {
-    /// Its name.
+    /// The name in the report.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -49,22 +49,22 @@ impl Verdict {
     }
 }
 
-/// A check's outcome: what was found, and what to do about it.
+/// A check's result, with its reason and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Its short name.
+    /// The short name of the check.
     pub name: &'static str,
-    /// Who must do it.
+    /// The agents that must pass.
     pub level: Level,
-    /// How it ended.
+    /// The result.
     pub verdict: Verdict,
-    /// Why.
+    /// The observation behind the verdict.
     pub why: String,
-    /// What to do; empty when there is nothing to do.
+    /// The remedy; empty if there is none.
     pub todo: String,
 }
 
-/// An outcome before it has a name: verdict, why, what to do.
+/// A result before it has a name: verdict, reason, remedy.
 type Found = (Verdict, String, &'static str);
 
 fn ok(why: impl Into<String>) -> Found {
@@ -80,15 +80,15 @@ fn not_seen(why: impl Into<String>, todo: &'static str) -> Found {
     (Verdict::NotSeen, why.into(), todo)
 }
 
-/// A check: its name, and what it makes of what was seen.
+/// A check's name and its function.
 type Named = (&'static str, fn(&Seen) -> Found);
 
-/// For checks that need an answer before.
+/// The result of checks that need an earlier answer.
 fn no_occasion() -> Found {
     not_seen("what comes before it did not work", "")
 }
 
-/// Judges everything, in the order in which an agent meets it.
+/// Makes all checks, in the order in which an agent meets them.
 pub fn judge(seen: &Seen) -> Vec<Check> {
     let v1: [Named; 13] = [
         ("user", v1::user),
@@ -121,13 +121,13 @@ pub fn judge(seen: &Seen) -> Vec<Check> {
     v1.into_iter().map(named(Level::V1)).chain(extras.into_iter().map(named(Level::Parlor))).collect()
 }
 
-/// Returns true if nothing of a level is missing or wrong.
+/// Returns true if no check of the level is missing or wrong.
 pub fn holds(checks: &[Check], level: Level) -> bool {
     let good = |check: &Check| matches!(check.verdict, Verdict::Ok | Verdict::NotSeen);
     checks.iter().filter(|check| check.level == level).all(good)
 }
 
-/// Returns why there is no answer, for people.
+/// Explains to people why there is no answer.
 fn why_not(why: &Why) -> String {
     match why {
         Why::Silence(limit) => format!("nothing came within {} s", limit.as_secs()),

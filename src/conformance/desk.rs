@@ -1,5 +1,5 @@
-//! The host's end of the IPC folder while a run lives: takes the agent's files, understands them as the host would, and
-//! answers those that ask for a result. Nothing is carried out.
+//! The host's end of the IPC folder during a run: takes the agent's files, parses them like the host, and answers
+//! those that ask for a result. No command is carried out.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -14,16 +14,16 @@ use super::seen::Asked;
 use crate::ipc;
 use crate::safe_dir::{Owner, SafeDir};
 
-/// Between two looks.
+/// The interval of polling.
 const LOOK: Duration = Duration::from_millis(50);
-/// Files that are looked at and remembered.
+/// The largest number of files per poll, and of files that are recorded.
 const MOST: usize = 200;
 const RESULT: &[u8] = br#"{"ok": true, "taskId": "conformance", "nextRun": null}"#;
 
-/// Where a result is made.
+/// The temporary name of a result.
 const ASIDE: &str = ".result";
 
-/// What came, of all runs.
+/// The files and reads recorded in all runs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counter(Arc<Mutex<(Vec<Asked>, usize)>>);
 
@@ -32,7 +32,7 @@ impl Counter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// Results that were read while somebody looked.
+    /// The number of results that the agent read.
     pub(super) fn read(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
@@ -50,7 +50,7 @@ impl Counter {
     }
 }
 
-/// See the module.
+/// Polls an IPC folder until it is closed.
 #[derive(Debug)]
 pub(super) struct Desk {
     closed: CancellationToken,
@@ -63,7 +63,7 @@ impl Desk {
         let ends = closed.clone();
         let task = tokio::task::spawn_blocking(move || {
             loop {
-                // Once more after the end: an agent's last files may have come with it.
+                // One more round after the end, because the agent may just have written its last files.
                 let last = ends.is_cancelled();
                 for folder in ["messages", "tasks"] {
                     if let Err(error) = take(&ipc, folder, owner, &counter) {
@@ -110,7 +110,7 @@ fn take(ipc: &SafeDir, folder: &str, owner: Option<Owner>, counter: &Counter) ->
         };
         if let Some(id) = &id {
             let name = format!("{id}.json");
-            // An agent may read it at the moment it is there: the time is set back before.
+            // An agent may read the result as soon as it exists, so its access time is set back before.
             ipc.write_atomic(OsStr::new(ASIDE), RESULT, owner, 0o644)?;
             unread(ipc, ASIDE);
             ipc.move_to(OsStr::new(ASIDE), &results, OsStr::new(&name))?;
@@ -124,8 +124,8 @@ fn is_json(name: &OsString) -> bool {
     Path::new(name).extension().is_some_and(|end| end == "json")
 }
 
-/// Sets the time of the last reading back, so that the next one shows: file systems note a reading when the time they
-/// have is older than the last change.
+/// Sets a file's access time back, so that the next read shows: file systems update it only if it is older than the
+/// last change.
 pub(super) fn unread(dir: &SafeDir, name: &str) {
     let times = Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: 0 },
@@ -136,7 +136,7 @@ pub(super) fn unread(dir: &SafeDir, name: &str) {
     }
 }
 
-/// Returns true if a file was read since.
+/// Returns true if the file was read since [`unread`].
 pub(super) fn was_read(dir: &SafeDir, name: &str) -> bool {
     let meta = std::fs::symlink_metadata(dir.proc_path().join(name));
     meta.and_then(|meta| meta.accessed()).is_ok_and(|read| read > LONG_AGO)
@@ -147,7 +147,7 @@ pub(super) fn count_read(results: &SafeDir) -> usize {
     names.iter().filter_map(|name| name.to_str()).filter(|name| was_read(results, name)).count()
 }
 
-/// Files for the host that do not have a name it takes.
+/// Files for the host whose names the host does not accept.
 pub(super) fn leftover(ipc: &SafeDir) -> Vec<String> {
     let mut left = Vec::new();
     for folder in ["messages", "tasks"] {

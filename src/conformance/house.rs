@@ -1,4 +1,4 @@
-//! A small installation of its own with one group, in a folder that is removed afterwards.
+//! A temporary installation with one group, in a folder that is removed afterwards.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -40,15 +40,15 @@ use crate::domain::run::AgentNeeds;
 use crate::policy::mounts::MountRules;
 use crate::safe_dir::{Owner, SafeDir};
 
-/// A user that no image's passwd knows.
+/// A user id that no image's passwd has.
 const FOREIGN: u32 = 54_321;
-/// The user that most images know.
+/// The user id that most images have.
 const NODE: u32 = 1000;
 const FOLDER: &str = "conformance";
-/// The checks have timers of their own: those of a host must not come first.
+/// The checks have timers of their own, which must expire before the host's.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
-/// See the module.
+/// The installation, its engine, and the options of the check.
 pub(super) struct House {
     engine: Arc<dyn ContainerEngine>,
     clock: SharedClock,
@@ -61,7 +61,7 @@ pub(super) struct House {
     counter: Counter,
 }
 
-/// A message as the host says it.
+/// Formats a message as the host does.
 pub(super) fn prompt(text: &str, jid: &ChatJid, clock: &SharedClock) -> String {
     let message = Inbound {
         seq: 1,
@@ -83,7 +83,7 @@ pub(super) fn prompt(text: &str, jid: &ChatJid, clock: &SharedClock) -> String {
 }
 
 impl House {
-    /// Makes the folders.
+    /// Creates the folders.
     pub(super) fn build(
         engine: Arc<dyn ContainerEngine>,
         settings: &Settings,
@@ -120,7 +120,7 @@ impl House {
         Ok(Self { engine, clock, settings, options, group, user, instance, secrets, counter })
     }
 
-    /// Gives the agent these keys, and no others.
+    /// Replaces the agent's keys by these.
     pub(super) fn with_secrets(self, secrets: BTreeMap<String, SecretString>) -> Self {
         Self { secrets, ..self }
     }
@@ -137,7 +137,7 @@ impl House {
         self.user
     }
 
-    /// Only root may choose who an agent is.
+    /// Returns true if this process may choose the agent's user: only root may.
     pub(super) fn may_be_another() -> bool {
         rustix::process::getuid().is_root()
     }
@@ -228,7 +228,7 @@ impl House {
         }
     }
 
-    /// The folders of requests and results, and the snapshots, as if nobody had ever read them.
+    /// Creates the folders of requests and results, and the snapshots, with access times that show a later read.
     fn ipc(&self, folder: &GroupFolder, owner: Option<Owner>) -> anyhow::Result<SafeDir> {
         let data = SafeDir::open(&self.settings.home.data())?;
         let ipc = data.ensure_dir(&Path::new("ipc").join(folder.as_str()), owner, 0o755)?;
@@ -245,7 +245,7 @@ impl House {
         Ok(ipc)
     }
 
-    /// Returns what the agents asked the host for.
+    /// The agents' requests to the host.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.counter.asked()
     }
@@ -266,7 +266,7 @@ impl House {
         ["current_tasks.json", "available_groups.json"].into_iter().any(|name| desk::was_read(&ipc, name))
     }
 
-    /// The mounted folders in which something is new.
+    /// The mounted folders in which the agent wrote.
     pub(super) fn wrote(&self) -> Vec<&'static str> {
         let home = &self.settings.home;
         let session = home.session(&self.group.folder);
@@ -288,19 +288,19 @@ impl House {
         self.settings.home.ipc(&self.group.folder)
     }
 
-    /// Removes everything. The containers are gone.
+    /// Removes the installation's folder. Its containers are gone already.
     pub(super) fn demolish(&self) {
         let root = self.settings.home.root();
         if let Err(error) = fs::remove_dir_all(root) {
-            tracing::warn!("{} was not removed: {error}", root.display());
+            tracing::warn!("cannot remove {}: {error}", root.display());
         }
     }
 }
 
-/// Returns whom the agent's files belong to, where that is not the host's own user.
+/// The owner of the agent's files; None for the host's own user.
 fn owner_of(user: User) -> Option<Owner> {
     rustix::process::getuid().is_root().then_some(Owner { uid: user.uid, gid: user.gid })
 }
 
-/// Long before anything is read.
+/// A time before any read.
 pub(super) const LONG_AGO: SystemTime = SystemTime::UNIX_EPOCH;

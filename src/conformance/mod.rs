@@ -1,8 +1,7 @@
-//! The check of an image against the protocol between host and agent: it is run as the host runs it — the same command
-//! line, mounts, decoder and ending — in an installation of its own that is gone afterwards, and what was seen is
-//! judged.
+//! The check of an image against the protocol between host and agent. It runs the image as the host does (the same
+//! command line, mounts, decoder and ending) in a temporary installation, and judges the observations.
 //!
-//! [`observe`] does, [`checks::judge`] judges. No store and no running host are needed.
+//! [`observe`] makes the observations, [`checks::judge`] judges them. Neither needs a store or a running host.
 
 pub mod checks;
 mod desk;
@@ -26,35 +25,35 @@ use house::House;
 use room::{Ended, Room};
 use seen::{Closing, Long, Requests, Seen, Signalled, Why};
 
-/// How long an agent may take to exit after `_close`, once it has answered.
+/// The time limit for an exit after `_close`, counted from the answer.
 const CLOSE: Duration = Duration::from_secs(25);
-/// How long a container that was told to end may take until it is given up.
+/// The time limit for the end of a container that was stopped.
 const END: Duration = Duration::from_secs(30);
-/// The least that a long turn is given.
+/// The shortest time limit of the turn of `--long`.
 const LONG: Duration = Duration::from_secs(300);
-/// Looks for containers after an interruption: an engine may show one a moment later.
+/// The number of searches for containers after an interruption: an engine may show one a moment later.
 const LOOKS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// What is asked of an image.
+/// The options of the check.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The image.
+    /// The image to check.
     pub image: String,
-    /// The prompt.
+    /// The first prompt.
     pub say: String,
-    /// A prompt that makes the agent ask the host for something.
+    /// A prompt that makes the agent write an IPC file.
     pub ipc: Option<String>,
     /// A prompt whose turn takes over a minute.
     pub long: Option<String>,
-    /// True if it gets the keys of `.env`, and the network.
+    /// True if the agent gets the keys of `.env` and the network.
     pub secrets: bool,
-    /// How long each wait may take.
+    /// The time limit of each wait.
     pub timeout: Duration,
 }
 
-/// Runs the image through everything, and tells what was seen. Its containers are gone afterwards in any case, also
-/// when `interrupted` ends it early; none is returned then.
+/// Runs the image through all steps and returns the observations, or None if `interrupted` ended it early. Its
+/// containers are removed in any case.
 pub async fn observe(
     engine: Arc<dyn ContainerEngine>,
     settings: &Settings,
@@ -72,8 +71,8 @@ pub async fn observe(
     found
 }
 
-/// Asks for one answer with these keys instead of those of `.env`, as the provider of the settings. None when it was
-/// interrupted; no container is left in any case.
+/// Asks for one answer with these keys instead of those of `.env`, from the provider of the settings. Returns None if
+/// it was interrupted; no container is left in any case.
 pub async fn first_answer(
     engine: Arc<dyn ContainerEngine>,
     settings: &Settings,
@@ -98,7 +97,8 @@ pub async fn first_answer(
     found
 }
 
-/// Ends what is left. Where the sequence was broken off, a container may be on its way: that is looked for again.
+/// Removes the containers that are left. If the steps were interrupted, it searches several times, because a
+/// container may just be starting.
 async fn clear(engine: &dyn ContainerEngine, instance: &str, whole: bool) -> Result<(), EngineError> {
     for _ in 0..LOOKS {
         if orphans::clear(engine, instance).await? == 0 && whole {
@@ -132,7 +132,7 @@ async fn sequence(house: &House) -> anyhow::Result<Seen> {
         requests(house, &mut room, &mut seen).await;
         long(house, &mut room, &mut seen).await;
     }
-    // One that exits after its answer is gone before any signal.
+    // An agent that exits after its answer ends before any signal.
     let stays = !matches!(seen.follow, Some(seen::Follow { answer: Err(Why::Ended(_)), .. }));
     let alive = room.alive() && stays;
     let start = Instant::now();
@@ -149,7 +149,7 @@ async fn sequence(house: &House) -> anyhow::Result<Seen> {
     Ok(seen)
 }
 
-/// The first room again, as the user that most images know.
+/// Repeats the first run as the user that most images have.
 async fn answers_as_node(house: &House) -> anyhow::Result<bool> {
     let mut room = house.open_as_node().await?;
     let answered = room.turn(house.options().timeout).await.is_ok();
@@ -164,7 +164,7 @@ async fn follow_up(room: &mut Room, timeout: Duration, seen: &mut Seen) {
     seen.follow = Some(seen::Follow { name, answer, removed });
 }
 
-/// A follow-up and `_close` right behind it, where the agent takes follow-ups at all; else `_close` alone.
+/// Writes a follow-up and `_close` right after it; only `_close` if the agent takes no follow-ups.
 async fn closing(mut room: Room, timeout: Duration, seen: &mut Seen) -> Ended {
     if !room.alive() {
         return room.leave(EndReason::Stopped, END).await;

@@ -17,7 +17,7 @@ use crate::container::run::{Item, RunEvent, RunHandle};
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::ChatJid;
 
-/// What a follow-up says that looks whether follow-ups are taken.
+/// The text of the follow-up that tests whether follow-ups are taken.
 const FOLLOW_UP: &str = "And once more, please.";
 
 /// A live run.
@@ -29,14 +29,14 @@ pub(super) struct Room {
     pub(super) inputs: PathBuf,
     pub(super) jid: ChatJid,
     pub(super) clock: SharedClock,
-    /// Takes the agent's files while the run lives.
+    /// Takes the agent's IPC files while the run is alive.
     pub(super) desk: Desk,
     pub(super) waiting: VecDeque<Item>,
     pub(super) outcome: Option<Outcome>,
     pub(super) count: u64,
 }
 
-/// How a run ended.
+/// The results of a run that has ended.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ended {
     pub(super) heard: Heard,
@@ -75,7 +75,7 @@ impl Room {
         }
     }
 
-    /// Takes what comes next; false when nothing came in time.
+    /// Receives the next event. Returns false if none came in time.
     async fn hear(&mut self, until: Instant) -> bool {
         match timeout_at(until.into(), self.events.recv()).await {
             Err(_) => return false,
@@ -86,7 +86,7 @@ impl Room {
         true
     }
 
-    /// Waits for the end of the run; whether it came in time.
+    /// Waits for the end of the run. Returns false if it did not come in time.
     pub(super) async fn end(&mut self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         while self.outcome.is_none() {
@@ -97,7 +97,7 @@ impl Room {
         true
     }
 
-    /// Ends the run if it lives, and tells all about it.
+    /// Ends the run if it is alive, and returns its results.
     pub(super) async fn leave(mut self, reason: EndReason, limit: Duration) -> Ended {
         if self.outcome.is_none() {
             self.handle.end(reason);
@@ -109,17 +109,17 @@ impl Room {
         Ended { heard, code: outcome.as_ref().and_then(|o| o.exit_code), why: outcome.and_then(|o| o.error) }
     }
 
-    /// Returns true if it still runs, as far as is known.
+    /// Returns true until the run's end was received.
     pub(super) fn alive(&self) -> bool {
         self.outcome.is_none()
     }
 
-    /// Writes a follow-up that says something harmless; its name.
+    /// Writes a harmless follow-up and returns the file's name.
     pub(super) fn deliver(&mut self) -> String {
         self.say(FOLLOW_UP)
     }
 
-    /// Writes a follow-up; its name.
+    /// Writes a follow-up and returns the file's name.
     pub(super) fn say(&mut self, text: &str) -> String {
         self.count += 1;
         let name = file_name(self.count);
@@ -131,7 +131,7 @@ impl Room {
         self.handle.close();
     }
 
-    /// Returns true if the agent removed an input file. One for a run that had ended was never written.
+    /// Returns true if the agent removed an input file. A file for a run that had ended was never written.
     pub(super) fn removed(&self, name: &str, answer: &Answer) -> bool {
         match (&self.outcome, answer) {
             (Some(outcome), Err(_)) => outcome.taken.iter().any(|taken| taken == name),

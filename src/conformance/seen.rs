@@ -1,4 +1,4 @@
-//! The observations of an image: facts, no judgement.
+//! The observations of an image: facts without judgement.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use super::room::Ended;
 /// A turn that ended well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// How long it took.
+    /// The time from the prompt to the end of the turn.
     pub took: Duration,
-    /// Texts for the chat.
+    /// The number of texts for the chat.
     pub replies: u32,
-    /// True if its last output said `turn: done`.
+    /// True if its last output had `turn: done`.
     pub said_done: bool,
-    /// The inputs that it said it took.
+    /// The names of the inputs in the output's `consumed`.
     pub consumed: Vec<String>,
-    /// The last session that it named.
+    /// The last session id in its outputs.
     pub session: Option<String>,
 }
 
-/// Why a turn did not end well.
+/// Reasons why a turn did not end well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// Nothing came for so long.
+    /// No output came within this time.
     Silence(Duration),
-    /// The container ended.
+    /// The container ended; the text says how.
     Ended(String),
-    /// The agent said so, and whether it said of what kind the failure is.
+    /// The agent reported an error: its text, and true if the output had an `errorKind`.
     Failed(String, bool),
 }
 
@@ -36,15 +36,15 @@ impl Default for Why {
     }
 }
 
-/// A turn, or why there is none.
+/// A turn, or the reason why there is none.
 pub type Answer = Result<Turn, Why>;
 
 /// A follow-up while the agent waited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follow {
-    /// The file's name.
+    /// The name of the input file.
     pub name: String,
-    /// What came of it.
+    /// The turn of the follow-up.
     pub answer: Answer,
     /// True if the agent removed the file.
     pub removed: bool,
@@ -53,106 +53,106 @@ pub struct Follow {
 /// `_close`, with a follow-up written just before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
-    /// What came of the follow-up; None if there was none.
+    /// The turn of the follow-up; None if there was none.
     pub answer: Option<Answer>,
-    /// True if the agent removed it.
+    /// True if the agent removed the follow-up's file.
     pub removed: bool,
     /// True if the agent exited by itself.
     pub by_itself: bool,
-    /// With which code.
+    /// The exit code of such an exit.
     pub code: Option<i32>,
-    /// How long it took after the answer.
+    /// The time from the answer to the exit.
     pub took: Duration,
     /// The error of the run, for people.
     pub why: Option<String>,
 }
 
-/// SIGTERM.
+/// The agent's reaction to SIGTERM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signalled {
-    /// Until the container was gone.
+    /// The time until the container was gone.
     pub took: Duration,
-    /// Its exit code, where the engine told it.
+    /// Its exit code, if the engine reported one.
     pub code: Option<i32>,
 }
 
-/// The turn that was to ask the host for something.
+/// The turn of `--ipc`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requests {
-    /// What came of it.
+    /// The answer of the turn.
     pub answer: Answer,
 }
 
-/// The turn that was to take long.
+/// The turn of `--long`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Long {
-    /// What came of it.
+    /// The answer of the turn.
     pub answer: Answer,
-    /// How long it took.
+    /// The duration of the turn.
     pub took: Duration,
-    /// Heartbeats during it.
+    /// The number of heartbeats during it.
     pub beats: usize,
 }
 
-/// A file for the host.
+/// A file that the agent wrote for the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// Folder and name.
+    /// Its folder and name.
     pub path: String,
-    /// What it asks for, or why that is not understood.
+    /// Its request, or the reason why it is not understood.
     pub what: Result<String, String>,
-    /// True if it asked for a result.
+    /// True if it asks for a result.
     pub with_id: bool,
 }
 
-/// Everything seen of an image.
+/// All observations of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// The user it ran as.
+    /// The id of the user as whom it ran.
     pub uid: u32,
-    /// What each wait was given.
+    /// The time limit of each wait.
     pub timeout: Duration,
-    /// The first prompt.
+    /// The answer to the first prompt.
     pub first: Answer,
-    /// Whether it answers as user 1000; looked at only when it said nothing as another.
+    /// Whether it answers as user 1000; tested only if it wrote nothing as the other user.
     pub as_node: Option<bool>,
-    /// Outputs between marker lines.
+    /// The number of outputs between marker lines.
     pub frames: usize,
-    /// Outputs that could not be read, and disorder of markers.
+    /// Outputs that could not be decoded, and misplaced markers.
     pub bad: Vec<String>,
-    /// A line that holds a marker among other text, outside of outputs.
+    /// A line outside of outputs that has a marker among other text.
     pub stray: Option<String>,
-    /// An output came before the end of stdin did.
+    /// True if an output came before the end of stdin.
     pub early: bool,
-    /// stdin was taken to its end.
+    /// True if stdin was read to its end.
     pub stdin_taken: bool,
-    /// An output of status error named its kind.
+    /// The number of error outputs with an `errorKind`.
     pub error_kinds: usize,
-    /// Outputs of status error.
+    /// The number of outputs with the status `error`.
     pub errors: usize,
-    /// A follow-up.
+    /// The follow-up.
     pub follow: Option<Follow>,
-    /// `_close`.
+    /// The exit after `_close`.
     pub closing: Option<Closing>,
-    /// The session that the second room was given.
+    /// The session given to the second run.
     pub session: Option<String>,
-    /// The second room.
+    /// The answer of the second run.
     pub again: Option<Answer>,
-    /// SIGTERM.
+    /// The reaction to SIGTERM.
     pub signal: Option<Signalled>,
-    /// The turn of `--ipc`.
+    /// The turn of `--ipc`, if one was asked for.
     pub requests: Option<Requests>,
-    /// Files for the host, of all rooms.
+    /// The files for the host, of all runs.
     pub asked: Vec<Asked>,
     /// Files that were left under another name than `*.json`.
     pub partial: Vec<String>,
-    /// Results that the agent read.
+    /// The number of results that the agent read.
     pub results_read: usize,
-    /// The turn of `--long`.
+    /// The turn of `--long`, if one was asked for.
     pub long: Option<Long>,
-    /// True if a snapshot was read.
+    /// True if the agent read a snapshot.
     pub snapshots_read: bool,
-    /// Mounted folders in which the agent wrote something.
+    /// Mounted folders in which the agent wrote.
     pub wrote: Vec<&'static str>,
 }
 
@@ -187,7 +187,7 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Adds what one room's streams held.
+    /// Adds the observations of a run's streams.
     pub(super) fn hear(&mut self, ended: &Ended) {
         let heard = &ended.heard;
         self.frames += heard.frames;

@@ -1,5 +1,5 @@
-//! An engine that is the configured one, with ears: stdin goes in pieces of odd sizes, and what comes out is heard on
-//! its way to the host's own decoder.
+//! An engine that records: it wraps the configured engine, feeds stdin in pieces of odd sizes, and listens to stdout
+//! on the way to the host's decoder.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,20 +17,20 @@ use crate::container::image_store::ImageStore;
 use crate::container::output::{self, Decoder, Frame, Warning};
 use crate::container::spec::RunSpec;
 
-/// Sizes of the pieces of stdin, in turn.
+/// The sizes of the pieces of stdin, repeated in this order.
 const PIECES: [usize; 7] = [1, 2, 3, 5, 7, 11, 13];
-/// Between two pieces.
+/// The pause between two pieces.
 const BETWEEN: Duration = Duration::from_millis(1);
-/// White space after the JSON: more than all pipes on the way hold, so that an agent which does not read to the end is
-/// noticed, and nothing for one that does.
+/// White space after the JSON. It is more than all pipes can hold, so an agent that does not read to the end is
+/// noticed; an agent that does ignores it.
 const TRAIL: usize = 2 << 20;
 const TRAIL_PIECE: usize = 8191;
-/// The largest input this sends.
+/// The size of the input's buffer; every input of the check is smaller.
 const INPUT: usize = 1 << 20;
-/// Complaints that are kept.
+/// The number of faults that are kept.
 const KEEP: usize = 20;
 
-/// What was heard of one run.
+/// The records of one run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
     pub(super) frames: usize,
@@ -49,12 +49,12 @@ pub(super) fn lock(ears: &Ears) -> MutexGuard<'_, Heard> {
     ears.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// See the module. One for each run.
+/// The recording engine; each run has its own.
 #[derive(Debug)]
 pub(super) struct Tap {
     pub(super) engine: Arc<dyn ContainerEngine>,
     pub(super) ears: Ears,
-    /// Bytes an output may have.
+    /// The largest output, in bytes.
     pub(super) limit: usize,
 }
 
@@ -108,9 +108,9 @@ impl ContainerEngine for Tap {
     }
 }
 
-/// Passes the input on in pieces, and white space after it.
+/// Writes the input in pieces, and white space after it.
 async fn feed(mut from: DuplexStream, mut to: Box<dyn AsyncWrite + Send + Unpin>, ears: Ears) {
-    // It may hold secrets.
+    // The input may hold secrets.
     let mut json = Zeroizing::new(Vec::new());
     if from.read_to_end(&mut json).await.is_err() {
         return;
@@ -133,7 +133,7 @@ async fn feed(mut from: DuplexStream, mut to: Box<dyn AsyncWrite + Send + Unpin>
             return;
         }
     }
-    // Said before the agent can see the end.
+    // Set before the agent can see the end of stdin.
     lock(&ears).stdin_taken = true;
     let _ = to.shutdown().await;
 }
@@ -142,7 +142,7 @@ async fn feed(mut from: DuplexStream, mut to: Box<dyn AsyncWrite + Send + Unpin>
 struct Listening {
     pipe: Box<dyn AsyncRead + Send + Unpin>,
     decoder: Decoder,
-    /// The current line, as far as it matters.
+    /// The beginning of the current line.
     line: Vec<u8>,
     inside: bool,
     ears: Ears,
@@ -182,7 +182,7 @@ impl Listening {
         }
     }
 
-    /// A marker among other text is not one; inside an output it is data.
+    /// Looks for a marker among other text. It is then no marker, and within an output it is data.
     fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn markers_among_other_text_are_noticed_outside_of_outputs_only() {
+    async fn markers_among_other_text_are_noticed_only_outside_of_outputs() {
         let frame =
             b"---NANOCLAW_OUTPUT_START---\n{\"status\":\"success\",\n\"result\":\"---NANOCLAW_OUTPUT_END---\"}\n\
             ---NANOCLAW_OUTPUT_END---\n";
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stdin_arrives_whole_with_white_space_behind_it() {
+    async fn stdin_arrives_whole_with_white_space_after_it() {
         let (mut ours, theirs) = tokio::io::duplex(INPUT);
         let (out, mut agent) = tokio::io::duplex(64);
         let ears = Ears::default();

@@ -1,4 +1,4 @@
-//! A run's command line: a pure function from the spec and what the engine can do.
+//! A run's command line: a pure function of the spec and the engine's abilities.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,88 +7,89 @@ use thiserror::Error;
 
 use super::spec::{Mount, MountSource, Network, RunSpec};
 
-/// A room's weight where the cores do not suffice: half of what the host, the engine and all else has (1024). The host
-/// and the engine carry every room's words, so a room that works on every core must not make them wait.
+/// A room's CPU weight when cores are short: half of the default (1024), which the host and the engine have. They
+/// carry the texts of every room, so a room that works on every core must not make them wait.
 const SHARES: &str = "512";
 
-/// What one engine's command line differs in, here.
+/// How one engine's command line differs from others on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dialect {
-    /// Podman copies what lies below into a tmpfs unless told not to.
+    /// True for podman, which copies the folder below into a tmpfs unless told not to.
     pub podman: bool,
-    /// Leave out `--memory`: the engine cannot enforce it here.
+    /// True to leave out `--memory`, which the engine cannot enforce here.
     pub no_memory: bool,
-    /// Leave out `--cpus` and `--cpu-shares`.
+    /// True to leave out `--cpus` and `--cpu-shares`.
     pub no_cpus: bool,
-    /// Leave out `--pids-limit`.
+    /// True to leave out `--pids-limit`.
     pub no_pids: bool,
-    /// SELinux is on: containers could not touch the mounted folders. Relabelling them (`:z`) would rewrite the labels
-    /// of the operator's own files, the whole home among them, so the separation by labels is switched off for these
-    /// containers instead; users, capabilities, namespaces and seccomp stay.
+    /// True if SELinux is on: containers could not access the mounted folders. Relabelling them (`:z`) would rewrite
+    /// the labels of the operator's own files, even of the whole home. So the separation by labels is switched off
+    /// for these containers; users, capabilities, namespaces and seccomp stay.
     pub label_disable: bool,
-    /// Largest open-file and process limits the engine may give, where it may not raise its own.
+    /// The largest limits of open files and processes, if the engine may not raise its own.
     pub ulimits: Option<Ulimits>,
-    /// How to keep what is mounted below a read-only folder from staying writable.
+    /// How file systems mounted below a read-only folder are kept from staying writable.
     pub submounts: Submounts,
     /// An OCI runtime other than the engine's default.
     pub oci_runtime: Option<String>,
 }
 
-/// `ro` makes the mounted folder itself read-only, not other file systems that are mounted below it on the host.
+/// Options for file systems below a mount: `ro` makes only the mounted folder read-only, and not other file systems
+/// that the host has mounted below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Submounts {
-    /// They are left out, in the words of podman and of docker's clients before 25.
+    /// They are left out, in the syntax of podman and of docker's clients before 25.
     #[default]
     Hidden,
-    /// They are left out, in the words of docker's clients since 25.
+    /// They are left out, in the syntax of docker's clients since 25.
     Disabled,
-    /// They come along, as an engine without root must: the kernel refuses it to hide them. They are as writable as
-    /// they are for the engine's own user.
+    /// They are included. An engine without root must do so, because the kernel does not let it hide them. They are
+    /// as writable as for the engine's own user.
     Shown,
 }
 
 /// Hard limits of the host's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ulimits {
-    /// Open files.
+    /// The number of open files.
     pub nofile: u64,
-    /// Processes of the user.
+    /// The number of processes of the user.
     pub nproc: u64,
 }
 
-/// A spec that no command line can say.
+/// Why a spec cannot be written as a command line.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ArgvError {
-    /// The engines' mount syntax has no way to say such a path.
+    /// The engines' mount syntax cannot express the path.
     #[error(
         "cannot mount {path:?}: a path with a colon, a comma, a quote or a line break cannot be given to the container \
          engine; rename it, or choose another home"
     )]
     Path {
-        /// The path.
+        /// The path of the mount.
         path: String,
     },
     /// A mount needs absolute paths.
     #[error("cannot mount {path:?}: the path must be absolute")]
     Relative {
-        /// The path.
+        /// The path of the mount.
         path: String,
     },
-    /// The image would be read as an option.
+    /// The engine would read the image's name as an option.
     #[error("{image:?} is not an image name: check CONTAINER_IMAGE and the group's image")]
     Image {
-        /// What was given.
+        /// The image's name.
         image: String,
     },
-    /// A variable's name.
+    /// The name of an environment variable is not valid.
     #[error("{key:?} is not a name for an environment variable: check the group's env")]
     Env {
-        /// What was given.
+        /// The variable's name.
         key: String,
     },
 }
 
-/// Everything after the engine's program: `run -i --rm …`.
+/// Returns the arguments after the engine's program: `run -i --rm …`.
 pub fn run(dialect: &Dialect, spec: &RunSpec) -> Result<Vec<OsString>, ArgvError> {
     if spec.image.is_empty() || spec.image.starts_with('-') || spec.image.contains(char::is_whitespace) {
         return Err(ArgvError::Image { image: spec.image.clone() });
@@ -181,7 +182,7 @@ fn mount_value(dialect: &Dialect, mount: &Mount) -> Result<OsString, ArgvError> 
             value.push(target);
             value.push(if mount.writable { ",tmpfs-mode=1777" } else { ",tmpfs-size=65536,tmpfs-mode=0555" });
             if dialect.podman {
-                // Otherwise what the tmpfs is to hide would be copied into it.
+                // Otherwise podman copies the hidden folder into the tmpfs.
                 value.push(",notmpcopyup");
             }
         }

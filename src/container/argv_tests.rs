@@ -28,7 +28,7 @@ fn spec() -> RunSpec {
     }
 }
 
-/// One option per line.
+/// Returns the command line with one option per line.
 fn shown(dialect: &Dialect, spec: &RunSpec) -> String {
     let words = run(dialect, spec).unwrap();
     let mut text = String::new();
@@ -165,7 +165,7 @@ fn no_limits_and_the_default_network_add_nothing() {
 }
 
 #[test]
-fn what_the_mount_syntax_cannot_say_is_refused() {
+fn paths_outside_the_mount_syntax_are_refused() {
     for path in ["/srv/a:b", "/srv/a,readonly=false", "/srv/\"a", "/srv/a\nb"] {
         let mut spec = spec();
         spec.mounts[0].source = MountSource::Host(path.into());
@@ -180,7 +180,7 @@ fn what_the_mount_syntax_cannot_say_is_refused() {
 }
 
 #[test]
-fn what_would_be_read_as_an_option_is_refused() {
+fn names_that_look_like_options_are_refused() {
     for image in ["", "--privileged", "a b"] {
         let spec = RunSpec { image: image.into(), ..spec() };
         assert_eq!(run(&Dialect::default(), &spec), Err(ArgvError::Image { image: image.into() }));
@@ -192,7 +192,7 @@ fn what_would_be_read_as_an_option_is_refused() {
 }
 
 #[test]
-fn a_name_for_this_machine_is_dockers_to_give_and_podmans_own() {
+fn gateway_is_an_option_for_docker_and_built_into_podman() {
     let spec = RunSpec { gateway: Some("host.docker.internal".into()), network: Network::Default, ..spec() };
     let line = shown(&Dialect::default(), &spec);
     assert!(line.contains("--add-host host.docker.internal:host-gateway"), "{line}");

@@ -1,4 +1,4 @@
-//! Holds what an agent says about itself to the protocol's limits, where the host decodes it. Pure.
+//! Limits an agent's output to the protocol's bounds, when the host decodes it. Pure.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use parlor_protocol::limits::{MAX_CONSUMED, MAX_ERROR, MAX_INPUT_NAME, MAX_TIME,
 
 use crate::domain::{text, usage};
 
-/// Characters of a complaint about something unreadable, which quotes it.
+/// The most characters of a complaint, which quotes the unreadable text.
 const MAX_COMPLAINT: usize = 300;
 
-/// Takes secrets out of text; None if there is nothing to take out.
+/// Removes secrets from text. Returns None if there is none.
 pub type Redact = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 type Clean<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Cleans an output and cuts what is over a limit; returns the fields that were.
+/// Cleans an output and cuts fields that are over their limit. Returns the names of those fields.
 ///
-/// Texts are cleaned before secrets are looked for, which a control character would hide, and cut after it, for half a
-/// secret is none that is found.
+/// Texts are cleaned before the search for secrets, because a control character would hide one, and cut after it,
+/// because half a secret is not found.
 pub fn hold(output: &mut Output, redact: Clean<'_>) -> Vec<&'static str> {
     let mut over = Vec::new();
     if let Some(result) = &mut output.result {
@@ -48,7 +48,7 @@ pub fn hold(output: &mut Output, redact: Clean<'_>) -> Vec<&'static str> {
     if let Some(counts) = output.usage.as_mut().and_then(|usage| usage.as_object_mut()) {
         let reported = counts.len();
         counts.retain(|name, count| match count.as_str() {
-            // Its price is found by it.
+            // The price is found by the model's name.
             Some(model) => name == MODEL && usage::is_model(model),
             None => count.as_u64().is_some_and(|count| count <= MAX_TOKENS),
         });
@@ -62,7 +62,7 @@ pub fn hold(output: &mut Output, redact: Clean<'_>) -> Vec<&'static str> {
     over
 }
 
-/// Returns why something was not read, as one line: it quotes the agent.
+/// Returns, as one line, why something could not be read. It quotes the agent, so it is limited.
 pub fn complaint(why: &str, redact: Clean<'_>) -> String {
     line(why, MAX_COMPLAINT, redact).0
 }
@@ -76,7 +76,7 @@ fn clean(text: &mut String, redact: Clean<'_>) {
     }
 }
 
-/// One line, and whether it was cut.
+/// Returns one line, and whether it was cut.
 fn line(text: &str, max: usize, redact: Clean<'_>) -> (String, bool) {
     let mut whole = text::one_line(text, usize::MAX - 1);
     if let Some(redacted) = redact(&whole) {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn no_control_character_and_no_cut_hides_a_secret() {
+    fn secrets_are_found_despite_control_characters_and_cuts() {
         let redact = |text: &str| text.contains("sk-secret").then(|| text.replace("sk-secret", "[redacted]"));
         let error = format!("{}sk-se\0cret", "x".repeat(MAX_ERROR - 5));
         let mut output = Output { result: Some("sk-\u{7}secret".into()), error: Some(error), ..Output::default() };

@@ -1,5 +1,5 @@
-//! The end of an engine's client that is not waited for any more, such as that of a build: it gets the time to undo what it
-//! began. Podman runs a build's steps itself; if it is killed, they run on, and their containers stay.
+//! The end of an engine's client that nobody waits for any more, such as that of a build. It gets time to undo its
+//! work: podman itself runs a build's steps, and if it is killed, they go on and their containers stay.
 
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -10,18 +10,18 @@ use tokio::process::Child;
 
 use super::cli::GroupGuard;
 
-/// Time to undo. After that the client and all that it started are killed.
+/// The time to undo. After it, the client and everything that it started are killed.
 const UNDO: Duration = Duration::from_secs(10);
-/// Between two looks at the client.
+/// The wait between two checks of the client.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How many clients are being ended.
+/// The number of clients that are being ended.
 static ENDING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
-/// A client at work. It is ended when this is dropped, unless it has ended before.
+/// A working client. Dropping it ends the client, unless it has ended before.
 pub(super) struct Client {
-    /// `Some` until it is dropped.
+    /// None once it is dropped.
     parts: Option<(Child, GroupGuard)>,
 }
 
@@ -31,7 +31,7 @@ impl Client {
         Self { parts: Some((child, group)) }
     }
 
-    /// Waits for its own end.
+    /// Waits until the client ends by itself.
     pub(super) async fn wait(&mut self) -> std::io::Result<std::process::ExitStatus> {
         let Some((child, group)) = &mut self.parts else { return Err(std::io::ErrorKind::NotFound.into()) };
         let status = child.wait().await?;
@@ -52,7 +52,7 @@ impl Drop for Client {
             while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
                 std::thread::sleep(PAUSE);
             }
-            // What ended before its own children left them to the system: they are no longer below the client.
+            // Processes whose parent ended belong to the system now, and are no longer found below the client.
             for left in work.into_iter().chain(started_by(pid)).filter(Process::is_there) {
                 let _ = kill_process(left.pid, Signal::KILL);
             }
@@ -61,14 +61,14 @@ impl Drop for Client {
             ENDED.notify_all();
         };
         if let Err(error) = std::thread::Builder::new().name("build-end".into()).spawn(wait) {
-            // Its closure is gone, and has killed the client.
+            // Its closure is dropped, which has killed the client.
             tracing::warn!("a build gets no time to undo what it began: {error}");
             *lock() -= 1;
         }
     }
 }
 
-/// Waits until nothing is being ended; for a program that is about to exit.
+/// Waits until no client is being ended; for a program that is about to exit.
 pub async fn all_ended() {
     if *lock() == 0 {
         return;
@@ -84,15 +84,16 @@ fn lock() -> std::sync::MutexGuard<'static, usize> {
     ENDING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks the work of a client to end, so that the client sees it fail and undoes the rest; without such work the client.
-/// Returns all processes below the client.
+/// Asks the client's child processes to end, so that the client sees them fail and undoes the rest; without children,
+/// asks the client. Returns all processes below the client.
 fn ask(client: Pid) -> Vec<Process> {
     let own = program(client);
     let all = started_by(client);
-    // The same program again is the client, too: podman without root may have one in each of two namespaces.
+    // A child with the same program is part of the client: podman without root may have one in each of two
+    // namespaces.
     let mut asked = false;
     for process in all.iter().filter(|process| process.program != own) {
-        // What is gone by now is what was wanted.
+        // A process that has ended meanwhile is fine.
         let _ = kill_process(process.pid, Signal::TERM);
         asked = true;
     }
@@ -104,9 +105,9 @@ fn ask(client: Pid) -> Vec<Process> {
 
 struct Process {
     pid: Pid,
-    /// What it was called as.
+    /// The program's name in its command line.
     program: String,
-    /// When it was started, in the kernel's ticks: with the number it names the process.
+    /// Its start in the kernel's ticks: with the pid, it identifies the process.
     since: u64,
 }
 
@@ -116,7 +117,7 @@ impl Process {
     }
 }
 
-/// All processes below one.
+/// Returns all processes below one.
 fn started_by(first: Pid) -> Vec<Process> {
     let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
@@ -133,7 +134,7 @@ fn started_by(first: Pid) -> Vec<Process> {
     found
 }
 
-/// What `/proc/PID/stat` says of a process.
+/// The needed fields of `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     parent: Option<Pid>,
@@ -144,14 +145,14 @@ fn stat(pid: Pid) -> Option<Stat> {
     parse(&std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
 }
 
-/// The fields after the name, which may contain anything: the second and the twentieth.
+/// Parses the fields after the name, which may contain anything: the second and the twentieth.
 fn parse(stat: &str) -> Option<Stat> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
     let parent = fields.next()?.parse().ok().and_then(Pid::from_raw);
     Some(Stat { parent, since: fields.nth(17)?.parse().ok()? })
 }
 
-/// What a process was called as.
+/// Returns the program's name in a process's command line.
 fn program(pid: Pid) -> String {
     let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     let first = String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_parent_and_the_start_are_read_whatever_the_name_is() {
+    fn stat_is_parsed_for_any_process_name() {
         let after = |parent: u32| format!("S {parent} 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 4711 21 22");
         let read = parse(&format!("12 (a) b) (c) {}", after(7))).unwrap();
         assert_eq!((read.parent, read.since), (Pid::from_raw(7), 4711));
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(parse(""), None);
     }
 
-    /// A client whose work says when it was asked to end; the client undoes what it began, or never ends.
+    /// Runs a client whose child notes when it is asked to end; the client undoes its work, or never ends.
     async fn broken_off(undo: &str) -> (tempfile::TempDir, Pid) {
         let dir = tempfile::tempdir().unwrap();
         let script = format!("cd {}; (exec sleep 1000) & echo $! > work; wait $!; {undo}", dir.path().display());
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_whose_work_is_ended_may_undo_what_it_began() {
+    async fn client_may_undo_its_work_after_its_children_end() {
         let (dir, work) = broken_off("echo undone > undone").await;
         all_ended().await;
         assert!(dir.path().join("undone").exists());
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_ends_by_itself_is_left_alone() {
+    async fn client_that_ends_by_itself_is_left_alone() {
         let mut client = Client::new(tokio::process::Command::new("true").process_group(0).spawn().unwrap());
         assert!(client.wait().await.unwrap().success());
     }

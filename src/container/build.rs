@@ -1,24 +1,24 @@
-//! The lines of an engine that builds an image, read as progress and as a reason. Pure.
+//! The output of an engine that builds an image, parsed for progress and for the reason of a failure. Pure.
 
 /// A step of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildStep {
-    /// From 1.
+    /// The number of the step, from 1.
     pub number: usize,
-    /// How many there are; in builds of several stages, of this stage.
+    /// The number of steps; in builds of several stages, those of this stage.
     pub of: usize,
-    /// What is done.
+    /// The text of the step.
     pub label: String,
 }
 
-/// The longest label, in characters.
+/// The most characters of a label.
 const LABEL: usize = 60;
-/// Lines that explain a failed build, and characters of them.
+/// The number of lines that explain a failed build.
 const REASON_LINES: usize = 5;
 const REASON: usize = 600;
 
-/// Reads a line that begins a step: docker's `Step 3/17 : RUN …`, podman's `[1/2] STEP 3/17: RUN …` or `STEP 3/17: RUN
-/// …`, and buildkit's `#7 [npm 3/8] RUN …`.
+/// Parses a line that begins a step: docker's `Step 3/17 : RUN …`, podman's `[1/2] STEP 3/17: RUN …` or `STEP 3/17:
+/// RUN …`, and buildkit's `#7 [npm 3/8] RUN …`.
 pub fn step(line: &str) -> Option<BuildStep> {
     let line = line.trim();
     let counted = line.strip_prefix("Step ").or_else(|| line.find("STEP ").map(|at| &line[at + 5..]));
@@ -26,7 +26,7 @@ pub fn step(line: &str) -> Option<BuildStep> {
         let (count, label) = rest.split_once(':')?;
         return made(count, label);
     }
-    // What a step writes has its time before it.
+    // Output of a step has its time before it.
     let inside = line.strip_prefix('#')?.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(" [")?;
     let (stage, label) = inside.split_once(']')?;
     made(stage.rsplit(' ').next()?, label)
@@ -42,7 +42,7 @@ fn made(count: &str, label: &str) -> Option<BuildStep> {
     Some(BuildStep { number: number.parse().ok()?, of: of.parse().ok()?, label: short })
 }
 
-/// Returns why a build failed: the last lines that say something.
+/// Returns why a build failed: its last lines that are not empty.
 pub fn reason(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(REASON_LINES)..].join("; ");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_what_came_last() {
+    fn reason_of_a_build_is_its_last_lines() {
         assert_eq!(reason("a\n\nb\nc\nd\ne\nf\n"), "b; c; d; e; f");
         assert_eq!(reason(" \n"), "it gave no reason");
         assert_eq!(reason(&"ä".repeat(2000)).chars().count(), REASON);

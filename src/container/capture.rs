@@ -1,5 +1,5 @@
 //! The part of a stream that a run's log keeps: a little in memory, the rest in a file without a name, so that rooms
-//! which print much cost no memory for as long as they live.
+//! with much output need no memory for their whole life.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -9,17 +9,17 @@ use std::path::PathBuf;
 
 use super::bounds::Redact;
 
-/// Bytes that wait in memory before they go to the file.
+/// The bytes that wait in memory before they go to the file.
 const IN_MEMORY: usize = 256 << 10;
-/// Bytes that stay in memory even then: the beginning of a secret, whose rest is still to come.
+/// The bytes that always stay in memory, because they may be the beginning of a secret.
 const BEHIND: usize = 16 << 10;
 
-/// A stream as far as the log keeps it.
+/// A stream, as far as the log keeps it.
 #[derive(Default)]
 pub struct Capture {
     fresh: Vec<u8>,
     file: Option<File>,
-    /// Where the file is made.
+    /// The folder in which the file is made.
     dir: PathBuf,
     redact: Option<Redact>,
     limit: usize,
@@ -28,13 +28,14 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Keeps at most `limit` bytes. What goes to a disk has no secrets, even where nobody can open it.
+    /// Keeps at most `limit` bytes. Secrets are removed before anything goes to a disk, even into a file that nobody
+    /// else can open.
     pub fn new(limit: usize, dir: PathBuf, redact: Redact) -> Self {
         Self { limit, dir, redact: Some(redact), ..Self::default() }
     }
 
-    /// Takes what came. Writes to the page cache now and then, a few hundred KiB at a time and no more than the limit
-    /// in all: too little to leave the caller's thread for.
+    /// Takes the next bytes. Sometimes writes to the page cache, a few hundred KiB at a time and never more than the
+    /// limit in all: too little to leave the caller's thread for.
     pub fn push(&mut self, bytes: &[u8]) {
         let room = self.limit - self.taken;
         if bytes.len() > room {
@@ -46,24 +47,24 @@ impl Capture {
         if self.fresh.len() > IN_MEMORY
             && let Err(error) = self.spill()
         {
-            tracing::debug!("no more of an agent's output is kept for its log: {error}");
+            tracing::debug!("cannot keep more of an agent's output for its log: {error}");
             self.truncated = true;
             self.limit = self.taken;
             self.fresh = Vec::new();
         }
     }
 
-    /// Bytes that are kept at most.
+    /// Returns the most bytes that are kept.
     pub fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Returns true if something was left out.
+    /// Returns true if some bytes were dropped.
     pub fn truncated(&self) -> bool {
         self.truncated
     }
 
-    /// Writes what was kept, without secrets.
+    /// Writes the kept bytes, without secrets.
     pub fn copy_to(&self, to: &mut impl Write) -> io::Result<()> {
         if let Some(mut file) = self.file.as_ref() {
             file.rewind()?;
@@ -72,7 +73,7 @@ impl Capture {
         to.write_all(self.clean(&self.fresh).as_bytes())
     }
 
-    /// All that was kept, without secrets.
+    /// Returns the kept bytes, without secrets.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         if let Some(mut file) = self.file.as_ref() {
@@ -112,7 +113,7 @@ impl Capture {
     }
 }
 
-/// Returns how much of the bytes does not end within a character.
+/// Returns the number of bytes up to the last complete character.
 fn whole_characters(bytes: &[u8]) -> usize {
     let from = bytes.len().saturating_sub(3);
     let begun = bytes[from..].iter().rposition(|byte| *byte >= 0xC0).map(|at| from + at);
@@ -132,7 +133,7 @@ pub struct Tail(std::collections::VecDeque<u8>);
 impl Tail {
     const KEEP: usize = 4096;
 
-    /// Takes what came.
+    /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(Self::KEEP)..];
         let over = (self.0.len() + bytes.len()).saturating_sub(Self::KEEP);
@@ -140,7 +141,7 @@ impl Tail {
         self.0.extend(bytes);
     }
 
-    /// As text.
+    /// Returns the bytes as text.
     pub fn text(&self) -> String {
         let (a, b) = self.0.as_slices();
         String::from_utf8_lossy(&[a, b].concat()).into_owned()
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn much_is_kept_whole_but_not_in_memory_and_under_no_name() {
+    fn large_capture_is_complete_in_a_file_without_a_name() {
         let dir = tempfile::tempdir().unwrap();
         let mut capture = capture(8 << 20, &dir);
         let line = "ä word, 😀 and a sk-secret.\n";
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_kept_as_far_as_it_can_be_shown() {
+    fn capture_keeps_invalid_utf8_as_far_as_it_can_be_shown() {
         let dir = tempfile::tempdir().unwrap();
         let mut capture = capture(1 << 20, &dir);
         let piece = vec![0xFF; 65_536];
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_takes_nothing_costs_the_log_only() {
+    fn capture_without_a_writable_folder_only_loses_the_log() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("runs"), "no folder").unwrap();
         let mut capture = capture(8 << 20, &dir);
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_are_not_cut() {
+    fn captures_do_not_cut_characters() {
         for (bytes, whole) in [
             (&b""[..], 0),
             (b"ab", 2),

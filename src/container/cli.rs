@@ -1,4 +1,4 @@
-//! Calls of an engine's command line: each in a process group of its own, each with a time limit.
+//! Calls of an engine's command line: each in its own process group, each with a time limit.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -15,31 +15,31 @@ use super::broken_off;
 use super::engine::EngineError;
 use super::image_store::Lines;
 
-/// What is kept of a call's stdout and stderr, each.
+/// The most bytes that are kept of a call's stdout, and of its stderr.
 const OUTPUT_LIMIT: u64 = 8 * 1024 * 1024;
-/// The longest line that is passed on, and how many are kept.
+/// The longest line that is passed on, and the number of lines that are kept.
 const LINE_LIMIT: u64 = 64 * 1024;
 const LINES_KEPT: usize = 200;
 /// How long a process that outlives its call may hold the pipes.
 const PIPE_GRACE: Duration = Duration::from_secs(2);
 
-/// An engine's program, and what to tell people when it is not there.
+/// An engine's program, and hints for people if it is missing.
 #[derive(Debug, Clone)]
 pub struct Cli {
     /// `docker` or `podman`, for people.
     pub name: &'static str,
     /// The program, and arguments that come before the engine's own.
     pub program: Vec<OsString>,
-    /// How to get it.
+    /// How to install it.
     pub install_hint: &'static str,
     /// How to start it.
     pub start_hint: &'static str,
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug)]
 pub struct Output {
-    /// Exit code; none after a signal.
+    /// The exit code; None after a signal.
     pub code: Option<i32>,
     /// Its stdout, trimmed.
     pub stdout: String,
@@ -48,14 +48,14 @@ pub struct Output {
 }
 
 impl Output {
-    /// Whether it ended with code 0.
+    /// Returns true if the exit code is 0.
     pub fn ok(&self) -> bool {
         self.code == Some(0)
     }
 }
 
 impl Cli {
-    /// The engine's program with arguments, in a process group of its own.
+    /// Returns the engine's program with arguments, in its own process group.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut words = self.program.iter();
         let mut command = Command::new(words.next().map_or(OsStr::new(self.name), OsString::as_os_str));
@@ -63,7 +63,7 @@ impl Cli {
         command
     }
 
-    /// The program, for people.
+    /// Returns the program, for people.
     pub fn shown(&self) -> String {
         self.program.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
@@ -73,7 +73,7 @@ impl Cli {
         self.call_with(args, Stdio::null(), limit).await
     }
 
-    /// Calls the engine with something to read from.
+    /// Calls the engine with `stdin` as its input.
     pub async fn call_with<S: AsRef<OsStr>>(
         &self,
         args: &[S],
@@ -96,8 +96,8 @@ impl Cli {
         Ok(Output { code: status.code(), stdout, stderr })
     }
 
-    /// Calls the engine and hears each line of both streams as it comes; what is kept of them comes as stdout. A call that
-    /// is not waited for any more ends in order, beside its caller: see [`broken_off::all_ended`].
+    /// Calls the engine and passes on each line of both streams as it comes; the result has the kept lines as stdout.
+    /// A call that is dropped ends in order, in the background: see [`broken_off::all_ended`].
     pub async fn call_with_lines<S: AsRef<OsStr>>(
         &self,
         args: &[S],
@@ -131,7 +131,7 @@ impl Cli {
         Ok(Output { code: status.code(), stdout, stderr: String::new() })
     }
 
-    /// An error for a program that could not be started.
+    /// Returns the error for a program that could not be started.
     pub fn spawn_error(&self, action: &str, error: &std::io::Error) -> EngineError {
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => EngineError::Missing {
@@ -143,7 +143,7 @@ impl Cli {
         }
     }
 
-    /// An error for a call that ended badly.
+    /// Returns the error for a call that failed.
     pub fn call_error(&self, action: &str, output: &Output) -> EngineError {
         let reason = first_lines(&output.stderr)
             .unwrap_or_else(|| output.code.map_or("killed by a signal".to_owned(), |code| format!("exit code {code}")));
@@ -159,35 +159,36 @@ impl Cli {
         self.failed(action, reason)
     }
 
-    /// The engine does not answer.
+    /// Returns the error for an engine that does not answer.
     pub fn unreachable(&self, reason: String, hint: &str) -> EngineError {
         EngineError::Unreachable { engine: self.name.to_owned(), reason, hint: hint.to_owned() }
     }
 
-    /// The engine refused.
+    /// Returns the error for a call that the engine refused.
     pub fn failed(&self, action: &str, reason: String) -> EngineError {
         EngineError::Failed { engine: self.name.to_owned(), action: action.to_owned(), reason }
     }
 }
 
-/// The first lines of what an engine complains, on one line.
+/// Returns the first lines of an engine's complaint, on one line.
 fn first_lines(text: &str) -> Option<String> {
     let short: String =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect::<Vec<_>>().join("; ");
     (!short.is_empty()).then(|| short.chars().take(600).collect())
 }
 
-/// Sends the lines of a stream; at its end the sender is gone.
+/// Sends the lines of a stream; drops the sender at its end.
 fn forward(pipe: Option<impl AsyncRead + Send + Unpin + 'static>, to: tokio::sync::mpsc::Sender<String>) {
     let Some(pipe) = pipe else { return };
     tokio::spawn(async move {
         let mut reader = BufReader::new(pipe);
         let mut bytes = Vec::new();
-        // A progress bar without line ends is not worth more than a line's limit.
+        // A progress bar without line ends is cut at a line's limit.
         while (&mut reader).take(LINE_LIMIT).read_until(b'\n', &mut bytes).await.is_ok_and(|read| read > 0) {
             let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
             bytes.clear();
-            // Whoever writes into a pipe that nobody reads is killed by it, even while it undoes what it began.
+            // Keep reading: a process is killed when it writes into a pipe without a reader, even while it undoes its
+            // work.
             let _ = to.send(text).await;
         }
     });
@@ -197,7 +198,7 @@ fn read(pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> JoinHandle<Vec
     tokio::spawn(async move {
         let mut bytes = Vec::new();
         if let Some(pipe) = pipe {
-            // What came before an error still counts.
+            // Bytes before an error still count.
             let _ = pipe.take(OUTPUT_LIMIT).read_to_end(&mut bytes).await;
         }
         bytes
@@ -214,7 +215,7 @@ async fn finish(mut reader: JoinHandle<Vec<u8>>) -> String {
     String::from_utf8_lossy(&bytes).trim().to_owned()
 }
 
-/// Ends a child's whole process group when dropped.
+/// Kills a child's whole process group when dropped.
 #[derive(Debug)]
 pub struct GroupGuard(Option<Pid>);
 
@@ -223,14 +224,15 @@ impl GroupGuard {
     pub fn new(child: &Child) -> Self {
         Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
-    /// Lets the group be: its leader was waited for, so its id may soon be another's.
+    /// Leaves the group alone: its leader has ended and been waited for, so its id may soon belong to another
+    /// process.
     pub fn disarm(&mut self) {
         self.0 = None;
     }
-    /// Ends the group now.
+    /// Kills the group now.
     pub fn kill(&mut self) {
         if let Some(group) = self.0.take() {
-            // Gone already is what was wanted.
+            // A group that has ended is fine.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_hangs_ends_with_all_it_started() {
+    async fn hanging_call_is_killed_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_left_behind_with_the_pipes_does_not_hold_a_call() {
+    async fn call_does_not_wait_for_a_process_that_holds_its_pipes() {
         let before = Instant::now();
         let dir = tempfile::tempdir().unwrap();
         let script = format!("sleep 300 & echo $! > {}/pid", dir.path().display());
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_missing_or_refused_is_told_apart() {
+    async fn missing_programs_and_refusals_have_different_errors() {
         let missing = shell(&["/nonexistent/engine"]).call(&["ps"], Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(missing.to_string(), "sh is not installed (/nonexistent/engine): get it");
         let cli = shell(&["sh"]);

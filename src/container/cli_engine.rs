@@ -1,4 +1,4 @@
-//! Engines with a command line: docker, podman, and what answers like them.
+//! Engines with a command line: docker, podman, and compatible programs.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -23,7 +23,7 @@ const REMOVE: Duration = Duration::from_secs(30);
 /// What a stop may take beyond its grace.
 const STOP_EXTRA: Duration = Duration::from_secs(10);
 
-/// Which of the two command lines.
+/// The two command lines of engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
     /// Docker's.
@@ -32,7 +32,7 @@ pub enum Flavor {
     Podman,
 }
 
-/// What a probe found.
+/// The result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// For people and for the user rule.
@@ -41,16 +41,17 @@ pub struct Facts {
     pub dialect: Dialect,
 }
 
-/// What may be told to an engine beyond its program.
+/// Settings of an engine besides its program.
 #[derive(Debug, Clone, Default)]
 pub struct CliOptions {
-    /// An OCI runtime for podman, instead of the one that a probe chooses.
+    /// An OCI runtime for podman, in place of the one that a probe chooses.
     pub oci_runtime: Option<String>,
-    /// A folder, writable by the host alone, that keeps what a slow probe found until the engine or the machine changes.
+    /// A folder that only the host can write. It keeps the result of a slow probe until the engine or the machine
+    /// changes.
     pub cache: Option<PathBuf>,
 }
 
-/// An engine behind its command line.
+/// An engine with a command line.
 pub struct CliEngine {
     pub(super) cli: Cli,
     flavor: Flavor,
@@ -80,7 +81,7 @@ impl CliEngine {
         Self { cli, flavor, options, facts: RwLock::new(facts) }
     }
 
-    /// Which command line it speaks.
+    /// Returns which command line it has.
     pub fn flavor(&self) -> Flavor {
         self.flavor
     }
@@ -89,7 +90,7 @@ impl CliEngine {
         self.facts.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Calls and demands success, or an error that says the container is not there.
+    /// Calls the engine; an error that says that the container is missing counts as success.
     async fn call_on(&self, action: &str, args: &[OsString], limit: Duration) -> Result<(), EngineError> {
         let output = self.cli.call(args, limit).await?;
         if output.ok() || only_absent(&output.stderr) {
@@ -155,14 +156,14 @@ impl ContainerEngine for CliEngine {
             return false;
         }
         let (container, since) = (format!("container={name}"), since.timestamp().to_string());
-        // An end that lies in the past has it answer instead of following.
+        // With an end in the past, the engine answers at once and does not follow.
         let until = (Utc::now().timestamp() + 1).to_string();
         let args = ["events", "--since", &since, "--until", &until, "--filter", "event=oom", "--filter", &container];
         self.cli.call(&args, CALL).await.is_ok_and(|output| output.ok() && !output.stdout.is_empty())
     }
 
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
-        // Engines count whole seconds; zero would skip the asking.
+        // Engines count whole seconds; zero would kill without asking.
         let seconds = grace.as_millis().div_ceil(1000).max(1).to_string();
         let args = ["stop", "-t", &seconds, name].map(OsString::from);
         self.call_on("stop", &args, grace + STOP_EXTRA).await
@@ -175,7 +176,7 @@ impl ContainerEngine for CliEngine {
 
     async fn exists(&self, name: &str) -> Result<bool, EngineError> {
         match self.flavor {
-            // `ps` answers from a snapshot; `inspect` waits for a container that is stuck.
+            // `ps` answers from a snapshot; `inspect` waits for a stuck container.
             Flavor::Docker => {
                 let filter = format!("name=^/{name}$");
                 let args = ["ps", "-a", "--no-trunc", "--filter", &filter, "--format", "{{.Names}}"];
@@ -204,10 +205,11 @@ impl ContainerEngine for CliEngine {
         }
         let mut args: Vec<OsString> = match self.flavor {
             Flavor::Docker => vec!["rm".into(), "-f".into()],
-            // Without `-t 0` podman asks each container first and waits for ten seconds; before 4 it has no such option.
+            // Without `-t 0`, podman asks each container first and waits for ten seconds; podman before 4 has no such
+            // option.
             Flavor::Podman if podman::is_before_4(&self.capabilities().version) => {
                 let kill: Vec<OsString> = ["kill".into()].into_iter().chain(names.iter().map(OsString::from)).collect();
-                // What it could not end, the removal ends or complains of.
+                // If `kill` fails for a container, `rm` ends it or reports it.
                 let _ = self.cli.call(&kill, REMOVE).await?;
                 ["rm", "-f", "--ignore"].map(OsString::from).to_vec()
             }
@@ -222,7 +224,7 @@ impl ContainerEngine for CliEngine {
     }
 }
 
-/// Names from `ps`, one per line; docker adds the names of links after a comma.
+/// Parses names from `ps`, one per line; docker adds the names of links after a comma.
 fn names(stdout: &str) -> Vec<String> {
     stdout
         .lines()
@@ -250,7 +252,7 @@ fn complains(flavor: Flavor, stderr: &str) -> bool {
     })
 }
 
-/// Whether every complaint says that a container is not there, or already on its way out.
+/// Returns true if every complaint says that a container is missing, or already being removed.
 fn only_absent(stderr: &str) -> bool {
     let phrases = ["no such container", "no container with", "is already in progress", "is not running"];
     let mut lines = stderr.lines().map(str::to_lowercase).filter(|line| !line.trim().is_empty()).peekable();
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_refuses_is_told_from_a_program_that_fails() {
+    fn engine_refusals_differ_from_program_failures() {
         let docker = "docker: Error response from daemon: OCI runtime create failed: exec: \"/x\": no such file.";
         let podman =
             "Error: crun: executable file `/x` not found in $PATH: No such file or directory: OCI runtime error";

@@ -1,4 +1,4 @@
-//! The choice of a host's engine: the operator's, else the first that answers.
+//! The choice of the engine: the operator's, else the first one that answers.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::cli_engine::{CliEngine, CliOptions, Flavor};
 use super::engine::{ContainerEngine, EngineError};
 
-/// Finds an engine that answers, probed.
+/// Finds an engine that answers, and probes it.
 ///
-/// `runtime` is `CONTAINER_RUNTIME`: `docker`, `podman` or a path to either; none tries docker, then podman. With none
-/// answering the error names both, each with what to do. Where docker as configured does not answer, the user's own
-/// rootless docker is tried before docker is given up.
+/// `runtime` is `CONTAINER_RUNTIME`: `docker`, `podman` or a path to either; None tries docker, then podman. If
+/// neither answers, the error names both, each with a remedy. If docker as configured does not answer, the user's own
+/// rootless docker is tried next.
 pub async fn detect(runtime: Option<&str>, options: &CliOptions) -> Result<Arc<dyn ContainerEngine>, EngineError> {
     match runtime.map(str::trim).filter(|runtime| !runtime.is_empty()) {
         Some("docker") => probed(Flavor::Docker, "docker", options).await,
@@ -42,7 +42,7 @@ async fn probed(flavor: Flavor, program: &str, options: &CliOptions) -> Result<A
     let engine = CliEngine::new(flavor, vec![OsString::from(program)], options.clone());
     match engine.probe().await {
         Ok(_) => Ok(Arc::new(engine)),
-        // Some systems install podman under docker's name.
+        // Some systems install podman as `docker`.
         Err(error) if flavor == Flavor::Docker => match flavor_of(program).await {
             Ok(Flavor::Podman) => {
                 let engine = CliEngine::new(Flavor::Podman, vec![OsString::from(program)], options.clone());
@@ -55,7 +55,7 @@ async fn probed(flavor: Flavor, program: &str, options: &CliOptions) -> Result<A
     }
 }
 
-/// The user's own rootless daemon, with its error when it does not answer either; None if there is none.
+/// Probes the user's own rootless daemon. Returns None if there is none.
 async fn own_docker(program: &str, options: &CliOptions) -> Option<Result<Arc<dyn ContainerEngine>, EngineError>> {
     let socket = own_socket(std::env::vars_os(), rustix::process::geteuid().as_raw()).filter(|path| path.exists())?;
     let host = OsString::from_iter([OsStr::new("unix://"), socket.as_os_str()]);
@@ -64,7 +64,7 @@ async fn own_docker(program: &str, options: &CliOptions) -> Option<Result<Arc<dy
     Some(engine.probe().await.map(|_| Arc::new(engine) as Arc<dyn ContainerEngine>))
 }
 
-/// Returns where rootless docker listens for a user, unless the environment says where docker is to be looked for.
+/// Returns the socket of a user's rootless docker, unless the environment names another place for docker.
 fn own_socket(environment: impl IntoIterator<Item = (OsString, OsString)>, uid: u32) -> Option<PathBuf> {
     let mut folder = PathBuf::from(format!("/run/user/{uid}"));
     for (name, value) in environment.into_iter().filter(|(_, value)| !value.is_empty()) {
@@ -75,11 +75,11 @@ fn own_socket(environment: impl IntoIterator<Item = (OsString, OsString)>, uid: 
             folder = value.into();
         }
     }
-    // Root's folder of this kind holds no rootless daemon.
+    // Root's runtime folder has no rootless daemon.
     (uid != 0).then(|| folder.join("docker.sock"))
 }
 
-/// Asks a program which of the two it is.
+/// Asks a program whether it is docker or podman.
 async fn flavor_of(program: &str) -> Result<Flavor, EngineError> {
     let cli = super::docker::cli(vec![OsString::from(program)]);
     let output = cli.call(&["--version"], Duration::from_secs(10)).await.map_err(|error| match error {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_socket_is_where_rootless_docker_listens() {
+    fn own_socket_is_that_of_rootless_docker() {
         let socket = |environment: &[(&str, &str)], uid| {
             own_socket(environment.iter().map(|&(name, value)| (name.into(), value.into())), uid)
         };

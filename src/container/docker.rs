@@ -1,4 +1,4 @@
-//! Docker: what its probe asks, and what to tell people.
+//! Docker: its probe, and hints for people.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -50,10 +50,11 @@ struct Info {
     driver: String,
 }
 
-/// Asks the daemon two quick questions at once; a rootless one, whose limits the kernel's files do not tell, a third.
+/// Asks the daemon two quick questions at once, and a rootless one a third: the kernel's files do not show its
+/// limits.
 pub(super) async fn probe(cli: &Cli) -> Result<Facts, EngineError> {
-    // Not the whole of `info`, for which the client would run its plugins. Of `version`'s parts none tells: daemons before
-    // 23 do not name rootlesskit among them.
+    // Ask only for SecurityOptions: the full `info` runs every plugin of the client, and `version` does not report
+    // rootlesskit before 23.
     let security = ["info", "--format", "{{json .SecurityOptions}}"];
     let version = ["version", "--format", "{{json .}}"];
     let (version, security) = tokio::join!(cli.call(&version, PROBE), cli.call(&security, PROBE));
@@ -83,7 +84,7 @@ fn answer<T: DeserializeOwned>(cli: &Cli, action: &str, output: &Output) -> Resu
     serde_json::from_str(&output.stdout).map_err(|e| cli.failed(action, format!("its answer cannot be read: {e}")))
 }
 
-/// From the daemon's security options, such as `name=seccomp,profile=default` and `name=rootless`.
+/// Reads the daemon's security options, such as `name=seccomp,profile=default` and `name=rootless`.
 fn is_rootless(security: &[String]) -> bool {
     security.iter().flat_map(|option| option.split(',')).any(|part| part == "name=rootless")
 }
@@ -104,7 +105,7 @@ fn dialect(caps: &Capabilities, client: &str) -> Dialect {
     }
 }
 
-/// The first number of a version; 0 for what is none.
+/// Returns the first number of a version, or 0 if it is not valid.
 fn major(version: &str) -> u32 {
     version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
 }
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_only_folders_bring_nothing_writable_along() {
+    fn submounts_of_read_only_folders_are_not_writable() {
         let caps = |rootless| Capabilities { version: "20".into(), rootless, keep_id: false, unsupported: vec![] };
         assert_eq!(dialect(&caps(false), "20.10.24+dfsg1").submounts, Submounts::Hidden);
         assert_eq!(dialect(&caps(false), "28.2.2").submounts, Submounts::Disabled);

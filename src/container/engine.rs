@@ -17,27 +17,27 @@ use super::spec::RunSpec;
 pub trait ContainerEngine: Send + Sync + fmt::Debug {
     /// `docker` or `podman`, for people.
     fn name(&self) -> &str;
-    /// Returns what the engine can and cannot enforce here, as found by the last [`probe`](Self::probe).
+    /// Returns the limits of the engine here, as found by the last [`probe`](Self::probe).
     fn capabilities(&self) -> Capabilities;
-    /// Asks the engine whether it works; fast enough for every start.
+    /// Checks that the engine works; fast enough for every start.
     async fn probe(&self) -> Result<Capabilities, EngineError>;
-    /// Starts a run with its streams attached. Returns as soon as the client is started.
+    /// Starts a run with its streams attached. Returns as soon as the client has started.
     async fn start(&self, spec: &RunSpec) -> Result<Attached, EngineError>;
-    /// Returns how a run of this spec looks on the command line, for run logs; empty where there is none.
+    /// Returns the command line of a run, for run logs; empty if there is none.
     fn describe(&self, spec: &RunSpec) -> Vec<String>;
     /// Returns true if the kernel ended something in a container for its memory limit since then; false where nobody
     /// knows. Asked when the container is gone.
     async fn ran_out_of_memory(&self, _name: &str, _since: DateTime<Utc>) -> bool {
         false
     }
-    /// Asks a container to end, and ends it after the grace. A container that is not there is success.
+    /// Asks a container to end, and kills it after the grace. A missing container is success.
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), EngineError>;
-    /// Ends a container at once. A container that is not there is success; one that is just being made may show up
-    /// after it, so end its client first and ask [`exists`](Self::exists) afterwards.
+    /// Ends a container at once. A missing container is success; but one that is just being made may appear later, so
+    /// end its client first and check [`exists`](Self::exists) afterwards.
     async fn kill(&self, name: &str) -> Result<(), EngineError>;
-    /// Returns whether the container still exists in any state: the proof after a stop or kill.
+    /// Returns true if the container still exists in any state: the proof after a stop or kill.
     async fn exists(&self, name: &str) -> Result<bool, EngineError>;
-    /// Names of all containers, in any state, that carry the label; one call to the engine.
+    /// Returns the names of all containers with the label, in any state; one call to the engine.
     async fn list(&self, label: &str, value: &str) -> Result<Vec<String>, EngineError>;
     /// Kills and removes containers by name, all at once; missing ones are success.
     async fn remove(&self, names: &[String]) -> Result<(), EngineError>;
@@ -45,25 +45,25 @@ pub trait ContainerEngine: Send + Sync + fmt::Debug {
     fn images(&self) -> &dyn ImageStore;
 }
 
-/// What an engine can do here.
+/// The abilities of an engine on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     /// The engine's version.
     pub version: String,
-    /// True if it runs without root.
+    /// True if the engine runs without root.
     pub rootless: bool,
-    /// True if containers get the host user's ids by keep-id.
+    /// True if keep-id gives containers the host user's ids.
     pub keep_id: bool,
-    /// What it cannot enforce or give here, each with the reason; shown at start and by `doctor`.
+    /// The limits of the engine here, each with the reason; shown at start and by `doctor`.
     pub unsupported: Vec<Unsupported>,
 }
 
-/// Something that the engine cannot enforce or give here.
+/// Something that the engine cannot enforce or provide here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported {
-    /// Which: `memory`, `cpus`, `pids`; or `network`, where no run with a network can start.
+    /// `memory`, `cpus` or `pids`; or `network` if no run with a network can start.
     pub what: &'static str,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
@@ -73,7 +73,7 @@ pub struct Attached {
     pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
     /// The agent's stdout.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
-    /// The agent's stderr, and the engine's own complaints.
+    /// The agent's stderr, with the engine's own complaints.
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
     /// The client that holds the run.
     pub client: Box<dyn Client>,
@@ -125,44 +125,44 @@ pub struct Refusal {
 /// Why an engine did not do something.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EngineError {
-    /// The client program is not there.
+    /// The client program is missing.
     #[error("{engine} is not installed ({program}): {hint}")]
     Missing {
-        /// The engine.
+        /// The engine's name.
         engine: String,
-        /// What was tried.
+        /// The program that was tried.
         program: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
     /// The engine does not answer.
     #[error("{engine} cannot be reached: {reason}; {hint}")]
     Unreachable {
-        /// The engine.
+        /// The engine's name.
         engine: String,
-        /// What it says.
+        /// The engine's message.
         reason: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
     /// The engine took too long.
     #[error("{engine} did not answer to {action} within {after:?}")]
     Timeout {
-        /// The engine.
+        /// The engine's name.
         engine: String,
-        /// What was asked.
+        /// The call.
         action: String,
-        /// How long it had.
+        /// The time limit.
         after: Duration,
     },
-    /// The engine refused.
+    /// The engine refused the call.
     #[error("{engine} {action}: {reason}")]
     Failed {
-        /// The engine.
+        /// The engine's name.
         engine: String,
-        /// What was asked.
+        /// The call.
         action: String,
-        /// What it says.
+        /// The engine's message.
         reason: String,
     },
 }

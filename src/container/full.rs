@@ -1,5 +1,5 @@
-//! The image `full`: Claude Code, what else was asked for, and what an agent works with, built on this machine from a
-//! public base, and named after what it is made of.
+//! The image `full`: Claude Code, chosen extras, and an agent's tools, built on this machine from a public base. Its
+//! name has a hash of its inputs.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,18 +20,18 @@ use crate::config::extras::Extra;
 use crate::config::proxies::Proxies;
 use crate::config::settings::Settings;
 
-/// How the image is made.
+/// The image's Dockerfile.
 const DOCKERFILE: &str = include_str!("../../container/images/full/Dockerfile");
-/// The browser as it works in a room.
+/// The script that starts the browser in a room.
 const CHROMIUM: &str = include_str!("../../container/images/full/chromium");
-/// Node's version in the image.
+/// The version of Node in the image.
 const NODE_VERSION: &str = "22.23.3";
-/// The image's name before the hash of what it is made of.
+/// The image's name before the hash of its inputs.
 pub const NAME: &str = "parlor-agent:full-";
-/// What it takes without extras: megabytes to download, and of the image.
+/// Megabytes without extras: of the download, and of the image.
 const SIZE: (u32, u32) = (350, 900);
 
-/// Hears of each step before it is done.
+/// Receives each step before it begins.
 pub type Progress<'a> = &'a (dyn Fn(&BuildStep) + Send + Sync);
 
 /// The image. Clones share one build.
@@ -39,13 +39,13 @@ pub type Progress<'a> = &'a (dyn Fn(&BuildStep) + Send + Sync);
 pub struct FullImage {
     base: String,
     claude: String,
-    /// What it has besides, with the versions of what has one.
+    /// The chosen extras, with their versions, if they have one.
     extras: Vec<(Extra, String)>,
-    /// How a build reaches the world.
+    /// The proxies for a build.
     proxies: Proxies,
     certificates: PathBuf,
     data: PathBuf,
-    /// What is kept of it between starts; its presence says that the operator wants it.
+    /// The file with the image's name; if it exists, the operator wants the image.
     known: PathBuf,
     building: Arc<Mutex<()>>,
 }
@@ -56,7 +56,7 @@ struct Known {
 }
 
 impl FullImage {
-    /// The image that these settings describe.
+    /// Returns the image that these settings describe.
     pub fn new(settings: &Settings) -> Self {
         Self {
             base: settings.image_base.clone(),
@@ -70,7 +70,7 @@ impl FullImage {
         }
     }
 
-    /// The image's reference, after making it where the engine does not have it.
+    /// Returns the image's reference; makes the image if the engine does not have it.
     pub async fn ensure(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
         let name = self.name().await?;
         if engine.images().exists(&name).await? {
@@ -80,7 +80,7 @@ impl FullImage {
         let _building = self.building.lock().await;
         image::make_data(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
         let lock = self.data.join("image-full.lock");
-        // Held until the end of this function, by whatever process builds first.
+        // Held until this function ends, by the process that builds first.
         let _lock = image::blocking(move || image::lock(&lock)).await?;
         if !engine.images().exists(&name).await? {
             self.build(engine, &name, progress).await?;
@@ -90,14 +90,14 @@ impl FullImage {
         Ok(name)
     }
 
-    /// Returns whether the image is there, without making it.
+    /// Returns whether the engine has the image, without making it.
     pub async fn status(&self, engine: &dyn ContainerEngine) -> Result<Status, ImageError> {
         let name = self.name().await?;
         let present = engine.images().exists(&name).await?;
         Ok(Status { image: Some(name), present })
     }
 
-    /// Returns what it is called, with what is in it.
+    /// Returns the image's title for people, with its contents.
     pub fn title(&self) -> String {
         let mut title = format!("the image with Claude Code {}", self.claude);
         for (extra, version) in &self.extras {
@@ -112,7 +112,7 @@ impl FullImage {
         title
     }
 
-    /// Returns what to tell people before it is made.
+    /// Returns the sizes for people, before the image is made.
     pub fn size(&self) -> String {
         let (mut download, mut image) = SIZE;
         for (extra, _) in &self.extras {
@@ -183,12 +183,12 @@ impl FullImage {
             fs::rename(&fresh, &self.known)
         };
         if let Err(error) = write() {
-            tracing::warn!(path = %self.known.display(), %error, "the image's name cannot be kept");
+            tracing::warn!(path = %self.known.display(), %error, "cannot keep the image's name");
         }
     }
 }
 
-/// An extra's name for people, the megabytes that it adds to the download, and to the image.
+/// Returns an extra's name for people, and the megabytes that it adds to the download and to the image.
 fn facts(extra: Extra) -> (&'static str, u32, u32) {
     match extra {
         Extra::Chromium => ("Chromium", 170, 640),
@@ -197,7 +197,7 @@ fn facts(extra: Extra) -> (&'static str, u32, u32) {
     }
 }
 
-/// The argument of the build that asks for an extra by its version.
+/// Returns the build argument that chooses an extra's version.
 fn argument(extra: Extra) -> &'static str {
     match extra {
         Extra::Chromium => "CHROMIUM",
@@ -206,7 +206,7 @@ fn argument(extra: Extra) -> &'static str {
     }
 }
 
-/// Returns which version of an extra is asked for; the browser is the one that the base's Debian has.
+/// Returns the wanted version of an extra. The browser's version is that of the base's Debian.
 fn version(settings: &Settings, extra: Extra) -> String {
     match extra {
         Extra::Chromium => "1".to_owned(),
@@ -215,18 +215,18 @@ fn version(settings: &Settings, extra: Extra) -> String {
     }
 }
 
-/// The folder that a build reads; removed at the end, however that comes.
+/// The folder that a build reads; removed when dropped.
 struct Context(PathBuf);
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // Not there is what was wanted; anything else the next build replaces.
+        // A missing folder is fine; the next build replaces any other.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 fn fill(folder: &Path, certificates: &Path) -> Result<(), ImageError> {
-    // Of a build that died.
+    // A build that died may have left it.
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).map_err(|e| ImageError::io("create", folder, e))?;
     let put = |name: &str, from: &mut dyn Read, mode: u32| {

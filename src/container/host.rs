@@ -1,4 +1,4 @@
-//! The kernel's word about limits: facts that engines report slowly or not at all.
+//! The kernel's facts about limits, which engines report slowly or not at all.
 
 use std::fs;
 
@@ -9,12 +9,12 @@ use super::engine::{Capabilities, Unsupported};
 
 /// Podman's and docker's own default for open files.
 const NOFILE: u64 = 1_048_576;
-/// What is enough for any agent below its `--pids-limit`; podman lowers its own hard limit to some number above.
+/// Enough for any agent below its `--pids-limit`; podman lowers its own hard limit to some higher number.
 const NPROC: u64 = 32_768;
-/// The bit of `CAP_SYS_RESOURCE`, without which no process may raise its hard limits.
+/// The bit of `CAP_SYS_RESOURCE`; without it, no process may raise its hard limits.
 const CAP_SYS_RESOURCE: u32 = 24;
 
-/// The controllers the kernel offers; None if it does not say.
+/// Returns the controllers that the kernel offers; None if unknown.
 pub fn controllers() -> Option<Vec<String>> {
     if let Ok(text) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers") {
         return Some(text.split_whitespace().map(str::to_owned).collect());
@@ -35,7 +35,7 @@ fn v1_controllers(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The limits that miss their controller.
+/// Returns the limits whose controller is missing.
 pub fn unsupported(controllers: &[String], why: &str) -> Vec<Unsupported> {
     [("memory", "memory"), ("cpus", "cpu"), ("pids", "pids")]
         .into_iter()
@@ -44,7 +44,7 @@ pub fn unsupported(controllers: &[String], why: &str) -> Vec<Unsupported> {
         .collect()
 }
 
-/// Returns true if a limit is among those that cannot be enforced.
+/// Returns true if the limit cannot be enforced.
 pub fn lacks(caps: &Capabilities, what: &str) -> bool {
     caps.unsupported.iter().any(|limit| limit.what == what)
 }
@@ -54,7 +54,7 @@ pub fn selinux_enforcing() -> bool {
     fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|text| text.trim() == "1")
 }
 
-/// The limits containers must stay below, on a machine where even root may not raise them.
+/// Returns the limits that containers must not exceed, on a machine where even root may not raise them.
 pub fn ulimits() -> Option<Ulimits> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     if may_raise_limits(&status)? {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_capability_is_read_from_its_bit() {
+    fn capability_is_read_from_its_bit() {
         assert_eq!(may_raise_limits("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(true));
         assert_eq!(may_raise_limits("CapEff:\t000001fffeffffff\n"), Some(false));
         assert_eq!(may_raise_limits("CapEff:\tx\n"), None);

@@ -1,5 +1,5 @@
 //! Parlor's own image `lite`: made on this machine from the runner inside `parlor` and a few files of the system,
-//! without a registry, and named after its content, so that it is made once and never mistaken for another.
+//! without a registry. Its name is a hash of its content, so it is made once and never confused with another.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -18,39 +18,39 @@ use super::engine::{ContainerEngine, EngineError};
 use super::rootfs;
 use super::runner::Runner;
 
-/// Changes with the layout of the tree.
+/// Increased when the layout of the tree changes.
 const LAYOUT: u32 = 2;
-/// Tells the builds of this process apart.
+/// Gives each build of this process a number.
 static BUILDS: AtomicU64 = AtomicU64::new(0);
-/// The image's name before its content's hash.
+/// The image's name before the hash of its content.
 pub const NAME: &str = "parlor-agent:lite-";
 
-/// Why there is no image.
+/// Why an image could not be made.
 #[derive(Debug, Error)]
 pub enum ImageError {
-    /// A file of the system that the image needs.
+    /// A file of the system that the image needs is missing or unfit.
     #[error("the agent image needs {what}, but {path}: {reason}; {hint}", path = path.display())]
     Input {
-        /// What it is.
+        /// The kind of file.
         what: &'static str,
-        /// Where it should be.
+        /// Its expected path.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         reason: String,
-        /// What to do.
+        /// The remedy.
         hint: &'static str,
     },
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// With what.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// The engine did not take it.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -61,8 +61,8 @@ impl ImageError {
     }
 }
 
-/// Makes an installation's data folder where there is none, closed to other users as a host wants it: whoever makes an
-/// image first may be the first to need it.
+/// Makes an installation's data folder if it is missing, closed to other users, because making an image may be the
+/// first thing to need it.
 pub fn make_data(data: &Path) -> io::Result<()> {
     if let Some(root) = data.parent() {
         fs::create_dir_all(root)?;
@@ -70,7 +70,7 @@ pub fn make_data(data: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(data)
 }
 
-/// What the image is made of.
+/// The inputs of the image.
 #[derive(Debug, Clone)]
 pub struct Inputs {
     /// The agent runner.
@@ -90,7 +90,7 @@ impl Inputs {
     const CERTIFICATES_HINT: &'static str =
         "install them with `apt install ca-certificates` or `dnf install ca-certificates`";
 
-    /// Returns what this machine has, at the usual places.
+    /// Returns this machine's files, at their usual places.
     pub fn system() -> Self {
         let first = |paths: &[&str]| {
             let found = paths.iter().find(|path| Path::new(path).exists());
@@ -108,7 +108,7 @@ impl Inputs {
         }
     }
 
-    /// Returns whether everything is there and fits; reads a few headers only.
+    /// Checks that every input exists and fits; reads only a few headers.
     pub fn check(&self) -> Result<(), ImageError> {
         let missing = |what, path: &Path, reason: String, hint| {
             Err(ImageError::Input { what, path: path.to_owned(), reason, hint })
@@ -131,8 +131,8 @@ impl Inputs {
         Ok(())
     }
 
-    /// Tells cheaply whether the inputs are those of last time: by size and time of change, not by content. A package's
-    /// new zones change their folder.
+    /// Returns a cheap check of the inputs, by size and time of change, and not by content. New zones of a package
+    /// change their folder.
     fn fingerprint(&self) -> String {
         let mut text = format!("{LAYOUT};{}", self.runner.id());
         let mut zones: Vec<PathBuf> = fs::read_dir(&self.zoneinfo)
@@ -156,24 +156,24 @@ impl Inputs {
 /// A step of making the image, for a progress display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// From 1.
+    /// The number of the step, from 1.
     pub number: usize,
-    /// How many there are.
+    /// The number of steps.
     pub of: usize,
-    /// What is being done.
+    /// The text of the step.
     pub label: &'static str,
 }
 
-/// Hears of each step before it is done.
+/// Receives each step before it begins.
 pub type Progress<'a> = &'a (dyn Fn(Step) + Send + Sync);
 
 /// A progress display that shows nothing.
 pub fn silent(_: Step) {}
 
-/// How the image is.
+/// The state of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Its reference; None if it was never made from these inputs.
+    /// The image's reference; None if it was never made from these inputs.
     pub image: Option<String>,
     /// True if the engine has it.
     pub present: bool,
@@ -197,14 +197,14 @@ const STEPS: [&str; 4] =
     ["Checking what the image is made of", "Packing the files", "Giving the image to the engine", "Checking the image"];
 
 impl Image {
-    /// The image made of these inputs; `data` is the installation's data folder, which keeps the image's name and,
-    /// during a build, its tar file.
+    /// The image of these inputs. `data` is the installation's data folder, which keeps the image's name and, during
+    /// a build, its tar file.
     pub fn new(inputs: Inputs, data: PathBuf) -> Self {
         Self { inputs: Arc::new(inputs), data, building: Arc::new(Mutex::new(())) }
     }
 
-    /// The image's reference, after making it where the engine does not have it. Callers at the same time, in this
-    /// process or another of the same installation, share one build.
+    /// Returns the image's reference; makes the image if the engine does not have it. Callers at the same time, in
+    /// this process or another one of the installation, share one build.
     pub async fn ensure(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
         if let Some(image) = self.known()
             && engine.images().exists(&image).await?
@@ -214,7 +214,7 @@ impl Image {
         let _building = self.building.lock().await;
         make_data(&self.data).map_err(|e| ImageError::io("create", &self.data, e))?;
         let data = self.data.clone();
-        // Held until the end of this function, by whatever process builds first.
+        // Held until this function ends, by the process that builds first.
         let _lock = blocking(move || lock(&data.join("image.lock"))).await?;
         if let Some(image) = self.known()
             && engine.images().exists(&image).await?
@@ -226,9 +226,9 @@ impl Image {
         Ok(image)
     }
 
-    /// Returns whether the image is there, without making it.
+    /// Returns whether the engine has the image, without making it.
     pub async fn status(&self, engine: &dyn ContainerEngine) -> Result<Status, ImageError> {
-        // In a fresh home another installation's build may have made it.
+        // With a new home, another installation may have made the image already.
         let image = match self.known() {
             Some(image) => Some(image),
             None => self.would_be().await,
@@ -240,7 +240,7 @@ impl Image {
         Ok(Status { image, present })
     }
 
-    /// Returns what the image made of these inputs is called; None where one of them is missing.
+    /// Returns the name of the image of these inputs; None if one is missing.
     async fn would_be(&self) -> Option<String> {
         let inputs = Arc::clone(&self.inputs);
         let hash = blocking(move || {
@@ -253,13 +253,13 @@ impl Image {
     async fn build(&self, engine: &dyn ContainerEngine, progress: Progress<'_>) -> Result<String, ImageError> {
         let step = |index: usize| progress(Step { number: index + 1, of: STEPS.len(), label: STEPS[index] });
         step(0);
-        // Before the files are read: what changes meanwhile then counts as changed.
+        // Before the files are read, so that a change during the read counts as a change.
         let fingerprint = self.inputs.fingerprint();
         self.inputs.check()?;
         step(1);
         clear(&self.data);
-        // A name of its own, and removed by whoever has it last: a build that is broken off here leaves no file, and is not
-        // in the next one's way.
+        // A name of its own, and removed when dropped: a broken-off build leaves no file, and does not disturb the
+        // next one.
         let number = BUILDS.fetch_add(1, Ordering::Relaxed);
         let tar = TempFile(self.data.join(format!("image-{}-{number}.tar", std::process::id())));
         let inputs = Arc::clone(&self.inputs);
@@ -297,9 +297,9 @@ impl Image {
             fs::write(&fresh, serde_json::to_vec(known)?)?;
             fs::rename(&fresh, &path)
         };
-        // Without it the next start packs the files again, and finds the same name.
+        // Without the file, the next start packs again and gets the same name.
         if let Err(error) = write() {
-            tracing::warn!(path = %path.display(), %error, "the agent image's name cannot be kept");
+            tracing::warn!(path = %path.display(), %error, "cannot keep the agent image's name");
         }
     }
 
@@ -308,29 +308,29 @@ impl Image {
     }
 }
 
-/// Removes files of builds that died. The lock says that nobody builds now.
+/// Removes files of builds that died. The caller holds the lock, so nobody builds now.
 fn clear(data: &Path) {
     for entry in fs::read_dir(data).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with("image-") && name.ends_with(".tar") {
-            // One that stays takes room, and harms nothing.
+            // A file that stays takes space, but does no harm.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// Removed at the end, however that comes.
+/// A file that is removed when dropped.
 struct TempFile(PathBuf);
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        // Not there is what was wanted; anything else the next build writes over.
+        // A missing file is fine; the next build overwrites any other.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Returns where a program says what it needs to run.
+/// Returns the first bytes of a program, with its ELF headers.
 fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(64 << 10).read_to_end(&mut bytes)?;

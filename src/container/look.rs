@@ -1,6 +1,6 @@
-//! A look at an installation through a throw-away room: whether the engine's containers see this machine's folders,
-//! write there, and as whom. An engine of another machine, from a snap, or outside the container that Parlor runs in
-//! answers every question well, and its rooms are empty all the same.
+//! A check of an installation through a throw-away room: whether the engine's containers see this machine's folders,
+//! and write there as the right user. An engine on another machine, from a snap, or outside Parlor's own container
+//! answers every question, and its rooms are still empty.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,22 +16,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::engine::{ContainerEngine, EngineError, Exit};
 use super::spec::{Mount, MountSource, Network, RunSpec, User};
 
-/// How long the room may take: engines on slow disks need seconds.
+/// The time limit of the room; engines on slow disks need seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The most of the room's complaints that is shown, in bytes.
+/// The most bytes of the room's complaints that are shown.
 const SHOWN: u64 = 2_000;
-/// Reads the token, and writes it back where the host can see it.
+/// Reads the token, and writes it back for the host to see.
 const AGENT: &str = "#!/bin/sh\ncat token >back\n";
 
-/// What is wrong with the rooms of an engine.
+/// The defect of an engine's rooms.
 #[derive(Debug, Error)]
 pub enum LookError {
-    /// The host itself could not write there.
+    /// The host itself could not write the folder.
     #[error("{path} cannot be used: {source}", path = path.display())]
     Folder {
-        /// The folder.
+        /// The folder of the room.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// The engine did not start the room.
@@ -40,27 +40,28 @@ pub enum LookError {
     /// The room took too long.
     #[error("a room was not done within {} s", PATIENCE.as_secs())]
     Slow,
-    /// The room did not find what the host wrote.
+    /// The room did not find the host's file.
     #[error("rooms do not see {folder}: what was written there did not come back{said}", folder = folder.display())]
     Blind {
-        /// The folder.
+        /// The folder of the room.
         folder: PathBuf,
-        /// What the room complained of.
+        /// The room's complaints.
         said: String,
     },
-    /// What the room wrote belongs to somebody else.
+    /// The room's file belongs to another user.
     #[error("what a room writes into {folder} belongs to user {found}, not to {wanted}", folder = folder.display())]
     Owner {
-        /// The folder.
+        /// The folder of the room.
         folder: PathBuf,
-        /// Whom it belongs to.
+        /// The owner's uid.
         found: u32,
-        /// Whom it should belong to.
+        /// The expected owner's uid.
         wanted: u32,
     },
 }
 
-/// Opens a room of this image in a folder below `data`, whose agent is `user`; all of it is gone afterwards.
+/// Opens a room of this image in a folder below `data`, with an agent that runs as `user`; removes everything
+/// afterwards.
 pub async fn look(
     engine: &dyn ContainerEngine,
     image: &str,
@@ -72,14 +73,14 @@ pub async fn look(
     place.make(user, token).map_err(|source| LookError::Folder { path: place.0.clone(), source })?;
     let name = format!("parlor-look-{}", token.to_lowercase());
     let said = tokio::time::timeout(PATIENCE, run(engine, &place.spec(&name, image, user))).await;
-    // Whatever became of it, it does not stay.
+    // The container goes in any case.
     let gone = engine.kill(&name).await;
     let said = said.map_err(|_| LookError::Slow)??;
     gone?;
     place.check(user, token, &said)
 }
 
-/// Runs the room to its end; returns what it complained of.
+/// Runs the room to its end. Returns its complaints.
 async fn run(engine: &dyn ContainerEngine, spec: &RunSpec) -> Result<String, EngineError> {
     let mut room = engine.start(spec).await?;
     let input = RunInput {
@@ -89,7 +90,7 @@ async fn run(engine: &dyn ContainerEngine, spec: &RunSpec) -> Result<String, Eng
         provider: Some("exec".to_owned()),
         ..RunInput::default()
     };
-    // A room that is not there any more is seen by its end.
+    // If the room is gone, its end shows it.
     let _ = room.stdin.write_all(&serde_json::to_vec(&input).unwrap_or_default()).await;
     drop(room.stdin);
     let (mut out, mut complaints) = (tokio::io::sink(), Vec::new());
@@ -108,14 +109,14 @@ async fn run(engine: &dyn ContainerEngine, spec: &RunSpec) -> Result<String, Eng
     }
 }
 
-/// Keeps the beginning of a stream, and reads it to its end.
+/// Reads a stream to its end, and keeps its beginning.
 async fn drain(stream: &mut (dyn tokio::io::AsyncRead + Send + Unpin), kept: &mut Vec<u8>) {
     let mut first = stream.take(SHOWN);
     let _ = first.read_to_end(kept).await;
     let _ = tokio::io::copy(first.into_inner(), &mut tokio::io::sink()).await;
 }
 
-/// The room's folders on the host; removed at the end, however that comes.
+/// The room's folders on the host; removed when dropped.
 struct Place(PathBuf);
 
 impl Drop for Place {
@@ -134,7 +135,7 @@ impl Place {
         for (path, text, mode) in [
             (group.join("token"), token, 0o600),
             (group.join("agent"), AGENT, 0o700),
-            // Nothing follows: the room is to end by itself.
+            // No input follows, so the room ends by itself.
             (self.0.join("ipc/input").join(CLOSE_SENTINEL), "", 0o600),
         ] {
             fs::write(&path, text)?;
@@ -181,7 +182,7 @@ impl Place {
     }
 }
 
-/// Returns what a host that is root makes for its rooms belongs to their user.
+/// Gives a file that a root host made for its rooms to their user.
 fn own(path: &Path, user: User) -> io::Result<()> {
     if rustix::process::geteuid().is_root() { chown(path, Some(user.uid), Some(user.gid)) } else { Ok(()) }
 }

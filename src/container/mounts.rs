@@ -1,5 +1,5 @@
-//! A group's mounts and the whole of its run's spec, as the formats have them. Plans only: the folders are made before,
-//! by those whose they are.
+//! A group's mounts and the whole spec of its run, as the documented formats have them. Only plans: other code makes
+//! the folders before.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,14 +18,14 @@ use crate::domain::ids::RunId;
 use crate::domain::run::AgentNeeds;
 use crate::policy::mounts::{HostView, MountRules, engine_safe};
 
-/// Where main sees the installation.
+/// The place of the installation in main's container.
 const PROJECT: &str = "/workspace/project";
-/// Where the agent's home is.
+/// The agent's home in the container.
 const AGENT_HOME: &str = "/home/node";
-/// Entries of the installation's folder that main sees.
+/// The most entries of the installation's folder that main sees.
 const MAX_ENTRIES: usize = 200;
 
-/// Why a run cannot be described.
+/// Why a run has no valid spec.
 #[derive(Debug, Error)]
 pub enum MountError {
     /// A path of the installation that engines cannot mount.
@@ -34,58 +34,58 @@ pub enum MountError {
     /// The installation's folder cannot be read.
     #[error("cannot read {path}: {source}; check its owner and mode")]
     Unreadable {
-        /// The folder.
+        /// The installation's folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A container setting of the group.
+    /// A container setting of the group is not valid.
     #[error("container setting {key} of group {group} = {value:?}: use {allowed}")]
     Setting {
-        /// The group.
+        /// The group's folder.
         group: String,
-        /// Which.
+        /// The key of the setting.
         key: String,
-        /// As it is stored.
+        /// The stored value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: String,
     },
 }
 
-/// Everything a run's spec is made from.
+/// Everything that a run's spec is made from.
 #[derive(Debug, Clone)]
 pub struct Room<'a> {
     /// The container's name: `parlor-<folder>-<run id, lower case>`.
     pub name: String,
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
     /// The image: the group's, the installation's, or Parlor's own.
     pub image: String,
-    /// The installation's id.
+    /// The id of the installation.
     pub instance: &'a str,
-    /// Who the agent is.
+    /// The agent's user in the container.
     pub user: User,
-    /// The group.
+    /// The group of the run.
     pub group: &'a Group,
     /// The settings, with the installation's folders.
     pub settings: &'a Settings,
-    /// What the agent needs beyond every room's folders.
+    /// The agent's needs beyond the folders of every room.
     pub agent: AgentNeeds,
     /// The operator's rules for extra mounts.
     pub rules: &'a MountRules,
-    /// What main must not see; for main alone.
+    /// The paths that main must not see; used only for main.
     pub masks: &'a Masks,
-    /// The name that rooms of this engine know this machine by.
+    /// The name under which rooms of this engine reach this machine.
     pub gateway: &'a str,
 }
 
 /// A run's mounts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MountPlan {
-    /// In mounting order: what lies inside another mount comes after it.
+    /// In mounting order: a mount inside another one comes after it.
     pub mounts: Vec<Mount>,
-    /// Why extra mounts are missing or read-only; for the log and the group's owner.
+    /// Why extra mounts are missing or read-only, for the log and the group's owner.
     pub notes: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ pub fn plan(room: &Room<'_>) -> Result<MountPlan, MountError> {
     let (home, group) = (&room.settings.home, room.group);
     let mut plan = MountPlan::default();
     plan.host(home.group(&group.folder), "/workspace/group", true)?;
-    // A link in its place is not a folder: main may have arranged it.
+    // A link here is not a folder: main may have made it.
     if fs::symlink_metadata(home.global()).is_ok_and(|m| m.is_dir()) {
         plan.host(home.global(), "/workspace/global", group.is_main)?;
     }
@@ -123,9 +123,9 @@ impl MountPlan {
         Ok(())
     }
 
-    /// The installation, without its secrets. Not one mount of its folder with masks on top: an editor that replaces
-    /// `.env` by renaming would take the mask away with the old file, under the eyes of a live agent. Instead an empty
-    /// folder in which each entry is mounted, so that what is masked was never there.
+    /// Mounts the installation without its secrets. A single mount with masks on top would not do: an editor that
+    /// replaces `.env` by renaming would remove the mask with the old file, while an agent is live. Instead, each
+    /// entry is mounted into an empty folder, so masked files were never there.
     fn project(&mut self, home: &Home, masks: &Masks) -> Result<(), MountError> {
         self.mounts.push(Mount { source: MountSource::Tmpfs, target: PROJECT.to_owned(), writable: false });
         let unreadable = |source| MountError::Unreadable { path: home.root().to_owned(), source };
@@ -167,16 +167,16 @@ impl MountPlan {
     }
 }
 
-/// Returns what of a group's extra mounts its rooms will not have, each with the reason: for who sets them.
+/// Returns the extra mounts that a group's rooms do not get, each with the reason, for their author.
 pub fn refused(settings: &Settings, group: &Group, rules: &MountRules) -> Vec<String> {
     extra_mounts(settings, group, rules).1
 }
 
-/// A group's extra mounts that the rules allow, and a note on each that is refused or read-only.
+/// Returns a group's extra mounts that the rules allow, and a note on each that is refused or read-only.
 fn extra_mounts(settings: &Settings, group: &Group, rules: &MountRules) -> (Vec<Mount>, Vec<String>) {
     let home = &settings.home;
     let resolve = |path: &Path| path.canonicalize();
-    // What an extra mount must not show to any group: other groups, the state, the secrets, the rules themselves.
+    // No extra mount may show these to any group: other groups, the state, the secrets, the rules themselves.
     let protected: Vec<PathBuf> =
         [home.data(), home.groups(), home.env_file(), home.settings_file(), settings.config_dir.clone()]
             .into_iter()
@@ -207,8 +207,8 @@ fn extra_mounts(settings: &Settings, group: &Group, rules: &MountRules) -> (Vec<
     (found, notes)
 }
 
-/// Composes a run's spec: group settings before the installation's, each checked. Extra mounts that are missing or
-/// read-only are named in the log.
+/// Makes a run's spec: a group's settings before the installation's, each checked. Logs extra mounts that are missing
+/// or read-only.
 pub fn run_spec(room: &Room<'_>) -> Result<RunSpec, MountError> {
     let (settings, group) = (room.settings, room.group);
     let mounts = plan(room)?;
@@ -248,7 +248,7 @@ pub fn run_spec(room: &Room<'_>) -> Result<RunSpec, MountError> {
         let given = settings.proxies.for_rooms(room.gateway);
         gateway = (!given.rewritten.is_empty()).then(|| room.gateway.to_owned());
         for (key, value) in given.env {
-            // The group's own go first, in whatever case.
+            // The group's own variables have priority, in upper or lower case.
             if !config.env.keys().any(|own| own.eq_ignore_ascii_case(&key)) {
                 env.insert(key, value);
             }

@@ -62,7 +62,7 @@ impl Place {
         let masks = Masks::find(&self.settings.home, &mut Known::default()).unwrap_or_default();
         plan(&Room { masks: &masks, ..self.room(group, rules, AgentNeeds::default()) })
     }
-    /// `target source mode`, the temporary folder left away.
+    /// Returns `target source mode` per mount, without the temporary folder.
     fn shown(&self, plan: &MountPlan) -> Vec<String> {
         let base = self.dir.path().canonicalize().unwrap();
         let source = |source: &MountSource| match source {
@@ -106,7 +106,7 @@ fn extra(host: &Path, to: Option<&str>, readonly: Option<bool>) -> AdditionalMou
 }
 
 #[test]
-fn a_group_sees_its_own_folders_alone() {
+fn group_sees_only_its_own_folders() {
     let p = place();
     let run = Ulid::nil().to_string();
     assert_eq!(
@@ -201,7 +201,7 @@ fn extra_mounts_pass_the_rules_and_never_show_the_installation() {
 }
 
 #[test]
-fn paths_that_engines_would_cut_are_refused() {
+fn mount_paths_that_engines_would_split_are_refused() {
     let mut p = place();
     p.settings.home = Home::new(PathBuf::from("/srv/a,b"));
     let error = p.try_plan(&group(false, ContainerConfig::default()), &MountRules::from_file(Ok(None))).unwrap_err();
@@ -226,7 +226,7 @@ fn a_spec_has_names_limits_and_nothing_secret() {
 }
 
 #[test]
-fn a_groups_own_settings_win_and_are_checked() {
+fn settings_of_a_group_win_and_are_checked() {
     let p = place();
     let own = ContainerConfig {
         image: Some("own/agent:2".into()),
@@ -261,7 +261,7 @@ fn a_groups_own_settings_win_and_are_checked() {
 }
 
 #[test]
-fn rooms_with_a_network_get_the_machines_proxies_and_the_others_do_not() {
+fn only_rooms_with_a_network_get_the_proxies() {
     let mut p = place();
     let set = |pairs: &[(&str, &str)]| {
         Proxies::of(&pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect())
@@ -273,12 +273,12 @@ fn rooms_with_a_network_get_the_machines_proxies_and_the_others_do_not() {
     assert_eq!(with.env["HTTPS_PROXY"], "http://proxy.lan:3128");
     assert!(with.env["NO_PROXY"].starts_with(".lan,"), "{:?}", with.env);
     assert_eq!(with.gateway, None);
-    // What a group says itself counts, in whatever case it says it.
+    // A group's own variable counts, in upper or lower case.
     let own =
         ContainerConfig { env: [("https_proxy".to_owned(), "http://own:1".to_owned())].into(), ..Default::default() };
     let env = p.spec(own, true).unwrap().env;
     assert!(env["https_proxy"] == "http://own:1" && !env.contains_key("HTTPS_PROXY"), "{env:?}");
-    // One on this machine is reached by the name that the room has for it.
+    // A proxy on this machine is reached by the name that the room has for the machine.
     p.settings.proxies = set(&[("https_proxy", "http://127.0.0.1:8080")]);
     let local = p.spec(ContainerConfig::default(), true).unwrap();
     assert_eq!(local.env["https_proxy"], "http://host.docker.internal:8080");

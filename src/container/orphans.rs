@@ -1,25 +1,25 @@
-//! Containers that an earlier life of this installation left behind.
+//! Containers that an earlier host of this installation left behind.
 
 use std::time::Duration;
 
 use super::engine::{ContainerEngine, EngineError};
 
-/// The label that says which installation a container belongs to.
+/// The label with the id of a container's installation.
 pub const INSTANCE_LABEL: &str = "parlor.instance";
 
-/// Tries to remove what is there, and the pause between them. An engine that was just starting a container does not
-/// find it for a removal, and shows one a moment longer whose removal is on its way.
+/// The number of tries to remove the containers, and the pause between them. A container that is just being started
+/// cannot be removed yet, and one that is being removed is still listed for a moment.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Ends and removes every container of this installation, all at once; returns how many there were.
+/// Removes every container of this installation, all at once. Returns how many there were.
 ///
 /// To be called at start, before the first run. Other installations' containers have another label value and stay.
 pub async fn clear(engine: &dyn ContainerEngine, instance: &str) -> Result<usize, EngineError> {
     let mut names = engine.list(INSTANCE_LABEL, instance).await?;
     let count = names.len();
     if count > 0 {
-        tracing::info!(engine = engine.name(), count, ?names, "removing containers left from before");
+        tracing::info!(engine = engine.name(), count, ?names, "removing containers of the previous host");
     }
     for _ in 0..TRIES {
         if names.is_empty() {

@@ -11,27 +11,27 @@ pub const KILLED: i32 = 137;
 /// Characters of stderr that an error names.
 const STDERR_TAIL: usize = 200;
 
-/// Why a run is being ended by the host.
+/// Why the host ends a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
     /// No sign of life within the hard timeout.
     HardTimeout,
-    /// The turn took longer than any may.
+    /// The turn took longer than the limit.
     TurnLimit,
-    /// It was asked to exit and did not.
+    /// The agent was asked to exit and did not.
     CloseGrace,
-    /// `/stop`, or the operator.
+    /// By `/stop` or the operator.
     Stopped,
     /// The host shuts down.
     Shutdown,
 }
 
-/// Why a run failed, as far as it decides about another try.
+/// Why a run failed, as far as it matters for another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Its memory limit.
+    /// The memory limit was reached.
     Memory,
-    /// Its image has no agent.
+    /// The image has no agent.
     NoAgent,
     /// The engine did not start its container, which may heal.
     NotStarted,
@@ -39,29 +39,29 @@ pub enum Cause {
     Other,
 }
 
-/// How a run ended, and what it left unanswered.
+/// How a run ended, and the inputs that it left unanswered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The state for the run's row.
     pub state: RunState,
-    /// For people; none on success.
+    /// The error for people; None on success.
     pub error: Option<String>,
-    /// Whether another try could go better.
+    /// Shows whether another try may help.
     pub cause: Cause,
-    /// The container's exit code, where there was one.
+    /// The container's exit code, if there was one.
     pub exit_code: Option<i32>,
-    /// What no turn answered.
+    /// The inputs that no turn answered.
     pub unsettled: Settled,
-    /// Of the inputs among it, those that the agent took.
+    /// The input files among them that the agent took.
     pub taken: Vec<String>,
-    /// Outputs parsed, heartbeats aside.
+    /// The number of parsed outputs, without heartbeats.
     pub outputs: u64,
-    /// How long it took.
+    /// The time from start to end.
     pub duration: Duration,
 }
 
 impl Outcome {
-    /// Of a run that is gone without a word.
+    /// The outcome of a run whose own task ended without one.
     pub fn unknown() -> Self {
         Self {
             state: RunState::Failed,
@@ -76,34 +76,34 @@ impl Outcome {
     }
 }
 
-/// What is known when a run has ended.
+/// The facts at the end of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// How the run ended; None if its client was abandoned.
     pub exit: Option<&'a Exit>,
     /// Why the host ended it, if it did.
     pub ended_for: Option<EndReason>,
-    /// A turn was open.
+    /// True if a turn was open.
     pub open: bool,
-    /// The open turn had replied.
+    /// True if the open turn had replied.
     pub replied: bool,
-    /// The timeout as it was configured.
+    /// The timeout as configured.
     pub timeout: Duration,
     /// The end of stderr.
     pub stderr: &'a str,
-    /// True if the kernel ended something in it for its memory limit.
+    /// True if the kernel ended a process in it for its memory limit.
     pub out_of_memory: bool,
     /// The image, for people.
     pub image: &'a str,
     /// The memory limit, for people.
     pub memory: &'a str,
-    /// Outputs parsed.
+    /// The number of parsed outputs.
     pub outputs: u64,
     /// The engine's name, for its own failures.
     pub engine: &'a str,
 }
 
-/// Classifies the end of a run: its state, and the error for people.
+/// Classifies the end of a run: its state, the error for people, and the cause.
 pub fn classify(facts: &Facts<'_>) -> (RunState, Option<String>, Cause) {
     let (state, error) = state(facts);
     let Some(exit) = facts.exit.filter(|_| facts.ended_for.is_none()) else { return (state, error, Cause::Other) };
@@ -141,7 +141,7 @@ fn in_brackets(code: Option<i32>) -> String {
     code.map(|code| format!(" (code {code})")).unwrap_or_default()
 }
 
-/// A reason after what it explains; nothing where there is none.
+/// Returns `: reason`, or nothing if there is no reason.
 fn after_colon(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
@@ -156,7 +156,7 @@ fn state(facts: &Facts<'_>) -> (RunState, Option<String>) {
         Some(EndReason::HardTimeout) => {
             (RunState::TimedOut, Some(format!("Container timed out after {} ms", facts.timeout.as_millis())))
         }
-        // It ended while the host was about to end it.
+        // The turn ended while the host was about to end the run.
         Some(EndReason::TurnLimit) if !facts.open => (RunState::Succeeded, None),
         Some(EndReason::TurnLimit) => (RunState::TimedOut, Some("The turn took longer than any turn may".into())),
         None => classify_exit(facts),
@@ -188,7 +188,7 @@ fn classify_exit(facts: &Facts<'_>) -> (RunState, Option<String>) {
     }
 }
 
-/// The last `max` characters.
+/// Returns the last `max` characters.
 fn tail(text: &str, max: usize) -> &str {
     let text = text.trim();
     let skip = text.chars().count().saturating_sub(max);
@@ -236,7 +236,7 @@ mod tests {
         let (state, error, cause) = of(137, Facts { out_of_memory: true, ..FACTS });
         assert_eq!((state, cause), (RunState::Failed, Cause::Memory));
         assert!(error.unwrap().ends_with("its memory limit of 2g"));
-        // Killed by somebody: that may not happen again.
+        // Killed by a person: that may not happen again.
         assert_eq!(of(137, FACTS).2, Cause::Other);
         // A shell got the prompt, or the engine did not find the program.
         for exit in [Exit::Code(127), refused(127, true, "exec: \"/x\": no such file")] {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_is_a_success_only_when_nothing_was_owed() {
+    fn timeout_is_a_success_if_no_answer_was_owed() {
         use EndReason::HardTimeout as T;
         assert_eq!(facts(None, Some(T), false, false).0, RunState::Succeeded);
         assert_eq!(facts(None, Some(T), true, true).0, RunState::Succeeded);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_counts_characters() {
+    fn tail_counts_characters() {
         assert_eq!(tail("aé😀b", 2), "😀b");
         assert_eq!(tail("ab", 200), "ab");
     }

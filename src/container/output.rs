@@ -1,40 +1,40 @@
-//! The decoder: bytes of a run's stdout in, framed outputs out. Does no I/O and knows nothing of JSON.
+//! The decoder: bytes of a run's stdout in, framed outputs out. It does no I/O and does not parse JSON.
 //!
 //! A marker counts only as a whole line, so a marker's text inside a JSON string is data (JSON strings hold no raw
-//! newline). The work is linear in the bytes whatever the chunks, and memory is bounded by one output's limit.
+//! newline). The work is linear in the bytes for any chunks, and memory is bounded by one output's limit.
 
 use parlor_protocol::json;
 use parlor_protocol::{OUTPUT_END, OUTPUT_START, Output};
 use thiserror::Error;
 
-/// The longest line that can be a marker, with its `\r`.
+/// The length of the longest line that can be a marker, with its `\r`.
 const MARKER_LINE: usize =
     if OUTPUT_START.len() > OUTPUT_END.len() { OUTPUT_START.len() } else { OUTPUT_END.len() } + 1;
-/// A buffer that grew beyond this is given back after its output.
+/// A larger buffer is freed after its output.
 const KEEP_CAPACITY: usize = 1 << 20;
-/// Bytes that are kept of the beginning and the end of an output over the limit.
+/// The bytes that are kept of the beginning and of the end of an output over the limit.
 const EDGE: usize = 512;
 
-/// What a line that belongs to no output counts as beside its bytes: the shortest ones are the most work.
+/// The cost of a line outside any output, beside its bytes: the shortest lines are the most work.
 const LINE: u64 = 16;
 
-/// What the decoder found.
+/// A result of the decoder.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// The bytes between two marker lines.
     Output(&'a [u8]),
-    /// An output over the limit, which is dropped but for its edges.
+    /// An output over the limit, which is dropped except for its edges.
     TooLong {
         /// The limit in bytes.
         limit: usize,
-        /// How it began, and how it ended.
+        /// Its first and its last bytes.
         edges: &'a [u8],
     },
-    /// Something that is not as the protocol says; the run goes on.
+    /// A violation of the protocol; the run goes on.
     Warning(Warning),
 }
 
-/// What was not as the protocol says.
+/// A violation of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Warning {
     /// A start inside an open output.
@@ -52,29 +52,29 @@ pub enum Warning {
 enum State {
     Outside,
     Inside,
-    /// In an output that is over the limit: its bytes are dropped until its end.
+    /// Inside an output over the limit: bytes are dropped until its end.
     Skipping,
 }
 
-/// See the module.
+/// Finds outputs in a stream of bytes.
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
     state: State,
-    /// The open output.
+    /// The bytes of the open output.
     open: Vec<u8>,
-    /// Beginning and end of the output that is dropped.
+    /// The beginning and the end of an output that is being dropped.
     edges: Vec<u8>,
-    /// How much of that is the beginning.
+    /// How many of these bytes are the beginning.
     begun: usize,
-    /// Where the current line begins in `open`.
+    /// The start of the current line in `open`.
     line_start: usize,
-    /// The current line as far as it may still be a marker.
+    /// The current line, as far as it may still be a marker.
     head: [u8; MARKER_LINE],
     head_len: usize,
-    /// The current line is longer than any marker.
+    /// True if the current line is longer than any marker.
     long_line: bool,
-    /// Bytes since they were last asked for that belong to no output, or to one that is dropped.
+    /// Bytes since the last [`take_noise`](Self::take_noise) that belong to no output, or to a dropped one.
     noise: u64,
 }
 
@@ -95,12 +95,12 @@ impl Decoder {
         }
     }
 
-    /// Bytes since the last call that belong to no output, or to one that is dropped.
+    /// Returns the bytes since the last call that belong to no output, or to a dropped one.
     pub fn take_noise(&mut self) -> u64 {
         std::mem::take(&mut self.noise)
     }
 
-    /// Takes the next bytes; calls `found` for each frame they complete.
+    /// Takes the next bytes; calls `found` for each completed frame.
     pub fn push(&mut self, mut bytes: &[u8], found: &mut impl FnMut(Frame<'_>)) {
         while let Some(at) = memchr::memchr(b'\n', bytes) {
             self.take(&bytes[..at], true);
@@ -110,7 +110,7 @@ impl Decoder {
         self.take(bytes, false);
     }
 
-    /// The stream ended.
+    /// Ends the stream.
     pub fn finish(&mut self, found: &mut impl FnMut(Frame<'_>)) {
         if self.head_len > 0 || self.long_line {
             self.end_line(found);
@@ -138,7 +138,7 @@ impl Decoder {
             if whole_line {
                 self.open.push(b'\n');
             }
-            // A marker line at the very limit still has to fit.
+            // A marker line at the very limit must still fit.
             if self.open.len() > self.limit + MARKER_LINE + 1 {
                 self.state = State::Skipping;
                 let open = std::mem::take(&mut self.open);
@@ -158,7 +158,7 @@ impl Decoder {
         }
     }
 
-    /// Keeps the last of what is dropped.
+    /// Keeps the last bytes of a dropped output.
     fn skip(&mut self, bytes: &[u8]) {
         self.edges.extend_from_slice(&bytes[bytes.len().saturating_sub(EDGE)..]);
         let surplus = self.edges.len().saturating_sub(self.begun + EDGE);
@@ -175,7 +175,7 @@ impl Decoder {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (start, end) = (line == OUTPUT_START.as_bytes(), line == OUTPUT_END.as_bytes());
         if self.state == State::Skipping && !self.long_line && (start || end) {
-            // The marker itself was no part of what is dropped.
+            // The marker itself does not belong to the dropped output.
             let edges = self.edges.strip_suffix(b"\n").unwrap_or(&self.edges);
             let kept = edges.strip_suffix(&self.head[..self.head_len]).unwrap_or(edges).len();
             self.edges.truncate(kept);
@@ -213,29 +213,28 @@ impl Decoder {
     }
 }
 
-/// Why an output's JSON was not taken.
+/// Why an output's JSON was not accepted.
 #[derive(Debug, Error)]
 #[error("an output of {bytes} bytes is not valid: {reason}")]
 pub struct BadOutput {
-    /// Its length.
+    /// The length of the output.
     pub bytes: usize,
-    /// What is wrong.
+    /// The error.
     pub reason: String,
 }
 
-/// Reads the JSON of one output, also where a strict reader refuses it.
+/// Parses the JSON of one output; mends small errors that a strict parser refuses.
 pub fn parse(json: &[u8]) -> Result<Output, BadOutput> {
     json::from_slice(json).map_err(|e| BadOutput { bytes: json.len(), reason: e.to_string() })
 }
 
-/// The same without mending anything.
+/// Parses the JSON of one output without mending.
 pub fn strict(json: &[u8]) -> Result<Output, BadOutput> {
     serde_json::from_slice(json).map_err(|e| BadOutput { bytes: json.len(), reason: e.to_string() })
 }
 
-/// Returns true if what could not be read was the last output of a turn, as far as it shows: it has a status, and says
-/// neither that the turn goes on nor that it is only a sign of life. A turn whose end is lost would otherwise wait for
-/// the timeout.
+/// Returns true if an unreadable output looks like the last one of a turn: it has a status, does not say that the
+/// turn goes on, and is not a heartbeat. A turn whose end is lost would otherwise wait for the timeout.
 pub fn ends_turn(json: &[u8]) -> bool {
     let says = |key: &[u8], value: &[u8]| {
         memchr::memmem::find_iter(json, key).any(|at| {
@@ -246,8 +245,7 @@ pub fn ends_turn(json: &[u8]) -> bool {
     says(b"\"status\"", b"") && !says(b"\"turn\"", b"\"open\"") && !says(b"\"heartbeat\"", b"true")
 }
 
-/// The single output of a run that nobody followed as it came: the first marker pair, else the last line that is not
-/// empty.
+/// Returns the only output of a complete stdout: the first marker pair, else the last line that is not empty.
 pub fn single(stdout: &[u8], limit: usize) -> Option<Output> {
     let mut first = None;
     let mut decoder = Decoder::new(limit);

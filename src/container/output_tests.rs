@@ -48,7 +48,7 @@ fn carriage_returns_are_allowed_and_json_may_span_lines() {
 }
 
 #[test]
-fn disorder_is_a_warning_and_the_rest_is_delivered() {
+fn misplaced_markers_are_warnings_and_the_rest_is_delivered() {
     let text = format!("{OUTPUT_END}\n{OUTPUT_START}\nlost\n{}{OUTPUT_START}\nopen", frame("kept"));
     assert_eq!(
         decode([text.as_bytes()], 1000),
@@ -91,7 +91,7 @@ fn an_output_over_the_limit_is_dropped_and_the_next_one_is_not() {
 }
 
 #[test]
-fn the_end_of_a_turn_shows_in_what_cannot_be_read() {
+fn end_of_a_turn_is_found_in_unreadable_output() {
     for (json, ends) in [
         (r#"{"status":"success","result":"x"#, true),
         (r#"{"status": "maybe"}"#, true),
@@ -107,14 +107,14 @@ fn the_end_of_a_turn_shows_in_what_cannot_be_read() {
 }
 
 #[test]
-fn half_a_character_costs_that_character_alone() {
+fn invalid_utf8_in_an_output_costs_only_that_character() {
     let read = |json: &[u8]| parse(json).unwrap().result.unwrap();
     assert_eq!(read(br#"{"status":"success","result":"cut \ud83d"}"#), "cut \u{fffd}");
     assert_eq!(read(b"{\"status\":\"success\",\"result\":\"cut \xf0\x9f\"}"), "cut \u{fffd}");
 }
 
 #[test]
-fn the_last_end_needs_no_newline() {
+fn last_end_marker_needs_no_newline() {
     let text = format!("{OUTPUT_START}\n{{}}\n{OUTPUT_END}");
     assert_eq!(decode([text.as_bytes()], 100), [out("{}")]);
 }
@@ -139,7 +139,7 @@ fn a_single_output_is_the_first_pair_or_the_last_line() {
 }
 
 #[test]
-fn what_is_no_output_is_counted_as_noise() {
+fn bytes_outside_outputs_are_counted_as_noise() {
     let noise = |text: &str| {
         let mut decoder = Decoder::new(100);
         decoder.push(text.as_bytes(), &mut |_| {});
@@ -150,7 +150,7 @@ fn what_is_no_output_is_counted_as_noise() {
     assert_eq!(noise("a\nbc"), 3 + line);
     assert_eq!(noise(&frame("{}")), start);
     assert_eq!(noise(&frame(&"x".repeat(5000))), start + 5001 + OUTPUT_END.len() + line);
-    // The output that another one's start broke off, with that start.
+    // The output that another start broke off, with that start.
     assert_eq!(noise(&format!("{OUTPUT_START}\nlost\n{}", frame("kept"))), start + 5 + OUTPUT_START.len() + 1);
     let mut decoder = Decoder::new(100);
     decoder.push(b"a", &mut |_| {});
@@ -171,7 +171,7 @@ fn pieces() -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #[test]
-    fn chunk_borders_change_nothing(pieces in pieces(), cuts in proptest::collection::vec(1usize..17, 1..40)) {
+    fn decoder_is_independent_of_chunk_borders(pieces in pieces(), cuts in proptest::collection::vec(1usize..17, 1..40)) {
         let text = pieces.concat().into_bytes();
         let whole = decode([text.as_slice()], 200);
         let mut chunks = Vec::new();

@@ -1,4 +1,4 @@
-//! Podman: what its probe asks, what of it is kept between starts, and what to tell people.
+//! Podman: its probe, the part of it that is kept between starts, and hints for people.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ pub(super) fn cli(program: Vec<OsString>) -> Cli {
     }
 }
 
-/// What Parlor needs of `podman info`, which takes a fifth of a second.
+/// The needed part of `podman info`, which takes a fifth of a second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Found {
     version: String,
@@ -50,7 +50,7 @@ pub(super) async fn probe(cli: &Cli, options: &CliOptions) -> Result<Facts, Engi
     let key = cache_key(cli);
     let file = options.cache.as_ref().map(|dir| dir.join(CACHE_FILE));
     if let Some(found) = file.as_deref().and_then(|path| cached(path, &key)) {
-        // Still asked, but only what is quick: whether it works at all.
+        // Still ask one quick question: whether podman works at all.
         let output = cli.call(&["version", "--format", "{{.Client.Version}}"], PROBE).await?;
         if output.ok() && output.stdout == found.version {
             return Ok(facts(found, options));
@@ -63,9 +63,9 @@ pub(super) async fn probe(cli: &Cli, options: &CliOptions) -> Result<Facts, Engi
     let found = parse(&output.stdout).map_err(|e| cli.failed("info", format!("its answer cannot be read: {e}")))?;
     if let Some(path) = file {
         let cached = Cached { key, found: found.clone() };
-        // A cache that cannot be kept costs time only.
+        // A missing cache only costs time.
         if let Err(error) = serde_json::to_vec(&cached).map_err(Into::into).and_then(|text| fs::write(&path, text)) {
-            tracing::debug!(path = %path.display(), %error, "the probe of podman is not kept");
+            tracing::debug!(path = %path.display(), %error, "cannot keep the probe of podman");
         }
     }
     Ok(facts(found, options))
@@ -140,19 +140,19 @@ fn facts(found: Found, options: &CliOptions) -> Facts {
         no_pids: host::lacks(&caps, "pids"),
         label_disable: found.selinux,
         submounts: if found.rootless { Submounts::Shown } else { Submounts::Hidden },
-        // Rootless podman keeps to its user's limits by itself.
+        // Rootless podman itself keeps its user's limits.
         ulimits: if found.rootless { None } else { host::ulimits() },
         oci_runtime,
     };
     Facts { caps, dialect }
 }
 
-/// Returns true if a version lacks what came with 4; an unknown one counts as new.
+/// Returns true if a version is older than 4; an unknown version counts as new.
 pub(super) fn is_before_4(version: &str) -> bool {
     version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 4)
 }
 
-/// Returns true if a user may make a network device of their own.
+/// Returns true if this user may create a network device.
 fn tun_is_open() -> bool {
     let path = "/dev/net/tun";
     let everyone = fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o006 == 0o006);
@@ -161,7 +161,8 @@ fn tun_is_open() -> bool {
     everyone || me
 }
 
-/// crun refuses machines where both kinds of control groups are mounted; runc takes them.
+/// Returns a runtime that works on machines with both kinds of control groups: crun refuses them, and runc accepts
+/// them.
 fn fitting_runtime(found: &Found) -> Option<String> {
     let hybrid = found.cgroup_v1 && Path::new("/sys/fs/cgroup/unified").exists();
     let runc = ["/usr/sbin/runc", "/usr/bin/runc", "/usr/local/bin/runc", "/usr/local/sbin/runc"];
@@ -174,8 +175,8 @@ fn cached(path: &Path, key: &str) -> Option<Found> {
     (cached.key == key).then_some(cached.found)
 }
 
-/// Changes with the machine's boot, the configuration, and what systemd lets the user limit. A new podman shows by its
-/// version.
+/// Returns a key that changes with the machine's boot, the configuration, and the limits that systemd lets the user
+/// set. A new podman is noticed by its version.
 fn cache_key(cli: &Cli) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let uid = rustix::process::geteuid().as_raw();
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_runtime_wins() {
+    fn operators_oci_runtime_wins() {
         let options = CliOptions { oci_runtime: Some("kata".into()), cache: None };
         assert_eq!(facts(found("v1", false), &options).dialect.oci_runtime.as_deref(), Some("kata"));
         let v2 = facts(found("v2", false), &CliOptions::default());

@@ -1,4 +1,4 @@
-//! The file tree of Parlor's own image as one tar file, the same bytes for the same inputs.
+//! The file tree of Parlor's own image as one tar file; the same inputs give the same bytes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,17 +15,17 @@ use super::runner::Runner;
 
 /// The agent's program in the image.
 pub const ENTRYPOINT: &str = "/app/agent-runner";
-/// A variable of the image: text is UTF-8 in rooms, whatever program reads it.
+/// An environment variable of the image: all programs in rooms use UTF-8.
 pub const LOCALE: &str = "LANG=C.UTF-8";
-/// Where it starts.
+/// The agent's working directory.
 pub const WORKDIR: &str = "/workspace/group";
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000:node:/home/node:/bin/sh\n\
                       nobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnode:x:1000:\nnogroup:x:65534:\n";
 
-/// Folders with their modes. Containers run with any user id, so that what an agent may use without a mount is open to
-/// all; everything else belongs to root.
+/// Folders with their modes. Containers run with any user id, so folders that an agent may use without a mount are
+/// open to all; everything else belongs to root.
 const FOLDERS: [(&str, u32); 27] = [
     ("app", 0o755),
     ("app/agent", 0o777),
@@ -63,14 +63,14 @@ enum Node<'a> {
     Link(PathBuf),
 }
 
-/// Nothing is held in memory as a whole: the host that makes the image at its first start stays small.
+/// Nothing is held in memory as a whole, so the host stays small when it makes the image at its first start.
 enum Source<'a> {
     Bytes(&'a [u8]),
     Runner(&'a Runner),
     Path(PathBuf),
 }
 
-/// Writes the tree and returns the SHA-256 of what was written and of how the image is configured, in hex.
+/// Writes the tree. Returns the SHA-256 of the bytes and of the image's configuration, in hex.
 pub fn write_tar(inputs: &Inputs, out: impl Write) -> Result<String, ImageError> {
     let nodes = tree(inputs)?;
     let mut builder = Builder::new(Hashing { out, hash: Sha256::new() });
@@ -94,8 +94,8 @@ fn tree(inputs: &Inputs) -> Result<BTreeMap<PathBuf, Node<'_>>, ImageError> {
     let mut file = |path: &str, mode, source| nodes.insert(PathBuf::from(path), Node::File(mode, source));
     file("app/agent-runner", 0o755, Source::Runner(&inputs.runner));
     file("bin/busybox", 0o755, Source::Path(inputs.busybox.clone()));
-    // Open to all, so that the runner can add whoever runs: the user's number is the host's to choose. Nothing in a room
-    // trusts these files with anything.
+    // Writable for all, so that the runner can add its own user: the host chooses the uid. Nothing in a room relies
+    // on these files.
     file("etc/passwd", 0o666, Source::Bytes(PASSWD.as_bytes()));
     file("etc/group", 0o666, Source::Bytes(GROUP.as_bytes()));
     file("etc/ssl/certs/ca-certificates.crt", 0o644, Source::Path(inputs.ca_certificates.clone()));
@@ -107,7 +107,7 @@ fn tree(inputs: &Inputs) -> Result<BTreeMap<PathBuf, Node<'_>>, ImageError> {
     Ok(nodes)
 }
 
-/// Returns where busybox wants its applets, without the leading slash.
+/// Returns the paths of busybox's applets, without the leading slash.
 fn applets(busybox: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let output = Command::new(busybox)
         .arg("--list-full")
@@ -131,7 +131,7 @@ fn applets(busybox: &Path) -> Result<Vec<PathBuf>, ImageError> {
     })
 }
 
-/// The zones. `posix/` repeats them, `right/` counts leap seconds, `localtime` is the host's own.
+/// Adds the time zones. `posix/` repeats them, `right/` counts leap seconds, `localtime` is the host's own.
 fn zoneinfo(root: &Path, below: &Path, nodes: &mut BTreeMap<PathBuf, Node<'_>>) -> Result<(), ImageError> {
     let dir = root.join(below);
     let failed = |path: &Path, source| ImageError::io("read the time zones in", path, source);
@@ -237,11 +237,11 @@ fn append_stream(
     header.set_size(size);
     let mut bytes = Counting { file: from.take(size), read: 0 };
     builder.append_data(header, path, &mut bytes)?;
-    // The size is written before the content.
+    // The header with the size is written before the content.
     if bytes.read == size { Ok(()) } else { Err(io::Error::other("it became shorter while it was read")) }
 }
 
-/// Counts what is read.
+/// Counts the bytes that are read.
 struct Counting<R> {
     file: io::Take<R>,
     read: u64,
@@ -255,7 +255,7 @@ impl<R: Read> Read for Counting<R> {
     }
 }
 
-/// Hashes what passes through.
+/// Hashes the bytes that are written.
 struct Hashing<W> {
     out: W,
     hash: Sha256,
@@ -272,14 +272,14 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// Returns whether a 64-bit ELF program runs without a dynamic loader; None if it is no such program.
+/// Returns whether a 64-bit ELF program runs without a dynamic loader; None if it is not such a program.
 pub fn is_static(program: &[u8]) -> Option<bool> {
     const PT_INTERP: u32 = 3;
     let number = |at: usize, len: usize| -> Option<u64> {
         let bytes = program.get(at..at.checked_add(len)?)?;
         Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     };
-    // Little-endian, 64 bits: every machine Parlor is built for.
+    // Little-endian, 64 bits: every machine that Parlor is built for.
     if program.get(..6)? != b"\x7fELF\x02\x01" {
         return None;
     }
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_kept_only_inside_the_tree() {
+    fn zone_links_are_kept_only_inside_the_tree() {
         assert!(stays_inside(Path::new("Europe"), Path::new("../Asia/Nicosia")));
         assert!(stays_inside(Path::new(""), Path::new("Etc/UTC")));
         assert!(!stays_inside(Path::new(""), Path::new("../x")));
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn static_programs_are_told_from_dynamic_ones() {
+    fn static_programs_are_recognised() {
         assert_eq!(is_static(&fs::read("/bin/busybox").unwrap()), Some(true));
         assert_eq!(is_static(&fs::read(std::env::current_exe().unwrap()).unwrap()), Some(false));
         let mut runner = Vec::new();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_inputs_give_the_same_bytes() {
+    fn tar_of_the_same_inputs_has_the_same_bytes() {
         let inputs = Inputs::system();
         let (mut one, mut two) = (Vec::new(), Vec::new());
         let first = write_tar(&inputs, &mut one).unwrap();
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_has_what_an_agent_needs() {
+    fn tree_has_the_files_that_an_agent_needs() {
         let mut bytes = Vec::new();
         write_tar(&Inputs::system(), &mut bytes).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());

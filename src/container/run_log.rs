@@ -1,4 +1,4 @@
-//! Run logs: one file per run in a folder that no container sees, 0600, rotated.
+//! Run logs: one file per run in a folder that no container sees, with mode 0600, rotated.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,59 +14,59 @@ use super::spec::{MountSource, RunSpec};
 use crate::domain::clock::{rfc3339, to_ms};
 use crate::domain::ids::RunId;
 
-/// Runs a group keeps.
+/// The number of logs that a group keeps.
 const KEEP_RUNS: usize = 100;
-/// Bytes a group keeps.
+/// The bytes of logs that a group keeps.
 const KEEP_BYTES: u64 = 50 << 20;
 
-/// What a log tells.
+/// The content of a log.
 pub struct Record<'a> {
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
-    /// What was started.
+    /// The container that was started.
     pub spec: &'a RunSpec,
     /// The engine's command line.
     pub argv: &'a [String],
-    /// The prompt, which is only written at debug level.
+    /// The prompt, which is written only at debug level.
     pub prompt: &'a str,
-    /// The session, if one was resumed.
+    /// The resumed session, if any.
     pub session: Option<&'a str>,
     /// When it started.
     pub started: DateTime<Utc>,
     /// How long it took.
     pub duration: Duration,
-    /// Exit code, signal, or how else it ended.
+    /// The exit code, the signal, or another end.
     pub exit: &'a str,
-    /// The error.
+    /// The run's error, if it failed.
     pub error: Option<&'a str>,
-    /// Outputs parsed.
+    /// The number of parsed outputs.
     pub outputs: u64,
-    /// stdout.
+    /// The kept part of stdout.
     pub stdout: &'a Capture,
-    /// stderr.
+    /// The kept part of stderr.
     pub stderr: &'a Capture,
-    /// Everything but secrets is written.
+    /// True to write everything except secrets.
     pub verbose: bool,
 }
 
 impl Record<'_> {
-    /// Returns true if the log holds more than how the run went.
+    /// Returns true if the log holds details, and not only the course of the run.
     fn detailed(&self) -> bool {
         self.error.is_some() || self.verbose
     }
 }
 
-/// The ending of a log's name, of one that is being written, and of what a live run has logged so far.
+/// The endings of names: of a log, of one that is being written, and of a live run's stderr.
 const LOG: &str = ".log";
 const FRESH: &str = ".log.tmp";
 const LIVE: &str = ".live";
 
-/// Returns where a run's log is once it is whole: the only place that anyone reads it from.
+/// Returns the path of a run's complete log, which is the only place to read it from.
 pub fn path(dir: &Path, run: RunId) -> PathBuf {
     named(dir, run, LOG)
 }
 
-/// Returns what a run that has not ended has logged so far.
+/// Returns the path of a live run's stderr so far.
 pub fn live_path(dir: &Path, run: RunId) -> PathBuf {
     named(dir, run, LIVE)
 }
@@ -77,11 +77,11 @@ fn named(dir: &Path, run: RunId, ending: &str) -> PathBuf {
 
 /// Writes a run's log and rotates the group's.
 ///
-/// `redact` takes secrets out of all but the streams, whose captures did it as they came.
+/// `redact` removes secrets from everything except the streams, from which their captures removed them before.
 pub fn write(dir: &Path, record: &Record<'_>, redact: impl Fn(&str) -> Option<String>) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let path = path(dir, record.run);
-    // Whoever reads it meanwhile sees all of it or nothing.
+    // A reader sees the whole log or none.
     let fresh = named(dir, record.run, FRESH);
     let text = text(record);
     let text = redact(&text).unwrap_or(text);
@@ -98,7 +98,7 @@ pub fn write(dir: &Path, record: &Record<'_>, redact: impl Fn(&str) -> Option<St
         fs::rename(&fresh, &path)
     };
     if let Err(error) = put() {
-        // On a full disk half a log would take what others need.
+        // On a full disk, half a log would take space from others.
         let _ = fs::remove_file(&fresh);
         return Err(error);
     }
@@ -154,7 +154,7 @@ fn rotate(dir: &Path) -> io::Result<()> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        // One that another run is writing at this moment may be gone in the next.
+        // A file that another run is writing may be gone a moment later.
         if entry.file_name().to_string_lossy().ends_with(LOG) {
             logs.push((entry.file_name(), entry.metadata()?.len()));
         }
@@ -171,7 +171,7 @@ fn rotate(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes logs of runs that started before a time, from the folders of all groups, also of those that are gone.
+/// Removes logs of runs that started before a time, from the folders of all groups, including removed ones.
 pub fn expire(dir: &Path, before: DateTime<Utc>) -> io::Result<()> {
     let groups = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -180,7 +180,7 @@ pub fn expire(dir: &Path, before: DateTime<Utc>) -> io::Result<()> {
     for group in groups {
         for log in fs::read_dir(group?.path())? {
             let path = log?.path();
-            // Also what a host that died was writing.
+            // Includes files that a dead host was writing.
             let run = path.file_name().and_then(|name| {
                 let name = name.to_str()?;
                 let run = [LOG, FRESH, LIVE].iter().find_map(|ending| name.strip_suffix(ending))?;
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_logs_go_also_of_groups_that_are_gone() {
+    fn expire_removes_old_logs_even_of_removed_groups() {
         let dir = tempfile::tempdir().unwrap();
         let logs = dir.path().join("runs");
         let at = |ms: i64| crate::domain::clock::from_ms(ms);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_logs_go_first() {
+    fn rotation_removes_the_oldest_logs_first() {
         let dir = tempfile::tempdir().unwrap();
         for n in 0..105 {
             fs::write(dir.path().join(format!("{n:03}.log")), "x").unwrap();

@@ -7,22 +7,22 @@ use flate2::read::DeflateDecoder;
 
 /// The agent runner, deflated: static, for this machine, built with `parlor`.
 const RUNNER: &[u8] = include_bytes!(env!("PARLOR_RUNNER_BIN"));
-/// Changes with the runner's bytes.
+/// An id that changes with the runner's bytes.
 const RUNNER_ID: &str = env!("PARLOR_RUNNER_ID");
-/// The runner's bytes once it is unpacked.
+/// The size of the unpacked runner in bytes.
 const RUNNER_SIZE: &str = env!("PARLOR_RUNNER_SIZE");
 
-/// The program in the image.
+/// The program for the image.
 #[derive(Debug, Clone)]
 pub enum Runner {
-    /// The one that `parlor` carries inside.
+    /// The runner inside `parlor`.
     Embedded,
-    /// Another one.
+    /// Another program.
     Bytes(Cow<'static, [u8]>),
 }
 
 impl Runner {
-    /// Its size, and its bytes as a stream: a few megabytes need not be in memory at once.
+    /// Returns the size, and a stream of the bytes: a few megabytes need not be in memory at once.
     pub fn open(&self) -> (u64, Box<dyn Read + '_>) {
         match self {
             // The build script wrote the number.
@@ -31,7 +31,7 @@ impl Runner {
         }
     }
 
-    /// Changes with its bytes, and costs little.
+    /// Returns a cheap id that changes with the bytes.
     pub(super) fn id(&self) -> String {
         match self {
             Self::Embedded => RUNNER_ID.to_owned(),

@@ -1,9 +1,9 @@
-//! The description of a container, in no engine's words.
+//! The description of a container, independent of any engine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Everything an engine needs to know to start a run.
+/// Everything that an engine needs to start a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunSpec {
     /// Unique name: `parlor-<folder>-<run id, lower case>`.
@@ -12,47 +12,47 @@ pub struct RunSpec {
     pub image: String,
     /// Labels: `parlor.instance`, `parlor.kind`, `parlor.group`, `parlor.run`.
     pub labels: BTreeMap<String, String>,
-    /// Environment; nothing secret, ever.
+    /// Environment variables; never a secret.
     pub env: BTreeMap<String, String>,
     /// In mounting order.
     pub mounts: Vec<Mount>,
     /// User in the container.
     pub user: User,
-    /// Network.
+    /// The network of the container.
     pub network: Network,
-    /// A name by which the room is to reach this machine, unless its engine gives it one anyway.
+    /// The name by which the room reaches this machine, if its engine does not provide one.
     pub gateway: Option<String>,
-    /// Memory limit, for example `2g`; none leaves it out.
+    /// Memory limit, for example `2g`; None for no limit.
     pub memory: Option<String>,
-    /// CPU limit, for example `2`.
+    /// CPU limit, for example `2`; None for no limit.
     pub cpus: Option<String>,
-    /// Process limit.
+    /// Process limit; None for no limit.
     pub pids: Option<u32>,
 }
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it comes from.
+    /// The source on the host, or an empty one.
     pub source: MountSource,
     /// Absolute path in the container.
     pub target: String,
-    /// True if the container may write.
+    /// True if the container may write to it.
     pub writable: bool,
 }
 
-/// Where a mount comes from.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountSource {
     /// A folder or file of the host.
     Host(PathBuf),
-    /// An empty memory file system that hides what lies below.
+    /// An empty memory file system that hides the folder below.
     Tmpfs,
     /// `/dev/null`, to hide a file.
     Null,
 }
 
-/// Who the agent is in the container.
+/// The agent's user in the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     /// User id.
@@ -66,10 +66,10 @@ pub struct User {
 /// The container's network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
-    /// None at all.
+    /// No network.
     None,
-    /// The engine's default.
+    /// The engine's default network.
     Default,
-    /// A named one.
+    /// A network by its name.
     Named(String),
 }

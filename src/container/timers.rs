@@ -1,4 +1,4 @@
-//! The timers of a run. Pure: told what happened and when, it says what is due and when to look again.
+//! The timers of a run. Pure: events come with their time, and the timers return what is due and when to check again.
 
 use std::time::Duration;
 
@@ -12,39 +12,39 @@ const TASK_LINGER: Duration = Duration::from_secs(10);
 /// The limits of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Without a sign of life for so long, the run is stopped.
+    /// The run is stopped after this time without a sign of life.
     pub hard: Duration,
-    /// What the operator set for that, for messages.
+    /// The operator's setting for it, for messages.
     pub configured: Duration,
-    /// A run without an open turn for so long is asked to exit.
+    /// The run is asked to exit after this time without an open turn.
     pub idle: Duration,
-    /// No turn may take longer.
+    /// The longest time of a turn.
     pub turn: Duration,
-    /// True if it is a task's run, which exits soon after its result.
+    /// True for a task's run, which exits soon after its result.
     pub task: bool,
 }
 
 impl Limits {
-    /// The hard timeout is never shorter than the idle time and 30 s: an idle room must close before it is stopped.
+    /// The hard timeout is at least the idle time plus 30 s, because an idle room must close before it is stopped.
     pub fn new(timeout: Duration, idle: Duration, turn: Duration, task: bool) -> Self {
         Self { hard: timeout.max(idle + Duration::from_secs(30)), configured: timeout, idle, turn, task }
     }
 }
 
-/// What is due.
+/// A due action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// Ask the agent to exit.
     Close,
-    /// Stop it: no sign of life.
+    /// Stop the run: there was no sign of life.
     HardTimeout,
-    /// Stop it: the turn takes too long.
+    /// Stop the run: the turn takes too long.
     TurnLimit,
-    /// Stop it: it was asked to exit and did not.
+    /// Stop the run: it was asked to exit and did not.
     CloseGrace,
 }
 
-/// See the module.
+/// The state of a run's timers.
 #[derive(Debug)]
 pub struct Timers {
     limits: Limits,
@@ -56,12 +56,12 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// A run that starts now, with its first turn open.
+    /// The timers of a run that starts now, with its first turn open.
     pub fn new(limits: Limits, now: Instant) -> Self {
         Self { limits, sign_of_life: now, turn_since: Some(now), idle_since: None, last_result: None, closed_at: None }
     }
 
-    /// An output was parsed; `open` says whether a turn is open after it, `ended` whether one ended with it.
+    /// Notes a parsed output. `open` is true if a turn is open after it, `ended` if one ended with it.
     pub fn output(&mut self, now: Instant, open: bool, ended: bool, result: bool) {
         self.sign_of_life = now;
         if result || ended {
@@ -79,7 +79,7 @@ impl Timers {
         }
     }
 
-    /// An input was delivered: a turn is open.
+    /// Notes a delivered input, which opens a turn.
     pub fn input(&mut self, now: Instant) {
         self.sign_of_life = now;
         self.turn_since.get_or_insert(now);
@@ -87,7 +87,7 @@ impl Timers {
         self.last_result = None;
     }
 
-    /// The agent was asked to exit.
+    /// Notes that the agent was asked to exit.
     pub fn closed(&mut self, now: Instant) {
         self.closed_at.get_or_insert(now);
     }
@@ -97,7 +97,7 @@ impl Timers {
         self.closed_at.is_some()
     }
 
-    /// The timeout as it was configured, for messages.
+    /// Returns the timeout as configured, for messages.
     pub fn configured(&self) -> Duration {
         self.limits.configured
     }
@@ -114,7 +114,7 @@ impl Timers {
         };
         offer(self.turn_since.map(|t| t + self.limits.turn), Due::TurnLimit);
         match self.closed_at {
-            // A turn that is still open when the agent is asked to exit may end: only its own limits apply.
+            // A turn that is open when the agent is asked to exit may finish, within its own limits.
             Some(at) => offer(self.idle_since.map(|idle| idle.max(at) + CLOSE_GRACE), Due::CloseGrace),
             None if self.limits.task => offer(self.last_result.map(|t| t + TASK_LINGER), Due::Close),
             None => offer(self.idle_since.map(|t| t + self.limits.idle), Due::Close),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hard_timeout_is_never_below_idle_plus_30_s_and_any_sign_resets_it() {
+    fn hard_timeout_is_at_least_idle_plus_30_s_and_is_reset() {
         let (mut t, now) = timers(false);
         assert_eq!(t.next(), (now + 130 * S, Due::HardTimeout));
         t.output(now + 50 * S, true, false, false);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_do_not_stretch_a_turn_for_ever() {
+    fn heartbeats_do_not_extend_the_turn_limit() {
         let (mut t, now) = timers(false);
         for n in 1..=20 {
             t.output(now + n * 60 * S, true, false, false);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_lingers_ten_seconds_after_its_result() {
+    fn task_lingers_ten_seconds_after_its_result() {
         let (mut t, now) = timers(true);
         assert_eq!(t.next().1, Due::HardTimeout);
         t.output(now + S, true, false, true);

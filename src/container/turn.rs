@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use parlor_protocol::{Output, Status, Turn};
 
-/// What one output settles.
+/// The inputs that one output settles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// The run's first prompt.
+    /// True if it settles the run's first prompt.
     pub prompt: bool,
-    /// Input files by name.
+    /// The input files, by name.
     pub inputs: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ impl Settled {
 pub struct Turns {
     prompt: bool,
     inputs: VecDeque<String>,
-    /// An output of the open turn said that it goes on.
+    /// True if an output of the open turn said that it goes on.
     said_open: bool,
     replied: bool,
 }
@@ -37,12 +37,12 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// An input file was written.
+    /// Notes an input file that was written.
     pub fn delivered(&mut self, name: String) {
         self.inputs.push_back(name);
     }
 
-    /// Returns true if the agent has something to answer.
+    /// Returns true if the agent owes an answer.
     pub fn open(&self) -> bool {
         self.prompt || !self.inputs.is_empty() || self.said_open
     }
@@ -52,21 +52,21 @@ impl Turns {
         self.replied
     }
 
-    /// Returns what no turn has answered.
+    /// Returns the inputs that no turn has answered.
     pub fn unsettled(&self) -> Settled {
         Settled { prompt: self.prompt, inputs: self.inputs.iter().cloned().collect() }
     }
 
-    /// Returns true if an output ends a turn without naming the inputs that it had (NanoClaw v1).
+    /// Returns true if an output ends a turn without naming its inputs (NanoClaw v1).
     pub fn goes_by_files(output: &Output) -> bool {
         output.turn.is_none() && output.consumed.is_empty()
     }
 
-    /// An output arrived; `gone` says whether an input file is no longer there. Returns what it settles, or none when
-    /// the turn goes on.
+    /// Handles an output; `gone` returns true if an input file does not exist any more. Returns what the output
+    /// settles, or None if the turn goes on.
     ///
-    /// With `turn` the agent says itself when a turn ends and lists in `consumed` what it had; without (NanoClaw v1)
-    /// every success ends a turn, and what the agent had is what it removed.
+    /// An output with `turn` says whether the turn has ended, and lists the turn's inputs in `consumed`. Without it
+    /// (NanoClaw v1), every success ends a turn, and its inputs are the removed files.
     pub fn output(&mut self, output: &Output, gone: impl Fn(&str) -> bool) -> Option<Settled> {
         let failed = output.status == Status::Error;
         if output.turn == Some(Turn::Open) && !failed {
@@ -87,7 +87,7 @@ impl Turns {
         Some(settled)
     }
 
-    /// The turn's end was stored: what it said belongs to no open turn any more.
+    /// Notes that the turn's end is stored, so that its texts belong to no open turn any more.
     pub fn closed(&mut self) {
         self.replied = false;
     }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever an agent says, each input is settled at most once, and what is not settled stays known.
+        /// For any outputs, each input is settled at most once, and unsettled inputs stay known.
         #[test]
         fn nothing_is_lost_or_settled_twice(steps in proptest::collection::vec((0u8..4, proptest::collection::vec(0u8..12, 0..4)), 0..40)) {
             let mut turns = Turns::default();

@@ -1,9 +1,9 @@
-//! The user of an agent in its container, so that what it writes belongs to the right user on the host.
+//! The user of an agent in its container, so that its files belong to the right user on the host.
 
 use super::engine::Capabilities;
 use super::spec::User;
 
-/// Ids of the user behind `sudo`, if any.
+/// The ids of the user behind `sudo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SudoIds {
     /// `SUDO_UID`.
@@ -12,14 +12,14 @@ pub struct SudoIds {
     pub gid: u32,
 }
 
-/// The image's own user `node`, for a host that runs as root.
+/// The uid of the image's own user `node`, for a host that runs as root.
 const NODE: u32 = 1000;
 
-/// The user of a host's containers.
+/// Returns the user of a host's containers.
 ///
-/// A host that is not root: itself; through keep-id with rootless podman, as the container's root with rootless docker
-/// (which maps that to the host's user). A root host never runs an agent as root: the user behind `sudo`, else
-/// 1000:1000, and the host owns the groups' folders to that user.
+/// Without root, it is the host's own user: through keep-id with rootless podman, as the container's root with
+/// rootless docker (which maps it to the host's user). A root host never runs an agent as root: it uses the user
+/// behind `sudo`, else 1000:1000, and gives the groups' folders to that user.
 pub fn user_for(uid: u32, gid: u32, sudo: Option<SudoIds>, caps: &Capabilities) -> User {
     if uid != 0 {
         return match (caps.rootless, caps.keep_id) {
@@ -31,13 +31,13 @@ pub fn user_for(uid: u32, gid: u32, sudo: Option<SudoIds>, caps: &Capabilities) 
     User { uid, gid, keep_id: false }
 }
 
-/// The user behind `sudo`, as its variables say.
+/// Returns the user behind `sudo`, from its variables.
 pub fn sudo_ids() -> Option<SudoIds> {
     let id = |name| std::env::var(name).ok()?.parse().ok();
     Some(SudoIds { uid: id("SUDO_UID")?, gid: id("SUDO_GID")? })
 }
 
-/// Returns whom agents and their files belong to on a host that root runs, whatever the engine.
+/// Returns the user of agents and their files on a host that runs as root, for any engine.
 pub fn under_root(sudo: Option<SudoIds>) -> SudoIds {
     sudo.filter(|ids| ids.uid != 0).unwrap_or(SudoIds { uid: NODE, gid: NODE })
 }

@@ -1,5 +1,5 @@
-//! The actor of one group. `select!` only turns sources into events; the [`Machine`] decides; the actor does what it wants
-//! done. Whatever takes long comes back as an event, so that an order is always heard at once.
+//! The actor of one group. `select!` only turns sources into events, the [`Machine`] decides, and the actor carries
+//! out the effects. Slow work comes back as an event, so the actor hears every order at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,19 +27,19 @@ use crate::domain::run::Lane as LaneKind;
 use crate::domain::typing::Typing;
 use crate::store::{Connection, StoreError, Tx};
 
-/// Between two tries of a store that is out of order.
+/// The wait between two tries of a failing store.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
-/// What others ask an actor.
+/// A request from another part of the host.
 #[derive(Debug)]
 pub(super) enum Verb {
-    /// End what runs, as `/stop` does; answers whether something ran.
+    /// End the current runs, as `/stop` does; the answer is true if something ran.
     Stop(oneshot::Sender<bool>),
     /// End one run.
     StopRun(RunId, oneshot::Sender<bool>),
-    /// Try again now what failed.
+    /// Retry at once what failed.
     GoOn,
-    /// What it does at the moment.
+    /// Report the group's current activity.
     Activity(oneshot::Sender<GroupActivity>),
 }
 
@@ -53,21 +53,21 @@ pub(super) struct GroupActor {
     chat: Hands,
     task: Hands,
     desk: Desk,
-    /// The store does the job under way.
+    /// The job that the store does now.
     job: Option<BoxFuture<'static, Answer>>,
-    /// Who waits for an answer.
+    /// The open questions, each with the sender of its answer.
     asks: HashMap<AskId, oneshot::Sender<bool>>,
     asked: u64,
     heard_soft: bool,
     heard_hard: bool,
 }
 
-/// What an actor holds for a lane.
+/// The handles that an actor holds for a lane.
 #[derive(Default)]
 struct Hands {
     slot: Option<Slot>,
     at: At,
-    /// The memory that outputs take until they are stored.
+    /// The memory permits of outputs that are not stored yet.
     shares: Vec<OwnedSemaphorePermit>,
 }
 
@@ -79,9 +79,9 @@ enum At {
     Queue(oneshot::Receiver<Slot>),
     Opening {
         task: JoinHandle<Result<Started, NotOpened>>,
-        /// Heard by the task wherever it may have to wait long.
+        /// The opening task checks this wherever it may wait long.
         cancel: CancellationToken,
-        /// With the actor gone nobody wants the room.
+        /// Dropped with the actor, because then nobody needs the room.
         #[expect(dead_code, reason = "what counts is its end")]
         wanted: DropGuard,
     },
@@ -90,7 +90,7 @@ enum At {
 }
 
 impl Hands {
-    /// Returns what happens next in the lane. `listens`: the outputs of its run, too.
+    /// Returns the lane's next event. If `listens`, outputs of its run count as events, too.
     async fn next(&mut self, lane: LaneKind, listens: bool) -> Event {
         match &mut self.at {
             At::Queue(slot) => {
@@ -138,7 +138,7 @@ impl Hands {
     }
 }
 
-/// Takes a room apart: what the actor holds of it, and what the machine knows.
+/// Splits an opened room into the actor's handles and the machine's facts.
 fn opened(result: Result<Result<Started, NotOpened>, JoinError>) -> (At, Result<Opened, String>) {
     match result {
         Ok(Ok(Started { handle, events, provider, answering, session })) => {
@@ -175,14 +175,15 @@ impl GroupActor {
         }
     }
 
-    /// Runs until the group has nothing to do; `leave` then says whether it may go, under the lock of the registry.
+    /// Runs until the group has nothing to do. Then `leave` decides, under the registry's lock, whether the actor may
+    /// go.
     pub(super) async fn run(mut self, leave: impl Fn(&mpsc::Receiver<Verb>) -> bool) {
         let notify = self.notify.clone();
         let (soft, hard) = (self.deps.shutdown.soft.clone(), self.deps.shutdown.hard.clone());
         loop {
             let timer = self.machine.next_timer();
             let listens = self.desk.listens();
-            // In no fixed order: neither an agent that never pauses nor a chat that never does keeps the other waiting.
+            // Not `biased`: neither a busy agent nor a busy chat may starve the other.
             let event = tokio::select! {
                 () = hard.cancelled(), if !self.heard_hard => {
                     self.heard_hard = true;
@@ -217,7 +218,7 @@ impl GroupActor {
         }
     }
 
-    /// Turns a question into an event; answers it here if the machine need not change for it.
+    /// Turns a question into an event, or answers it here if the machine need not change.
     fn ask(&mut self, verb: Verb) -> Option<Event> {
         match verb {
             Verb::Stop(answer) => Some(Event::Stop(self.remember(answer))),
@@ -296,7 +297,7 @@ impl GroupActor {
             }
             Effect::ForgetImages => self.deps.rooms.doubt_image(),
             Effect::Typing(on) => {
-                // Nobody may be listening.
+                // There may be no receiver.
                 let _ = self.deps.typing.send(Typing { jid: self.machine.jid.clone(), on });
             }
             Effect::Answer(ask, yes) => {
@@ -335,8 +336,8 @@ async fn wait_for(job: &mut Option<BoxFuture<'static, Answer>>) -> Answer {
     }
 }
 
-/// Has the store do a job. Where the machine has acted on it already, a store that is out of order is asked again until it
-/// can: nothing is lost meanwhile, for what the agent says next stays in the pipe.
+/// Gives a job to the store. If the machine already relies on the job, a failing store is retried until it works.
+/// Nothing is lost meanwhile, because the agent's next output stays in the pipe.
 async fn store(deps: Arc<Deps>, jid: ChatJid, routes: Routes, job: Job) -> Answer {
     let mut job = Arc::new(job);
     let mut reported = false;
@@ -363,29 +364,29 @@ async fn store(deps: Arc<Deps>, jid: ChatJid, routes: Routes, job: Job) -> Answe
         }
         match error {
             StoreError::Panicked { reason } => match job.without_its_command() {
-                // What panicked once does so again: the command is over, unanswered, and the group goes on.
+                // The command would panic again, so it is dropped without an answer, and the group continues.
                 Some((rest, command)) => {
                     tracing::error!("{jid}: the command {command} is given up: a defect of Parlor: {reason}");
                     job = Arc::new(rest);
                 }
-                // With this job nothing is as it should be: the actor is made anew.
+                // This job cannot be dropped, so the actor ends and is replaced.
                 None => std::panic::resume_unwind(Box::new(reason)),
             },
             error if error.is_temporary() && !deps.shutdown.hard.is_cancelled() => {
                 if !std::mem::replace(&mut reported, true) {
-                    tracing::error!("{jid}: {error}");
+                    tracing::error!("the store fails at a job for {jid}, retrying: {error}");
                 }
                 sleep(STORE_RETRY).await;
             }
             error => {
-                tracing::error!("{jid}: not stored: {error}");
+                tracing::error!("cannot store a job for {jid}: {error}");
                 return Arc::unwrap_or_clone(job).failed(error);
             }
         }
     }
 }
 
-/// Clears away what a run left.
+/// Clears away what a run left behind.
 async fn clear(deps: Arc<Deps>, remains: Remains) {
     let Remains { folder, run, container } = remains;
     if let Some(name) = container

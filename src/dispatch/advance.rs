@@ -1,4 +1,5 @@
-//! The next step of a group's lanes, by the store's view of the group: a follow-up, a slot to ask for, or a pause.
+//! The next step of a group's lanes, from the store's view of the group: a follow-up, a request for a slot, or a
+//! pause.
 
 use chrono::TimeDelta;
 
@@ -41,7 +42,7 @@ impl Machine {
         let (now, used_up) = (self.now, look.used_up.is_some());
         let Some(live) = self.chat.live_mut() else { return };
         let (is_chat, idle) = (matches!(live.conversation.work, Work::Messages), live.is_idle());
-        // Who comes before the one that answers is asked again.
+        // A provider earlier in the order may work again, so it is asked next.
         let over = look.message_waits && idle && live.conversation.answering.is_over(now.wall);
         let follows_up = look.message_waits && is_chat && !over && live.exit == Exit::No && !used_up;
         if follows_up {
@@ -49,7 +50,7 @@ impl Machine {
                 self.follow_up();
             }
         } else if over || idle && (look.message_waits && !is_chat || look.chat_fire.is_some()) {
-            // The lane is wanted for something else, and nothing is owed in it.
+            // The lane has other work, and its run owes nothing.
             self.close(LaneKind::Chat);
         }
     }
@@ -70,7 +71,7 @@ impl Machine {
         self.effect(Effect::AskForSlot(lane));
     }
 
-    /// Gives what waits to the live run.
+    /// Gives the waiting messages to the live run.
     fn follow_up(&mut self) {
         let Some(live) = self.chat.live_mut() else { return };
         let (run, input, told) = (live.row.id, live.conversation.next_name(), live.conversation.told);
@@ -78,7 +79,7 @@ impl Machine {
         self.effect(Effect::Store(Job::FollowUp { run, input, told }));
     }
 
-    /// Returns true if a back-off, or a pause that may have been stored before a restart, holds a lane.
+    /// Returns true if a back-off, or a pause that may have been stored before a restart, holds the lane.
     fn held_back(&mut self, lane: LaneKind, group: &Group) -> bool {
         let now = self.now;
         let lane = self.lane(lane);
@@ -91,7 +92,7 @@ impl Machine {
         lane.held_back(now)
     }
 
-    /// Holds a lane after a failure.
+    /// Holds a lane back after a failure.
     pub(super) fn hold(&mut self, lane: LaneKind, held: HeldBack) {
         let now = self.now;
         let (until, lane) = (hold::after(now.wall, held.wait), self.lane(lane));
@@ -102,7 +103,7 @@ impl Machine {
         }
     }
 
-    /// Nothing is held back any more but by the day's budget: what failed is tried again.
+    /// Releases every hold except the day's budget, so that failed work is retried now.
     pub(super) fn go_on(&mut self) {
         for lane in [&mut self.chat, &mut self.task] {
             lane.release();
@@ -110,7 +111,7 @@ impl Machine {
         }
     }
 
-    /// Pauses end with what the operator does about them: with the pause in the store, or with other settings.
+    /// Ends a pause once the operator has acted: cleared the stored pause, or changed the settings.
     pub(super) fn heed(&mut self, group: &Group) {
         if group.paused.is_none() {
             self.chat.end_pause();

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Retries after the first try.
+/// The number of retries after the first try.
 pub const MAX_RETRIES: u32 = 5;
 const FIRST: Duration = Duration::from_secs(5);
-/// Engine failures are probed for ever, but not less often than this.
+/// The longest wait between two probes of the engine; probes never end.
 const ENGINE_MOST: Duration = Duration::from_secs(80);
 
-/// The wait before retry `n` (from 1): 5, 10, 20, 40, 80 s; None if all are used up.
+/// Returns the wait before retry `n` (from 1): 5, 10, 20, 40, 80 s; None if all are used up.
 pub fn retry(n: u32) -> Option<Duration> {
     (1..=MAX_RETRIES).contains(&n).then(|| FIRST * 2u32.pow(n - 1))
 }
 
-/// The wait before probe `n` (from 1) of an engine or vendor that is out of order.
+/// Returns the wait before probe `n` (from 1) of a failing engine or vendor.
 pub fn probe(n: u32) -> Duration {
     (FIRST * 2u32.pow(n.clamp(1, 8) - 1)).min(ENGINE_MOST)
 }

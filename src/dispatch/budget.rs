@@ -1,4 +1,4 @@
-//! A group whose day's budget is used up waits for the next day, and its chat hears of it once.
+//! A group whose day's budget is used up waits for the next day. Its chat is notified once.
 
 use chrono::NaiveDate;
 
@@ -17,12 +17,12 @@ use crate::store::{Connection, TxResult, usage};
 pub(super) struct UsedUp {
     day: NaiveDate,
     why: String,
-    /// What helps.
+    /// The remedy, for the owner.
     remedy: String,
     told: bool,
 }
 
-/// Returns whether a group's budget for a day is used up.
+/// Returns the group's used-up budget for a day, or None if something is left.
 pub(super) fn used_up(db: &Connection, group: &Group, settings: &Settings, day: NaiveDate) -> TxResult<Option<UsedUp>> {
     let budget = group.container_config.budget.or(settings.budget);
     if budget.is_empty() {
@@ -34,7 +34,7 @@ pub(super) fn used_up(db: &Connection, group: &Group, settings: &Settings, day: 
     } else if let (Some(usd), Some(model)) = (budget.usd, &today.unpriced)
         && settings.prices.of(model).is_none()
     {
-        // Nobody knows what is left of it.
+        // Without a price, the rest of the budget is unknown.
         let why = format!("today's budget of ${usd:.2} cannot be kept, because nobody knows what {model} costs");
         let remedy = format!(
             "The owner can give {model} a price in prices.toml and start Parlor again, or set a budget in tokens instead: \
@@ -49,7 +49,7 @@ pub(super) fn used_up(db: &Connection, group: &Group, settings: &Settings, day: 
 }
 
 impl Machine {
-    /// Holds the lanes until the next day, or lets them go when the budget was raised. A turn under way ends first.
+    /// Holds the lanes until the next day, or releases them if the budget was raised. A turn under way ends first.
     pub(super) fn keep_to_budget(&mut self, group: &Group, look: &Look) {
         let Some(used_up) = &look.used_up else {
             for lane in [&mut self.chat, &mut self.task] {
@@ -62,7 +62,7 @@ impl Machine {
         let now = self.now;
         let next = next_day(now.wall, self.settings.timezone);
         for lane in LANES {
-            // Gives a slot back that it was about to get.
+            // Also returns a slot that the lane was about to get.
             self.stop_waiting(lane);
             if self.lane_ref(lane).live().is_some_and(Live::is_idle) {
                 self.close(lane);

@@ -1,4 +1,4 @@
-//! `/stop`, `/new` and `/status`. Each ends in the transaction of its effect.
+//! `/stop`, `/new` and `/status`. Each command is done in the transaction of its effect.
 
 use super::event::Effect;
 use super::jobs::{AskedBy, Job, Status, Stop, Then};
@@ -13,7 +13,7 @@ use crate::domain::run::Lane as LaneKind;
 use crate::policy::trigger::{self, Command, Trigger};
 
 impl Machine {
-    /// Does what a command asks.
+    /// Carries out a command.
     pub(super) fn command(&mut self, group: &Group, message: &Inbound) {
         let trigger = Trigger::of(group.trigger.as_deref(), &self.settings.assistant_name);
         match trigger::command(&message.text, &trigger) {
@@ -31,12 +31,12 @@ impl Machine {
         }
     }
 
-    /// Takes back what came before a message, and ends both lanes. An idle room just closes.
+    /// Takes back the messages before `before`, and ends both lanes. An idle room just closes.
     pub(super) fn stop_all(&mut self, before: i64, asked_by: AskedBy) {
         let ran = self.chat.is_open() || self.task.run().is_some() || self.task.is_open();
         let mut steps = Vec::new();
         for lane in LANES {
-            // First, so that what comes meanwhile is the next run's.
+            // First take back, so that later messages belong to the next run.
             steps.extend(self.take_back(lane));
             self.end(lane, EndReason::Stopped);
         }
@@ -46,13 +46,13 @@ impl Machine {
     }
 
     fn new_session(&mut self, group: &Group, message: &Inbound) {
-        // What the run still says is answered, but its session is not kept.
+        // Later answers of the run still go out, but its session is not kept.
         match self.chat.state_mut() {
             LaneState::Taking(taking) => taking.orders.forgets_session = true,
             _ => self.chat.conversation_mut().into_iter().for_each(Conversation::forget_session),
         }
         self.close(LaneKind::Chat);
-        // What made earlier tries fail may have been in the old one.
+        // The old session may have caused the earlier failures.
         self.go_on();
         let text = "A new conversation begins.".to_owned();
         let mut steps =

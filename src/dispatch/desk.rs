@@ -1,19 +1,20 @@
-//! A group's jobs for the store: one at a time, in order. It also says when the group's agents are heard meanwhile.
+//! A group's jobs for the store: one at a time, in order. The desk also says when the actor may listen to the group's
+//! agents meanwhile.
 //!
-//! While a change is stored, what agents say next stays in the pipe, which holds them back. What they say during a look
-//! makes its findings old, and a new look follows; that one is left undisturbed. So neither an agent that never pauses
-//! nor a chat that always has something new keeps the other waiting.
+//! While a change is stored, the actor does not listen: the agents' output stays in the pipe, which holds the agents
+//! back. Output during a look makes its result stale, and a new look follows; the actor does not listen during that
+//! one. So neither a busy agent nor a busy chat starves the other.
 
 use std::collections::VecDeque;
 
 use super::jobs::Job;
 
-/// See the module. The actor and the simulator's share it.
+/// Shared by the actor and the simulator's actor.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     waiting: VecDeque<Job>,
     under_way: UnderWay,
-    /// Agents were heard during the look under way, or the last one.
+    /// True if the actor listened to agents during the current look, or the last one.
     disturbed: bool,
 }
 
@@ -22,19 +23,19 @@ enum UnderWay {
     #[default]
     Nothing,
     Change,
-    /// `quietly`: the look before it was disturbed.
+    /// `quietly` is true if the look before it was disturbed.
     Look {
         quietly: bool,
     },
 }
 
 impl Desk {
-    /// The store is to do this, too.
+    /// Adds a job.
     pub(super) fn push(&mut self, job: Job) {
         self.waiting.push_back(job);
     }
 
-    /// Begins the oldest job, if none is under way; [`done`](Self::done) is to follow.
+    /// Begins the oldest job, if none is under way. The caller must call [`done`](Self::done) afterwards.
     pub(super) fn begin(&mut self) -> Option<Job> {
         if self.under_way != UnderWay::Nothing {
             return None;
@@ -47,12 +48,12 @@ impl Desk {
         Some(job)
     }
 
-    /// The job under way is done.
+    /// Notes that the current job is done.
     pub(super) fn done(&mut self) {
         self.under_way = UnderWay::Nothing;
     }
 
-    /// Returns true if agents are heard now.
+    /// Returns true if the actor may listen to agents now.
     pub(super) fn listens(&self) -> bool {
         match self.under_way {
             UnderWay::Nothing => true,
@@ -61,12 +62,12 @@ impl Desk {
         }
     }
 
-    /// An agent was heard.
+    /// Notes that the actor has heard an agent.
     pub(super) fn hears(&mut self) {
         self.disturbed |= matches!(self.under_way, UnderWay::Look { .. });
     }
 
-    /// Returns true if there is nothing to do.
+    /// Returns true if there is no job.
     pub(super) fn is_empty(&self) -> bool {
         self.under_way == UnderWay::Nothing && self.waiting.is_empty()
     }
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
     use crate::dispatch::jobs::Then;
 
-    /// A look, during which an agent speaks if it is heard: what it says is stored, and the next look follows.
+    /// A look during which an agent speaks, if the actor listens: its output is stored, and the next look follows.
     fn look(desk: &mut Desk) -> bool {
         desk.push(Job::Look);
         assert!(matches!(desk.begin(), Some(Job::Look)));
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_and_looks_that_never_pause_take_turns() {
+    fn busy_agents_and_looks_take_turns() {
         let mut desk = Desk::default();
         assert!(desk.listens());
         let heard: Vec<bool> = (0..6).map(|_| look(&mut desk)).collect();

@@ -1,5 +1,5 @@
-//! The end of a run. Its room's folders are cleared first, so that what it asked for by file comes before its end; then
-//! what it did not answer is settled, put back or given up, in one transaction; then its lane is free.
+//! The end of a run. First its room's folders are cleared, so that its last IPC files come before its end. Then its
+//! unanswered messages are settled, put back or given up in one transaction. Then its lane is free.
 
 use parlor_protocol::ErrorKind;
 
@@ -22,7 +22,7 @@ use crate::domain::run::{Lane as LaneKind, RunState};
 use crate::domain::task::FireState;
 use crate::store::runs::Run;
 
-/// How a lane is held back when its run is gone.
+/// How a lane is held back after its run.
 enum Hold {
     Not,
     For(HeldBack),
@@ -30,7 +30,7 @@ enum Hold {
 }
 
 impl Machine {
-    /// A live run is gone.
+    /// Handles the end of a live run.
     pub(super) fn ended(&mut self, lane: LaneKind, outcome: Option<Box<Outcome>>) {
         let Some(live) = self.lane_ref(lane).live() else { return };
         let container = outcome.is_none().then(|| live.row.container.clone());
@@ -41,7 +41,7 @@ impl Machine {
         self.leave(lane, how, container);
     }
 
-    /// A room could not be opened, or nobody wanted it any more.
+    /// Handles a room that could not be opened, or was not needed any more.
     pub(super) fn not_opened(&mut self, lane: LaneKind, error: String) {
         let LaneState::Starting(starting) = self.lane_ref(lane).state() else { return };
         let how = starting.orders.ended.map_or(Gone::NotOpened(error), Gone::Unwanted);
@@ -66,7 +66,7 @@ impl Machine {
         self.show_typing();
     }
 
-    /// The room's folders are cleared.
+    /// Handles the end of clearing a room's folders.
     pub(super) fn cleared(&mut self, lane: LaneKind) {
         if let LaneState::Leaving(leaving) = self.lane(lane).state_mut() {
             leaving.cleared = true;
@@ -74,7 +74,7 @@ impl Machine {
         self.store_end(lane);
     }
 
-    /// Stores the end of a run, once its room is cleared and the store has said what it gave to it last.
+    /// Stores the end of a run, once its room is cleared and the store has answered its last follow-up.
     pub(super) fn store_end(&mut self, lane: LaneKind) {
         let LaneState::Leaving(leaving) = self.lane_ref(lane).state() else { return };
         if !leaving.cleared || leaving.giving.is_some() {
@@ -102,7 +102,7 @@ impl Machine {
                 let mut effects = Effects::default();
                 let hold = self.end_effects(lane, &mut leaving.conversation, &outcome, &mut effects);
                 let Leaving { mut row, conversation, .. } = *leaving;
-                // A room that closed well after a failed turn is no success.
+                // A room that closed well after a failed turn still counts as failed.
                 let failed = conversation.failed.filter(|_| outcome.state == RunState::Succeeded);
                 row.state = if failed.is_some() { RunState::Failed } else { outcome.state };
                 row.exit_code = outcome.exit_code;
@@ -136,13 +136,13 @@ impl Machine {
         }
         let prompt_open = conversation.prompt_open();
         if outcome.state == RunState::Stopped {
-            // What the store was giving to it when it was stopped.
+            // Includes the messages that the store was giving to the run when it was stopped.
             effects.steps.push(messages::cancel(self.jid.clone(), &conversation.take_unsettled()));
             return Hold::Not;
         }
         let (rest, untouched) = conversation.take_rest(&outcome.taken);
         let seqs: Vec<i64> = rest.iter().map(|g| g.seq).collect();
-        // However the run ended, what the agent never saw is not its failure: it starts the next run at once.
+        // Messages that the agent never saw are not part of its failure: the next run gets them at once.
         effects.steps.push(put_back(&untouched));
         let failure = match outcome.state {
             _ if rest.is_empty() => return Hold::Not,
@@ -214,7 +214,7 @@ impl Machine {
         Hold::Not
     }
 
-    /// A room that was taken back before it was open: what `/stop` has not taken back waits again.
+    /// Handles a room that was cancelled before it was open: messages that `/stop` did not take back wait again.
     pub(super) fn unwanted(conversation: &mut Conversation, reason: EndReason) -> Vec<Step> {
         let mut steps = vec![put_back(&conversation.take_unsettled())];
         if reason == EndReason::Stopped {
@@ -239,7 +239,7 @@ fn put_back(given: &[Given]) -> Step {
     Step::PutBack { seqs: given.iter().map(|one| one.seq).collect(), counts: false }
 }
 
-/// The engine is at fault: what was to run waits again, no try is used up, and the chat hears of it once.
+/// Handles an engine failure: the work waits again, no try is used up, and the chat is notified once.
 fn not_started(conversation: &mut Conversation, error: &str, probes: u32, ids: &Ids) -> Vec<Step> {
     let mut steps = vec![put_back(&conversation.take_unsettled())];
     if let Work::Task { task, due } = &conversation.work {
@@ -252,14 +252,14 @@ fn not_started(conversation: &mut Conversation, error: &str, probes: u32, ids: &
     steps
 }
 
-/// How a task's firing ended, and the error that its history keeps.
+/// Returns how a task's firing ended, and the error for its history.
 fn fire_outcome(conversation: &Conversation, outcome: &Outcome) -> (FireState, Option<String>) {
     let why = outcome.error.is_some().then(|| explained(outcome, &conversation.folder));
     let error = conversation.last_error.clone().or(why);
     let silent = outcome.unsettled.prompt && outcome.outputs == 0;
     let answered = !outcome.unsettled.prompt && conversation.last_error.is_none();
     match (outcome.state, error) {
-        // Only its linger was cut short.
+        // The answer was complete; only the linger was cut short.
         (RunState::Stopped | RunState::Interrupted, _) if answered => (FireState::Done, None),
         (RunState::Stopped, _) => (FireState::Cancelled, None),
         (RunState::Interrupted, error) => (FireState::Interrupted, error),
@@ -269,7 +269,7 @@ fn fire_outcome(conversation: &Conversation, outcome: &Outcome) -> (FireState, O
     }
 }
 
-/// The error of a run, with the setting that would have helped.
+/// Returns the error of a run, with the setting that would have helped.
 fn explained(outcome: &Outcome, folder: &GroupFolder) -> String {
     let error = outcome.error.clone().unwrap_or_default();
     match outcome.cause {
@@ -280,7 +280,8 @@ fn explained(outcome: &Outcome, folder: &GroupFolder) -> String {
     }
 }
 
-/// A line for the operator, without anything that was said. The error may quote the agent: its place is the run's log.
+/// Logs the end of a run, without any text of the chat. The error may quote the agent, so it is only in the run's
+/// log.
 fn log_end(row: &Run, outcome: &Outcome) {
     let seconds = outcome.duration.as_secs_f64();
     let state = format!("{:?}", row.state).to_lowercase();

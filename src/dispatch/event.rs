@@ -1,4 +1,4 @@
-//! The language between a group's machine, which decides, and its actor, which acts: events go in, effects come out.
+//! The interface between a group's machine, which decides, and its actor, which acts: events go in, effects come out.
 
 use parlor_protocol::{ImageAttachment, Output};
 
@@ -11,89 +11,89 @@ use crate::container::turn::Settled;
 use crate::domain::ids::{GroupFolder, RunId};
 use crate::domain::run::Lane as LaneKind;
 
-/// Names a question of another part of the host, which waits for the answer.
+/// Identifies a question of another part of the host, which waits for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct AskId(pub(super) u64);
 
-/// What happens to a group.
+/// An event of a group.
 #[derive(Debug)]
 pub(super) enum Event {
     /// Something new may be in the store.
     Wake,
     /// A timer may be due.
     Timer,
-    /// Someone asks to end what runs, as `/stop` does.
+    /// Another part of the host asks to end the current runs, as `/stop` does.
     Stop(AskId),
-    /// Someone asks to end one run.
+    /// Another part of the host asks to end one run.
     StopRun(RunId, AskId),
-    /// What failed is to be tried again now.
+    /// Failed work is to be retried now.
     GoOn,
-    /// The host shuts down: nothing starts any more, and what lives is asked to exit.
+    /// The host shuts down: nothing new starts, and live runs are asked to exit.
     Soft,
-    /// The host's patience is over: what lives is ended.
+    /// The shutdown's deadline has passed: live runs are ended.
     Hard,
-    /// A waiting group needs this slot.
+    /// Another group waits for this slot.
     Evicted(Ticket),
     /// The lane has its slot.
     Slot(LaneKind, Ticket),
-    /// The store has done the oldest job.
+    /// The store has done the oldest job of the group.
     Store(Answer),
-    /// A room is open, or cannot be.
+    /// A room is open, or could not be opened.
     Opened(LaneKind, Result<Opened, String>),
-    /// An agent put this out.
+    /// Outputs of an agent.
     Outputs(LaneKind, Vec<AgentOutput>),
-    /// A live run is gone. None if its own task is, too: a defect of Parlor.
+    /// A live run has ended. None if its own task ended without an outcome, which is a bug in Parlor.
     Ended(LaneKind, Option<Box<Outcome>>),
-    /// The folders of a room that is gone are cleared: what it asked for by file has been handled.
+    /// The folders of an ended run's room are cleared, and its IPC files have been handled.
     Cleared(LaneKind),
 }
 
-/// A room that is open.
+/// An open room.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) provider: &'static str,
     pub(super) answering: Answering,
-    /// The session that it resumes.
+    /// The session that the run resumes.
     pub(super) session: Option<String>,
 }
 
-/// One thing that an agent put out.
+/// One item of an agent's output.
 #[derive(Debug)]
 pub(super) enum AgentOutput {
-    /// An output, with what it settles when it ends a turn, and whether a turn is open after it.
+    /// An output, what it settles if it ends a turn, and whether a turn is open after it.
     Output { output: Box<Output>, settled: Option<Settled>, open: bool },
-    /// Something that was not an output. It settles something when it was the end of a turn.
+    /// Something that cannot be parsed as an output. It settles something if it was the end of a turn.
     Unreadable { why: String, settled: Option<Settled>, open: bool },
 }
 
-/// What a machine wants done. Effects are done in the order in which they are named.
+/// An effect that a machine asks for. The actor carries out effects in their order.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// The store does this after every earlier job; [`Event::Store`] follows.
+    /// The store does this job after every earlier one; [`Event::Store`] follows.
     Store(Job),
-    /// A run's row is stored. Nobody waits for it.
+    /// A run's row is stored; there is no answer.
     StoreSoon(Box<super::steps::Step>),
-    /// The lane queues for a slot; [`Event::Slot`] follows.
+    /// The lane asks for a slot; [`Event::Slot`] follows.
     AskForSlot(LaneKind),
-    /// The lane leaves the queue, or gives its slot back.
+    /// The lane leaves the queue, or returns its slot.
     FreeSlot(LaneKind),
-    /// The run in the lane's slot is idle, or is not.
+    /// The run in the lane's slot becomes idle, or busy.
     SetIdle(LaneKind, bool),
-    /// The room is opened; [`Event::Opened`] follows.
+    /// Open the room; [`Event::Opened`] follows.
     Open(LaneKind, Box<StartRequest>),
-    /// Nobody wants the room any more that is being opened.
+    /// The room that is being opened is not needed any more.
     CancelOpening(LaneKind),
-    /// The live run gets a follow-up.
+    /// Give the live run a follow-up.
     Deliver(LaneKind, FollowUp),
-    /// The live run is asked to exit.
+    /// Ask the live run to exit.
     Close(LaneKind),
-    /// The live run is ended.
+    /// End the live run.
     End(LaneKind, EndReason),
-    /// A run that is gone is cleared away; [`Event::Cleared`] follows.
+    /// Clear away what an ended run left; [`Event::Cleared`] follows.
     Clear(LaneKind, Remains),
-    /// The engine may have lost its images.
+    /// The engine may have lost its images, so they are looked up again.
     ForgetImages,
-    /// An agent works for the chat, or does no more.
+    /// Typing in the chat starts or stops.
     Typing(bool),
     /// The answer to a question.
     Answer(AskId, bool),
@@ -102,17 +102,17 @@ pub(super) enum Effect {
 /// A follow-up for a live run.
 #[derive(Debug)]
 pub(super) struct FollowUp {
-    /// Its input file.
+    /// The name of its input file.
     pub(super) name: String,
     pub(super) text: String,
     pub(super) images: Vec<ImageAttachment>,
 }
 
-/// What a run leaves behind.
+/// The remains of a run.
 #[derive(Debug)]
 pub(super) struct Remains {
     pub(super) folder: GroupFolder,
     pub(super) run: RunId,
-    /// A container that may be there still, because the run's own task is gone.
+    /// A container that may still exist, because the run's own task is gone.
     pub(super) container: Option<String>,
 }

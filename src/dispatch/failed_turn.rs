@@ -1,4 +1,4 @@
-//! The steps that follow when a turn failed.
+//! The steps that follow a failed turn.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::domain::message::InboundState;
 pub(super) struct HeldBack {
     pub(super) wait: Duration,
     pub(super) why: String,
-    /// The store holds the group's pause as well.
+    /// True if the group's pause is stored, too.
     pub(super) is_pause: bool,
 }
 
@@ -29,11 +29,11 @@ pub(super) struct At<'a> {
     pub(super) now: DateTime<Utc>,
     pub(super) zone: Tz,
     pub(super) ids: &'a Ids,
-    /// The lane's failures of engine or vendor in a row.
+    /// The number of failures of the engine or vendor in a row in this lane.
     pub(super) probes: &'a mut u32,
 }
 
-/// Adds what follows when a turn failed to the effects. Returns how the lane is held back.
+/// Adds the consequences of a failed turn to the effects. Returns how the lane is held back.
 pub(super) fn consequences(
     conversation: &mut Conversation,
     given: &[Given],
@@ -52,7 +52,7 @@ pub(super) fn consequences(
         let unusable = matches!(failure.kind, ErrorKind::SessionMissing | ErrorKind::SessionRefused);
         let lost = unusable && conversation.had_session && conversation.keeps_session;
         if lost && nothing_said {
-            // Once again, without the session.
+            // Retries without the lost session.
             effects.steps.push(conversation.lose_session());
             effects.steps.push(Step::Unstart { task: task.clone(), due: *due });
             conversation.fire_ended = true;

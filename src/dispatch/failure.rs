@@ -12,62 +12,62 @@ use crate::domain::ids::GroupFolder;
 /// How a turn failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind, where the agent says.
+    /// The kind of failure, or `Other` if the agent named none.
     pub kind: ErrorKind,
-    /// For people.
+    /// The error, for people.
     pub error: String,
-    /// When the vendor wants to be asked again.
+    /// The time that the vendor gave for the next try.
     pub retry_at: Option<DateTime<Utc>>,
 }
 
-/// What is known about the batch that failed.
+/// The facts about a failed batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The folder of the batch's group.
     pub folder: &'a GroupFolder,
-    /// Something was already sent to the chat in this turn.
+    /// True if this turn has already sent something to the chat.
     pub said: bool,
-    /// Failed tries of the batch before this one.
+    /// The number of failed tries of the batch before this one.
     pub tries: u32,
-    /// The turn resumed a session.
+    /// True if the turn resumed a session.
     pub had_session: bool,
-    /// Failures of the engine or vendor in a row before this one.
+    /// The number of failures of the engine or vendor in a row before this one.
     pub probes: u32,
-    /// Now.
+    /// The time of the failure.
     pub now: DateTime<Utc>,
-    /// The zone of times in notices.
+    /// The time zone of notices.
     pub zone: Tz,
 }
 
-/// What happens next.
+/// The decision about a failed batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The batch counts as answered; the chat hears that the answer ended badly.
+    /// The batch counts as answered; a notice says that the answer broke off.
     Done {
-        /// For the chat.
+        /// The notice for the chat.
         notice: String,
     },
-    /// The batch is tried again.
+    /// The batch is retried.
     Retry {
-        /// After how long.
+        /// The wait before the retry.
         after: Duration,
-        /// True if the try counts.
+        /// True if it counts as a try.
         counts: bool,
         /// The group shows as paused, for this reason.
         pause: Option<String>,
         /// The stored session is forgotten first.
         forget_session: bool,
-        /// For the chat, if it is news.
+        /// The notice for the chat, if there is news.
         notice: Option<String>,
     },
-    /// The batch is given up, kept, and the chat hears of it.
+    /// The batch is given up and kept; a notice says so.
     GiveUp {
-        /// For the chat.
+        /// The notice for the chat.
         notice: String,
     },
 }
 
-/// Decides.
+/// Decides about a batch whose turn failed.
 pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
     let Failure { kind, error, retry_at } = failure;
     if facts.said {
@@ -100,7 +100,7 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
         ErrorKind::Auth => Verdict::GiveUp {
             notice: format!(
                 "The agent's credentials were refused: {told} {}rite again or use `parlor runs retry {}`.",
-                // Who says where the key belongs has said it.
+                // This error already says where the key belongs.
                 if error.contains(".env") { "Then w" } else { "Check the key in .env, then w" },
                 facts.folder
             ),
@@ -112,7 +112,7 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
         ErrorKind::SessionMissing | ErrorKind::Unreachable | ErrorKind::Other => {
             match backoff::retry(facts.tries + 1) {
                 Some(after) => {
-                    // One failure often heals by itself; of the second one the chat hears.
+                    // A first failure often heals by itself; the chat is notified of the second.
                     let notice = (facts.tries == 1)
                         .then(|| format!("This failed twice: {told} I try again in {} s, and go on.", after.as_secs()));
                     Verdict::Retry { after, counts: true, pause: None, forget_session: false, notice }
@@ -129,7 +129,7 @@ pub fn decide(failure: &Failure, facts: Facts<'_>) -> Verdict {
     }
 }
 
-/// The longest that a vendor's own time is followed: it may be wrong, and a person can write again.
+/// The longest wait that a vendor may ask for: its time may be wrong, and a person can write again.
 const LIMIT_MOST: TimeDelta = TimeDelta::days(1);
 const QUOTA_MOST: TimeDelta = TimeDelta::days(7);
 
@@ -155,7 +155,7 @@ fn limited(kind: ErrorKind, error: &str, retry_at: Option<DateTime<Utc>>, facts:
     }
 }
 
-/// An agent's or vendor's words as one sentence, whether they end in a full stop or not.
+/// Returns an agent's or vendor's text as one sentence with one full stop.
 pub(super) fn sentence(text: &str) -> String {
     let text = text.trim_end();
     if text.ends_with(['.', '!', '?', '…', ')', '`']) { text.to_owned() } else { format!("{text}.") }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_vendor_refuses_for_good_ends_at_once_and_a_refused_conversation_is_begun_anew_once() {
+    fn refusals_end_at_once_and_a_refused_session_restarts_once() {
         let refused = decide(&failure(ErrorKind::Refused), facts());
         assert!(matches!(refused, Verdict::GiveUp { notice } if notice.contains(": boom. It is kept")));
         let Verdict::Retry { after, counts, pause, forget_session, notice } =
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn no_notice_says_a_thing_twice_or_ends_twice() {
+    fn notices_repeat_neither_words_nor_full_stops() {
         use ErrorKind::{Auth, Other, Overloaded, Quota, RateLimit, Refused, SessionMissing, SessionRefused};
         let errors =
             ["no such key", "No such key.", "Why?", "It needs a key: put it into .env.", "Check the key in .env"];
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_wait_until_told_and_tell_the_chat_once() {
+    fn rate_limits_wait_as_asked_and_notify_the_chat_once() {
         let limited = Failure { retry_at: Some(from_ms(1_090_000)), ..failure(ErrorKind::RateLimit) };
         let Verdict::Retry { after, counts, notice, pause, .. } = decide(&limited, facts()) else { panic!() };
         assert_eq!((after.as_secs(), counts, notice.is_some(), pause.is_some()), (90, false, true, true));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_that_a_vendor_names_holds_a_group_for_ever() {
+    fn retry_times_of_vendors_are_capped() {
         let far = DateTime::parse_from_rfc3339("9999-12-31T23:59:59Z").unwrap().to_utc();
         for (kind, most) in [(ErrorKind::RateLimit, 1), (ErrorKind::Overloaded, 1), (ErrorKind::Quota, 7)] {
             for retry_at in [far, DateTime::<Utc>::MAX_UTC] {
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_hears_at_the_second_failure_that_it_is_tried_again() {
+    fn second_failure_in_a_row_notifies_the_chat() {
         let told: Vec<bool> = (0..5)
             .map(|tries| match decide(&failure(ErrorKind::Other), Facts { tries, ..facts() }) {
                 Verdict::Retry { notice, .. } => {

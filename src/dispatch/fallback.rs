@@ -1,7 +1,7 @@
-//! The provider that answers in a run, and the one that stands in while it cannot.
+//! Picks the provider that answers in a run, and the fallback while that one fails.
 //!
-//! A choice that fails is out for a while; the next run takes the first that is not. The chat hears of each change
-//! once.
+//! A provider that fails is out for a while; the next run takes the first one that is not out. The chat is notified
+//! once of each change.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -19,14 +19,14 @@ use crate::domain::group::{ContainerConfig, Group};
 use crate::store::fallbacks::{self, Outage};
 use crate::store::{Connection, TxResult};
 
-/// How long one is left alone that a vendor keeps waiting without a time, or that cannot be reached.
+/// How long a provider is out that is unreachable, or is rate-limited without a time.
 const BRIEF: TimeDelta = TimeDelta::minutes(5);
-/// The same where only money or a key helps.
+/// How long a provider is out that needs money or a key.
 const LONG: TimeDelta = TimeDelta::hours(1);
-/// The longest that a vendor's own word is followed.
+/// The longest outage that a vendor's own time can cause.
 const LONGEST: TimeDelta = TimeDelta::days(7);
 
-/// What the store knows of who cannot answer.
+/// The stored outages and fallbacks of a group.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     outages: Vec<Outage>,
@@ -39,32 +39,32 @@ impl Known {
     }
 }
 
-/// Who answers in a run.
+/// The provider that answers in a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answering {
-    /// Its name; None where nobody could stand in.
+    /// Its name; None if there is no fallback.
     name: Option<String>,
-    /// It stands in for the group's own.
+    /// True if it is a fallback for the group's own provider.
     stands_in: bool,
-    /// Who takes over when it fails.
+    /// The next provider if this one fails.
     next: Option<Choice>,
-    /// Of whom the chat knows that it answers; None for the group's own.
+    /// The fallback that the chat was last notified of; None for the group's own provider.
     told: Option<String>,
-    /// The store holds an outage of it, which is over.
+    /// True if the store holds an outage of it that is over.
     was_out: bool,
-    /// When one before it is to be asked again.
+    /// When to try an earlier provider again.
     back_at: Option<DateTime<Utc>>,
 }
 
 impl Answering {
-    /// Returns true if the room is to make place for one that comes before.
+    /// Returns true if an earlier provider is due for another try, so that the room should close.
     pub(super) fn is_over(&self, now: DateTime<Utc>) -> bool {
         self.back_at.is_some_and(|at| at <= now)
     }
 }
 
-/// Finds who answers, and makes the group's settings those of one that stands in. Returns whether a model that the
-/// group chose itself is not for this one. Reads `.env`.
+/// Picks the provider that answers, and changes the group's settings to a fallback's. Returns true, too, if the
+/// group's own choice of a model does not fit the provider. Reads `.env`.
 pub(super) fn pick(settings: &Settings, group: &mut Group, known: Known, now: DateTime<Utc>) -> (Answering, bool) {
     let config = &group.container_config;
     if config.fallback.as_ref().unwrap_or(&settings.fallback).is_empty() {
@@ -84,7 +84,7 @@ pub(super) fn pick(settings: &Settings, group: &mut Group, known: Known, now: Da
     }
 }
 
-/// The first that is not out, else the one that is asked again first.
+/// Returns the first provider that is not out, else the one whose outage ends first.
 fn choose(all: &[Choice], known: Known, now: DateTime<Utc>) -> (Answering, Option<&Choice>) {
     let outage = |choice: &Choice| known.outages.iter().find(|outage| outage.choice == choice.name());
     let until = |choice: &Choice| outage(choice).map(|outage| outage.until).filter(|until| *until > now);
@@ -104,7 +104,7 @@ fn choose(all: &[Choice], known: Known, now: DateTime<Utc>) -> (Answering, Optio
     (answering, Some(&all[at]))
 }
 
-/// Returns how long a failure of this kind keeps one from answering; None for a failure that is not the provider's.
+/// Returns how long a failure puts a provider out; None if the provider is not the cause.
 fn lasts(failure: &Failure, now: DateTime<Utc>) -> Option<TimeDelta> {
     let otherwise = match failure.kind {
         ErrorKind::RateLimit | ErrorKind::Overloaded | ErrorKind::Unreachable => BRIEF,
@@ -115,7 +115,7 @@ fn lasts(failure: &Failure, now: DateTime<Utc>) -> Option<TimeDelta> {
     Some(named.map_or(otherwise, |wait| wait.min(LONGEST)))
 }
 
-/// Returns who answers instead of the group's own, for people.
+/// Returns the lines for people about the fallbacks in use.
 pub(super) fn stand_ins(db: &Connection, group: &Group, now: DateTime<Utc>, zone: Tz) -> TxResult<Vec<String>> {
     let known = Known::of(db, group)?;
     let out = known.outages.iter().filter(|outage| outage.until > now).map(|outage| {
@@ -126,7 +126,7 @@ pub(super) fn stand_ins(db: &Connection, group: &Group, now: DateTime<Utc>, zone
 }
 
 impl Conversation {
-    /// Hands a failed turn over to the next in line. Returns whether there is one: then nothing else is to follow.
+    /// Hands a failed turn over to the next provider. Returns true if there is one; nothing else must follow then.
     pub(super) fn hand_over(
         &mut self,
         given: &[Given],
@@ -166,10 +166,10 @@ impl Conversation {
         true
     }
 
-    /// A turn went well: who answered can, and the chat hears of it where it knew otherwise.
+    /// Notes that the provider answered well, and notifies the chat of a change that it does not know.
     pub(super) fn answered(&mut self, ids: &Ids, effects: &mut Effects) {
         let Some(name) = self.answering.name.clone() else {
-            // Nobody stands in any more.
+            // No fallback is in use any more.
             if self.answering.told.is_some() {
                 self.tell(None, effects);
             }
@@ -188,7 +188,7 @@ impl Conversation {
             format!("{name} answers again.")
         };
         let say = self.say(text, DeliveryKind::Notice, false, ids);
-        // Before the turn's end, which whoever waits for an answer takes for the last of it.
+        // The notice goes before the turn's end, which a waiting client takes for the last event.
         let end = effects.steps.iter().rposition(|step| matches!(step, Step::Settle { .. }));
         effects.steps.insert(end.unwrap_or(effects.steps.len()), say);
         self.tell(who, effects);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_is_not_out_answers() {
+    fn first_provider_without_an_outage_answers() {
         let all = chain();
         let now = from_ms(1000);
         for (out, who, next, back) in [
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_the_providers_own_trouble_leads_on() {
+    fn fallback_only_follows_failures_of_the_provider() {
         let now = from_ms(0);
         let of = |kind, retry_at: Option<i64>| {
             lasts(&Failure { kind, error: "x".into(), retry_at: retry_at.map(from_ms) }, now)

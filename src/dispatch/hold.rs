@@ -1,4 +1,4 @@
-//! The reason why nothing starts in a lane for now, and its end. Pure but for the clocks, which are passed in.
+//! The reason why nothing starts in a lane for now, and its end. Pure; both clocks are passed in.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::domain::clock::Clock;
 use crate::domain::words;
 
-/// How often the wall clock is looked at: the other one stands still while the machine sleeps.
+/// How often the wall clock is checked: the monotonic one stands still while the machine sleeps.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// The farthest time that a notice names.
 const FAR: Duration = Duration::from_secs(366 * 86_400);
 
-/// What both clocks say.
+/// The time by both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) monotonic: Instant,
@@ -28,40 +28,39 @@ impl Now {
     }
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Hold {
     end: Instant,
-    /// The same end by the wall clock; whichever comes first counts. A pause that still lasts, because the clock was
-    /// set back, is found in the store again.
+    /// The same end by the wall clock; the earlier one counts. If the clock was set back during a pause, the pause is
+    /// found in the store again.
     until: Option<DateTime<Utc>>,
-    /// When to look at the wall clock.
+    /// When to check the wall clock.
     look_at: Option<Instant>,
     why: String,
-    /// The group's pause in the store says so, too, and ends with it.
+    /// True if the group's stored pause is the cause; the hold ends with it.
     pub(super) is_pause: bool,
 }
 
 impl Hold {
-    /// For a short while.
+    /// A hold for a short while.
     pub(super) fn short(end: Instant, why: String) -> Self {
         Self { end, until: None, look_at: None, why, is_pause: false }
     }
 
-    /// Until a time of day.
+    /// A hold until a time of day.
     pub(super) fn until(until: DateTime<Utc>, now: Now, why: String) -> Self {
         let left = (until - now.wall).to_std().unwrap_or_default();
-        // What no clock reaches is looked at again in a day.
+        // A time that the clock cannot represent is checked again in a day.
         let end = now.monotonic.checked_add(left).unwrap_or(now.monotonic + Duration::from_secs(86_400));
         Self { end, until: Some(until), look_at: Some(now.monotonic + LOOK), why, is_pause: false }
     }
 
-    /// For as long as the group's pause in the store lasts.
+    /// A hold for as long as the group's stored pause lasts.
     pub(super) fn pause(until: DateTime<Utc>, now: Now, why: String) -> Self {
         Self { is_pause: true, ..Self::until(until, now, why) }
     }
 
-    /// Returns true if it is over. When it is not, the next look is a while away.
+    /// Returns true if the hold is over. If not, sets the next time to check.
     pub(super) fn is_over(&mut self, now: Now) -> bool {
         if self.end <= now.monotonic || self.until.is_some_and(|until| until <= now.wall) {
             return true;
@@ -72,7 +71,7 @@ impl Hold {
         false
     }
 
-    /// Returns when to ask again.
+    /// Returns when to check again.
     pub(super) fn timer(&self) -> Instant {
         self.look_at.map_or(self.end, |at| at.min(self.end))
     }
@@ -81,7 +80,7 @@ impl Hold {
         self.end > other.end
     }
 
-    /// For people.
+    /// Returns the text for people.
     pub(super) fn told(&self, now: Now, zone: Tz) -> String {
         let left = match self.until {
             Some(until) => (until - now.wall).to_std().unwrap_or_default(),
@@ -94,7 +93,7 @@ impl Hold {
     }
 }
 
-/// A time to come, for people: `until 00:00 (19 hours 48 minutes)`, with its day where that is not clear.
+/// Returns a future time for people: `until 00:00 (19 hours 48 minutes)`, with the day if it is not clear.
 pub(super) fn until(at: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> String {
     let left = (at - now).to_std().unwrap_or_default().min(FAR);
     let form = match left.as_secs() {
@@ -105,7 +104,7 @@ pub(super) fn until(at: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> String {
     format!("until {} ({})", after(now, left).with_timezone(&zone).format(form), words::duration(left))
 }
 
-/// A time after now; the last one of the calendar, where it has no such time.
+/// Returns a time after now, or the calendar's last time if there is no such time.
 pub(super) fn after(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
     let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
     now.checked_add_signed(wait).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -125,7 +124,7 @@ mod tests {
         let start = Instant::now();
         let mut hold = Hold::until(from_ms(36_000_000), at(start, 0, 0), "midnight".into());
         assert_eq!(hold.told(at(start, 0, 0), chrono_tz::UTC), "waits until 10:00 (10 hours): midnight");
-        // Asked within the minute, all night long.
+        // Timers ring every minute at most, all night.
         for n in 1..10 {
             let ring = hold.timer();
             assert!(ring <= start + Duration::from_secs(n * 60), "{n}");
@@ -133,7 +132,7 @@ mod tests {
             assert!(!hold.is_over(at(start, awake, awake as i64)));
             assert!(hold.timer() > ring, "each rings once");
         }
-        // Then it sleeps: hours pass for the wall clock alone.
+        // Then the machine sleeps: hours pass by the wall clock alone.
         let ring = hold.timer();
         let awake = (ring - start).as_secs();
         assert_eq!(
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_as_the_chats_clock_shows_them() {
+    fn times_in_notices_are_in_the_hosts_zone() {
         let now = from_ms(1_700_000_000_000);
         let told = |seconds| until(now + TimeDelta::seconds(seconds), now, chrono_tz::Europe::Berlin);
         assert_eq!(told(42), "until 23:14:02 (42 seconds)");
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_too_far_away() {
+    fn hold_accepts_times_beyond_the_clock() {
         let now = at(Instant::now(), 0, 0);
         assert_eq!(after(now.wall, Duration::from_secs(5)), from_ms(5000));
         assert_eq!(after(now.wall, Duration::MAX), DateTime::<Utc>::MAX_UTC);

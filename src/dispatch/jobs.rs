@@ -1,4 +1,4 @@
-//! The store's part of dispatch: each job is one transaction, and knows nothing of the machine that asked for it.
+//! The store's part of dispatch. Each job is one transaction, and knows nothing of the machine that asked for it.
 
 use chrono::{DateTime, Utc};
 
@@ -23,15 +23,15 @@ use crate::store::{Connection, StoreError, Tx, TxResult, events, groups, inbound
 /// One transaction of the store.
 #[derive(Debug, Clone)]
 pub(super) enum Job {
-    /// Looks what there is to do.
+    /// Looks for work.
     Look,
-    /// Gives a new run the messages that wait.
+    /// Gives the waiting messages to a new run.
     TakeMessages(Box<Take>),
-    /// Gives a new run a task's firing. From the commit on, the firing never starts again for its due time.
+    /// Gives a task's firing to a new run. After the commit, the firing never starts again for its due time.
     TakeTask { of: Box<Take>, task: TaskId, due: DateTime<Utc>, in_group: bool },
-    /// Gives a live run the messages that wait. They are stored as given before the agent can see them.
+    /// Gives the waiting messages to a live run. They are stored as given before the agent can see them.
     FollowUp { run: RunId, input: String, told: i64 },
-    /// Takes back what waits; ends in the answer to `/stop`, where that was it.
+    /// Takes back waiting messages; answers `/stop` if that was the cause.
     Stop(Box<Stop>),
     /// Answers `/status`.
     Status(Box<Status>),
@@ -39,35 +39,35 @@ pub(super) enum Job {
     Commit(Vec<Step>, Then),
 }
 
-/// A new run that is to be given work.
+/// A new run that needs work.
 #[derive(Debug, Clone)]
 pub(super) struct Take {
     pub(super) row: Run,
     pub(super) group: Group,
 }
 
-/// `/stop`, or the operator's.
+/// A stop, by `/stop` or by the operator.
 #[derive(Debug, Clone)]
 pub(super) struct Stop {
-    /// What came before this message is taken back.
+    /// Messages before this sequence number are taken back.
     pub(super) before: i64,
-    /// What it takes back of live runs.
+    /// Steps that take back the work of live runs.
     pub(super) steps: Vec<Step>,
-    /// Something ran.
+    /// True if something ran.
     pub(super) ran: bool,
     pub(super) asked_by: AskedBy,
 }
 
-/// Who said stop.
+/// The author of a stop.
 #[derive(Debug, Clone)]
 pub(super) enum AskedBy {
-    /// A message of the chat; the id is the answer's.
+    /// A message of the chat, and the id of its answer.
     Chat(Box<Inbound>, DeliveryId),
     /// Another part of the host.
     Host(AskId),
 }
 
-/// `/status`: lines that the machine knows, and the command.
+/// `/status`: the machine's lines, and the command.
 #[derive(Debug, Clone)]
 pub(super) struct Status {
     pub(super) lines: Vec<String>,
@@ -76,34 +76,34 @@ pub(super) struct Status {
     pub(super) id: DeliveryId,
 }
 
-/// What follows when steps are stored.
+/// The next action, once the steps are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     /// Nothing.
     Nothing,
     /// The lane takes its next outputs.
     Outputs(LaneKind),
-    /// The lane is free.
+    /// The lane becomes free.
     Free(LaneKind),
-    /// A question is answered: yes.
+    /// A question is answered with yes.
     Answer(AskId),
 }
 
-/// What a run with messages begins with.
+/// The start of a run with messages.
 #[derive(Debug)]
 pub(super) struct First {
     pub(super) batch: Batch,
     pub(super) past: Past,
-    /// What a broken turn said.
+    /// Texts that a broken-off turn already sent.
     pub(super) said: Vec<String>,
     pub(super) news: News,
 }
 
-/// What was said in a chat outside its agent's session.
+/// Texts that were sent to a chat outside its agent's session.
 #[derive(Debug)]
 pub(super) struct News {
     pub(super) told: Vec<Told>,
-    /// The place in the outbox up to which the prompt tells of it.
+    /// The outbox position up to which the prompt repeats them.
     pub(super) through: i64,
 }
 
@@ -112,15 +112,15 @@ pub(super) struct News {
 pub(super) enum Answer {
     Looked(Result<Box<Look>, StoreError>),
     Messages(Result<Option<Box<First>>, StoreError>),
-    /// For the lane that took it. None if the firing was taken back meanwhile.
+    /// For the lane that took the firing. None if it was taken back meanwhile.
     Task(LaneKind, Result<Option<Box<Past>>, StoreError>),
     FollowUp(Result<Option<Box<(Batch, News)>>, StoreError>),
-    /// Something ran or waited.
+    /// True if something ran or waited.
     Stopped(AskedBy, bool),
     Committed(Then),
 }
 
-/// What jobs know beside the store.
+/// The facts that jobs need beside the store.
 pub(super) struct Facts<'a> {
     pub(super) jid: &'a ChatJid,
     pub(super) settings: &'a Settings,
@@ -131,13 +131,13 @@ pub(super) struct Facts<'a> {
 }
 
 impl Job {
-    /// Returns true if the job is tried again until it is done: the machine has acted on it already.
+    /// Returns true if the job is retried until it succeeds, because the machine already relies on it.
     pub(super) fn must_be_done(&self) -> bool {
         matches!(self, Self::Stop(_) | Self::Status(_) | Self::Commit(..))
     }
 
-    /// Returns what is left to do of a command's job that cannot be done, and the command's sequence number: the command
-    /// is over, and what it took back of live runs is stored.
+    /// Drops a command that cannot be done from its job. Returns the rest of the job, which stores what the command
+    /// took back from live runs, and the command's sequence number.
     pub(super) fn without_its_command(&self) -> Option<(Self, i64)> {
         let (mut steps, message) = match self {
             Self::Stop(stop) => match &stop.asked_by {
@@ -151,7 +151,7 @@ impl Job {
         Some((Self::Commit(steps, Then::Nothing), message.seq))
     }
 
-    /// Returns the answer to a job that could not be done.
+    /// Returns the answer to a job that failed.
     pub(super) fn failed(self, error: StoreError) -> Answer {
         match self {
             Self::Look => Answer::Looked(Err(error)),
@@ -164,7 +164,7 @@ impl Job {
         }
     }
 
-    /// Returns what a look finds.
+    /// Returns the result of a look.
     pub(super) fn look(db: &Connection, facts: &Facts<'_>) -> TxResult<Answer> {
         Ok(Answer::Looked(Ok(Box::new(look::look(db, facts)?))))
     }
@@ -221,7 +221,7 @@ fn take_messages(tx: &mut Tx<'_>, facts: &Facts<'_>, of: &Take) -> TxResult<Opti
     earlier.dedup();
     for old in earlier {
         said.extend(outbox::said_in_open_turn(tx, old)?);
-        // Should this try fail, too, the next one looks for it here.
+        // If this try fails, too, the next one finds the texts under this run.
         outbox::take_over_turn(tx, old, row.id)?;
     }
     runs::put(tx, row)?;
@@ -245,7 +245,7 @@ fn perform_stop(tx: &mut Tx<'_>, facts: &Facts<'_>, stop: &Stop) -> TxResult<Ans
     if let Some(group) = groups::by_jid(tx, facts.jid)?
         && group.paused.is_some()
     {
-        // Nothing waits for its end any more, and the next message finds out by itself.
+        // No lane waits for the end of this pause any more; the next message finds the trouble by itself.
         groups::set_pause(tx, &group.folder, None)?;
     }
     if let Some(through_seq) = last {
@@ -265,7 +265,7 @@ fn perform_stop(tx: &mut Tx<'_>, facts: &Facts<'_>, stop: &Stop) -> TxResult<Ans
 
 fn status_text(db: &Connection, facts: &Facts<'_>, status: &Status) -> TxResult<String> {
     let (mut lines, zone) = (status.lines.clone(), facts.settings.timezone);
-    // The command itself waits, too.
+    // The command itself also waits.
     let waiting = (inbound::count_waiting(db, facts.jid)? - 1).max(0).unsigned_abs();
     let tasks = tasks::list(db, Some(&status.group.folder), false)?.len() as u64;
     lines.push(format!("{}, {}.", words::count(waiting, "waiting message"), words::count(tasks, "scheduled task")));

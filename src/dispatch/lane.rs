@@ -1,5 +1,4 @@
-//! A lane of a group, as a state machine. Each state holds what exists in it and nothing else. Every state can be asked
-//! to end:
+//! A lane of a group, as a state machine. Each state holds only what exists in it. Every state can be asked to end:
 //!
 //! ```text
 //!  Free ──asks for a slot──▶ Waiting ──gets it──▶ Ready ──work is there──▶ Taking ──work is the run's──▶ Starting
@@ -26,17 +25,16 @@ use crate::domain::group::Group;
 use crate::domain::task::{Fire, Task};
 use crate::store::runs::Run;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Lane {
     state: LaneState,
-    /// Nothing starts while it lasts.
+    /// Nothing starts until this is over.
     hold: Option<Hold>,
     /// Engine or vendor failures in a row.
     pub(super) probes: u32,
-    /// It is held because the day's budget is used up.
+    /// True if the day's budget holds it.
     pub(super) over_budget: bool,
-    /// What the last run worked for, so that messages and tasks take turns.
+    /// True if the last run worked for messages; messages and tasks take turns.
     pub(super) last_was_messages: bool,
 }
 
@@ -44,17 +42,17 @@ pub(super) struct Lane {
 pub(super) enum LaneState {
     /// Nothing runs.
     Free,
-    /// It has asked for a slot.
+    /// The lane has asked for a slot.
     Waiting,
-    /// It has a slot. The next look finds what it is for.
+    /// The lane has a slot. The next look finds the work for it.
     Ready(Ticket),
-    /// The store gives it what it is to work on.
+    /// The store is giving the lane its work.
     Taking(Box<Taking>),
     /// Its room is being opened.
     Starting(Box<Starting>),
     /// Its room is open.
     Live(Box<Live>),
-    /// Its run is gone, or never came to be. The room's folders are cleared.
+    /// Its run has ended, or never started. The room's folders are being cleared.
     Leaving(Box<Leaving>),
     /// The end of its run is being stored.
     Storing(Box<Run>),
@@ -105,21 +103,21 @@ impl LaneState {
     }
 }
 
-/// What a run is to work on.
+/// The work that a run is for.
 #[derive(Debug, Clone)]
 pub(super) enum Wanted {
-    /// The messages that wait in the chat.
+    /// The waiting messages of the chat.
     Messages,
     /// One firing of a task.
     Task(Box<(Fire, Task)>),
 }
 
-/// Whether what is on its way is still wanted. Orders that come while it cannot hear them are kept here.
+/// Orders for a run that is still being set up. They are kept here until it can follow them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Orders {
-    /// Not wanted any more. A room that opens all the same is ended for this reason.
+    /// The run is not needed any more. If its room opens anyway, it is ended for this reason.
     pub(super) ended: Option<EndReason>,
-    /// The room is asked to close after what it starts with.
+    /// The room is to close after its first work.
     pub(super) closing: bool,
     /// Its session is not kept.
     pub(super) forgets_session: bool,
@@ -135,7 +133,7 @@ pub(super) struct Taking {
     pub(super) ticket: Ticket,
 }
 
-/// A room on its way.
+/// A room that is being opened.
 #[derive(Debug)]
 pub(super) struct Starting {
     pub(super) row: Run,
@@ -144,12 +142,12 @@ pub(super) struct Starting {
     pub(super) ticket: Ticket,
 }
 
-/// How far a live run is on its way out.
+/// How far a live run is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Exit {
-    /// It stays.
+    /// It goes on.
     No,
-    /// It was asked to exit: follow-ups wait for the next run.
+    /// It was asked to exit; follow-ups wait for the next run.
     Asked,
     /// The host ends it.
     Ended,
@@ -162,57 +160,58 @@ pub(super) struct Live {
     pub(super) conversation: Conversation,
     pub(super) ticket: Ticket,
     pub(super) sees: Sees,
-    /// The input file for messages that the store is giving to it.
+    /// The name of the input file for messages that the store is giving to the run.
     pub(super) giving: Option<String>,
-    /// When the last follow-up was given.
+    /// The time of the last follow-up.
     pub(super) last_follow_up: Option<Instant>,
-    /// When what waits for company is given.
+    /// When the debounced follow-up is given.
     pub(super) follow_up_at: Option<Instant>,
     pub(super) exit: Exit,
-    /// Another group waits for its slot. New work for it comes first: the slots then ask for another one, or again.
+    /// Another group waits for its slot. If new work arrives first, the run keeps the slot, and the slots ask again
+    /// or ask another run.
     pub(super) must_make_room: bool,
     /// Its last outputs are being stored.
     pub(super) storing: bool,
-    /// Outputs that could not be read.
+    /// The number of outputs that could not be parsed.
     pub(super) unreadable: u64,
 }
 
-/// A run that is gone.
+/// A run that has ended.
 #[derive(Debug)]
 pub(super) struct Leaving {
     pub(super) row: Run,
     pub(super) conversation: Conversation,
-    /// As in [`Live`]: its end waits for the store's answer.
+    /// As in [`Live`]. The end is stored after the store's answer.
     pub(super) giving: Option<String>,
     pub(super) how: Gone,
     /// The room's folders are cleared.
     pub(super) cleared: bool,
 }
 
-/// How a run came to its end.
+/// How a run ended.
 #[derive(Debug)]
 pub(super) enum Gone {
-    /// It lived.
+    /// It ran, and has an outcome.
     Ended(Box<Outcome>),
     /// Its room could not be opened, for this reason.
     NotOpened(String),
-    /// It was not wanted any more before its room was open.
+    /// It was cancelled before its room was open.
     Unwanted(EndReason),
 }
 
-/// Follow-ups into an open turn are at least this far apart: what is written in between goes together. A turn that ends
-/// earlier takes what waits at once.
+/// The least time between two follow-ups into an open turn; messages written in between go together. A turn that ends
+/// earlier takes the waiting messages at once.
 const FOLLOW_UP_DEBOUNCE: Duration = Duration::from_millis(5);
 
 impl Live {
-    /// Returns true if a follow-up should wait for more; it is looked at again when the time is over.
+    /// Returns true if a follow-up should wait for more messages, and sets the time to look again.
     pub(super) fn debounces(&mut self, now: Instant) -> bool {
         let at = self.last_follow_up.map(|last| last + FOLLOW_UP_DEBOUNCE);
         self.follow_up_at = at.filter(|at| *at > now && self.conversation.open);
         self.follow_up_at.is_some()
     }
 
-    /// Returns true if nothing is owed in it.
+    /// Returns true if the run owes no answer.
     pub(super) fn is_idle(&self) -> bool {
         !self.conversation.open && self.giving.is_none() && !self.storing
     }
@@ -245,14 +244,14 @@ impl Lane {
         }
     }
 
-    /// Goes on to the next state; returns the one it leaves.
+    /// Enters the next state; returns the one it leaves.
     pub(super) fn enter(&mut self, next: LaneState) -> LaneState {
         let before = self.state.phase();
         assert!(before.may_become(next.phase()), "a lane goes from {before:?} to {:?}", next.phase());
         std::mem::replace(&mut self.state, next)
     }
 
-    /// Goes on to a state that is made of what the lane holds now.
+    /// Enters a state that is made from the current one.
     pub(super) fn turn(&mut self, make: impl FnOnce(LaneState) -> LaneState) {
         let before = self.state.phase();
         let next = make(std::mem::replace(&mut self.state, LaneState::Free));
@@ -260,14 +259,14 @@ impl Lane {
         self.state = next;
     }
 
-    /// Returns the row of what runs or is about to.
+    /// Returns the row of the lane's run, live or about to start.
     pub(super) fn run(&self) -> Option<&Run> {
         match &self.state {
             LaneState::Starting(starting) => Some(&starting.row),
             LaneState::Live(live) => Some(&live.row),
             LaneState::Leaving(leaving) => Some(&leaving.row),
             LaneState::Storing(row) => Some(row),
-            // Nobody knows yet of a run that is being given its work.
+            // A run that is still being given its work has no row yet.
             LaneState::Free | LaneState::Waiting | LaneState::Ready(_) | LaneState::Taking(_) => None,
         }
     }
@@ -290,7 +289,7 @@ impl Lane {
         }
     }
 
-    /// Returns true if something is owed in it.
+    /// Returns true if the run owes an answer.
     pub(super) fn is_open(&self) -> bool {
         match &self.state {
             LaneState::Taking(_) | LaneState::Starting(_) => true,
@@ -303,7 +302,7 @@ impl Lane {
         matches!(self.state, LaneState::Free)
     }
 
-    /// Returns true if a back-off holds it; one that is over is forgotten.
+    /// Returns true if a back-off holds the lane; removes one that is over.
     pub(super) fn held_back(&mut self, now: Now) -> bool {
         if self.hold.as_mut().is_some_and(|hold| hold.is_over(now)) {
             self.release();
@@ -311,22 +310,22 @@ impl Lane {
         self.hold.is_some()
     }
 
-    /// Holds it back for a short while; a longer hold stays.
+    /// Holds the lane back for a short while; a longer hold stays.
     pub(super) fn hold(&mut self, until: Instant, why: String) {
         self.keep_longer(Hold::short(until, why));
     }
 
-    /// Holds it back until a time of day; a longer hold stays.
+    /// Holds the lane back until a time of day; a longer hold stays.
     pub(super) fn hold_until(&mut self, until: DateTime<Utc>, now: Now, why: String) {
         self.keep_longer(Hold::until(until, now, why));
     }
 
-    /// Holds it back for as long as the group's pause in the store lasts.
+    /// Holds the lane back for as long as the stored pause of the group lasts.
     pub(super) fn pause(&mut self, until: DateTime<Utc>, now: Now, why: String) {
         self.keep_longer(Hold::pause(until, now, why));
     }
 
-    /// The group is not paused any more.
+    /// Ends the hold of a pause that is over.
     pub(super) fn end_pause(&mut self) {
         if self.hold.as_ref().is_some_and(|hold| hold.is_pause) {
             self.release();
@@ -340,19 +339,18 @@ impl Lane {
         }
     }
 
-    /// Returns when to look whether the hold is over.
+    /// Returns when to check whether the hold is over.
     pub(super) fn timer(&self) -> Option<Instant> {
         self.hold.as_ref().map(Hold::timer)
     }
 
-    /// Forgets a hold.
     pub(super) fn release(&mut self) {
         self.hold = None;
-        // Where the budget is still used up, the next look holds it again.
+        // If the budget is still used up, the next look holds the lane again.
         self.over_budget = false;
     }
 
-    /// Returns what the lane waits for, as people are told.
+    /// Returns the text for people about what the lane waits for.
     pub(super) fn why_waiting(&self, now: Now, zone: Tz) -> Option<String> {
         match (&self.state, &self.hold) {
             (LaneState::Waiting, _) => Some("waits for a free container".into()),

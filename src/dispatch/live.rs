@@ -1,5 +1,5 @@
-//! A live run as its group sees it: whom it answers, what it said, and what its outputs mean for the store. Pure but
-//! for ids and time, which are passed in.
+//! A live run as its group sees it: the messages it answers, the texts it sent, and what its outputs mean for the
+//! store. Pure; ids and time are passed in.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ use crate::domain::text;
 use crate::store::sessions;
 use crate::store::tasks::FireEnd;
 
-/// Characters of a task's result that its history keeps.
+/// The number of characters of a task's result that its history keeps.
 const RESULT_KEPT: usize = 500;
 
-/// Whom a run works for.
+/// The work that a run is for.
 #[derive(Debug)]
 pub(super) enum Work {
     /// Messages of the chat.
@@ -40,78 +40,73 @@ pub(super) enum Work {
     },
 }
 
-/// A message that was given to the run.
+/// A message that was given to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Given {
     /// Its sequence number.
     pub seq: i64,
-    /// Failed tries before this one.
+    /// The number of failed tries before this one.
     pub tries: u32,
 }
 
-/// What an agent's outputs lead to.
+/// The consequences of an agent's outputs.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// To be stored together.
+    /// Stored in one transaction.
     pub steps: Vec<Step>,
-    /// A turn failed: what it had, and how.
+    /// The messages of a failed turn, and the failure.
     pub failed: Option<(Vec<Given>, Failure)>,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    /// The run.
     pub run: RunId,
-    /// The group's folder.
     pub folder: GroupFolder,
-    /// The chat.
     pub jid: ChatJid,
-    /// Whom it works for.
     pub work: Work,
     /// True if the group was main when the run started.
     pub is_main: bool,
     /// The group's settings when the run started.
     pub config: ContainerConfig,
-    /// True if sessions of this run are the group's.
+    /// True if the group keeps the sessions of this run.
     pub keeps_session: bool,
-    /// Who answers: its sessions are its own.
+    /// The provider that answers; sessions are kept per provider.
     pub provider: &'static str,
-    /// The same, with who stands in.
+    /// The provider, and whether it is a fallback.
     pub answering: Answering,
-    /// Why a turn failed; the room is asked to close with it.
+    /// The error of a failed turn; the room then closes.
     pub failed: Option<String>,
-    /// The run resumed a session.
+    /// True if the run resumed or has stored a session.
     pub had_session: bool,
-    /// The task's firing is stored as done, or as waiting again.
+    /// True if the end of the task's firing is stored, or the firing waits again.
     pub fire_ended: bool,
-    /// A turn is open.
+    /// True while a turn is open.
     pub open: bool,
-    /// Something was sent in the open turn.
+    /// True if the open turn has already sent a text.
     pub said: bool,
     /// The last text it sent.
     pub last_text: Option<String>,
-    /// An error it reported, for a task.
+    /// An error that the agent reported, for a task.
     pub last_error: Option<String>,
     /// The first prompt's messages, until they are settled.
     prompt: Vec<Given>,
-    /// Messages by input file, until they are settled.
+    /// Messages of follow-ups by input file, until they are settled.
     inputs: BTreeMap<String, Vec<Given>>,
     next_input: u64,
-    /// The message that replies answer.
+    /// The platform id of the message that replies refer to.
     reply_to: Option<String>,
-    /// Up to where in the outbox its prompts told what was said outside its session.
+    /// The outbox position up to which its prompts repeated texts from outside its session.
     pub told: i64,
     /// Runs whose open turns this one takes over.
     resumed: Vec<RunId>,
-    /// A session id of the open turn; stored when the turn ends well.
+    /// The session id of the open turn; stored when the turn ends well.
     session: Option<String>,
-    /// The log knows that the agent names sessions that cannot be.
+    /// True if an unusable session id was logged.
     unfit_session: bool,
 }
 
 impl Conversation {
-    /// A run that starts with a batch, or with a task's prompt (an empty batch).
+    /// A run that starts with a batch, or with a task's prompt and an empty batch.
     pub(super) fn new(run: RunId, folder: GroupFolder, jid: ChatJid, work: Work, keeps_session: bool) -> Self {
         Self {
             run,
@@ -141,7 +136,7 @@ impl Conversation {
         }
     }
 
-    /// The first prompt's messages.
+    /// Notes the first prompt's messages.
     pub(super) fn begin(&mut self, batch: &Batch) {
         self.prompt = given(batch);
         self.note(batch);
@@ -154,13 +149,13 @@ impl Conversation {
         }
     }
 
-    /// No session of this run is kept any more, not even one that its open turn has told.
+    /// Keeps no session of this run from now on, not even the open turn's.
     pub(super) fn forget_session(&mut self) {
         self.keeps_session = false;
         self.session = None;
     }
 
-    /// The session that the run resumed is not there: the provider's next one begins anew.
+    /// Returns the step for a resumed session that does not exist: the provider's next session starts anew.
     pub(super) fn lose_session(&self) -> Step {
         Step::LoseSession { folder: self.folder.clone(), provider: self.provider }
     }
@@ -171,7 +166,7 @@ impl Conversation {
         inputs::file_name(self.next_input)
     }
 
-    /// A follow-up's messages.
+    /// Notes the messages of a follow-up.
     pub(super) fn follow_up(&mut self, name: &str, batch: &Batch) {
         self.inputs.insert(name.to_owned(), given(batch));
         self.note(batch);
@@ -184,14 +179,14 @@ impl Conversation {
         }
     }
 
-    /// Everything that no turn has settled.
+    /// Takes all messages that no turn has settled.
     pub(super) fn take_unsettled(&mut self) -> Vec<Given> {
         let mut all = std::mem::take(&mut self.prompt);
         all.extend(std::mem::take(&mut self.inputs).into_values().flatten());
         all
     }
 
-    /// The same at the end of a run, apart: what the agent had, and what it never took.
+    /// Takes the unsettled messages when the run ends: (messages that the agent took, messages that it never saw).
     pub(super) fn take_rest(&mut self, taken: &[String]) -> (Vec<Given>, Vec<Given>) {
         let mut had = std::mem::take(&mut self.prompt);
         let mut untouched = Vec::new();
@@ -201,7 +196,7 @@ impl Conversation {
         (had, untouched)
     }
 
-    /// The first prompt is not settled.
+    /// Returns true if the first prompt is not settled.
     pub(super) fn prompt_open(&self) -> bool {
         !self.prompt.is_empty() || (matches!(self.work, Work::Task { .. }) && self.last_text.is_none())
     }
@@ -214,7 +209,7 @@ impl Conversation {
         all
     }
 
-    /// An output: what is to be stored, and whether a turn failed with it.
+    /// Handles an output: adds the steps to store, and the failure if a turn failed.
     pub(super) fn output(
         &mut self,
         output: Output,
@@ -250,14 +245,15 @@ impl Conversation {
         if let Work::Task { task, due } = &self.work
             && !std::mem::replace(&mut self.fire_ended, true)
         {
-            // With its answer: a host that dies while the room lingers must not call it interrupted.
+            // Stored with the answer, so that after a crash during the linger the firing does not count as
+            // interrupted.
             let end = FireEnd { state: FireState::Done, result: self.last_text.clone(), error: None };
             to.steps.push(Step::FireEnd { task: task.clone(), due: *due, jid: self.jid.clone(), end });
         }
     }
 
-    /// The last output of a turn, which cannot be read: its answer is lost, and another try would do the turn's work
-    /// twice.
+    /// Handles an unreadable last output of a turn. The answer is lost; the turn is not repeated, because its work
+    /// would be done twice.
     pub(super) fn unreadable(&mut self, why: &str, settled: &Settled, open: bool, ids: &Ids, to: &mut Effects) {
         self.open = open;
         let text = format!("The answer could not be read: {why}. Ask again if you need it.");
@@ -267,7 +263,7 @@ impl Conversation {
         self.settle(&given, InboundState::Failed, TurnState::Failed, Some(why.to_owned()), to);
     }
 
-    /// What cannot be an id is none: it comes back as a part of command lines and of file names.
+    /// Notes the session id, unless it is unfit: ids become parts of command lines and file names.
     fn note_session(&mut self, id: String) {
         if session_id::is_fit(&id) {
             self.session = Some(id);
@@ -283,12 +279,12 @@ impl Conversation {
         }
     }
 
-    /// A session id that the open turn told is not kept: the turn failed.
+    /// Drops the open turn's session id, because the turn failed.
     pub(super) fn drop_session(&mut self) {
         self.session = None;
     }
 
-    /// A turn ended well, or is to count as ended.
+    /// Settles a turn that ended well, or that counts as ended.
     pub(super) fn settle(
         &mut self,
         given: &[Given],
@@ -298,9 +294,9 @@ impl Conversation {
         to: &mut Effects,
     ) {
         if let Some(id) = self.session.take() {
-            // What comes next in this room goes on with it.
+            // The room's next turns continue this session.
             self.had_session = true;
-            // Of many ids in one transaction only the last one counts.
+            // Only the last session id of a transaction counts.
             to.steps.retain(|s| !matches!(s, Step::Session { .. }));
             to.steps.push(Step::Session { folder: self.folder.clone(), provider: self.provider, id });
         }
@@ -317,7 +313,7 @@ impl Conversation {
         }
     }
 
-    /// A text for the chat.
+    /// Returns the step that sends a text to the chat.
     pub(super) fn say(&mut self, text: String, kind: DeliveryKind, turn_open: bool, ids: &Ids) -> Step {
         if kind == DeliveryKind::Reply {
             self.last_text = Some(text.chars().take(RESULT_KEPT).collect());

@@ -1,5 +1,4 @@
-//! The store's view of a group, looked up at every wake-up, so that the decision never depends on the reason of the
-//! wake-up.
+//! The store's view of a group. It is read at every wake-up, so decisions never depend on the cause of the wake-up.
 
 use std::time::Duration;
 
@@ -14,20 +13,20 @@ use crate::domain::task::{ContextMode, Fire, Task};
 use crate::domain::usage;
 use crate::store::{Connection, TxResult, groups, inbound, tasks};
 
-/// What the store says about the group.
+/// The group as it is stored.
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) group: Option<Group>,
     pub(super) commands: Vec<Inbound>,
     pub(super) message_waits: bool,
-    /// Until when messages wait for more.
+    /// When waiting messages begin a turn, if they still wait for more.
     pub(super) settles_at: Option<DateTime<Utc>>,
     pub(super) chat_fire: Option<(Fire, Task)>,
     pub(super) task_fire: Option<(Fire, Task)>,
     pub(super) used_up: Option<UsedUp>,
 }
 
-/// Looks.
+/// Reads the view.
 pub(super) fn look(db: &Connection, facts: &Facts<'_>) -> TxResult<Look> {
     let Facts { jid, settings, now, .. } = *facts;
     let group = groups::by_jid(db, jid)?;
@@ -61,10 +60,10 @@ pub(super) fn look(db: &Connection, facts: &Facts<'_>) -> TxResult<Look> {
     })
 }
 
-/// A chat that is never quiet is answered all the same, after so many times the quiet that was asked for.
+/// A chat that is never quiet gets an answer after this many times the quiet period.
 const AT_MOST: u32 = 10;
 
-/// Returns when what waits begins a turn: after a time of quiet, counted from the last message.
+/// Returns when waiting messages begin a turn: a quiet period after the last of them.
 fn settled(first: DateTime<Utc>, last: DateTime<Utc>, quiet: Duration) -> DateTime<Utc> {
     hold::after(last, quiet).min(hold::after(first, quiet * AT_MOST))
 }

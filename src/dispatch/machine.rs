@@ -1,9 +1,8 @@
-//! The decisions of one group, as a state machine: two lanes, their runs and their timers. It knows no clock, no store and
-//! no engine. [`apply`](Machine::apply) takes what happened and returns what is to be done; slow work comes back as an
-//! event. What to do next is always found by a look into the store, so that start, wake-up, retry and recovery are one
-//! path.
+//! The decisions of one group, as a state machine: two lanes, their runs and their timers. It has no clock, store or
+//! engine. [`apply`](Machine::apply) takes an event and returns effects; slow work comes back as an event. The next
+//! step is always found by a look into the store, so start, wake-up, retry and recovery are one path.
 //!
-//! The store does one job of a group at a time. A look is acted on only if the machine has asked for no change of the
+//! The store does one job of a group at a time. The machine acts on a look only if it has asked for no change of the
 //! store since the look began; otherwise it looks again.
 
 use std::sync::Arc;
@@ -26,11 +25,11 @@ use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::{ChatJid, DeliveryId, RunId};
 use crate::domain::run::Lane as LaneKind;
 
-/// Between two looks at a store that is out of order.
+/// The wait after a look that failed.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) const LANES: [LaneKind; 2] = [LaneKind::Chat, LaneKind::Task];
 
-/// Makes ids.
+/// Makes ids of deliveries and runs.
 #[derive(Clone)]
 pub(super) struct Ids(pub(super) Arc<dyn Fn() -> Ulid + Send + Sync>);
 
@@ -43,14 +42,14 @@ impl Ids {
     }
 }
 
-/// The look that is under way.
+/// Whether a look is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Looking {
     No,
     Yes {
-        /// The machine has asked for a change of the store since: what the look finds is not acted on.
+        /// The machine has asked for a change of the store since the look began, so it must not act on the result.
         stale: bool,
-        /// Something happened since that the look may not have seen.
+        /// Something has happened since that the look may have missed.
         again: bool,
     },
 }
@@ -58,28 +57,26 @@ enum Looking {
 /// How far the host's shutdown is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shutdown {
-    /// There is none.
     No,
-    /// Nothing starts any more.
+    /// Nothing new starts.
     Soft,
-    /// What lives is ended.
+    /// Live runs are ended.
     Hard,
 }
 
-/// What a machine waits for.
+/// A timer of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Timer {
-    /// A lane is held back after a failure or by a pause; it is then looked at again.
+    /// A lane is held back by a failure or a pause, and is checked again then.
     Hold(LaneKind),
-    /// The store was out of order at the last look.
+    /// The last look failed.
     Look,
-    /// Messages of one thought wait for the next of them.
+    /// Messages wait for a quiet period in the chat.
     Quiet,
-    /// A follow-up waits for what is written right after it.
+    /// A follow-up waits for messages that come right after it.
     FollowUp,
 }
 
-/// See the module.
 pub(super) struct Machine {
     pub(super) settings: Arc<Settings>,
     pub(super) jid: ChatJid,
@@ -89,9 +86,9 @@ pub(super) struct Machine {
     pub(super) task: Lane,
     pub(super) now: Now,
     looking: Looking,
-    /// When to look again, after a look failed.
+    /// When to look again after a failed look.
     look_at: Option<Instant>,
-    /// When messages that wait for more have waited enough.
+    /// When the chat has been quiet for long enough.
     quiet_at: Option<Instant>,
     shutdown: Shutdown,
     typing: bool,
@@ -120,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// Returns what is to be done about an event.
+    /// Returns the effects of an event.
     pub(super) fn apply(&mut self, event: Event, now: Now) -> Vec<Effect> {
         self.now = now;
         match event {
@@ -149,12 +146,12 @@ impl Machine {
         std::mem::take(&mut self.effects)
     }
 
-    /// Returns true if nothing is left to do or to wait for.
+    /// Returns true if there is nothing to do and nothing to wait for.
     pub(super) fn is_idle(&self) -> bool {
         self.chat.is_free() && self.task.is_free() && self.looking == Looking::No && self.next_timer().is_none()
     }
 
-    /// Returns the lane of a run that is not over.
+    /// Returns the lane of a run that has not ended.
     fn lane_of(&self, run: RunId) -> Option<LaneKind> {
         LANES.into_iter().find(|lane| {
             let lane = self.lane_ref(*lane);
@@ -175,13 +172,13 @@ impl Machine {
         all.into_iter().filter_map(move |(timer, at)| Some((timer, at.filter(|_| !closing)?)))
     }
 
-    /// Returns when [`Event::Timer`] is due. A time that has passed already counts: handling other things may have taken
-    /// longer than it was away.
+    /// Returns when [`Event::Timer`] is due. A time in the past counts, because handling other events may have taken
+    /// longer than the wait.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         self.timers().map(|(_, at)| at).min()
     }
 
-    /// Forgets timers that are over, so that each rings once.
+    /// Removes timers that are over, so that each fires once.
     fn drop_expired_timers(&mut self) {
         let both = self.now;
         self.chat.held_back(both);
@@ -194,7 +191,7 @@ impl Machine {
         }
     }
 
-    /// Wants something done.
+    /// Adds an effect.
     pub(super) fn effect(&mut self, effect: Effect) {
         if let Effect::Store(job) = &effect
             && !matches!(job, Job::Look)
@@ -205,7 +202,7 @@ impl Machine {
         self.effects.push(effect);
     }
 
-    /// Looks what there is to do, now or after the look that is under way.
+    /// Looks for work, now or after the current look.
     pub(super) fn look(&mut self) {
         match &mut self.looking {
             Looking::Yes { again, .. } => *again = true,
@@ -220,7 +217,7 @@ impl Machine {
         self.look_at = Some(self.now.monotonic + LOOK_AGAIN);
     }
 
-    /// Stores steps together.
+    /// Stores steps in one transaction.
     pub(super) fn commit(&mut self, steps: Vec<Step>, then: Then) {
         if !steps.is_empty() || then != Then::Nothing {
             self.effect(Effect::Store(Job::Commit(steps, then)));
@@ -248,7 +245,7 @@ impl Machine {
         }
     }
 
-    /// The lane is free, and so is its slot.
+    /// Frees the lane and its slot.
     pub(super) fn free(&mut self, lane: LaneKind) {
         self.lane(lane).enter(LaneState::Free);
         self.effect(Effect::FreeSlot(lane));
@@ -258,7 +255,7 @@ impl Machine {
         let Looking::Yes { stale, again } = std::mem::replace(&mut self.looking, Looking::No) else { return };
         match look {
             Err(error) => {
-                tracing::warn!("{}: looking for work: {error}", self.jid);
+                tracing::warn!("cannot look for work of {}: {error}", self.jid);
                 for lane in LANES {
                     self.stop_waiting_if_ready(lane);
                 }
@@ -274,7 +271,7 @@ impl Machine {
         }
     }
 
-    /// Does what is due.
+    /// Does what the look shows to be due.
     fn act(&mut self, look: &Look) {
         self.stop_strays(look.group.as_ref());
         let Some(group) = &look.group else { return };
@@ -283,7 +280,7 @@ impl Machine {
         }
         if let Some(message) = look.commands.first() {
             self.command(group, message);
-            // What it changed is looked at afresh.
+            // The command changed something, so look again.
             return self.look();
         }
         if self.shutdown > Shutdown::No {
@@ -298,7 +295,7 @@ impl Machine {
         self.advance_task(group, look);
     }
 
-    /// A slot is there. The work for it is looked up now, because it may have changed while waiting.
+    /// A slot is there. Its work is looked up now, because it may have changed during the wait.
     fn slot(&mut self, lane: LaneKind, ticket: Ticket) {
         if !matches!(self.lane_ref(lane).state(), LaneState::Waiting) {
             return;
@@ -307,7 +304,7 @@ impl Machine {
         self.look();
     }
 
-    /// A waiting group needs the room.
+    /// Another group needs the slot.
     fn evicted(&mut self, ticket: Ticket) {
         for lane in LANES {
             if let Some(live) = self.lane(lane).live_mut().filter(|live| live.ticket == ticket) {
@@ -317,7 +314,7 @@ impl Machine {
         }
     }
 
-    /// Closes a room that another group waits for, once nothing is owed in it.
+    /// Closes a room whose slot another group waits for, once the run owes nothing.
     pub(super) fn make_room(&mut self, lane: LaneKind) {
         if self.lane_ref(lane).live().is_some_and(|live| live.must_make_room && live.is_idle()) {
             self.close(lane);
@@ -336,7 +333,7 @@ impl Machine {
         }
     }
 
-    /// Leaves the queue for a slot, or gives back one that nothing was begun with.
+    /// Leaves the queue for a slot, or returns an unused slot.
     pub(super) fn stop_waiting(&mut self, lane: LaneKind) {
         if matches!(self.lane_ref(lane).state(), LaneState::Waiting | LaneState::Ready(_)) {
             self.free(lane);
@@ -349,7 +346,7 @@ impl Machine {
         }
     }
 
-    /// Has the room close once nothing is owed in it.
+    /// Closes the room once the run owes nothing.
     pub(super) fn close(&mut self, lane: LaneKind) {
         match self.lane(lane).state_mut() {
             LaneState::Taking(taking) => taking.orders.closing = true,
@@ -362,7 +359,7 @@ impl Machine {
         }
     }
 
-    /// Ends what lives, or is about to, now. What comes from now on is the next run's.
+    /// Ends the lane's run now, live or about to start. Later work belongs to the next run.
     pub(super) fn end(&mut self, lane: LaneKind, reason: EndReason) {
         self.stop_waiting(lane);
         match self.lane(lane).state_mut() {
@@ -395,7 +392,7 @@ impl Machine {
         }
     }
 
-    /// Nothing may run for a group that is gone, also when another one has its chat now.
+    /// Ends runs of a group that is gone, even if another group has its chat now.
     fn stop_strays(&mut self, group: Option<&Group>) {
         for lane in LANES {
             let of = match self.lane_ref(lane).state() {
@@ -416,7 +413,7 @@ impl Machine {
                 self.lane(lane).release();
                 self.end(lane, EndReason::Stopped);
             } else if changed {
-                // Its mounts and limits are those of what the group was: the next run has the right ones.
+                // The room has the group's old mounts and limits; the next run gets the new ones.
                 self.close(lane);
             }
         }
@@ -449,7 +446,7 @@ impl Machine {
         }
     }
 
-    /// Typing is shown while any lane has an open turn.
+    /// Shows typing while any lane has an open turn.
     pub(super) fn show_typing(&mut self) {
         let works = |lane: &Lane| lane.live().is_some_and(|live| live.conversation.open && live.exit < Exit::Ended);
         let on = works(&self.chat) || works(&self.task);

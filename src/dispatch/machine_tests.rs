@@ -1,4 +1,4 @@
-//! A machine by hand: the store answers, and everything else happens, when the test says so.
+//! Drives a machine by hand: the test decides when the store answers and when everything else happens.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ struct Hand {
     machine: Machine,
     now: Now,
     jobs: VecDeque<Job>,
-    /// What it wanted beside the store.
+    /// The effects other than jobs for the store.
     wanted: Vec<Effect>,
     routes: Routes,
 }
@@ -76,7 +76,7 @@ impl Hand {
         self.feed(Event::Store(answer));
     }
 
-    /// It cannot do its oldest job.
+    /// The store fails at its oldest job.
     #[track_caller]
     fn store_fails(&mut self) {
         let job = self.jobs.pop_front().expect("a job");
@@ -104,7 +104,7 @@ impl Hand {
         self.feed(Event::Wake);
     }
 
-    /// A message comes, and the store is about to give it to a new run.
+    /// A message arrives, and the store is about to give it to a new run.
     fn taking(&mut self) {
         self.say("1");
         self.store_all();
@@ -114,7 +114,7 @@ impl Hand {
         assert!(matches!(self.jobs.front(), Some(Job::TakeMessages(_))));
     }
 
-    /// A run lives and works on the first message.
+    /// A run is live and works on the first message.
     fn live(&mut self) -> RunId {
         self.taking();
         self.store_all();
@@ -133,7 +133,7 @@ impl Hand {
         self.feed(Event::Outputs(Lane::Chat, vec![output]));
     }
 
-    /// The live run is gone.
+    /// The live run ends.
     fn ends(&mut self, state: RunState) {
         self.feed(Event::Ended(Lane::Chat, Some(Box::new(Outcome { state, error: None, ..Outcome::unknown() }))));
         self.feed(Event::Cleared(Lane::Chat));
@@ -158,7 +158,7 @@ impl Hand {
         })
     }
 
-    /// States of turns, as followers of the chat hear of them.
+    /// Returns the states of turns, as followers of the chat see them.
     fn turns(&self) -> Vec<String> {
         self.db.read(|db| {
             let mut rows = db.prepare(
@@ -171,7 +171,7 @@ impl Hand {
 }
 
 #[test]
-fn a_stop_while_the_store_gives_a_run_its_messages_takes_them_back() {
+fn stop_takes_back_messages_on_their_way_to_a_run() {
     let mut hand = Hand::new();
     hand.taking();
     hand.feed(Event::Stop(AskId(1)));
@@ -184,7 +184,7 @@ fn a_stop_while_the_store_gives_a_run_its_messages_takes_them_back() {
 }
 
 #[test]
-fn the_end_of_one_run_takes_back_what_the_store_was_giving_to_it() {
+fn stop_run_takes_back_a_follow_up_on_its_way() {
     let mut hand = Hand::new();
     let run = hand.live();
     hand.say("2");
@@ -204,8 +204,8 @@ fn the_end_of_one_run_takes_back_what_the_store_was_giving_to_it() {
 }
 
 #[test]
-fn a_room_that_is_asked_to_make_room_while_the_store_works_for_it_does_so_afterwards() {
-    // Its last output is being stored.
+fn eviction_during_a_store_job_closes_the_room_afterwards() {
+    // While its last output is being stored.
     let mut hand = Hand::new();
     hand.live();
     hand.answers();
@@ -214,7 +214,7 @@ fn a_room_that_is_asked_to_make_room_while_the_store_works_for_it_does_so_afterw
     hand.store_all();
     assert!(hand.wants(|effect| matches!(effect, Effect::Close(Lane::Chat))));
 
-    // A follow-up is being given, which the store then cannot.
+    // While a follow-up is being given, at which the store then fails.
     let mut hand = Hand::new();
     hand.live();
     hand.answers();
@@ -226,7 +226,7 @@ fn a_room_that_is_asked_to_make_room_while_the_store_works_for_it_does_so_afterw
     hand.store_fails();
     assert!(hand.wants(|effect| matches!(effect, Effect::Close(Lane::Chat))));
 
-    // With the follow-up it has work: the slots ask for another one, or later again.
+    // With the follow-up it has work: the slots ask another run, or ask again later.
     let mut hand = Hand::new();
     hand.live();
     hand.answers();

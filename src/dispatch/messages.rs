@@ -1,4 +1,4 @@
-//! The work of a run: messages or a task's firing that the store gives it, and follow-ups.
+//! The work of a run: waiting messages or a task's firing from the store, and follow-ups.
 
 use super::event::{Effect, FollowUp};
 use super::jobs::{First, Job, News, Take, Then};
@@ -19,7 +19,7 @@ use crate::store::runs::Run;
 use crate::store::tasks::FireEnd;
 
 impl Machine {
-    /// Has the store give a lane with a slot what it is to work on.
+    /// Has the store give work to a lane that has a slot.
     pub(super) fn take(&mut self, lane: LaneKind, group: &Group, wanted: Wanted) {
         let LaneState::Ready(ticket) = *self.lane_ref(lane).state() else { return };
         let mut row = self.row(group, lane);
@@ -39,7 +39,7 @@ impl Machine {
         self.effect(Effect::Store(job));
     }
 
-    /// The messages of a new run are stored as its own.
+    /// Handles the messages that the store gave to a new run.
     pub(super) fn took_messages(&mut self, first: Result<Option<Box<First>>, StoreError>) {
         let lane = LaneKind::Chat;
         let Some((taking, first)) = self.taken(lane, first) else { return };
@@ -64,7 +64,7 @@ impl Machine {
         self.open(*taking, conversation, request);
     }
 
-    /// A task's firing is stored as that of a new run.
+    /// Handles the task's firing that the store gave to a new run.
     pub(super) fn took_task(&mut self, lane: LaneKind, past: Result<Option<Box<Past>>, StoreError>) {
         let Some((taking, past)) = self.taken(lane, past) else { return };
         let Wanted::Task(of) = &taking.wanted else { return };
@@ -89,12 +89,12 @@ impl Machine {
         self.open(*taking, conversation, request);
     }
 
-    /// Takes the lane's work out of it, if the store has given it. Otherwise the lane is free.
+    /// Takes the work out of the lane, if the store has given some; otherwise frees the lane.
     fn taken<T>(&mut self, lane: LaneKind, answer: Result<Option<T>, StoreError>) -> Option<(Box<Taking>, T)> {
         let LaneState::Taking(taking) = self.lane(lane).state_mut() else { return None };
         match answer {
             Ok(Some(given)) => Some((taking.clone(), given)),
-            // Taken back while it waited.
+            // The work was taken back meanwhile.
             Ok(None) => {
                 self.free(lane);
                 self.look();
@@ -123,7 +123,7 @@ impl Machine {
         conversation
     }
 
-    /// Begins to open the room, if it is still wanted.
+    /// Begins to open the room, if it is still needed.
     fn open(&mut self, taking: Taking, mut conversation: Conversation, request: StartRequest) {
         let Taking { row, orders, ticket, .. } = taking;
         let lane = row.lane;
@@ -141,7 +141,7 @@ impl Machine {
         self.effect(Effect::Open(lane, Box::new(request)));
     }
 
-    /// The row of a run that never had a room.
+    /// Returns the step that stores the row of a run that never had a room.
     pub(super) fn unwanted_row(&self, mut row: Run, reason: EndReason) -> Step {
         if reason != EndReason::Stopped {
             return Step::Unrun(row.id);
@@ -150,7 +150,7 @@ impl Machine {
         Step::Run(Box::new(row))
     }
 
-    /// The store has given the live run what waits.
+    /// Handles the messages that the store gave to the live run.
     pub(super) fn took_follow_up(&mut self, taken: Result<Option<Box<(Batch, News)>>, StoreError>) {
         let (wall, monotonic) = (self.now.wall, self.now.monotonic);
         let zone = self.settings.timezone;
@@ -177,7 +177,7 @@ impl Machine {
             LaneState::Leaving(leaving) => {
                 let name = leaving.giving.take();
                 if let (Some(name), Ok(Some(given))) = (name, taken) {
-                    // The agent never saw it.
+                    // The run has ended, so the agent never saw them.
                     leaving.conversation.follow_up(&name, &given.0);
                 }
                 self.store_end(LaneKind::Chat);
@@ -208,14 +208,14 @@ impl Machine {
         }
     }
 
-    /// Takes back what a lane is to answer: nothing settles it any more.
+    /// Returns the step that takes back a lane's unsettled messages; later outputs do not settle them any more.
     pub(super) fn take_back(&mut self, lane: LaneKind) -> Option<Step> {
         let jid = self.jid.clone();
         let given = self.lane(lane).conversation_mut()?.take_unsettled();
         Some(cancel(jid, &given))
     }
 
-    /// The end of a task's firing.
+    /// Returns the step that ends a task's firing.
     pub(super) fn fire_end(conversation: &Conversation, state: FireState, error: Option<String>) -> Option<Step> {
         let Work::Task { task, due } = &conversation.work else { return None };
         let end = FireEnd { state, result: conversation.last_text.clone(), error };
@@ -223,7 +223,7 @@ impl Machine {
     }
 }
 
-/// What a run has and nobody has settled is taken back.
+/// Returns the step that takes back a run's unsettled messages.
 pub(super) fn cancel(jid: ChatJid, given: &[Given]) -> Step {
     Step::Cancel { jid, seqs: given.iter().map(|one| one.seq).collect() }
 }

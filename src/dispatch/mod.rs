@@ -1,4 +1,4 @@
-//! From wake-ups to runs: one actor per group, made when there is something to do and gone when there is not.
+//! From wake-ups to runs: one actor per group, which exists only while there is work.
 
 mod actor;
 mod advance;
@@ -64,20 +64,20 @@ pub use slots::{Load, Slots};
 /// What a group does at the moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupActivity {
-    /// Runs that live or are about to.
+    /// Its live runs, and those about to start.
     pub runs: Vec<RunActivity>,
-    /// Why something waits: a slot, a back-off, a pause.
+    /// Why work waits: a slot, a back-off, a pause.
     pub waiting: Option<String>,
 }
 
-/// A run and what it does at the moment.
+/// A run and its current activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunActivity {
-    /// The run.
+    /// The id of the run.
     pub run: RunId,
-    /// Its lane.
+    /// The lane of the run.
     pub lane: Lane,
-    /// What it does.
+    /// The run's current activity.
     pub doing: Doing,
 }
 
@@ -93,32 +93,32 @@ pub enum Doing {
     Idle,
 }
 
-/// What actors need.
+/// The shared parts of all actors.
 #[derive(Debug)]
 pub struct Deps {
-    /// The store.
+    /// The database.
     pub store: Store,
     /// Time and ids.
     pub clock: SharedClock,
-    /// The engine.
+    /// Starts and ends containers.
     pub engine: Arc<dyn ContainerEngine>,
-    /// Channels, for the way texts leave.
+    /// Decides which chats are delivered by the local API.
     pub registry: Registry,
-    /// Settings.
+    /// The host's settings.
     pub settings: Arc<Settings>,
-    /// Containers at once.
+    /// Limits the containers at one time.
     pub slots: Slots,
-    /// What agents ask for by file.
+    /// Handles the IPC files of agents.
     pub ipc: IpcHandle,
-    /// What a room needs before its container starts.
+    /// Prepares a room before its container starts.
     pub rooms: Rooms,
-    /// Where typing is told.
+    /// Sends the changes of typing.
     pub typing: broadcast::Sender<Typing>,
-    /// When to end.
+    /// Ends the actors.
     pub shutdown: Shutdown,
 }
 
-/// Verbs of the dispatcher. Clones share it.
+/// Handle to the dispatcher. Clones share one dispatcher.
 #[derive(Clone)]
 pub struct DispatchHandle {
     shared: Arc<Shared>,
@@ -128,7 +128,7 @@ struct Shared {
     deps: Arc<Deps>,
     actors: Mutex<HashMap<ChatJid, ActorRef>>,
     tracker: TaskTracker,
-    /// Whose turn it is to have its folders made.
+    /// One group at a time has its folders made.
     ready: Semaphore,
 }
 
@@ -151,12 +151,12 @@ impl DispatchHandle {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Something new may be there for a chat.
+    /// Wakes the actor of a chat, which may have new work.
     pub fn wake(&self, jid: &ChatJid) {
         self.with_actor(jid, |actor| actor.notify.notify_one());
     }
 
-    /// Ends a group's open turns now, as `/stop` does; false when nothing ran or waited.
+    /// Ends a group's open turns now, as `/stop` does. Returns false if nothing ran or waited.
     pub async fn stop(&self, folder: &GroupFolder) -> bool {
         let Some(jid) = self.jid_of(folder).await else { return false };
         let (tx, rx) = oneshot::channel();
@@ -164,14 +164,14 @@ impl DispatchHandle {
         rx.await.unwrap_or(false)
     }
 
-    /// Ends one run now; false when it does not live.
+    /// Ends one run now. Returns false if it is not live.
     pub async fn stop_run(&self, jid: &ChatJid, run: RunId) -> bool {
         let (tx, rx) = oneshot::channel();
         self.ask(jid, Verb::StopRun(run, tx)).await;
         rx.await.unwrap_or(false)
     }
 
-    /// Tries again now what failed in a group and waits for its next try.
+    /// Retries at once a group's failed work that waits for its next try.
     pub async fn go_on(&self, jid: &ChatJid) {
         let verbs = self.with_actors(|actors| actors.get(jid).map(|a| a.verbs.clone()));
         if let Some(verbs) = verbs {
@@ -180,7 +180,7 @@ impl DispatchHandle {
         }
     }
 
-    /// What a group does at the moment.
+    /// Returns the current activity of a group.
     pub async fn activity(&self, folder: &GroupFolder) -> GroupActivity {
         let Some(jid) = self.jid_of(folder).await else { return GroupActivity::default() };
         let verbs = self.with_actors(|actors| actors.get(&jid).map(|a| a.verbs.clone()));
@@ -193,17 +193,17 @@ impl DispatchHandle {
         answer.await.unwrap_or_default()
     }
 
-    /// How many groups wait for a container, and how many containers are in use.
+    /// Returns how many groups wait for a container, and how many containers are in use.
     pub fn load(&self) -> Load {
         self.shared.deps.slots.load()
     }
 
-    /// Follows typing; a receiver that lags loses old states only.
+    /// Subscribes to typing. A receiver that lags loses only old states.
     pub fn typing(&self) -> broadcast::Receiver<Typing> {
         self.shared.deps.typing.subscribe()
     }
 
-    /// Returns when every actor has ended; they do once the shutdown begins and their runs are gone.
+    /// Returns when every actor has ended, which happens once the shutdown has begun and their runs are gone.
     pub async fn finished(&self) {
         self.shared.tracker.close();
         self.shared.tracker.wait().await;
@@ -217,7 +217,7 @@ impl DispatchHandle {
 
     async fn ask(&self, jid: &ChatJid, verb: Verb) {
         let verbs = self.with_actor(jid, |actor| actor.verbs.clone());
-        // An actor that goes at this moment drops the answer's sender, which the asker sees.
+        // An actor that ends now drops the answer's sender, which the caller sees.
         let _ = verbs.send(verb).await;
     }
 
@@ -225,8 +225,8 @@ impl DispatchHandle {
         work(&mut self.shared.actors.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The actor of a chat, made when there is none. Under the registry's lock, which an actor also takes to leave: a
-    /// wake-up is never given to one that is gone.
+    /// Calls `work` with the actor of a chat, which is made if there is none. The registry's lock is held; an actor
+    /// takes it to leave, so a wake-up never goes to an actor that is gone.
     fn with_actor<T>(&self, jid: &ChatJid, work: impl FnOnce(&ActorRef) -> T) -> T {
         self.with_actors(|actors| work(actors.entry(jid.clone()).or_insert_with(|| self.spawn(jid))))
     }
@@ -250,7 +250,7 @@ impl DispatchHandle {
         ActorRef { notify, verbs }
     }
 
-    /// An actor with nothing to do asks whether it may go.
+    /// Decides whether an actor without work may go.
     fn leave(&self, jid: &ChatJid, bell: &Notify, verbs: &mpsc::Receiver<Verb>) -> bool {
         self.with_actors(|actors| {
             let woken = futures_util::FutureExt::now_or_never(bell.notified()).is_some();

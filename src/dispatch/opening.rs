@@ -1,4 +1,4 @@
-//! A room that is open.
+//! The start of a live run, once its room is open.
 
 use super::event::{Effect, Opened};
 use super::lane::{Exit, LaneState, Live, Starting};
@@ -9,7 +9,7 @@ use super::steps::Step;
 use crate::domain::run::{Lane as LaneKind, RunState};
 
 impl Machine {
-    /// A room is open: its run lives.
+    /// Makes the lane's run live.
     pub(super) fn opened(&mut self, lane: LaneKind, opened: Opened) {
         let LaneState::Starting(starting) = self.lane(lane).state_mut() else { return };
         let orders = std::mem::take(&mut starting.orders);

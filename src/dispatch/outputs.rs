@@ -15,11 +15,11 @@ use crate::domain::delivery::DeliveryKind;
 use crate::domain::run::Lane as LaneKind;
 use crate::domain::usage;
 
-/// Unreadable outputs that the chat hears of; the rest is in the run's log.
+/// The number of unreadable outputs that the chat is notified of; the run's log has the others.
 const UNREADABLE_TOLD: u64 = 3;
 
 impl Machine {
-    /// Stores what the agent put out, in order, in one transaction.
+    /// Stores an agent's outputs, in order, in one transaction.
     pub(super) fn outputs(&mut self, lane: LaneKind, items: Vec<AgentOutput>) {
         let mut effects = Effects::default();
         let mut held = Vec::new();
@@ -32,7 +32,7 @@ impl Machine {
                     live.conversation.open = open;
                     let ids = self.ids.clone();
                     let Some(conversation) = self.lane(lane).conversation_mut() else { return };
-                    // What answers nothing is a complaint like any other, of which the chat hears few.
+                    // If the output settles nothing, the chat gets a notice, but only a few.
                     if let Some(settled) = settled.filter(|settled| !settled.is_empty()) {
                         conversation.unreadable(&why, &settled, open, &ids, &mut effects);
                     } else if told {
@@ -67,7 +67,7 @@ impl Machine {
         }
     }
 
-    /// Outputs are stored: whoever waits for the slot may have it if nothing is owed in it.
+    /// Continues once outputs are stored: an idle run makes room if another group waits.
     pub(super) fn outputs_stored(&mut self, lane: LaneKind) {
         let Some(live) = self.lane(lane).live_mut() else { return };
         live.storing = false;
@@ -95,7 +95,7 @@ impl Machine {
         effects.steps.push(Step::Usage { folder, day, used, unpriced });
     }
 
-    /// A turn of a live run failed. Its room has been asked to close with the output that said so.
+    /// Handles a failed turn of a live run. Its room has been asked to close with that output.
     fn live_turn_failed(
         &mut self,
         lane: LaneKind,
@@ -105,7 +105,7 @@ impl Machine {
     ) -> Option<HeldBack> {
         let live = self.lane(lane).live_mut()?;
         live.exit = live.exit.max(Exit::Asked);
-        // An agent that reports the same failure again has nothing more to say of it.
+        // The agent has reported the same failure before.
         if given.is_empty() && live.conversation.failed.is_some() {
             return None;
         }

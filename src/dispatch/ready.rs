@@ -1,5 +1,5 @@
-//! Folders of a group that was just registered, made before its first message: opening its room then costs no more than that
-//! of any other.
+//! Makes the folders of a group right after its registration, before its first message, so that its first room opens
+//! as fast as any other.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::domain::ids::GroupFolder;
 use crate::store::groups;
 
 impl DispatchHandle {
-    /// Makes a new group's folders in the background, one group at a time. Whatever goes wrong is reported by the first room,
-    /// which makes what is missing.
+    /// Makes a new group's folders in the background, one group at a time. Errors are left to the first room, which
+    /// makes missing folders and reports failures.
     pub fn make_ready(&self, folder: GroupFolder) {
         let shared = self.shared.clone();
         self.shared.tracker.spawn(async move {
-            // It is never closed.
+            // The semaphore is never closed.
             let _turn = shared.ready.acquire().await;
             if shared.deps.shutdown.soft.is_cancelled() {
                 return;
             }
             if let Err(error) = make(&shared.deps, &folder).await {
-                tracing::debug!("the folders of group {folder} are not made in advance: {error:#}");
+                tracing::debug!("cannot make the folders of group {folder} in advance: {error:#}");
             }
         });
     }
@@ -31,10 +31,10 @@ impl DispatchHandle {
 
 async fn make(deps: &Arc<Deps>, folder: &GroupFolder) -> anyhow::Result<()> {
     let whose = folder.clone();
-    // It may be removed again already.
+    // The group may have been removed again.
     let Some(group) = deps.store.read(move |db| groups::by_folder(db, &whose)).await? else { return Ok(()) };
     deps.ipc.make_folders(folder).await.context("IPC folder")?;
-    // The copy of the agent's source is the first room's: of the source as it is then.
+    // The first room copies the agent's source, so that the copy is recent.
     let settings = Settings { agent_runner_src: None, ..(*deps.settings).clone() };
     let owner = deps.rooms.owner();
     let prepare = move || agent::prepare(&settings.home, &settings, &group, owner).map(drop);

@@ -1,5 +1,5 @@
-//! What was under way when the host died, or when a group's actor panicked, waits again. Only a task's firing does not
-//! start twice: it is reported.
+//! Recovery after the host died or a group's actor panicked: all unfinished work waits again, except task firings,
+//! which are reported as interrupted and not repeated.
 
 use chrono::{DateTime, Utc};
 
@@ -15,30 +15,30 @@ use crate::store::runs::{self, Run};
 use crate::store::tasks::FireEnd;
 use crate::store::{Tx, TxResult, groups, inbound, outbox, tasks};
 
-/// What recovery needs beside the store.
+/// The means of recovery beside the store.
 pub struct Means<'a> {
-    /// Now.
+    /// The time of the recovery.
     pub now: DateTime<Utc>,
     /// Makes ids of deliveries.
     pub id: &'a dyn Fn() -> DeliveryId,
-    /// How a chat's texts leave.
+    /// Decides how a chat's texts are delivered.
     pub route: &'a dyn Fn(&ChatJid) -> Route,
 }
 
-/// What was under way.
+/// The result of recovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
     /// Chats that have work.
     pub work: Vec<ChatJid>,
-    /// Runs that lived.
+    /// The number of runs that had not ended.
     pub runs: usize,
-    /// Messages that wait again.
+    /// The number of messages that wait again.
     pub messages: usize,
-    /// Firings that were interrupted.
+    /// The number of firings that were interrupted.
     pub fires: usize,
 }
 
-/// At the start of a host: everything that the last one had under way waits again.
+/// At the start of the host: makes all unfinished work of the last host wait again.
 pub fn recover(tx: &mut Tx<'_>, means: &Means<'_>) -> TxResult<Recovered> {
     let live = runs::interrupt_live(tx, means.now)?;
     let messages = inbound::reclaim_all(tx)?;
@@ -62,7 +62,7 @@ pub fn recover(tx: &mut Tx<'_>, means: &Means<'_>) -> TxResult<Recovered> {
     Ok(Recovered { work, runs: live.len(), messages, fires: interrupted.len() })
 }
 
-/// After a panic of a group's actor: everything that it had under way waits again. The try counts. Returns its runs.
+/// After a panic of a group's actor: makes its unfinished messages wait again. The try counts. Returns its runs.
 pub(super) fn take_back(tx: &mut Tx<'_>, jid: &ChatJid, means: &Means<'_>) -> TxResult<Vec<Run>> {
     let now = means.now;
     let mut mine = runs::live(tx)?;

@@ -1,4 +1,4 @@
-//! Everything that rooms share on a host: Parlor's own images, rules of mounts, and the log's memory of what it said.
+//! Shared state of a host's rooms: Parlor's own images, rules of mounts, and which problems were already logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::domain::ids::GroupFolder;
 use crate::policy::mounts::MountRules;
 use crate::safe_dir::Owner;
 
-/// What rooms need that is made once per host. Clones share it.
+/// Handle to the shared state. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Rooms(pub(super) Arc<Shared>);
 
@@ -30,29 +30,30 @@ pub(super) struct Shared {
     pub(super) user: User,
     pub(super) owner: Option<Owner>,
     pub(super) instance: String,
-    /// The name that rooms know this machine by.
+    /// The name under which a room reaches this machine.
     pub(super) gateway: &'static str,
     lite: Image,
     full: FullImage,
-    /// References of the images that the engine is known to have, by whether it is the full one.
+    /// References of the images that the engine is known to have: the small one, and the full one.
     ready: Mutex<[Option<String>; 2]>,
-    /// Images that are being made: everyone who needs one waits for the same build, which ends with the last who does.
+    /// Image builds under way. Everyone who needs an image waits for the same build; it ends when nobody waits any
+    /// more.
     making: Mutex<[Option<WeakShared<Making>>; 2]>,
     pub(super) mount_rules: Watched<MountRules>,
-    /// What searches for secrets have seen, and folders that were said to be hidden from main.
+    /// The cache of the search for secrets, and the hidden folders that were already logged.
     hidden: Mutex<(Known, BTreeSet<String>)>,
-    /// What groups chose and did not get, as far as the log knows it.
+    /// Settings that groups chose and did not get, as already logged.
     refused: Mutex<BTreeMap<GroupFolder, Vec<String>>>,
-    /// Groups that heard that they wait for the image.
+    /// Groups whose chats were notified that the image is being made.
     waiting: Mutex<BTreeSet<GroupFolder>>,
 }
 
-/// An image on its way.
+/// An image build.
 type Making = BoxFuture<'static, Result<String, Arc<anyhow::Error>>>;
 
 impl Rooms {
-    /// Rooms of an engine of this name, whose agents are `user`, and whose files belong to `owner` where that is not
-    /// the host's own user.
+    /// Rooms for the engine `engine`, with agents that run as `user`. Files belong to `owner`, or to the host's own
+    /// user if that is None.
     pub fn new(settings: &Settings, engine: &str, user: User, owner: Option<Owner>, instance: String) -> Self {
         let lite = Image::new(image::Inputs::system(), settings.home.data());
         let full = FullImage::new(settings);
@@ -73,19 +74,19 @@ impl Rooms {
         }))
     }
 
-    /// Whom a group's files belong to, where that is not the host's own user.
+    /// Returns the owner of groups' files, or None for the host's own user.
     pub(super) fn owner(&self) -> Option<Owner> {
         self.0.owner
     }
 
-    /// Makes a provider's image before it is needed; a failure is told again when a room opens.
+    /// Makes a provider's image before it is needed. A failure is reported again when a room opens.
     pub async fn image_in_advance(&self, engine: &Arc<dyn ContainerEngine>, provider: &str) {
         if let Err(error) = self.image(engine, provider::needs_full_image(provider)).await {
-            tracing::warn!("the agent image: {error:#}");
+            tracing::warn!("cannot make the agent image: {error:#}");
         }
     }
 
-    /// One of Parlor's own images, the full one or the small one, made where the engine does not have it.
+    /// Returns one of Parlor's own images, the full one or the small one; makes it if the engine does not have it.
     pub(super) async fn image(&self, engine: &Arc<dyn ContainerEngine>, full: bool) -> anyhow::Result<String> {
         if let Some(image) = self.ready()[usize::from(full)].clone() {
             return Ok(image);
@@ -98,7 +99,7 @@ impl Rooms {
         self.0.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The build that is under way, or a new one.
+    /// Returns the build under way, or starts one.
     fn making(&self, engine: &Arc<dyn ContainerEngine>, full: bool) -> SharedFuture<Making> {
         let mut making = self.0.making.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = &mut making[usize::from(full)];
@@ -125,8 +126,8 @@ impl Rooms {
         Ok(image)
     }
 
-    /// Returns what a chat should hear before the full image is made, which takes minutes: once, however often that
-    /// fails.
+    /// Returns a notice for the chat before the full image is made, which takes minutes; only once, however often the
+    /// build fails.
     pub(super) async fn long_build(
         &self,
         engine: &dyn ContainerEngine,
@@ -144,8 +145,8 @@ impl Rooms {
         Some(format!("This room needs {title}, which is made first: {size}. The answer comes after it."))
     }
 
-    /// Returns what main must not see at the moment. Folders that are hidden whole are told in the log, each once for
-    /// as long as it stays so. Reads folders: not for the tasks of the runtime.
+    /// Returns the paths that main must not see now. Logs each folder that is hidden as a whole, once while it stays
+    /// hidden. Blocks, because it reads folders.
     pub fn masks(&self, home: &Home) -> anyhow::Result<Masks> {
         let mut hidden = self.0.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, told) = &mut *hidden;
@@ -164,7 +165,7 @@ impl Rooms {
         Ok(masks)
     }
 
-    /// Logs what a group chose and did not get, each once for as long as it stays so.
+    /// Logs the settings that a group chose and did not get, each once while that lasts.
     pub(super) fn log_refused(&self, folder: &GroupFolder, notes: &[String]) {
         let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let before =
@@ -174,13 +175,13 @@ impl Rooms {
         }
     }
 
-    /// An engine that could not start a room may have lost the image.
+    /// Forgets the known images: an engine that could not start a room may have lost them.
     pub(super) fn doubt_image(&self) {
         *self.ready() = [None, None];
     }
 }
 
-/// A build takes minutes: the operator hears how far it is.
+/// Logs the progress of a build, which takes minutes.
 fn log_step(title: &str, size: &str, step: &BuildStep) {
     if step.number == 1 {
         tracing::info!("making {title}: {size}");

@@ -1,4 +1,5 @@
-//! Slots for containers: groups wait in order of arrival, and when one waits the longest-idle run is asked to close.
+//! Slots for containers. Groups wait in order of arrival; while one waits, the run that has been idle longest is
+//! asked to close.
 //!
 //! The book-keeping is a pure struct behind a short lock; nothing is awaited under it.
 
@@ -7,21 +8,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Called when a run should make room.
+/// Receives the ticket of a run that should make room.
 pub type Evict = mpsc::UnboundedSender<Ticket>;
-/// Names a slot in use.
+/// Identifies a slot in use.
 pub type Ticket = u64;
 
-/// How many slots are wanted.
+/// The demand for slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// Groups that wait for one.
+    /// The number of groups that wait for a slot.
     pub waiting: usize,
-    /// Slots in use.
+    /// The number of slots in use.
     pub used: usize,
 }
 
-/// The slots. Clones share them.
+/// The queue for slots. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Slots(Arc<Mutex<Book>>);
 
@@ -29,7 +30,7 @@ pub struct Slots(Arc<Mutex<Book>>);
 struct Book {
     limit: usize,
     next: Ticket,
-    /// Runs that became idle so far.
+    /// Counts the times that a run became idle.
     idled: u64,
     used: BTreeMap<Ticket, Used>,
     waiting: VecDeque<(Evict, oneshot::Sender<Slot>)>,
@@ -37,14 +38,14 @@ struct Book {
 
 #[derive(Debug)]
 struct Used {
-    /// The order in which runs became idle.
+    /// The value of `idled` when the run became idle; None if it is busy.
     idle_since: Option<u64>,
     evict: Evict,
-    /// Asked to make room already.
+    /// True if the run was asked to make room.
     asked: bool,
 }
 
-/// A slot in use; dropping it hands it on.
+/// A slot in use. Dropping it passes it on.
 #[derive(Debug)]
 pub struct Slot {
     ticket: Ticket,
@@ -52,7 +53,7 @@ pub struct Slot {
 }
 
 impl Slots {
-    /// So many containers at once.
+    /// Slots for at most `limit` containers.
     pub fn new(limit: usize) -> Self {
         Self(Arc::new(Mutex::new(Book {
             limit: limit.max(1),
@@ -63,7 +64,7 @@ impl Slots {
         })))
     }
 
-    /// Queues for a slot; the receiver gets it in turn. Dropping the receiver leaves the queue.
+    /// Queues for a slot, which the receiver gets in turn. Dropping the receiver leaves the queue.
     pub fn request(&self, evict: Evict) -> oneshot::Receiver<Slot> {
         let (tx, rx) = oneshot::channel();
         self.with(|book| book.waiting.push_back((evict, tx)));
@@ -71,7 +72,7 @@ impl Slots {
         rx
     }
 
-    /// Returns how many wait, and how many are in use.
+    /// Returns the number of waiting groups and of slots in use.
     pub fn load(&self) -> Load {
         self.with(|book| {
             book.waiting.retain(|(_, tx)| !tx.is_closed());
@@ -83,11 +84,11 @@ impl Slots {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives free slots to whoever waits, then asks idle runs to make room for the rest.
+    /// Gives free slots to the groups that wait, then asks idle runs to make room for the rest.
     fn hand_out(&self) {
         loop {
             let Some((tx, ticket)) = self.with(Book::take_next) else { break };
-            // A receiver that went away in between drops the slot, which comes back here.
+            // A receiver that was dropped meanwhile drops the slot, which comes back here.
             let _ = tx.send(Slot { ticket, slots: self.clone() });
         }
         self.with(Book::ask_for_room);
@@ -112,19 +113,19 @@ impl Book {
             let idle = self.used.iter_mut().filter(|(_, u)| !u.asked && u.idle_since.is_some());
             let Some((ticket, used)) = idle.min_by_key(|(_, u)| u.idle_since) else { return };
             used.asked = true;
-            // An actor that is gone drops its slot by itself.
+            // An actor that is gone has dropped its slot.
             let _ = used.evict.send(*ticket);
         }
     }
 }
 
 impl Slot {
-    /// Names it towards its holder.
+    /// Returns the id of this slot.
     pub fn ticket(&self) -> Ticket {
         self.ticket
     }
 
-    /// Notes whether the run in it is idle; an idle one may be asked to make room.
+    /// Notes whether the run in the slot is idle. An idle run may be asked to make room.
     pub fn set_idle(&self, idle: bool) {
         self.slots.with(|book| {
             if let Some(used) = book.used.get_mut(&self.ticket) {
@@ -135,7 +136,8 @@ impl Slot {
                     }
                     (false, _) => {
                         used.idle_since = None;
-                        // Work came before it could close: whoever waits needs another one, or this one later.
+                        // The run got work before it could close. A waiting group needs another slot, or this one
+                        // later.
                         used.asked = false;
                     }
                     _ => {}
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_stops_waiting_is_passed_over() {
+    async fn slot_queue_skips_groups_that_stopped_waiting() {
         let slots = Slots::new(1);
         let (evict, _evicted) = mpsc::unbounded_channel();
         let a = slots.request(evict.clone()).await.unwrap();

@@ -1,5 +1,5 @@
-//! The cost of a turn. The host counts it if it knows the model's price: a group's own word about prices may be
-//! anything. Pure.
+//! The cost of a turn. The host computes it if it knows the model's price, because the group can report any cost.
+//! Pure.
 
 use parlor_protocol::Output;
 
@@ -7,11 +7,11 @@ use crate::config::provider::{CODEX, GEMINI, LLM};
 use crate::domain::prices::Prices;
 use crate::domain::usage::{Usage, model_of};
 
-/// Returns what a turn used, and the model where nobody knows what that costs.
+/// Returns the usage of a turn, and the model if its price is unknown.
 pub(super) fn of_turn(prices: &Prices, provider: &str, output: &Output) -> Option<(Usage, Option<String>)> {
     let mut used = Usage::of_turn(output.usage.as_ref(), output.cost_usd)?;
     let model = output.usage.as_ref().and_then(model_of);
-    // These count tokens alone: a cost that they report is made of a price in the group's own settings.
+    // These programs count only tokens; a cost that they report comes from a price in the group's own settings.
     let tokens_alone = matches!(provider, LLM | CODEX | GEMINI);
     let reported = used.cost_usd > 0.0 && !tokens_alone;
     if reported || used.tokens() == 0 {
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_model_costs_what_the_list_says_whatever_the_group_says() {
+    fn cost_of_a_known_model_ignores_the_groups_price() {
         let usage = json!({"model": "gpt-5.4", "input_tokens": 1_000_000, "cache_read_input_tokens": 1_000_000});
         for said in [None, Some(0.0), Some(0.01), Some(99.0)] {
             assert_eq!(turn("llm", usage.clone(), said), (2.75, None), "{said:?}");

@@ -1,4 +1,4 @@
-//! Opening a room: everything between "this is to run" and the engine's start.
+//! Opening a room: from the request to the start of the engine.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::store::sessions::{self, Session};
 use crate::store::told::Told;
 use crate::store::{Connection, TxResult, outbox};
 
-/// What is to run.
+/// A request to start a run.
 #[derive(Debug)]
 pub(super) struct StartRequest {
     pub(super) group: Group,
@@ -40,53 +40,53 @@ pub(super) struct StartRequest {
     pub(super) lane: Lane,
     pub(super) prompt: String,
     pub(super) images: Vec<ImageAttachment>,
-    /// What the prompt was made of; none for a task.
+    /// The messages of the prompt; None for a task.
     pub(super) batch: Option<Batch>,
     pub(super) past: Past,
     pub(super) resumed: Vec<String>,
     pub(super) task: bool,
-    /// What was said in the chat outside its session.
+    /// Texts that were sent to the chat outside its session.
     pub(super) news: Vec<Told>,
     pub(super) now: DateTime<Utc>,
 }
 
-/// What the store knows of a group's earlier runs.
+/// The stored facts about the group's earlier runs.
 #[derive(Debug)]
 pub(super) struct Past {
-    /// The run resumes that of its provider.
+    /// The run resumes its provider's session.
     sessions: Vec<Session>,
     known: fallback::Known,
 }
 
 impl Past {
-    /// Looks it up; a run of its own resumes nothing.
+    /// Reads it from the store. A run without the group's session resumes nothing.
     pub(super) fn of(db: &Connection, group: &Group, resumes: bool) -> TxResult<Self> {
         let sessions = if resumes { sessions::of_group(db, &group.folder)? } else { Vec::new() };
         Ok(Self { sessions, known: fallback::Known::of(db, group)? })
     }
 }
 
-/// A run that lives.
+/// A started run.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) handle: RunHandle,
     pub(super) events: mpsc::Receiver<RunEvent>,
-    /// Who answers.
+    /// The provider that answers.
     pub(super) provider: &'static str,
-    /// The same, with who stands in.
+    /// The provider, and whether it is a fallback.
     pub(super) answering: Answering,
-    /// The session that it resumes.
+    /// The session that the run resumes.
     pub(super) session: Option<String>,
 }
 
-/// What an agent is shown beside the messages.
+/// The facts in a prompt beside the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sees {
-    /// Nothing, like images of NanoClaw v1.
+    /// Nothing, as for images of NanoClaw v1.
     V1,
-    /// Times with their offset, and what it said elsewhere: scripts.
+    /// Times with their offset, and texts from outside the session: scripts.
     Times,
-    /// The messages' ids, too.
+    /// The same, and the messages' ids.
     Ids,
 }
 
@@ -100,15 +100,15 @@ impl Sees {
     }
 }
 
-/// `parlor-<folder>-<run id>`: what a run's container is called.
+/// The name of a run's container: `parlor-<folder>-<run id>`.
 pub(super) fn container_name(folder: &GroupFolder, run: RunId) -> String {
     format!("parlor-{folder}-{}", run.to_string().to_lowercase())
 }
 
-/// Why there is no room.
+/// Why a room was not opened.
 #[derive(Debug, Error)]
 pub(super) enum NotOpened {
-    /// It was not wanted any more.
+    /// It was not needed any more.
     #[error("the room is not needed any more")]
     Cancelled,
     /// It could not be opened.
@@ -116,15 +116,15 @@ pub(super) enum NotOpened {
     Failed(#[from] anyhow::Error),
 }
 
-/// Opens the room and starts its container. `cancel` is heard wherever this may take long: while an image is made, which
-/// ends when nobody else waits for it, while the engine is asked, and while folders are searched.
+/// Opens the room and starts its container. `cancel` is checked wherever this may take long: while an image is made
+/// (the build ends when nobody else waits for it), while the engine is asked, and while folders are searched.
 pub(super) async fn start(
     deps: Arc<Deps>,
     mut request: StartRequest,
     cancel: CancellationToken,
 ) -> Result<Started, NotOpened> {
     let deps = &deps;
-    // The search goes on beside the rest.
+    // The search runs in parallel with the rest.
     let masks = request.group.is_main.then(|| {
         let (rooms, settings) = (deps.rooms.clone(), deps.settings.clone());
         tokio::task::spawn_blocking(move || rooms.masks(&settings.home))
@@ -135,7 +135,7 @@ pub(super) async fn start(
         let (answering, foreign_model) = fallback::pick(&settings, &mut group, known, now);
         let mut agent = agent::prepare(&settings.home, &settings, &group, owner)?;
         if foreign_model {
-            // It is a name that another provider understands.
+            // The model's name belongs to another provider.
             agent.may.set.retain(|kind| kind != "model");
         }
         Ok::<_, agent::AgentError>((agent, answering, group))
@@ -171,12 +171,12 @@ pub(super) async fn start(
     Ok(Started { handle, events, provider, answering, session })
 }
 
-/// The work's result, unless it is cancelled first.
+/// Returns the result of `work`, unless `cancel` comes first.
 async fn unless<T>(cancel: &CancellationToken, work: impl Future<Output = T>) -> Result<T, NotOpened> {
     cancel.run_until_cancelled(work).await.ok_or(NotOpened::Cancelled)
 }
 
-/// One of Parlor's own images. The group's chat hears of a build that takes long.
+/// Returns one of Parlor's own images. The group's chat is notified of a build that takes long.
 async fn image_for(deps: &Deps, group: &Group, full: bool) -> anyhow::Result<String> {
     if let Some(news) = deps.rooms.long_build(&*deps.engine, full, &group.folder).await {
         tell(deps, group, news).await;
@@ -184,16 +184,16 @@ async fn image_for(deps: &Deps, group: &Group, full: bool) -> anyhow::Result<Str
     deps.rooms.image(&deps.engine, full).await.context("the agent image cannot be made")
 }
 
-/// Puts a notice into the group's chat. Nothing waits for it: what it tells of is in the log, too.
+/// Sends a notice to the group's chat. A failure is only logged, because the log has the content as well.
 async fn tell(deps: &Deps, group: &Group, text: String) {
     let new = steps::notice(&group.jid, DeliveryId(deps.clock.ulid()), text);
     let (route, now) = (deps.registry.route(&group.jid), deps.clock.now());
     if let Err(error) = deps.store.write(move |tx| outbox::put(tx, &new, route, false, now).map(drop)).await {
-        tracing::warn!("{}: a notice is not stored: {error}", group.jid);
+        tracing::warn!("cannot store a notice for {}: {error}", group.jid);
     }
 }
 
-/// Mounts, secrets and input of a run.
+/// Returns the mounts, secrets and input of a run.
 fn plan(
     settings: &Settings,
     rooms: &Rooms,
@@ -209,7 +209,7 @@ fn plan(
     let view = View { ids: sees == Sees::Ids, now, zone: settings.timezone, told: &news };
     let prompt = match batch {
         Some(batch) if sees != Sees::V1 => prompt::format(&batch, Some(&view)),
-        // A script is given its task as it was written.
+        // A script gets its task's text unchanged.
         None if sees == Sees::Ids => format!("{}{prompt}", prompt::context(&view)),
         _ => prompt,
     };
@@ -272,7 +272,7 @@ fn redact_with(redactor: Redactor) -> Redact {
     })
 }
 
-/// After a run's container is gone: what it left is handled, and its input folder removed.
+/// After a run's container is gone: handles its last IPC files, and removes its input folder.
 pub(super) async fn clean_up(deps: &Arc<Deps>, folder: &GroupFolder, run: RunId) {
     deps.ipc.close_room(folder, run).await;
     let home = deps.settings.home.clone();
@@ -280,6 +280,6 @@ pub(super) async fn clean_up(deps: &Arc<Deps>, folder: &GroupFolder, run: RunId)
     if let Ok(Err(error)) = removed
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        tracing::warn!("the input folder of run {run} was not removed: {error}");
+        tracing::warn!("cannot remove the input folder of run {run}: {error}");
     }
 }

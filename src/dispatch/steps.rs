@@ -1,5 +1,5 @@
-//! The changes that an actor wants stored, as data: built without I/O, applied in one transaction, and applied again as
-//! it is when the store was out of order.
+//! The changes that an actor wants stored, as data. They are built without I/O, applied in one transaction, and
+//! applied again unchanged if the store failed.
 
 use std::sync::Arc;
 
@@ -18,60 +18,60 @@ use crate::store::runs::{self, Run};
 use crate::store::tasks::{self, FireEnd};
 use crate::store::{Tx, TxResult, events, groups, inbound, sessions, told, usage};
 
-/// How a chat's texts leave.
+/// Decides how a chat's texts are delivered.
 pub(super) type Routes = Arc<dyn Fn(&ChatJid) -> Route + Send + Sync>;
 
-/// One thing to store.
+/// One change to store.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// A text for a chat; `turn_open` until its turn is settled.
+    /// A text for a chat; `turn_open` marks it until its turn is settled.
     Say { new: NewDelivery, turn_open: bool },
-    /// Messages end.
+    /// Messages get their final state.
     Settle { seqs: Vec<i64>, state: InboundState },
-    /// Messages that nobody has settled are taken back, which the chat's followers hear of.
+    /// Unsettled messages are taken back, and an event says so.
     Cancel { jid: ChatJid, seqs: Vec<i64> },
-    /// Messages wait again; the try counts or not.
+    /// Messages wait again; `counts` is true if the try counts.
     PutBack { seqs: Vec<i64>, counts: bool },
-    /// What these runs said belongs to no open turn any more.
+    /// Texts of these runs belong to no open turn any more.
     CloseTurn(Vec<RunId>),
-    /// The chat's agent knows what was said there up to this place in the outbox.
+    /// The chat's agent knows the texts of the outbox up to this place.
     Told { jid: ChatJid, seq: i64 },
-    /// A turn changed.
+    /// An event: a turn changed.
     Turn { jid: ChatJid, state: TurnState, through_seq: i64, reason: Option<String> },
     /// The session that the next run resumes.
     Session { folder: GroupFolder, provider: &'static str, id: String },
-    /// The next run starts a new one, whoever answers.
+    /// The next run starts a new session with any provider.
     ForgetSession(GroupFolder),
-    /// The next run of this provider starts a new one.
+    /// The next run of this provider starts a new session.
     LoseSession { folder: GroupFolder, provider: &'static str },
-    /// A turn used something.
+    /// Adds the usage of a turn.
     Usage { folder: GroupFolder, day: NaiveDate, used: Usage, unpriced: Option<String> },
-    /// Someone cannot answer.
+    /// A provider cannot answer.
     Outage { folder: GroupFolder, outage: Outage },
-    /// Someone answers again.
+    /// A provider answers again.
     OutageOver { folder: GroupFolder, choice: String },
-    /// The chat knows who stands in; None for nobody.
+    /// The chat was notified of a fallback; None for the group's own provider.
     StandIn { folder: GroupFolder, choice: Option<String> },
-    /// The chat hears that the day's budget is used up.
+    /// The chat was notified that the day's budget is used up.
     BudgetTold { folder: GroupFolder, day: NaiveDate },
-    /// The group is held back, or no longer.
+    /// The group is paused, or not any more.
     Pause { folder: GroupFolder, pause: Option<Pause> },
     /// A run's row, and its event.
     Run(Box<Run>),
-    /// A run never was: its room was taken back before it opened, and what it was for runs later as another.
+    /// Removes a run whose room was cancelled before it opened; its work runs later as another run.
     Unrun(RunId),
     /// A task's firing ended.
     FireEnd { task: TaskId, due: DateTime<Utc>, jid: ChatJid, end: FireEnd },
-    /// A task's firing never started: it waits again.
+    /// A task's firing never started and waits again.
     Unstart { task: TaskId, due: DateTime<Utc> },
 }
 
 impl Step {
-    /// Stores it.
+    /// Applies the step in a transaction.
     pub(super) fn apply(&self, tx: &mut Tx<'_>, facts: &Facts<'_>) -> TxResult<()> {
         let now = facts.now;
         match self {
-            // What an agent sent with a tool and then answers once more is said once.
+            // A reply that repeats a text that the agent sent with a tool is dropped.
             Self::Say { new, .. } if new.kind == DeliveryKind::Reply && outbox::is_said(tx, &new.jid, &new.text)? => {
                 Ok(())
             }
@@ -129,13 +129,13 @@ impl Step {
     }
 }
 
-/// A notice of the host's own for a chat.
+/// Returns a notice of the host for a chat.
 pub(super) fn notice(jid: &ChatJid, id: DeliveryId, text: String) -> NewDelivery {
     let (sender, reply_to, file, run_id) = (None, None, None, None);
     NewDelivery { id, jid: jid.clone(), text, sender, reply_to, kind: DeliveryKind::Notice, run_id, file }
 }
 
-/// The answer to a command, which is done with it.
+/// Returns the steps that answer a command and settle it.
 pub(super) fn answer(jid: &ChatJid, message: &Inbound, id: DeliveryId, text: String) -> Vec<Step> {
     let new = NewDelivery { reply_to: Some(message.platform_id.clone()), ..notice(jid, id, text) };
     vec![
@@ -145,13 +145,13 @@ pub(super) fn answer(jid: &ChatJid, message: &Inbound, id: DeliveryId, text: Str
             jid: jid.clone(),
             state: TurnState::Done,
             through_seq: message.seq,
-            // Tells a command, which ends alone, from a turn, which ends everything before it, too.
+            // Marks a command, which ends alone; the end of a turn ends everything before it as well.
             reason: Some("command".into()),
         },
     ]
 }
 
-/// A message needs nothing more.
+/// Returns the step that settles a message.
 pub(super) fn done(message: &Inbound) -> Step {
     Step::Settle { seqs: vec![message.seq], state: InboundState::Done }
 }

@@ -1,4 +1,5 @@
-//! A group's actor that panics is reported and made anew: its messages wait again, and other groups notice nothing.
+//! Replaces a group's actor after a panic and reports the panic. Its messages wait again; other groups are not
+//! affected.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,29 +14,29 @@ use crate::domain::ids::{ChatJid, DeliveryId};
 use crate::store::runs::Run;
 use crate::store::{StoreError, Tx, panic_text};
 
-/// Between two tries of a store that is out of order, and the least pause before a group goes on.
+/// The wait between two tries of a failing store, and the least wait before the group continues.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs an actor to its end. Returns false if it panicked; what it had under way then waits again.
+/// Runs an actor to its end. Returns false if it panicked; its unfinished messages then wait again.
 pub(super) async fn supervise(deps: &Arc<Deps>, jid: &ChatJid, actor: impl Future<Output = ()>) -> bool {
     let Err(payload) = AssertUnwindSafe(actor).catch_unwind().await else { return true };
     let text = panic_text(&*payload);
     tracing::error!("the actor of {jid} panicked ({text}): a defect of Parlor; its messages wait again");
     metrics::counter!("parlor_actor_panics_total").increment(1);
-    // A panic that comes back with the same work must not take the processor.
+    // A panic that repeats with the same work must not use all of the processor.
     sleep(PAUSE).await;
     let runs = loop {
         match take_back(deps, jid).await {
             Ok(runs) => break runs,
             Err(error) if error.is_temporary() && !deps.shutdown.hard.is_cancelled() => sleep(PAUSE).await,
             Err(error) => {
-                tracing::error!("what the actor of {jid} had under way is not taken back: {error}");
+                tracing::error!("cannot take back the work of the actor of {jid}: {error}");
                 return false;
             }
         }
     };
     for run in runs {
-        // Its own task ends it, too, when nobody listens any more; this waits for it.
+        // The run's own task ends it, too, once its actor is gone; this waits for the end.
         if let Err(error) = deps.engine.remove(std::slice::from_ref(&run.container)).await {
             tracing::warn!("cannot end container {}: {error}", run.container);
         }
@@ -44,7 +45,7 @@ pub(super) async fn supervise(deps: &Arc<Deps>, jid: &ChatJid, actor: impl Futur
     false
 }
 
-/// Has everything that a chat had under way wait again, as a start of the host does for all of them. The try counts.
+/// Makes a chat's unfinished messages wait again, as a start of the host does for all. The try counts.
 async fn take_back(deps: &Arc<Deps>, jid: &ChatJid) -> Result<Vec<Run>, StoreError> {
     let (jid, clock, registry) = (jid.clone(), deps.clock.clone(), deps.registry.clone());
     let take_back = move |tx: &mut Tx<'_>| {

@@ -23,7 +23,7 @@ use house::{House, jid};
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_room_that_opens_hears_what_its_chat_and_the_operator_ask() {
+async fn opening_room_obeys_stop_shutdown_and_removal() {
     let asks = ["stop", "stop by the operator", "end of the run", "removal", "shutdown"];
     for ask in asks {
         let house = House::build(None).await;
@@ -43,7 +43,7 @@ async fn a_room_that_opens_hears_what_its_chat_and_the_operator_ask() {
                 house.dispatch.finished().await;
             }
         }
-        // The engine's work on the image ends with the last one who waits for it.
+        // The image build ends with the last room that waits for it.
         house.importing(false).await;
         let ended = house
             .eventually("the end of the run", async || {
@@ -52,7 +52,7 @@ async fn a_room_that_opens_hears_what_its_chat_and_the_operator_ask() {
             })
             .await;
         let (state, message) = match ask {
-            // It never was: the message's next run is its first.
+            // No run is stored: the message's next run is its first.
             "shutdown" => (None, "pending 0"),
             "removal" => (Some(RunState::Stopped), "failed 0"),
             _ => (Some(RunState::Stopped), "cancelled 0"),
@@ -71,7 +71,7 @@ async fn a_room_that_opens_hears_what_its_chat_and_the_operator_ask() {
 }
 
 #[tokio::test]
-async fn a_container_that_its_client_makes_after_the_look_for_it_is_ended_too() {
+async fn container_that_a_slow_client_makes_late_is_ended() {
     let house = House::build(Some("an-image")).await;
     house.engine.answers.store(false, Ordering::Relaxed);
     house.say("a", "hello").await;
@@ -85,7 +85,7 @@ async fn a_container_that_its_client_makes_after_the_look_for_it_is_ended_too() 
 }
 
 #[tokio::test]
-async fn an_image_that_two_wait_for_is_made_once_and_until_the_last_one_goes() {
+async fn image_build_is_shared_and_ends_with_its_last_waiter() {
     let house = House::build(None).await;
     let engine: Arc<dyn ContainerEngine> = house.engine.clone();
     let wait = || {
@@ -95,7 +95,7 @@ async fn an_image_that_two_wait_for_is_made_once_and_until_the_last_one_goes() {
     let first = wait();
     house.importing(true).await;
     let second = wait();
-    // On the one thread of this test it has begun to wait after this.
+    // On this test's single thread, the second caller waits after this.
     tokio::task::yield_now().await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
@@ -105,7 +105,7 @@ async fn an_image_that_two_wait_for_is_made_once_and_until_the_last_one_goes() {
 }
 
 #[tokio::test]
-async fn an_actor_that_panics_is_made_anew_with_its_messages_and_others_notice_nothing() {
+async fn panicked_actor_is_replaced_and_its_messages_wait_again() {
     let house = House::build(Some("an-image")).await;
     house.say("b", "hello").await;
     house.eventually("b is answered", async || (house.doing("b").await == [Doing::Idle]).then_some(())).await;
@@ -127,7 +127,7 @@ async fn an_actor_that_panics_is_made_anew_with_its_messages_and_others_notice_n
 const QUOTA: &str = r#"{"status":"error","error":"no more","errorKind":"quota","turn":"done"}"#;
 
 #[tokio::test]
-async fn one_failed_turn_is_told_once_and_its_run_has_failed() {
+async fn failed_turn_sends_one_notice_and_fails_its_run() {
     let house = House::build(Some("an-image")).await;
     house.script(&[QUOTA, QUOTA]);
     house.say("a", "hello").await;
@@ -140,7 +140,7 @@ async fn one_failed_turn_is_told_once_and_its_run_has_failed() {
 }
 
 #[tokio::test]
-async fn a_pause_ends_with_what_is_done_about_it() {
+async fn pause_ends_when_the_operator_acts() {
     for by in ["/new", "settings", "retry"] {
         let house = House::build(Some("an-image")).await;
         house.script(&[r#"{"status":"error","error":"slow down","errorKind":"quota","retryAt":"9999-01-01T00:00:00Z","turn":"done"}"#]);
@@ -170,7 +170,7 @@ async fn a_pause_ends_with_what_is_done_about_it() {
 }
 
 #[tokio::test]
-async fn messages_of_one_thought_are_one_turn_and_commands_do_not_wait() {
+async fn messages_in_a_row_are_one_turn_and_commands_do_not_wait() {
     let house = House::with(Some("an-image"), |settings| settings.settle = Duration::from_secs(2)).await;
     for text in ["one", "two", "/status", "three"] {
         house.say("a", text).await;
@@ -194,7 +194,7 @@ async fn messages_of_one_thought_are_one_turn_and_commands_do_not_wait() {
 }
 
 #[tokio::test]
-async fn what_a_chats_own_agent_said_is_not_searched_again_in_each_turn() {
+async fn news_search_skips_texts_of_the_chats_own_agent() {
     let house = House::build(Some("an-image")).await;
     let earlier = NewDelivery {
         id: DeliveryId(Ulid::new()),

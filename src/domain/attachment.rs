@@ -1,50 +1,50 @@
-//! Files that come with messages: what is known of them, the names they get, and the marks that agents see. Pure.
+//! Files that come with messages: their facts, their safe names, and their marks in prompts. Pure.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The folder in a group's folder that they lie in.
+/// The folder of attachments within a group's folder.
 pub const FOLDER: &str = "attachments";
-/// Bytes that a file's name keeps.
+/// The largest length of a file's name, in bytes.
 const MAX_NAME: usize = 150;
-/// Bytes of its ending, when the name is cut.
+/// The part of it that the extension may keep, in bytes.
 const MAX_ENDING: usize = 16;
 
-/// A file of a message, taken or not.
+/// A file that came with a message, accepted or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attachment {
     /// Its name, made harmless.
     pub name: String,
-    /// Its bytes, as far as they were read.
+    /// Its size in bytes, as far as it was read.
     pub size: u64,
-    /// Its type: a picture's by its content, else as it was declared; none when nobody said.
+    /// Its type: for a picture detected from its content, else as declared; absent if nobody declared one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// Where it lies below the group's folder; none when it was not taken.
+    /// Its path below the group's folder; absent if it was not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// A picture that models can be shown.
+    /// True for a picture that models can see.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub picture: bool,
-    /// Why it was not taken, or is not shown.
+    /// The reason why it was not accepted, or is not shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
 impl Attachment {
-    /// One that is not kept.
+    /// A file that was not accepted.
     pub fn refused(name: String, size: u64, why: impl Into<String>) -> Self {
         Self { name, size, media_type: None, path: None, picture: false, why: Some(why.into()) }
     }
 
-    /// The same, not kept after all.
+    /// The same file, but not accepted.
     #[must_use]
     pub fn not_taken(self, why: impl Into<String>) -> Self {
         Self::refused(self.name, self.size, why)
     }
 
-    /// How the agent sees it. Nothing in it was written by the sender but a harmless name.
+    /// The mark in the agent's prompt. Of the sender's text, it has only the harmless name.
     pub fn mark(&self) -> String {
         let Some(path) = &self.path else {
             let why = self.why.as_deref().unwrap_or("no reason is known");
@@ -59,7 +59,7 @@ impl Attachment {
     }
 }
 
-/// A text with the marks of what came with it, each on a line of its own.
+/// Adds the marks of a message's files to its text, each on a line of its own.
 pub fn with_marks(text: &str, attachments: &[Attachment]) -> String {
     let mut lines: Vec<String> = attachments.iter().map(Attachment::mark).collect();
     if !text.trim().is_empty() {
@@ -68,7 +68,7 @@ pub fn with_marks(text: &str, attachments: &[Attachment]) -> String {
     lines.join("\n")
 }
 
-/// Pictures that a text names as `[Image: attachments/…]`: paths below the group's folder, and their types.
+/// Finds the pictures that a text names as `[Image: attachments/…]`: paths below the group's folder, and their types.
 pub fn pictures(text: &str) -> Vec<(&str, &'static str)> {
     let named = |piece| {
         let (path, _): (&str, &str) = str::split_once(piece, ']')?;
@@ -79,7 +79,7 @@ pub fn pictures(text: &str) -> Vec<(&str, &'static str)> {
     text.split("[Image: ").skip(1).filter_map(named).collect()
 }
 
-/// The type of a picture that models take, by the ending of its name.
+/// The media type of a picture that models accept, by the extension of its name.
 pub fn picture_type(name: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
         "png" => Some("image/png"),
@@ -90,8 +90,8 @@ pub fn picture_type(name: &str) -> Option<&'static str> {
     }
 }
 
-/// A name that is one component of a path, hides nothing, and can stand in a prompt, a mark and a terminal; empty when
-/// nothing is left of it.
+/// Makes a name harmless: a single path component without hidden characters, fit for a prompt, a mark and a terminal.
+/// It is empty if nothing is left.
 pub fn harmless_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or_default();
     let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '+' | '\u{300}'..='\u{36f}');
@@ -99,7 +99,7 @@ pub fn harmless_name(name: &str) -> String {
     for c in last.chars() {
         match c {
             c if fine(c) => clean.push(c),
-            // One for all that stand together.
+            // Adjacent replaced characters become one underscore.
             _ if clean.ends_with('_') => {}
             _ => clean.push('_'),
         }
@@ -111,7 +111,7 @@ pub fn harmless_name(name: &str) -> String {
     shorten(clean)
 }
 
-/// The beginning of a name, and its ending.
+/// Cuts the stem of a name and keeps its extension.
 fn shorten(name: &str) -> String {
     if name.len() <= MAX_NAME {
         return name.to_owned();
@@ -123,7 +123,7 @@ fn shorten(name: &str) -> String {
     format!("{}{ending}", stem.trim_end_matches('.'))
 }
 
-/// A type as a client declared it: none unless it says something and is one.
+/// Parses the type that a client declared. Returns None if it is no type, or the type for unknown content.
 pub fn declared_type(text: &str) -> Option<String> {
     let kind = text.split(';').next()?.trim().to_ascii_lowercase();
     let token =
@@ -133,7 +133,7 @@ pub fn declared_type(text: &str) -> Option<String> {
     fine.then_some(kind)
 }
 
-/// Bytes for people.
+/// Formats a size for people.
 pub fn size(bytes: u64) -> String {
     match bytes {
         1 => "1 byte".to_owned(),
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_harmless_and_stay_readable() {
+    fn file_names_become_harmless_and_stay_readable() {
         let cases = [
             ("report.pdf", "report.pdf"),
             ("My Holiday (1).JPG", "My_Holiday_1_.JPG"),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_say_what_came() {
+    fn marks_describe_the_files() {
         let file = Attachment {
             name: "r.pdf".into(),
             size: 1_234_567,

@@ -1,4 +1,4 @@
-//! Time and randomness as parameters: nothing below `app` asks the system for either.
+//! Time and randomness as parameters: no code below `app` asks the system for either.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ulid::Ulid;
 
-/// The wall clock, and ids that follow it.
+/// The wall clock, and ids made from its time.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now, in UTC.
+    /// The present time in UTC.
     fn now(&self) -> DateTime<Utc>;
-    /// A fresh ULID.
+    /// Makes a new ULID.
     fn ulid(&self) -> Ulid;
 }
 
-/// A clock that many parts share.
+/// A clock shared by all parts of the host.
 pub type SharedClock = Arc<dyn Clock>;
 
 /// The system's clock and random source.
@@ -30,17 +30,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// Milliseconds since 1970 as the store keeps them.
+/// Milliseconds since 1970, the store's form of times.
 pub fn to_ms(time: DateTime<Utc>) -> i64 {
     time.timestamp_millis()
 }
 
-/// The time of stored milliseconds; 1970 for a number no calendar reaches.
+/// The time of stored milliseconds; 1970 for a number beyond the calendar.
 pub fn from_ms(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or_default()
 }
 
-/// RFC 3339 in UTC with milliseconds and `Z`: the form of every time that leaves the host.
+/// Formats a time in RFC 3339, in UTC with milliseconds and `Z`: the form of every time that leaves the host.
 pub fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }

@@ -1,4 +1,4 @@
-//! What goes out.
+//! Outgoing texts and files.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{ChatJid, DeliveryId, RunId};
 
-/// Why a text goes to a chat.
+/// The origin of an outgoing text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryKind {
@@ -14,69 +14,69 @@ pub enum DeliveryKind {
     Reply,
     /// An agent's `send_message`.
     Message,
-    /// Parlor itself speaks: failures, limits, answers to commands.
+    /// A notice of Parlor itself: failures, limits, answers to commands.
     Notice,
 }
 
-/// Where a delivery is.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
-    /// Waits for its channel.
+    /// It waits for its channel.
     Pending,
-    /// Arrived.
+    /// The channel has taken it.
     Delivered,
     /// Given up, kept for `parlor outbox retry`.
     Failed,
 }
 
-/// A file that goes out, as people see it.
+/// A file that is sent to a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileInfo {
     /// Its name, without a path.
     pub name: String,
-    /// Its bytes.
+    /// Its size in bytes.
     pub size: u64,
 }
 
-/// A text to put into the outbox.
+/// A text for the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelivery {
     /// Its id, and the idempotency key towards the platform.
     pub id: DeliveryId,
-    /// The chat.
+    /// The chat that gets it.
     pub jid: ChatJid,
-    /// The text.
+    /// The whole text, before it is split for the platform.
     pub text: String,
-    /// A name to show as the sender.
+    /// The name to show as the sender; None for the assistant's.
     pub sender: Option<String>,
-    /// The platform's id of the message it answers.
+    /// The platform's id of the message that it answers.
     pub reply_to: Option<String>,
-    /// A file that goes with it; its bytes are kept before the row is.
+    /// The file sent with it; its content is stored before this row.
     pub file: Option<FileInfo>,
-    /// Why.
+    /// The origin of the text.
     pub kind: DeliveryKind,
-    /// The run it came from.
+    /// The run that made it; None for texts of Parlor itself.
     pub run_id: Option<RunId>,
 }
 
 /// A row of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Order of commitment.
+    /// The order of the commits.
     pub seq: i64,
-    /// What was put in.
+    /// The content.
     pub new: NewDelivery,
-    /// Where it is.
+    /// The state of the delivery.
     pub state: DeliveryState,
-    /// Parts that the channel already took.
+    /// Parts that the channel has taken.
     pub parts_done: u32,
-    /// Failed tries so far.
+    /// Failed attempts so far.
     pub tries: u32,
-    /// When the next try is due.
+    /// When the next attempt is due.
     pub next_try: Option<DateTime<Utc>>,
-    /// The last error.
+    /// The error of the last failed attempt.
     pub last_error: Option<String>,
-    /// When it was put in.
+    /// When it was stored.
     pub created_at: DateTime<Utc>,
 }

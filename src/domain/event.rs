@@ -9,95 +9,95 @@ use super::ids::{ChatJid, DeliveryId, RunId, TaskId};
 use super::message::{InboundState, Quoted, Role};
 use super::run::RunState;
 
-/// Where a turn is.
+/// The state of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnState {
     /// An agent works on it.
     Started,
-    /// Answered.
+    /// It was answered.
     Done,
     /// Given up, or failed after a reply.
     Failed,
-    /// `/stop`.
+    /// Ended by `/stop`.
     Cancelled,
 }
 
-/// A message came in. Its text is joined from the inbox when it is read.
+/// A message came in. Its text is joined from the inbox when the event is read.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageIn<'a> {
-    /// The chat.
+    /// The chat in which it was written.
     pub chat_jid: &'a ChatJid,
-    /// Its number: a later message has a greater one.
+    /// Its sequence number: a later message has a greater one.
     pub seq: i64,
-    /// The sender's name for it.
+    /// The id that the sender's client gave it.
     pub id: &'a str,
-    /// The id of who wrote it.
+    /// The id of the author.
     pub sender: &'a str,
-    /// The name of who wrote it.
+    /// The display name of the author.
     pub sender_name: &'a str,
-    /// What it means to its group.
+    /// Its role in the group.
     pub role: Role,
-    /// Where it is on its way: `pending`.
+    /// Its state: `pending`.
     pub state: InboundState,
     /// When the sender's program says it was written.
     #[schemars(with = "chrono::DateTime<chrono::Utc>")]
     pub sent_at: String,
-    /// What became of the files that came with it.
+    /// The result for each file that came with it.
     #[serde(skip_serializing_if = "<[Attachment]>::is_empty")]
     pub attachments: &'a [Attachment],
-    /// What it answers.
+    /// The message that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<&'a Quoted>,
 }
 
-/// A text arrived in a chat. The text is joined from the outbox when it is read.
+/// A text arrived in a chat. It is joined from the outbox when the event is read.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<'a> {
-    /// The chat.
+    /// The chat that got it.
     pub chat_jid: &'a ChatJid,
-    /// The delivery's id.
+    /// The id of the delivery.
     pub delivery_id: DeliveryId,
     /// Reply, message or notice.
     pub kind: DeliveryKind,
-    /// The id of the message it answers.
+    /// The id of the message that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<&'a str>,
-    /// A name to show as the sender.
+    /// The name to show as the sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<&'a str>,
-    /// A file that came with it.
+    /// The file sent with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<&'a FileInfo>,
 }
 
-/// An event that is not a message; serialised with `serde(untagged)` because the stream's `event:` line carries the name.
+/// An event that is not a message; serialized as `untagged`, because the stream's `event:` line has the name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Event {
-    /// A turn changed.
+    /// The state of a turn changed.
     #[schemars(title = "turn")]
     Turn {
-        /// The chat.
+        /// The chat of the turn.
         chat_jid: ChatJid,
-        /// Where it is.
+        /// The new state.
         state: TurnState,
-        /// The last message it covers.
+        /// The sequence number of the last message in the turn.
         through_seq: i64,
-        /// Why it failed; `command` where a command alone is done, and messages before it may still be open.
+        /// Why it failed; `command` if only a command is done, and earlier messages may still be open.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// A run changed.
+    /// The state of a run changed.
     #[schemars(title = "run")]
     Run {
-        /// The run.
+        /// The id of the run.
         run_id: RunId,
-        /// Its chat.
+        /// The chat of the run.
         chat_jid: ChatJid,
-        /// Where it is.
+        /// The new state.
         state: RunState,
         /// Why it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,17 +106,17 @@ pub enum Event {
     /// A task changed.
     #[schemars(title = "task")]
     Task {
-        /// The task.
+        /// The id of the task.
         task_id: TaskId,
-        /// Its chat.
+        /// The chat of the task.
         chat_jid: ChatJid,
-        /// What happened: `created`, `updated`, `paused`, `resumed`, `cancelled`, `fired`, `done`, `failed`, …
+        /// The change: `created`, `updated`, `paused`, `resumed`, `cancelled`, `fired`, `done`, `failed`, …
         change: String,
     },
 }
 
 impl Event {
-    /// The `event:` line.
+    /// The name in the stream's `event:` line.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Turn { .. } => "turn",
@@ -125,7 +125,7 @@ impl Event {
         }
     }
 
-    /// The chat it belongs to.
+    /// The chat whose stream gets it.
     pub fn chat(&self) -> &ChatJid {
         match self {
             Self::Turn { chat_jid, .. } | Self::Run { chat_jid, .. } | Self::Task { chat_jid, .. } => chat_jid,

@@ -13,105 +13,107 @@ use super::usage::Budget;
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
-    /// The folder; the group's key.
+    /// The folder, which is the group's key.
     pub folder: GroupFolder,
-    /// The chat.
+    /// The chat that the group belongs to.
     pub jid: ChatJid,
-    /// The name people see.
+    /// The display name.
     pub name: String,
-    /// The group's own trigger; the default one when none.
+    /// The group's own trigger; null for the default one.
     pub trigger: Option<String>,
     /// Whether only triggered messages are answered.
     pub requires_trigger: bool,
     /// Whether this is the owner's group.
     pub is_main: bool,
-    /// Container settings.
+    /// The settings of the group's containers.
     pub container_config: ContainerConfig,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
-    /// Set while a limit of the vendor holds the group back.
+    /// Set while a limit of the vendor pauses the group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
 }
 
-/// Why and how long a group is held back.
+/// The pause of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pause {
-    /// Until when.
+    /// The end of the pause.
     pub until: DateTime<Utc>,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
 }
 
-/// A group's container settings, versioned JSON in the store. Unknown keys are refused.
+/// A group's container settings, stored as versioned JSON. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerConfig {
-    /// Version of this JSON; 1.
+    /// The version of this JSON; 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1))]
     pub version: u32,
-    /// Host folders beyond the group's own; only through the mount allowlist.
+    /// Host folders besides the group's own; only those that the mount allowlist permits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_mounts: Vec<AdditionalMount>,
     /// Hard timeout in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_000, max = 86_400_000))]
     pub timeout: Option<u64>,
-    /// How long the chat must be quiet before its messages begin a turn, in milliseconds, instead of the installation's.
+    /// How long the chat must be quiet before its messages start a turn, in milliseconds, instead of the
+    /// installation's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 60_000))]
     pub settle: Option<u64>,
-    /// Image instead of the default one.
+    /// The image instead of the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Provider instead of the default one.
+    /// The provider instead of the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// Model for providers that know models.
+    /// The model, for providers that know models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Who answers while that one cannot, in order, instead of the installation's list.
+    /// The providers that answer while that one cannot, in order, instead of the installation's list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Vec<String>>,
-    /// Whether those may be dearer, or of an unknown price.
+    /// Whether those may be dearer, or have no known price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_dearer: Option<bool>,
-    /// Kinds of settings that its own `agent.toml` may hold, instead of the installation's.
+    /// The kinds of settings that its own `agent.toml` may set, instead of the installation's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_may: Option<Vec<String>>,
     /// `none`, `default`, or a network's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// Memory limit, for example `2g`.
+    /// The memory limit, for example `2g`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    /// CPU limit, for example `2` or `0.5`.
+    /// The CPU limit, for example `2` or `0.5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus: Option<String>,
-    /// Process limit.
+    /// The limit of processes and threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
-    /// Environment for the container; never secrets.
+    /// Environment variables for the container; never secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// What the group may use a day, instead of the installation's budget.
+    /// The group's daily budget, instead of the installation's.
     #[serde(default, skip_serializing_if = "Budget::is_empty")]
     pub budget: Budget,
 }
 
-/// One of the images that Parlor makes itself. A group names it so, because its reference changes with each version.
+/// An image that Parlor makes itself. A group chooses it by this name, because the reference changes with each
+/// version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParlorsImage {
-    /// With a shell and Parlor's own agents.
+    /// The image with a shell and Parlor's own agents.
     Lite,
-    /// With Claude Code, and what was asked for besides.
+    /// The image with Claude Code and the programs that were requested.
     Full,
 }
 
 impl ContainerConfig {
-    /// Which of Parlor's own images the group chose, if it chose one of them.
+    /// Returns which of Parlor's own images the group chose, if any.
     pub fn parlors_image(&self) -> Option<ParlorsImage> {
         match self.image.as_deref()? {
             "lite" => Some(ParlorsImage::Lite),
@@ -120,7 +122,8 @@ impl ContainerConfig {
         }
     }
 
-    /// Whether a room that was opened with these settings has what the others ask for. A budget is kept outside of it.
+    /// Returns true if a run with these settings also satisfies the others. Budget and quiet time do not affect a
+    /// run.
     pub fn opens_the_same_room(&self, other: &Self) -> bool {
         let room = |config: &Self| Self { budget: Budget::default(), settle: None, ..config.clone() };
         room(self) == room(other)
@@ -154,16 +157,16 @@ impl Default for ContainerConfig {
     }
 }
 
-/// One extra mount a group asks for.
+/// An extra mount of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AdditionalMount {
-    /// Folder or file on the host; `~` is the operator's home.
+    /// A folder or file on the host; `~` is the operator's home.
     pub host_path: String,
-    /// Name below `/workspace/extra/`; the last part of the host path when absent.
+    /// The name below `/workspace/extra/`; by default the last part of the host path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container_path: Option<String>,
-    /// Read-only unless set to false and allowed.
+    /// Whether it is read-only; true unless set to false and allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readonly: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! Identifiers. Each is checked when it is made, so that a value of the type is always valid.
+//! Identifiers. Each is checked when it is made, so every value is valid.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,31 +10,31 @@ use ulid::Ulid;
 
 use super::schema;
 
-/// Why a name was refused.
+/// Reasons why an id was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IdError {
-    /// Not a group folder name.
+    /// The text is no folder name.
     #[error(
         "group folder {0:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`, starting with a letter or digit"
     )]
     Folder(String),
-    /// A reserved folder name.
+    /// The folder name is reserved.
     #[error("group folder {0:?} is reserved: choose another name")]
     Reserved(String),
-    /// Not a chat id.
+    /// The text is no chat id.
     #[error(
         "chat id {0:?} is not allowed: use `<channel>:<name>` or a platform's id, 1 to {MAX_ID} characters without spaces or control characters"
     )]
     Jid(String),
-    /// Not a task id.
+    /// The text is no task id.
     #[error("task id {0:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`")]
     Task(String),
-    /// Not a ULID.
+    /// The text is no ULID.
     #[error("{0:?} is not an id of Parlor (26 characters)")]
     Ulid(String),
 }
 
-/// The forms of ids as regular expressions, for clients; the words that are reserved aside.
+/// The forms of ids as regular expressions, for the API's clients; without the reserved words.
 const WORD: &str = "^[A-Za-z0-9_-]{1,64}$";
 const FOLDER: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
 const JID: &str = r"^[^\s\x00-\x1f\x7f-\x9f]{1,256}$";
@@ -82,7 +82,7 @@ text_id! {
     ChatJid, JID
 }
 text_id! {
-    /// A group's folder name; unique without regard to case, `global` reserved.
+    /// A group's folder name; unique without regard to case, `global` is reserved.
     GroupFolder, FOLDER
 }
 text_id! {
@@ -99,7 +99,7 @@ impl FromStr for ChatJid {
 }
 
 impl ChatJid {
-    /// What stands before the first colon: the channel's prefix.
+    /// The channel's prefix: the part before the first colon; empty without a colon.
     pub fn channel(&self) -> &str {
         self.0.split_once(':').map_or("", |(prefix, _)| prefix)
     }
@@ -125,7 +125,7 @@ impl FromStr for TaskId {
     }
 }
 
-/// Names in errors are cut: they may come from an attacker and be long.
+/// Cuts a name for an error: it may be long and come from an attacker.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
@@ -166,7 +166,7 @@ ulid_id! {
     RunId
 }
 ulid_id! {
-    /// One row of the outbox; also the idempotency key towards platforms.
+    /// One row of the outbox; also the idempotency key for the platform.
     DeliveryId
 }
 
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_checked() {
+    fn group_folders_are_checked() {
         for good in ["main", "a", "A-b_9", "9lives", &"x".repeat(64)] {
             assert!(good.parse::<GroupFolder>().is_ok(), "{good}");
         }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn jids_know_their_channel() {
+    fn jids_have_the_prefix_of_their_channel() {
         assert_eq!("tty:main".parse::<ChatJid>().unwrap().channel(), "tty");
         assert_eq!("12036@g.us".parse::<ChatJid>().unwrap().channel(), "");
         assert!("a b".parse::<ChatJid>().is_err());

@@ -1,4 +1,4 @@
-//! Messages that come in.
+//! Incoming messages.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -7,118 +7,118 @@ use serde::{Deserialize, Serialize};
 use super::attachment::Attachment;
 use super::ids::{ChatJid, RunId};
 
-/// A message as a channel hands it in.
+/// A message as a channel passes it on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// The chat it was written in.
+    /// The chat in which it was written.
     pub jid: ChatJid,
-    /// The platform's id of the message; makes intake idempotent.
+    /// The platform's id of the message; it makes intake idempotent.
     pub platform_id: String,
     /// The platform's id of the sender.
     pub sender: String,
-    /// The sender's name as people see it.
+    /// The sender's display name.
     pub sender_name: String,
-    /// The text.
+    /// The sender's text, without the marks of attachments.
     pub text: String,
     /// Files that came with it.
     pub attachments: Vec<Attachment>,
-    /// What it answers.
+    /// The message that it answers.
     pub quoted: Option<Quoted>,
     /// When the platform says it was sent. Shown to the agent, never used for ordering.
     pub sent_at: DateTime<Utc>,
 }
 
-/// What a message answers, as far as it is known.
+/// The message that another one answers, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quoted {
     /// The platform's id of that message, or the id of a delivery.
     pub id: String,
-    /// The name of who wrote it.
+    /// The display name of its author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
     /// Its text, or the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// Whether the assistant wrote it: then the answer is meant for it.
+    /// True if the assistant wrote it: the answer is then addressed to the assistant.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub assistant: bool,
 }
 
-/// What a stored message means to its group.
+/// The role of a stored message in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Starts a turn.
+    /// It starts a turn.
     Trigger,
-    /// Kept as context for the next turn.
+    /// It is context for the next turn.
     Context,
-    /// From a sender who may not trigger; kept as marked context.
+    /// Its sender may not trigger; it is context, marked as such.
     Denied,
-    /// `/stop`, `/new` or `/status`.
+    /// It is `/stop`, `/new` or `/status`.
     Command,
 }
 
-/// Where a stored message is on its way.
+/// The state of a stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InboundState {
-    /// Waits for a run.
+    /// It waits for a run.
     Pending,
-    /// Given to a run that has not settled it yet.
+    /// It was given to a run that has not settled it yet.
     InFlight,
-    /// A turn that had it ended well.
+    /// A turn that included it ended well.
     Done,
-    /// Taken back by `/stop`.
+    /// It was withdrawn by `/stop`.
     Cancelled,
-    /// Given up after the last retry.
+    /// It was given up after the last retry.
     Failed,
 }
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
-    /// Order of arrival; the only order there is.
+    /// The order of arrival, and the only order of messages.
     pub seq: i64,
-    /// The chat.
+    /// The chat in which it was written.
     pub jid: ChatJid,
-    /// The platform's id.
+    /// The platform's id of the message.
     pub platform_id: String,
     /// The platform's id of the sender.
     pub sender: String,
-    /// The sender's name.
+    /// The sender's display name.
     pub sender_name: String,
-    /// The text.
+    /// The sender's text, without the marks of attachments.
     pub text: String,
     /// Files that came with it.
     pub attachments: Vec<Attachment>,
-    /// What it answers.
+    /// The message that it answers.
     pub quoted: Option<Quoted>,
-    /// When it was sent.
+    /// When the platform says it was sent.
     pub sent_at: DateTime<Utc>,
-    /// What it means.
+    /// Its role in the group.
     pub role: Role,
-    /// Where it is.
+    /// Its state.
     pub state: InboundState,
-    /// The run that has or last had it.
+    /// The run that has it, or had it last.
     pub run_id: Option<RunId>,
-    /// The input file that carried it; empty for the first prompt.
+    /// The name of the input file that carried it; empty for the first prompt.
     pub input_name: Option<String>,
-    /// Failed tries so far.
+    /// Failed attempts so far.
     pub tries: u32,
 }
 
-/// Messages that an agent is given together.
+/// Messages that are given to an agent together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In order of arrival, commands aside.
+    /// The messages in order of arrival, without commands.
     pub messages: Vec<Inbound>,
-    /// Earlier messages that the context window leaves out.
+    /// The number of earlier messages that the context window leaves out.
     pub omitted: u64,
 }
 
 impl Batch {
-    /// The last message's sequence number.
+    /// The sequence number of the last message; 0 without messages.
     pub fn through(&self) -> i64 {
         self.messages.last().map_or(0, |m| m.seq)
     }

@@ -1,4 +1,5 @@
-//! Plain types and rules: no I/O, no clock of their own. Depends on std, serde, chrono and the protocol types alone.
+//! Plain types and rules, without I/O and without a clock. They depend only on std, serde, chrono and the protocol
+//! types.
 
 pub mod attachment;
 pub mod clock;

@@ -1,27 +1,27 @@
-//! The prices of models, and so the cost of a turn. Pure.
+//! Prices of models, and the cost of a turn. Pure.
 
 use std::collections::BTreeMap;
 
 use super::usage::Usage;
 
-/// When the vendors' list prices below were looked up.
+/// The date of the vendors' list prices below.
 pub const AS_OF: &str = "2026-11-01";
 
-/// US dollars for a million tokens.
+/// A model's prices in US dollars for a million tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
-    /// Of those read that were in no cache.
+    /// Input tokens that were in no cache.
     pub input: f64,
-    /// Of those written.
+    /// Output tokens.
     pub output: f64,
-    /// Of those read from the vendor's cache.
+    /// Input tokens read from the vendor's cache.
     pub cache_read: f64,
-    /// Of those put into it.
+    /// Input tokens written to the vendor's cache.
     pub cache_write: f64,
 }
 
 impl Price {
-    /// Returns what tokens cost, in US dollars.
+    /// Returns the cost of these tokens in US dollars.
     pub fn cost(&self, used: &Usage) -> f64 {
         let of = |tokens: u64, price: f64| tokens as f64 * price / 1e6;
         of(used.input_tokens, self.input)
@@ -30,7 +30,7 @@ impl Price {
             + of(used.cache_write_tokens, self.cache_write)
     }
 
-    /// Returns true if anything of it is above the other's.
+    /// Returns true if any price is above the other's.
     pub fn is_above(&self, other: &Self) -> bool {
         self.input > other.input || self.output > other.output
     }
@@ -85,29 +85,29 @@ const LIST: [(&str, Price); 41] = [
     ("gemini-2.5-flash-lite", price(0.1, 0.4, 0.01, 0.1)),
 ];
 
-/// The prices of an installation: the operator's own, then the vendors' lists.
+/// The prices of an installation: the operator's own take precedence over the vendors' lists.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prices {
-    /// By a model's name, or by its beginning with a `*`.
+    /// The operator's prices by a model's name, or by its beginning with a `*`.
     own: BTreeMap<String, Price>,
 }
 
 impl Prices {
-    /// The lists with what the operator says.
+    /// The vendors' lists with the operator's prices.
     pub fn with(own: BTreeMap<String, Price>) -> Self {
         Self { own }
     }
 
-    /// A model's price; None if nobody knows it. What costs nothing has a price, too.
+    /// Returns a model's price, or None if it is unknown. A free model has a price, too.
     pub fn of(&self, model: &str) -> Option<Price> {
         let model = model.trim();
-        // `openai::gpt-5` and `models/gemini-2.5-pro` are names of the same models.
+        // `openai::gpt-5` and `models/gemini-2.5-pro` are other names of the same models.
         let bare = model.rsplit_once("::").map_or(model, |(_, name)| name);
         let bare = bare.strip_prefix("models/").unwrap_or(bare);
         self.own_of(model).or_else(|| self.own_of(bare)).or_else(|| listed(bare))
     }
 
-    /// The longest name that fits.
+    /// The operator's price under the longest matching name.
     fn own_of(&self, model: &str) -> Option<Price> {
         let fits = |name: &str| match name.strip_suffix('*') {
             Some(start) => model.starts_with(start),
@@ -123,7 +123,7 @@ fn listed(model: &str) -> Option<Price> {
     LIST.iter().find(|(name, _)| model.strip_prefix(name).is_some_and(is_version)).map(|(_, price)| *price)
 }
 
-/// Returns true if the rest of a name only says which version of the model it is: nothing, `-latest`, or a date.
+/// Returns true if the rest of a name is only the model's version: nothing, `-latest`, or a date.
 fn is_version(rest: &str) -> bool {
     let Some(word) = rest.strip_prefix('-') else { return rest.is_empty() };
     let first = word.split('-').next().unwrap_or_default();
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_with_dates_are_the_same_models_and_others_are_not() {
+    fn model_names_with_dates_have_the_same_price_and_others_do_not() {
         let prices = Prices::default();
         for (name, input) in [
             ("gpt-5.4", 2.5),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_prices_come_first_and_the_longest_name_wins() {
+    fn operators_prices_come_first_and_the_longest_name_wins() {
         let own = [("qwen3*", 0.0), ("qwen3-max*", 1.0), ("gpt-5.4", 2.0), ("qwen3-max-7", 3.0)];
         let own = own.map(|(name, input)| (name.to_owned(), price(input, 9.0, 0.0, 0.0)));
         let prices = Prices::with(own.into());
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_sound() {
+    fn price_list_is_sound() {
         for (at, (name, price)) in LIST.iter().enumerate() {
             assert!(LIST[..at].iter().all(|(earlier, _)| earlier != name), "{name} is there twice");
             assert!(price.cache_read <= price.input && price.input <= price.output, "{name}");

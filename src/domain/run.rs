@@ -1,29 +1,29 @@
-//! Runs: what kind there are and how they end.
+//! Kinds and states of runs.
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which lane of its group a run uses.
+/// The lane of a group that a run uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
-    /// Answers the chat, and tasks with the group's context.
+    /// Answers to the chat, and tasks with the group's context.
     Chat,
     /// Isolated tasks.
     Task,
 }
 
-/// Where a run is, or how it ended.
+/// The state of a run, or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// The engine was asked to start it.
     Starting,
-    /// Its container answers.
+    /// Its container was started.
     Running,
-    /// Ended by itself, by a close, or idle.
+    /// It ended by itself, after a close, or idle.
     Succeeded,
     /// The agent failed.
     Failed,
@@ -37,13 +37,13 @@ pub enum RunState {
     Interrupted,
 }
 
-/// What an agent needs of its room beyond what every room has.
+/// An agent's special needs for its run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentNeeds {
-    /// Whether its provider talks to the network.
+    /// Whether its provider needs the network.
     pub network: bool,
-    /// The group's copy of the sources that its image compiles, for `/app/src`.
+    /// The group's copy of the sources that its image compiles, mounted at `/app/src`.
     pub runner_src: Option<PathBuf>,
-    /// A folder of the agent's home that its provider's program needs besides: `.codex`.
+    /// A further folder of the agent's home that its provider's program needs: `.codex`.
     pub home_folder: Option<&'static str>,
 }

@@ -1,9 +1,9 @@
-//! Schedules: how they are written, and the only place that says when a task is due next.
+//! Schedules: their forms, and the only code that decides when a task is due next.
 //!
-//! A cron whose hour field is `*` follows the clock hand: it fires in each real hour, so twice in the hour that autumn
-//! repeats and not at all in the one that spring leaves out. Every other cron, and `once`, names times of day: a time
-//! that spring leaves out is due when the gap ends (many such times make one firing), a time that autumn repeats is due
-//! the first time only.
+//! A cron whose hour field is `*` follows elapsed time: it fires in each real hour, so twice in the hour that autumn
+//! repeats and not at all in the hour that spring skips. Every other cron, and `once`, names local times of day. A
+//! time that spring skips is due at the end of the gap (several such times cause one firing), and a time that autumn
+//! repeats is due only the first time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,60 +20,60 @@ pub const MIN_INTERVAL_MS: u64 = *INTERVAL_MS.start();
 /// The longest interval, in milliseconds: ten years.
 pub const MAX_INTERVAL_MS: u64 = *INTERVAL_MS.end();
 
-/// When a task fires.
+/// The times at which a task fires.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
     /// Five cron fields, as written.
     Cron(String),
-    /// Every so many milliseconds, from the task's anchor.
+    /// A period in milliseconds, counted from the task's anchor.
     Interval(u64),
-    /// Once, at a local time, or at one with its offset, as written.
+    /// One time, local or with an offset, as written.
     Once(String),
 }
 
-/// Why a schedule was refused. Each text says what is allowed.
+/// Reasons why a schedule was refused. Each text says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ScheduleError {
-    /// Not a kind of schedule.
+    /// The kind of schedule is unknown.
     #[error("schedule type {0:?} is not known: use cron, interval or once")]
     Kind(String),
-    /// Not a number of milliseconds, or out of bounds.
+    /// The interval is no number of milliseconds, or out of bounds.
     #[error(
         "interval {0:?} is not allowed: use whole milliseconds from {MIN_INTERVAL_MS} (10 seconds) to {MAX_INTERVAL_MS} (ten years)"
     )]
     Interval(String),
-    /// Not five cron fields.
+    /// The text does not have five valid cron fields.
     #[error(
         "cron {value:?} is not allowed ({reason}): use five fields, minute hour day-of-month month day-of-week, for example `0 9 * * 1-5`"
     )]
     Cron {
-        /// As given, cut.
+        /// The text as given, cut.
         value: String,
-        /// What is wrong with it.
+        /// The fault in the text.
         reason: String,
     },
-    /// A date no calendar has.
+    /// No calendar has such a date.
     #[error("cron {0:?} never fires: no such date exists; check day and month")]
     Never(String),
-    /// Not a local time.
+    /// The text is no local time.
     #[error(
         "time {0:?} is not allowed: use a local time such as 2031-05-17T09:30:00, or one with its offset such as 2031-05-17T09:30:00+02:00"
     )]
     Once(String),
-    /// Over already.
+    /// The time has passed.
     #[error("time {value:?} has passed in zone {zone} (it is {now} there): give a time in the future")]
     Past {
-        /// As given.
+        /// The text as given.
         value: String,
-        /// The zone it was read in.
+        /// The zone in which it was read.
         zone: String,
-        /// The local time now.
+        /// The present local time.
         now: String,
     },
 }
 
 impl Schedule {
-    /// Checks a schedule as people and agents write it.
+    /// Parses a schedule as people and agents write it.
     pub fn parse(kind: &str, value: &str) -> Result<Self, ScheduleError> {
         let value = value.trim();
         match kind {
@@ -96,7 +96,7 @@ impl Schedule {
         }
     }
 
-    /// `cron`, `interval` or `once`.
+    /// The kind's name: `cron`, `interval` or `once`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cron(_) => "cron",
@@ -105,7 +105,8 @@ impl Schedule {
         }
     }
 
-    /// Returns when a task that is made, resumed or changed at `now` is due first. A `once` that has passed is refused.
+    /// Returns the first due time of a task that is made, resumed or changed at `now`. A `once` that has passed is
+    /// refused.
     pub fn first_due(
         &self,
         now: DateTime<Utc>,
@@ -130,8 +131,8 @@ impl Schedule {
         }
     }
 
-    /// The first due time strictly after a time; None if there is none any more. Intervals stay on the grid of
-    /// `anchor + k × period`, however late they are asked.
+    /// Returns the first due time strictly after `after`, or None if there is none. Intervals stay on the grid
+    /// `anchor + k × period`, however late the call is.
     pub fn next_due(&self, after: DateTime<Utc>, anchor: DateTime<Utc>, tz: Tz) -> Option<DateTime<Utc>> {
         match self {
             Self::Cron(value) => next_cron(value, after, tz),
@@ -144,7 +145,7 @@ impl Schedule {
     }
 }
 
-/// The value as it was given.
+/// Formats the value as it was given.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -178,7 +179,8 @@ fn parse_cron(value: &str) -> Result<Cron, ScheduleError> {
     }
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let cron = parser.parse(value).map_err(|e| refuse(e.to_string().trim_end_matches('.').to_owned()))?;
-    // From a fixed day, so that the answer does not depend on when it is asked; the search covers every calendar.
+    // The search starts at a fixed day, so that the answer does not depend on the present time; it covers every
+    // calendar.
     let start = NaiveDate::from_ymd_opt(2000, 1, 1).and_then(|d| d.and_hms_opt(0, 0, 0));
     match start.map(|start| cron.find_next_occurrence(&start, true)) {
         Some(Ok(_)) => Ok(cron),
@@ -192,7 +194,7 @@ fn next_cron(value: &str, after: DateTime<Utc>, tz: Tz) -> Option<DateTime<Utc>>
     if value.split_whitespace().nth(1) == Some("*") {
         return Some(cron.find_next_occurrence(&local, false).ok()?.with_timezone(&Utc));
     }
-    // Local times only rise, and so do the instants they stand for: the first one past `after` is the next.
+    // Local times only rise, and so do their instants: the first one after `after` is the next.
     let mut at = local.naive_local();
     loop {
         at = cron.find_next_occurrence(&at, false).ok()?;
@@ -211,10 +213,10 @@ fn next_interval(period: u64, after: DateTime<Utc>, anchor: DateTime<Utc>) -> Op
     DateTime::from_timestamp_millis(due)
 }
 
-/// A time as `once` names it.
+/// A time as `once` gives it.
 enum OnceTime {
     Local(NaiveDateTime),
-    /// With an offset: no zone is needed to know when that is.
+    /// With an offset, the instant does not depend on a zone.
     At(DateTime<Utc>),
 }
 
@@ -238,7 +240,7 @@ fn parse_once(value: &str) -> Result<OnceTime, ScheduleError> {
     time.map(|time| OnceTime::At(time.to_utc())).ok_or_else(|| ScheduleError::Once(shorten(value)))
 }
 
-/// The instant of a local time: the first of two, or the end of the gap it falls into.
+/// The instant of a local time: the first of two, or the end of the gap that contains it.
 fn resolve(local: NaiveDateTime, tz: Tz) -> Option<DateTime<Utc>> {
     match tz.from_local_datetime(&local) {
         LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time.with_timezone(&Utc)),
@@ -246,7 +248,7 @@ fn resolve(local: NaiveDateTime, tz: Tz) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The first second whose local time is past `local`. No zone is further from UTC than these bounds.
+/// The first second whose local time is after `local`. No zone is further from UTC than these bounds.
 fn gap_end(local: NaiveDateTime, tz: Tz) -> Option<DateTime<Utc>> {
     let past = |second: i64| {
         DateTime::from_timestamp(second, 0).is_none_or(|time| time.with_timezone(&tz).naive_local() > local)
@@ -260,7 +262,7 @@ fn gap_end(local: NaiveDateTime, tz: Tz) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(after, 0)
 }
 
-/// Values in errors are cut: they may come from an attacker and be long.
+/// Cuts a value for an error: it may be long and come from an attacker.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }

@@ -15,7 +15,7 @@ fn cron(text: &str) -> Schedule {
     Schedule::parse("cron", text).unwrap()
 }
 
-/// Due times from a start, as local times with offset.
+/// The due times after a start, as local times with offset.
 fn dues(schedule: &Schedule, start: &str, tz: &str, count: usize) -> Vec<String> {
     let mut now = at(start);
     let mut all = Vec::new();
@@ -27,7 +27,7 @@ fn dues(schedule: &Schedule, start: &str, tz: &str, count: usize) -> Vec<String>
 }
 
 #[test]
-fn kinds_are_checked() {
+fn schedule_kinds_are_checked() {
     for (kind, value) in [
         ("cron", "0 9 * * 1-5"),
         ("cron", "*/5 * * * *"),
@@ -74,7 +74,7 @@ fn kinds_are_checked() {
 }
 
 #[test]
-fn a_time_with_an_offset_is_that_time_in_every_zone() {
+fn once_with_an_offset_is_the_same_instant_in_every_zone() {
     for value in [
         "2031-05-17T07:30:00Z",
         "2031-05-17T09:30:00+02:00",
@@ -97,7 +97,7 @@ fn a_time_with_an_offset_is_that_time_in_every_zone() {
 }
 
 #[test]
-fn impossible_dates_are_found_out_quickly() {
+fn cron_with_an_impossible_date_is_refused_quickly() {
     let started = std::time::Instant::now();
     for _ in 0..10 {
         assert!(Schedule::parse("cron", "59 23 31 2 *").is_err());
@@ -136,10 +136,10 @@ fn autumn_fold_fires_once() {
         dues(&cron("0,30 2 * * *"), fold, "Europe/Berlin", 3),
         ["10-25 02:00 +0200", "10-25 02:30 +0200", "10-26 02:00 +0100"]
     );
-    // Asked from within the repeated hour.
+    // `after` lies within the repeated hour.
     let later = cron("30 2 * * *").next_due(at("2026-10-25T01:10:00Z"), at(fold), zone("Europe/Berlin"));
     assert_eq!(later, Some(at("2026-10-26T01:30:00Z")));
-    // Each real hour for those that follow the clock hand.
+    // A cron with the hour `*` fires in each real hour.
     assert_eq!(
         dues(&cron("30 * * * *"), fold, "Europe/Berlin", 5),
         ["10-25 00:30 +0200", "10-25 01:30 +0200", "10-25 02:30 +0200", "10-25 02:30 +0100", "10-25 03:30 +0100"]
@@ -154,14 +154,14 @@ fn once_moves_out_of_a_gap_and_takes_the_first_of_two() {
     assert_eq!(due("2026-03-29T02:30:00"), Some(at("2026-03-29T01:00:00Z")));
     assert_eq!(due("2026-10-25T02:30:00"), Some(at("2026-10-25T00:30:00Z")));
     assert_eq!(due("2026-07-01T12:00:00"), Some(at("2026-07-01T10:00:00Z")));
-    // A whole day that Samoa left out.
+    // Samoa skipped this whole day.
     let apia = Schedule::parse("once", "2011-12-30T12:00:00").unwrap();
     let before = at("2011-01-01T00:00:00Z");
     assert_eq!(apia.next_due(before, before, zone("Pacific/Apia")), Some(at("2011-12-30T10:00:00Z")));
 }
 
 #[test]
-fn a_once_that_passed_is_refused_and_never_due_again() {
+fn once_in_the_past_is_refused_and_never_due_again() {
     let once = Schedule::parse("once", "2026-01-01T10:00:00").unwrap();
     let now = at("2026-01-01T10:00:00Z");
     let error = once.first_due(now, now, Tz::UTC).unwrap_err();
@@ -180,7 +180,7 @@ fn intervals_stay_on_their_grid() {
 }
 
 #[test]
-fn unknown_zones_say_what_is_allowed() {
+fn unknown_zones_are_refused_with_what_is_allowed() {
     assert!(parse_zone("Mars/Olympus").unwrap_err().contains("IANA"));
     assert!(parse_zone("").is_err());
     assert!(parse_zone("../../etc/passwd").is_err());
@@ -198,7 +198,7 @@ const ZONES: [&str; 8] = [
 ];
 
 fn instants() -> impl Strategy<Value = DateTime<Utc>> {
-    // 2005 to 2037, milliseconds.
+    // From 2005 to 2037, in milliseconds.
     (1_104_537_600_000_i64..2_145_916_800_000).prop_map(|ms| DateTime::from_timestamp_millis(ms).unwrap())
 }
 
@@ -220,19 +220,19 @@ proptest! {
         let schedule = cron(&text);
         let due = schedule.next_due(now, now, tz).unwrap();
         prop_assert!(due > now);
-        // Asking later, but before it is due, gives the same; asking later still never gives an earlier one.
+        // A later `after` before the due time gives the same time; one after it never gives an earlier time.
         let later = now + Duration::milliseconds(step);
         let again = schedule.next_due(later, now, tz).unwrap();
         if later < due { prop_assert_eq!(again, due); } else { prop_assert!(again > due); }
         let local = due.with_timezone(&tz);
-        // Right after a gap the local time is the gap's end, not the one written.
+        // Right after a gap, the local time is the gap's end and not the written one.
         let moved = tz.from_local_datetime(&(local.naive_local() - Duration::seconds(1))) == LocalResult::None;
         if !moved {
             prop_assert_eq!(local.second(), 0);
             if let Some(minute) = minute { prop_assert_eq!(local.minute(), minute); }
             if let Some(hour) = hour { prop_assert_eq!(local.hour(), hour); }
         }
-        // Never more than a day and a bit away: no day is skipped.
+        // Never more than about two days away: no day is skipped.
         prop_assert!(due - now <= Duration::hours(50), "{} after {}", due, now);
     }
 

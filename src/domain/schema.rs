@@ -1,4 +1,4 @@
-//! Schemas of types whose JSON is read or written by hand. They stand where they are used, and not among the named ones.
+//! Schemas of types whose JSON is read or written by hand. They are written out where they are used, without a name.
 
 macro_rules! by_hand {
     ($type:ty, $name:expr, $schema:tt) => {

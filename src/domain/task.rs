@@ -8,73 +8,73 @@ use serde::{Deserialize, Serialize};
 use super::ids::{ChatJid, GroupFolder, RunId, TaskId};
 use super::schedule::Schedule;
 
-/// Which conversation a task's run belongs to.
+/// The conversation in which a task runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContextMode {
-    /// The group's chat session; queues with the chat.
+    /// The group's chat session; the task queues with the chat.
     Group,
     /// A fresh session in the group's task lane.
     #[default]
     Isolated,
 }
 
-/// What happens to times that passed while the host was down.
+/// The handling of due times that passed while the host was down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
     /// One late run for all of them.
     #[default]
     Run,
-    /// Forgotten.
+    /// They are skipped.
     Skip,
 }
 
-/// Where a task is in its life.
+/// The state of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
-    /// Fires when due.
+    /// It fires when due.
     Active,
-    /// Keeps its schedule but does not fire.
+    /// It keeps its schedule but does not fire.
     Paused,
-    /// Nothing left to fire.
+    /// It has no further due time.
     Completed,
-    /// Ended by someone.
+    /// Somebody ended it.
     Cancelled,
 }
 
 /// A scheduled task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// Its id.
+    /// The key of the task.
     pub id: TaskId,
     /// The group it belongs to.
     pub folder: GroupFolder,
-    /// The chat its results go to.
+    /// The chat that gets its results.
     pub jid: ChatJid,
-    /// What the agent is asked.
+    /// The prompt for the agent.
     pub prompt: String,
-    /// When.
+    /// The times at which it fires.
     pub schedule: Schedule,
-    /// In which zone the schedule is read; the host's when none.
+    /// The zone of the schedule; None for the host's.
     pub timezone: Option<Tz>,
-    /// In which conversation.
+    /// The conversation in which it runs.
     pub context_mode: ContextMode,
-    /// Missed times.
+    /// The handling of missed due times.
     pub missed: Missed,
-    /// Where it is.
+    /// Its state.
     pub status: TaskStatus,
     /// When it fires next.
     pub next_due: Option<DateTime<Utc>>,
-    /// What intervals count from, so that they do not drift.
+    /// The start of the interval's grid, so that intervals do not drift.
     pub anchor: DateTime<Utc>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
 impl Task {
-    /// When it fires next by the clock of its zone, else of the host's, with both written out.
+    /// The next due time with its zone, as text. The zone is the task's own, else the host's.
     pub fn next_due_local(&self, host: Tz) -> Option<String> {
         let zone = self.timezone.unwrap_or(host);
         let due = self.next_due?.with_timezone(&zone);
@@ -82,38 +82,38 @@ impl Task {
     }
 }
 
-/// Where one firing of a task is.
+/// The state of one firing of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FireState {
     /// Claimed for its due time; not started.
     Claimed,
-    /// Its container was asked for; from here on it never starts again.
+    /// Its container was requested; from here on it never starts again.
     Running,
-    /// Ended well.
+    /// Its run succeeded.
     Done,
-    /// Ended badly.
+    /// Its run failed.
     Failed,
-    /// The task was paused or cancelled while it waited, or stopped.
+    /// The task was paused or cancelled while it waited, or its run was stopped.
     Cancelled,
-    /// A host that ended was running it.
+    /// The host ended while the firing ran.
     Interrupted,
 }
 
 /// One firing: a (task, due time) pair.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
-    /// The task.
+    /// The task that fired.
     pub task_id: TaskId,
-    /// The time it was due; with the task's id the key.
+    /// The due time; together with the task's id, the key.
     pub due: DateTime<Utc>,
-    /// Its group.
+    /// The task's group.
     pub folder: GroupFolder,
-    /// Where it is.
+    /// Its state.
     pub state: FireState,
-    /// Its run.
+    /// Its run; None before it starts.
     pub run_id: Option<RunId>,
-    /// When it was claimed.
+    /// When the host claimed it.
     pub claimed_at: DateTime<Utc>,
     /// When its run ended.
     pub ended_at: Option<DateTime<Utc>>,

@@ -1,9 +1,9 @@
-//! Rules for texts on their way to a chat.
+//! Rules for texts that are sent to chats.
 
 use std::borrow::Cow;
 
-/// Returns true if a character shows nothing wherever it stands (Unicode's default-ignorable code points): marks of
-/// direction and isolation around names, joiners, variation selectors, soft hyphens.
+/// Returns true if a character is invisible everywhere (Unicode's default-ignorable code points): marks of direction
+/// and isolation around names, joiners, variation selectors, soft hyphens.
 pub fn is_ignorable(c: char) -> bool {
     matches!(
         u32::from(c),
@@ -13,7 +13,7 @@ pub fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// Returns true if a character shows nothing, white space among them.
+/// Returns true if a character is invisible or white space.
 pub fn is_blank(c: char) -> bool {
     c.is_whitespace() || is_ignorable(c)
 }
@@ -21,10 +21,10 @@ pub fn is_blank(c: char) -> bool {
 const OPEN: &str = "<internal>";
 const CLOSE: &str = "</internal>";
 
-/// A text without what stands between `<internal>` and `</internal>` (any case, nested ones too), and without white
-/// space around it. A tag that is never closed is text like any other.
+/// Removes everything between `<internal>` and `</internal>` (any case, also nested), and the white space around the
+/// text. A tag that is never closed is ordinary text.
 pub fn strip_internal(text: &str) -> Cow<'_, str> {
-    // Offsets stay the same: only ASCII letters change.
+    // Offsets stay the same, because only ASCII letters change.
     let lower = text.to_ascii_lowercase();
     let mut kept = String::new();
     let mut from = 0;
@@ -42,7 +42,7 @@ pub fn strip_internal(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept.trim().to_owned())
 }
 
-/// Returns where the text that opens at `open` is closed: by its own tag, else by the last one there is.
+/// Returns the end of the block that opens at `open`: its own closing tag, else the last closing tag.
 fn end_of(lower: &str, open: usize) -> Option<usize> {
     let mut at = open + OPEN.len();
     let mut depth = 1;
@@ -66,22 +66,22 @@ fn end_of(lower: &str, open: usize) -> Option<usize> {
     last
 }
 
-/// The same for a text that is no longer needed: a large one without such tags is not copied.
+/// Does the same for an owned text: a large one without such tags is not copied.
 pub fn strip_internal_owned(text: String) -> String {
     let tagged = memchr::memchr_iter(b'<', text.as_bytes())
         .any(|at| text.as_bytes()[at..].get(..OPEN.len()).is_some_and(|t| t.eq_ignore_ascii_case(OPEN.as_bytes())));
     if tagged || text.trim().len() != text.len() { strip_internal(&text).into_owned() } else { text }
 }
 
-/// A text that an agent or another program wrote, as it may be shown: without control characters and the sequences that
-/// a terminal would follow. Line breaks and tabs stay; a carriage return is a line break.
+/// Makes a text of an agent or another program safe to show: removes control characters and terminal sequences. Line
+/// breaks and tabs stay; a carriage return becomes a line break.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !has_control(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
     let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars();
-    // The least that follows where no string for the terminal ends any more: each stretch is searched once.
+    // The smallest rest known to have no end of a terminal string: each stretch is searched only once.
     let mut endless = usize::MAX;
     while let Some(c) = rest.next() {
         match c {
@@ -97,8 +97,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Whether there are control characters other than line breaks and tabs: those of ASCII, and those of U+0080 to U+009F,
-/// whose first byte in UTF-8 is C2.
+/// Returns true if there are control characters other than line breaks and tabs: in ASCII, or from U+0080 to U+009F,
+/// whose first UTF-8 byte is C2.
 fn has_control(utf8: &[u8]) -> bool {
     let ascii = |byte: &u8| (*byte < b' ' && *byte != b'\n' && *byte != b'\t') || *byte == 0x7f;
     let (words, rest) = utf8.as_chunks();
@@ -107,9 +107,9 @@ fn has_control(utf8: &[u8]) -> bool {
         || memchr::memchr_iter(0xc2, utf8).any(|at| utf8.get(at + 1).is_some_and(|byte| *byte < 0xa0))
 }
 
-/// Whether one of eight bytes is below a space or DEL, in a few steps for all of them: what may be 48 MiB long is looked
-/// at on the way to its reader. Subtracting sets a byte's top bit, which it had not, where it was the smaller one; the
-/// borrow may set that of its neighbour as well, so true is no certainty.
+/// Returns false only if none of eight bytes is below a space or DEL. It tests all of them in a few steps, because
+/// texts of up to 48 MiB pass here. The subtraction sets the top bit of each smaller byte; its borrow may also set
+/// the next byte's bit, so true is not certain.
 fn may_have_control(bytes: [u8; 8]) -> bool {
     const fn each(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
@@ -121,15 +121,17 @@ fn may_have_control(bytes: [u8; 8]) -> bool {
     (low | zero) & each(0x80) != 0
 }
 
-/// Returns the text behind an escape sequence, whose first character is gone. A sequence that is not whole is text.
+/// Returns the text after an escape sequence; `rest` begins after the escape character. An incomplete sequence is
+/// ordinary text.
 ///
-/// `endless` is the length of the text behind the last line that was searched in vain: a search that begins in that
-/// line would be in vain, too, and the time would grow with the square of the text.
+/// `endless` is the length of the text after the last line that was searched without success. A search that begins in
+/// that line would fail, too, and repeating it would take quadratic time.
 fn after_escape<'a>(rest: &'a str, endless: &mut usize) -> &'a str {
     let Some(first) = rest.chars().next() else { return rest };
     match first {
         '[' => after_parameters(&rest[1..]),
-        // A string for the terminal itself, such as a title or a link's target: it ends with a bell or `ESC \`, on its line.
+        // A string for the terminal, such as a title or a link's target: it ends with a bell or `ESC \`, on the same
+        // line.
         ']' | 'P' | 'X' | '^' | '_' => {
             if rest.len() > *endless {
                 return &rest[1..];
@@ -157,14 +159,14 @@ fn after_escape<'a>(rest: &'a str, endless: &mut usize) -> &'a str {
     }
 }
 
-/// Returns what follows the parameters and the last letter of a control sequence.
+/// Returns the text after the parameters and the last letter of a control sequence.
 fn after_parameters(rest: &str) -> &str {
     let tail = rest.trim_start_matches(|c| (' '..='?').contains(&c));
     tail.strip_prefix(|c| ('@'..='~').contains(&c)).unwrap_or(tail)
 }
 
-/// The same as one line of at most `max` characters, for reasons and errors. What changes the direction of the text
-/// around it goes, too.
+/// Does the same on one line of at most `max` characters, for reasons and errors. It also removes characters that
+/// change the direction of the text around them.
 pub fn one_line(text: &str, max: usize) -> String {
     let text = visible(text);
     let mut line = String::new();
@@ -191,7 +193,7 @@ pub fn one_line(text: &str, max: usize) -> String {
     line
 }
 
-/// Cuts to so many characters; the last one says so.
+/// Cuts a line to `max` characters, the last of which is an ellipsis.
 fn cut(line: &mut String, max: usize) {
     let end = line.char_indices().nth(max.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
     line.truncate(end);
@@ -210,7 +212,7 @@ mod tests {
     use super::{has_control, one_line, strip_internal, visible};
 
     #[test]
-    fn what_a_terminal_would_follow_is_not_shown() {
+    fn visible_removes_terminal_sequences() {
         for (text, shown) in [
             ("plain ä😀\n\ttext", "plain ä😀\n\ttext"),
             ("a\0b\u{7}c\u{7f}d\u{8}", "abcd"),
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_one_line_and_are_cut() {
+    fn one_line_joins_and_cuts_reasons() {
         for (text, max, line) in [
             ("  it failed:\n\n  because\tof it \r\n", 100, "it failed: because of it"),
             ("\u{1b}[31mred\u{1b}[0m\u{202e}evil\u{2066}", 100, "redevil"),
@@ -262,7 +264,7 @@ mod tests {
     }
 
     proptest! {
-        // Of every place in a word, and in what is left behind the last word.
+        // At every place in an eight-byte word, and in the rest after the last word.
         #[test]
         fn a_control_character_is_found_wherever_it_is(text in "[ a~\u{0}\t\n\u{1f}\u{7f}\u{80}\u{9f}\u{a0}é😀]{0,30}") {
             let has = text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_internal_never_leaves() {
+    fn strip_internal_removes_every_internal_block() {
         for (text, rest) in [
             ("plain", "plain"),
             ("  plain \n", "plain"),
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tags_take_linear_time() {
+    fn strip_internal_of_many_tags_takes_linear_time() {
         let started = std::time::Instant::now();
         assert_eq!(strip_internal(&"<internal>".repeat(100_000)).len(), 1_000_000);
         assert_eq!(strip_internal(&"<internal></internal>".repeat(50_000)), "");
@@ -300,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn many_sequences_take_linear_time() {
+    fn visible_of_many_sequences_takes_linear_time() {
         let started = std::time::Instant::now();
         for (begun, shown) in [("\u{1b}]", ""), ("\u{1b}P\u{1b}X", ""), ("\u{1b}]x\r", "x\n"), ("\u{1b}]\u{7}", "")] {
             assert_eq!(visible(&begun.repeat(500_000)), shown.repeat(500_000), "{begun:?}");
         }
-        // A line without an end does not hide the end of the next one.
+        // An unterminated string does not hide the end of one on the next line.
         assert_eq!(visible("\u{1b}]a\u{1b}]b\n\u{1b}]0;title\u{7}c"), "ab\nc");
-        // The square of it would be minutes on any machine.
+        // Quadratic time would be minutes on any machine.
         assert!(started.elapsed().as_secs() < 60);
     }
 }

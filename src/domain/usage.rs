@@ -1,4 +1,4 @@
-//! What turns use, in tokens and money, and what a group may use a day.
+//! Usage of turns in tokens and money, and daily budgets of groups.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -7,27 +7,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What one or many turns used, as the providers reported it.
+/// The usage of one or more turns, as providers reported it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// Turns that reported something.
+    /// Turns with a report.
     pub turns: u64,
-    /// Tokens read that were in no cache.
+    /// Input tokens that were in no cache.
     pub input_tokens: u64,
-    /// Tokens written.
+    /// Output tokens.
     pub output_tokens: u64,
-    /// Tokens read from the vendor's cache.
+    /// Input tokens read from the vendor's cache.
     pub cache_read_tokens: u64,
-    /// Tokens put into the vendor's cache.
+    /// Input tokens written to the vendor's cache.
     pub cache_write_tokens: u64,
-    /// US dollars; 0 where a provider does not know its prices.
+    /// US dollars; 0 for providers that do not know their prices.
     pub cost_usd: f64,
 }
 
 impl Usage {
-    /// Reads a turn's report: token counts under the names that vendors use, and the cost. None when it says nothing.
-    /// What is no sensible number counts as not said.
+    /// Reads a turn's report: token counts under the vendors' names, and the cost. Returns None if it has neither.
+    /// Implausible numbers are ignored.
     pub fn of_turn(report: Option<&Value>, cost_usd: Option<f64>) -> Option<Self> {
         let tokens = |names: &[&str]| {
             let found = names.iter().find_map(|name| report?.get(name)?.as_u64());
@@ -44,14 +44,14 @@ impl Usage {
         (usage.tokens() > 0 || usage.cost_usd > 0.0).then_some(usage)
     }
 
-    /// All tokens together; never more than the type holds.
+    /// The sum of all tokens; it saturates.
     pub fn tokens(&self) -> u64 {
         [self.output_tokens, self.cache_read_tokens, self.cache_write_tokens]
             .into_iter()
             .fold(self.input_tokens, u64::saturating_add)
     }
 
-    /// Both together; sums that the types do not hold stay at their largest value.
+    /// The sum of both; it saturates.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -65,17 +65,17 @@ impl Usage {
     }
 }
 
-/// The model that a turn's report names.
+/// The model named in a turn's report.
 pub fn model_of(report: &Value) -> Option<&str> {
     report.get(MODEL)?.as_str().filter(|name| is_model(name))
 }
 
-/// Whether a text can be a model's name: one word.
+/// Returns true if a text can be a model's name: one word.
 pub fn is_model(name: &str) -> bool {
     (1..=MAX_MODEL).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
-/// What a group may use on one day of the host's zone.
+/// A group's limits for one day in the host's time zone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
@@ -88,18 +88,18 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Whether it limits nothing.
+    /// Returns true if there is no limit.
     pub fn is_empty(&self) -> bool {
         self.usd.is_none() && self.tokens.is_none()
     }
 
-    /// This one, with the other's limits where it has none of its own.
+    /// Fills missing limits from the other budget.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self { usd: self.usd.or(other.usd), tokens: self.tokens.or(other.tokens) }
     }
 
-    /// Says what is used up, if anything is, and which flag of `parlor groups update` raises it.
+    /// Returns which limit is used up, if any, and the flag of `parlor groups update` that raises it.
     pub fn used_up(&self, used: &Usage) -> Option<(String, &'static str)> {
         let money = self.usd.filter(|limit| used.cost_usd >= *limit);
         let tokens = self.tokens.filter(|limit| used.tokens() >= *limit);
@@ -117,12 +117,12 @@ impl Budget {
     }
 }
 
-/// The day that a moment falls on.
+/// The calendar day of an instant.
 pub fn day(now: DateTime<Utc>, zone: Tz) -> NaiveDate {
     now.with_timezone(&zone).date_naive()
 }
 
-/// When the next day begins: at midnight, or where the clock skips that, right after.
+/// The start of the next day: midnight, or if the clock skips it, right after the gap.
 pub fn next_day(now: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
     let Some(midnight) = day(now, zone).succ_opt().and_then(|next| next.and_hms_opt(0, 0, 0)) else {
         return now + TimeDelta::days(1);
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_read_under_the_names_of_vendors() {
+    fn usage_reports_are_read_under_the_names_of_vendors() {
         let claude = json!({
             "input_tokens": 3, "output_tokens": 5, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 11,
             "service_tier": "standard",
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_not_counted() {
+    fn usage_ignores_values_that_are_no_numbers() {
         assert_eq!(Usage::of_turn(None, None), None);
         assert_eq!(Usage::of_turn(Some(&json!("many")), Some(f64::NAN)), None);
         assert_eq!(Usage::of_turn(Some(&json!({"input_tokens": -5, "output_tokens": u64::MAX})), Some(-1.0)), None);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_ends_when_it_is_reached() {
+    fn budget_is_used_up_when_it_is_reached() {
         let used = Usage { turns: 2, input_tokens: 60, output_tokens: 40, cost_usd: 1.5, ..Usage::default() };
         assert_eq!(Budget::default().used_up(&used), None);
         assert_eq!(Budget { usd: Some(1.51), tokens: Some(101) }.used_up(&used), None);
@@ -176,7 +176,7 @@ mod tests {
         let berlin = Tz::Europe__Berlin;
         assert_eq!(day(at("2026-11-21T23:30:00Z"), berlin).to_string(), "2026-11-22");
         assert_eq!(next_day(at("2026-11-21T22:30:00Z"), berlin), at("2026-11-21T23:00:00Z"));
-        // Havana's clocks go from 0:00 to 1:00 that night.
+        // In this night, Havana's clocks go from 0:00 to 1:00.
         let havana = Tz::America__Havana;
         assert_eq!(next_day(at("2026-03-07T20:00:00Z"), havana), at("2026-03-08T05:00:00Z"));
     }

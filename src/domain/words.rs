@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// A number with its noun, in the singular where the number is one; the plural adds an `s`, or `ies` for a `y`.
+/// Formats a number with its noun, singular for one; the plural adds an `s`, or `ies` for a `y`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {}", plural(noun)) }
 }
 
-/// The same as the subject of a sentence: `1 message is`, `2 messages are`.
+/// Formats the same as the subject of a sentence: `1 message is`, `2 messages are`.
 pub fn are(number: u64, noun: &str) -> String {
     format!("{} {}", count(number, noun), if number == 1 { "is" } else { "are" })
 }
@@ -22,8 +22,8 @@ fn plural(noun: &str) -> String {
 
 const UNITS: [(&str, u64); 4] = [("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1_000)];
 
-/// A duration in its two largest units: `10 minutes`, `1 day 2 hours`. What is less than a second is left out, unless
-/// it is all there is.
+/// Formats a duration in its two largest units: `10 minutes`, `1 day 2 hours`. Milliseconds appear only below a
+/// second.
 pub fn duration(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut parts = Vec::new();
@@ -38,9 +38,9 @@ pub fn duration(duration: Duration) -> String {
     if parts.is_empty() { format!("{left} ms") } else { parts.join(" ") }
 }
 
-/// An interval in words: `every 10 minutes`, `every day`.
+/// Formats an interval: `every 10 minutes`, `every day`.
 pub fn every(milliseconds: u64) -> String {
-    // An interval is written exactly, in the largest unit that it is a whole number of.
+    // The interval is exact, in the largest unit that divides it.
     for (unit, size) in UNITS {
         if milliseconds >= size && milliseconds.is_multiple_of(size) {
             return match milliseconds / size {
@@ -52,7 +52,7 @@ pub fn every(milliseconds: u64) -> String {
     format!("every {milliseconds} ms")
 }
 
-/// A number with `s`, `m`, `h` or `d`, or bare milliseconds. None for anything else.
+/// Parses a number with `s`, `m`, `h` or `d`, or bare milliseconds. Returns None for anything else.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -69,7 +69,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(factor).map(Duration::from_millis)
 }
 
-/// The same, but a bare number counts seconds.
+/// Parses the same, but a bare number means seconds.
 pub fn parse_seconds(text: &str) -> Option<Duration> {
     let text = text.trim();
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_their_nouns() {
+    fn count_uses_singular_and_plural_nouns() {
         for (number, noun, text) in [
             (0, "message", "0 messages"),
             (1, "message", "1 message"),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_intervals_in_words() {
+    fn durations_and_intervals_are_formatted_in_words() {
         for (seconds, text) in [
             (1, "1 second"),
             (90, "1 minute 30 seconds"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read() {
+    fn durations_are_parsed() {
         for (text, ms) in [
             ("90000", 90_000),
             ("90s", 90_000),

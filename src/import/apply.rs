@@ -1,4 +1,4 @@
-//! The part of an import that is rows: all of it in one transaction.
+//! Stores the rows of an import in one transaction.
 
 use chrono::{DateTime, Utc};
 
@@ -8,10 +8,10 @@ use crate::domain::message::{InboundState, Role};
 use crate::domain::words;
 use crate::store::{Tx, TxError, TxResult, groups, import, tasks};
 
-/// Stores everything that is not there yet. `files` are the folders whose files were all taken.
+/// Stores all rows that are not here yet. `files` names the folders whose files were all copied.
 pub fn apply(tx: &mut Tx<'_>, plan: &Plan, files: &[String], now: DateTime<Utc>) -> TxResult<Report> {
     let mut report = Report::default();
-    // Before groups: registering keeps a chat's last activity, and gives it the group's name.
+    // Before groups: registering a group keeps its chat's last activity and sets the chat's name.
     let mut chats = [0, 0];
     for (jid, name, last_activity) in &plan.chats {
         chats[usize::from(!import::chat(tx, jid, name, *last_activity)?)] += 1;

@@ -1,4 +1,4 @@
-//! The comparison of a file with the one that is here already.
+//! Compares a file of the source with the file of the same name here.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,21 +7,21 @@ use std::path::Path;
 
 use crate::safe_dir::{Meta, SafeDir};
 
-/// Parlor's own beginning of memories: who has not changed it has not begun.
+/// The initial memories of a new installation: a file with these bytes was never changed, and may be replaced.
 const MEMORIES: [&str; 2] =
     [include_str!("../../groups/main/CLAUDE.md"), include_str!("../../groups/global/CLAUDE.md")];
 
-/// What a file here is, next to one that is to come.
+/// The relation of a file here to the file to be copied.
 pub(super) enum Here {
-    /// The same bytes.
+    /// It has the same bytes.
     Same,
-    /// Parlor's own beginning, which nobody has changed.
+    /// It is an initial memory that nobody has changed.
     Untouched,
-    /// Something else.
+    /// It has other bytes.
     Other,
 }
 
-/// Looks at the file of a name here; the one to come is at its start before and after.
+/// Compares with the file of this name here. The given file is at its start before and after.
 pub(super) fn here_is(to: &SafeDir, name: &OsStr, file: &File, meta: &Meta) -> Here {
     let Ok((here, there)) = to.open_file(name) else { return Here::Other };
     if there.size == meta.size && file.try_clone().is_ok_and(|file| same_bytes(file, &here)) {
@@ -33,7 +33,7 @@ pub(super) fn here_is(to: &SafeDir, name: &OsStr, file: &File, meta: &Meta) -> H
     if read.is_ok() && MEMORIES.iter().any(|memory| memory.as_bytes() == text) { Here::Untouched } else { Here::Other }
 }
 
-/// Compares to the end; the first file is at its start again afterwards.
+/// Compares all bytes; the first file is at its start again afterwards.
 fn same_bytes(mut a: File, mut b: &File) -> bool {
     let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let same = loop {
@@ -45,11 +45,11 @@ fn same_bytes(mut a: File, mut b: &File) -> bool {
             break false;
         }
     };
-    // Both handles share one position.
+    // The clone and the original share one position.
     io::Seek::rewind(&mut a).is_ok() && same
 }
 
-/// `groups/<folder>/logs/container-….log`.
+/// Returns true for `groups/<folder>/logs/container-….log`.
 pub(super) fn is_run_log(rel: &Path) -> bool {
     let parts: Vec<_> = rel.iter().map(OsStr::to_string_lossy).collect();
     matches!(parts.as_slice(), [groups, _, logs, name] if groups == "groups" && logs == "logs"

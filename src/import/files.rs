@@ -1,4 +1,4 @@
-//! Files outside of groups' folders: allowlists, and keys of `.env`.
+//! Imports files outside of groups' folders: allowlists, and keys of `.env`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,13 +17,13 @@ use crate::config::{self, Overrides, secrets};
 use crate::policy::mounts::MountRules;
 use crate::policy::senders::SenderRules;
 
-/// What names of files end with that are not complete yet.
+/// The suffix of files that are not complete yet.
 const UNFINISHED: &str = ".parlor-import";
 
-/// Allowlists that are not here yet, by file name.
+/// Contents of allowlists that are not here yet, by file name.
 pub type Lists = BTreeMap<&'static str, String>;
 
-/// Finds the allowlists that can be taken; says of the others why not.
+/// Finds the allowlists that can be imported; reports why others cannot.
 pub fn find_lists(from: &Path, to: &Path, report: &mut Report) -> Lists {
     let mut lists = Lists::new();
     for name in [MOUNTS, SENDERS] {
@@ -69,7 +69,7 @@ fn problem(name: &str, text: &str) -> Option<String> {
     }
 }
 
-/// The rules for senders as they will be.
+/// The sender rules after the import.
 pub fn senders(lists: &Lists, to: &Path) -> SenderRules {
     let here = match lists.get(SENDERS) {
         Some(text) => Ok(Some(text.clone())),
@@ -78,7 +78,7 @@ pub fn senders(lists: &Lists, to: &Path) -> SenderRules {
     SenderRules::from_file(here)
 }
 
-/// Writes allowlists. One that appeared meanwhile stays.
+/// Writes allowlists. A file that appeared meanwhile is kept.
 pub fn write_lists(lists: &Lists, to: &Path) -> Result<(), ImportError> {
     if lists.is_empty() {
         return Ok(());
@@ -97,7 +97,7 @@ pub fn write_lists(lists: &Lists, to: &Path) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Finds the keys that can be taken; says of the others why not, never with a value.
+/// Finds the keys that can be imported; reports why others cannot, without their values.
 pub fn find_keys(
     env: &BTreeMap<String, String>,
     settings: &Settings,
@@ -129,7 +129,7 @@ pub fn find_keys(
     Ok(taken)
 }
 
-/// A value that would keep a host from starting is not taken.
+/// Refuses a value that would keep a host from starting.
 fn usable(key: &str, value: &str) -> Result<(), String> {
     if quote(value).is_none() {
         return Err("its value has characters that cannot be written here".to_owned());
@@ -141,13 +141,13 @@ fn usable(key: &str, value: &str) -> Result<(), String> {
     if found.problems.is_empty() && found.settings.warnings.is_empty() {
         return Ok(());
     }
-    // The value is not shown: nobody knows what it is.
+    // The value may be a secret and is not shown.
     let allowed = found.problems.iter().find(|problem| problem.key == key).map(|p| p.allowed.as_str());
     let odd = found.settings.warnings.first().map(|_| "it is not understood");
     Err(format!("its value is not allowed here: {}", allowed.or(odd).unwrap_or("it needs other settings")))
 }
 
-/// A value as it stands in `.env`.
+/// Quotes a value for `.env`. Returns None if that is not possible.
 fn quote(value: &str) -> Option<String> {
     let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
     if value.chars().all(bare) {
@@ -156,7 +156,7 @@ fn quote(value: &str) -> Option<String> {
     (!value.contains(['\'', '\\']) && !value.chars().any(char::is_control)).then(|| format!("'{value}'"))
 }
 
-/// The file without lines that set one of the keys to nothing.
+/// Removes the lines that set one of the keys to nothing.
 fn without_empty(text: &[u8], keys: &BTreeMap<String, String>) -> Vec<u8> {
     let empty = |line: &[u8]| {
         let Ok(line) = std::str::from_utf8(line) else { return false };
@@ -167,20 +167,20 @@ fn without_empty(text: &[u8], keys: &BTreeMap<String, String>) -> Vec<u8> {
     text.split_inclusive(|byte| *byte == b'\n').filter(|line| !empty(line)).flatten().copied().collect()
 }
 
-/// Adds keys to `.env`, for its owner alone. The file appears whole.
+/// Adds keys to `.env`, readable only by its owner. The new file is renamed into place as a whole.
 pub fn write_keys(keys: &BTreeMap<String, String>, path: &Path) -> Result<(), ImportError> {
     if keys.is_empty() {
         return Ok(());
     }
     let fail = |error| ImportError::write(path, error);
-    // Through a link to where the operator keeps it.
+    // Follows a link to the operator's own file.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (mut text, before) = match fs::read(&path) {
         Ok(text) => (text, Some(fs::metadata(&path).map_err(fail)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
         Err(error) => return Err(fail(error)),
     };
-    // The first line of a key counts: one that stands there empty would go on doing so.
+    // The first line of a key counts, so an empty one would hide the imported value.
     text = without_empty(&text, keys);
     if text.last().is_some_and(|last| *last != b'\n') {
         text.push(b'\n');
@@ -196,8 +196,8 @@ pub fn write_keys(keys: &BTreeMap<String, String>, path: &Path) -> Result<(), Im
     Ok(())
 }
 
-/// Writes a file for its owner alone; what a killed import left of it goes. The owner of a file that it will replace is
-/// kept.
+/// Writes a file readable only by its owner, and removes what a killed import left. A file that replaces another
+/// keeps its owner.
 fn write_new(path: &Path, bytes: &[u8], before: Option<&fs::Metadata>) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_added_and_can_be_read_back() {
+    fn imported_keys_can_be_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".env");
         fs::write(&path, "OLD=1").unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_would_keep_the_host_from_starting_are_refused_without_being_shown() {
+    fn values_that_prevent_a_start_are_refused_and_not_shown() {
         assert_eq!(usable("LOG_LEVEL", "debug"), Ok(()));
         assert_eq!(usable("ANTHROPIC_API_KEY", "sk-ant-x"), Ok(()));
         for (key, value) in [("LOG_LEVEL", "fatal"), ("TZ", "Mars/Base"), ("IDLE_TIMEOUT", "soon"), ("TZ", "it's")] {

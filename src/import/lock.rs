@@ -1,4 +1,4 @@
-//! No host may run on a home while something is imported into it.
+//! The lock of the home: no host may run during an import.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::ImportError;
 use crate::config::home::Home;
 
-/// Takes the lock of the home for as long as the file lives; `make` makes the lock's file where there is none yet.
+/// Takes the lock of the home while the file lives; `make` creates the lock file if it is missing.
 pub(super) fn take(home: &Home, make: bool) -> Result<Option<File>, ImportError> {
     let path = home.lock();
     let opened =

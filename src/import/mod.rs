@@ -1,11 +1,11 @@
 //! Takes over an installation of NanoClaw v1: groups, sessions, tasks, messages, files, allowlists, keys.
 //!
-//! Read (`source`), decided (`plan`, pure), then done in an order that can be broken off anywhere: files, each whole or
-//! not at all; allowlists and keys; last, in one transaction, all rows, among them what says that the files are
-//! complete. What is here already is never replaced, so that an import can be repeated. Nothing is written to the
-//! source.
+//! `source` reads, `plan` decides (pure), and the rest is done in an order that survives an interruption: first
+//! files, each copied completely or not at all; then allowlists and keys; last, in one transaction, all rows,
+//! including those that record which files are complete. Existing data is never replaced, so an import can be
+//! repeated. Nothing is written to the source.
 //!
-//! A dry run does the same with a copy of the database, and only looks at files.
+//! A dry run does the same on a copy of the database, and copies no files.
 
 mod apply;
 mod compare;
@@ -40,53 +40,53 @@ use source::Source;
 pub use report::{Item, Kind, Outcome, Report};
 pub use trees::Step;
 
-/// Folders in `data/` that hold copies while an import works.
+/// The prefix of folders in `data/` that hold copies during an import.
 const SCRATCH: &str = "import-";
-/// Bytes that are left free on the disk.
+/// Bytes that must remain free on the disk.
 const SPARE: u64 = 64 << 20;
 
-/// Why nothing, or not everything, was imported. What was begun is completed by the same command again.
+/// Reasons why an import failed. Running the same command again completes it.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// Nothing of NanoClaw there.
+    /// The folder has no installation of NanoClaw.
     #[error(
         "{0} is no NanoClaw installation: neither store/messages.db nor data/registered_groups.json is there; give the folder that holds its groups/, store/ and data/"
     )]
     NoSource(PathBuf),
-    /// One lies within the other.
+    /// One of the two folders lies within the other.
     #[error(
         "the installation of NanoClaw ({from}) and Parlor's home ({to}) must not lie within each other: choose another folder with --home", from = .0.display(), to = .1.display()
     )]
     Overlap(PathBuf, PathBuf),
-    /// The home is in use.
+    /// A host runs on the home.
     #[error("a host runs with the home {0}: stop it, import, and start it again")]
     HostRuns(PathBuf),
-    /// A folder that is not there.
+    /// The source folder does not exist.
     #[error("{0} is not there: give the folder of an installation of NanoClaw, with groups/, store/ and data/")]
     Missing(PathBuf),
-    /// The source.
+    /// A file of the source cannot be read.
     #[error("{path} cannot be read: {source}; run this as a user who may read it", path = .0.display(), source = .1)]
     Read(PathBuf, io::Error),
-    /// Its database.
+    /// The source's database cannot be read.
     #[error("store/messages.db cannot be read: {0}")]
     Database(String),
-    /// What is here.
+    /// A file in the home cannot be written.
     #[error("{path} cannot be written: {source}; what was begun is completed by the same command again", path = .0.display(), source = .1)]
     Write(PathBuf, io::Error),
-    /// Not enough room.
+    /// The disk has too little free space.
     #[error("{need} MiB are needed below {path} and {free} MiB are free: make room first; nothing was changed", path = .path.display())]
     NoRoom {
         /// The home.
         path: PathBuf,
-        /// MiB.
+        /// The space that the import needs, in MiB.
         need: u64,
-        /// MiB.
+        /// The free space, in MiB.
         free: u64,
     },
-    /// The home's settings.
+    /// The home's settings are wrong.
     #[error("{0}")]
     Settings(String),
-    /// The home's database.
+    /// The home's database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -103,20 +103,20 @@ impl ImportError {
     }
 }
 
-/// What is asked for.
+/// The options of an import.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// NanoClaw's folder.
     pub source: PathBuf,
-    /// Where its allowlists lie; None if that is not known.
+    /// The folder of its allowlists; None if unknown.
     pub config: Option<PathBuf>,
-    /// Only say what would happen.
+    /// Only report what an import would do.
     pub dry_run: bool,
-    /// Whom groups' files are to belong to; the host's own user when none.
+    /// The owner of groups' files; None for the host's own user.
     pub owner: Option<Owner>,
 }
 
-/// Imports. Blocks for as long as copying takes: for a program that does nothing else meanwhile.
+/// Runs the import. It blocks while it copies, so the program must have nothing else to do.
 pub async fn run(
     options: &Options,
     settings: &Settings,
@@ -129,7 +129,7 @@ pub async fn run(
     if from.starts_with(to) || to.starts_with(&from) {
         return Err(ImportError::Overlap(from, to.to_owned()));
     }
-    // Before anything is made: a wrong folder leaves no trace.
+    // Before anything is created: a wrong folder leaves no trace.
     if options.dry_run || home.data().exists() {
         drop(lock::take(home, false)?);
     }
@@ -168,7 +168,7 @@ pub async fn run(
         done = trees::take(&from, home, &plan, &way)?;
         files::write_lists(&lists, &settings.config_dir)?;
         files::write_keys(&keys, &home.env_file())?;
-        // On the disk before the rows say so.
+        // Files must be on disk before the rows record them.
         sync(to)?;
     }
     report.append(done.report);
@@ -179,14 +179,14 @@ pub async fn run(
     Ok(report)
 }
 
-/// Returns true if there is anything of NanoClaw in a folder.
+/// Returns true if the folder has data of NanoClaw.
 fn looks_right(root: &Path) -> bool {
     ["store/messages.db", "data/registered_groups.json", "data/sessions.json", "data/router_state.json"]
         .iter()
         .any(|name| fs::symlink_metadata(root.join(name)).is_ok())
 }
 
-/// Makes the folders that a host makes, but for the memories of a new installation: groups bring their own.
+/// Creates the folders of an installation without the initial memories: groups bring their own.
 fn prepare(home: &Home) -> Result<(), ImportError> {
     for (path, mode) in [
         (home.root().to_owned(), 0o755),
@@ -200,7 +200,7 @@ fn prepare(home: &Home) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// A folder for copies, closed to others. Those of imports that were killed go.
+/// Creates a private folder for copies, and removes those of killed imports.
 fn scratch(home: &Home, dry_run: bool) -> Result<tempfile::TempDir, ImportError> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(SCRATCH);
@@ -218,7 +218,7 @@ fn scratch(home: &Home, dry_run: bool) -> Result<tempfile::TempDir, ImportError>
     builder.tempdir_in(&data).map_err(fail)
 }
 
-/// The home's database; for a dry run a copy of it.
+/// Opens the home's database; for a dry run, a copy of it.
 fn open_store(home: &Home, scratch: &Path, dry_run: bool) -> Result<Store, ImportError> {
     let mut path = home.database();
     if dry_run {
@@ -232,7 +232,7 @@ fn open_store(home: &Home, scratch: &Path, dry_run: bool) -> Result<Store, Impor
         }
         path = copy;
     }
-    // Nobody is to be woken: no host runs.
+    // No host runs, so nobody listens for wake-ups.
     let (wakes, _) = mpsc::unbounded_channel();
     Ok(Store::open(&path, wakes)?)
 }
@@ -283,7 +283,7 @@ fn sync(path: &Path) -> Result<(), ImportError> {
     rustix::fs::syncfs(&dir).map_err(|error| ImportError::write(path, error.into()))
 }
 
-/// What only the operator can do.
+/// Adds advice on steps that only the operator can do.
 fn advise(source: &Source, settings: &Settings, keys: &BTreeMap<String, String>, report: &mut Report) {
     if source.unread_ipc > 0 {
         let files = words::are(source.unread_ipc, "file");

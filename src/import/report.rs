@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// Items of one kind and outcome that a report names; more are counted.
+/// Items of one kind and outcome that are named; the others are counted.
 const MAX_NAMED: usize = 500;
 
-/// What an item is.
+/// The kinds of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -31,49 +31,49 @@ pub enum Kind {
     Key,
 }
 
-/// What became of an item.
+/// The results for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is here now.
+    /// It was imported.
     Taken,
-    /// It was here before.
+    /// It was here before the import.
     Present,
-    /// It is here now, but not as it was.
+    /// It was imported with changes.
     Changed,
-    /// It is not here.
+    /// It was not imported.
     LeftOut,
 }
 
-/// One line of the report.
+/// A line of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Item {
-    /// What it is.
+    /// The kind of the item.
     pub kind: Kind,
-    /// What became of it.
+    /// The result for the item.
     pub outcome: Outcome,
-    /// Its name.
+    /// Its name or id.
     pub name: String,
-    /// How many of the kind the line stands for.
+    /// The number of items that the line stands for.
     pub count: u64,
-    /// More about it; why, when it was changed or left out.
+    /// More details; for a change or an omission, the reason.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
-/// What an import did, or would do.
+/// The results of an import or of a dry run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The NanoClaw installation.
+    /// The folder of the NanoClaw installation.
     pub source: PathBuf,
-    /// The installation that it came to.
+    /// The home of the Parlor installation.
     pub home: PathBuf,
-    /// True if nothing was changed.
+    /// True for a dry run, which changes nothing.
     pub dry_run: bool,
-    /// Everything that was looked at.
+    /// The items in the order in which they were handled.
     pub items: Vec<Item>,
-    /// What is left for the operator to do.
+    /// Steps that the operator must do.
     pub todo: Vec<String>,
 }
 
@@ -99,12 +99,12 @@ impl Report {
         self.items.push(Item { kind, outcome, name, count, detail: detail.into() });
     }
 
-    /// Adds a thing that is not taken, and why.
+    /// Adds an item that is left out, with the reason.
     pub fn leave(&mut self, kind: Kind, name: impl Into<String>, why: impl Into<String>) {
         self.add(kind, Outcome::LeftOut, name, 1, why);
     }
 
-    /// Adds a line for the operator, once.
+    /// Adds a step for the operator, once.
     pub fn advise(&mut self, text: impl Into<String>) {
         let text = text.into();
         if !self.todo.contains(&text) {
@@ -112,12 +112,12 @@ impl Report {
         }
     }
 
-    /// Returns how many of a kind had an outcome.
+    /// Returns the number of items of this kind and outcome.
     pub fn count(&self, kind: Kind, outcome: Outcome) -> u64 {
         self.items.iter().filter(|i| i.kind == kind && i.outcome == outcome).map(|i| i.count).sum()
     }
 
-    /// Takes over another one's lines.
+    /// Appends the lines of another report.
     pub fn append(&mut self, other: Report) {
         self.items.extend(other.items);
         for text in other.todo {

@@ -1,7 +1,7 @@
-//! Copies folders: regular files and folders only, each file whole or not at all, nothing that is here already
+//! Copies folders: only regular files and folders, each file completely or not at all. Existing files are never
 //! replaced.
 //!
-//! The source may have been arranged by a hostile container, and so may what lies here: both are gone through by
+//! A hostile container may have prepared the source, and also the folders here: both are accessed only through
 //! handles.
 
 use std::ffi::OsStr;
@@ -16,53 +16,53 @@ use super::report::{Kind, Outcome, Report};
 use crate::config::home::Home;
 use crate::safe_dir::{Dress, Kind as Entry, Meta, Owner, SafeDir, is_unfinished};
 
-/// Folders within folders that are followed; each costs two descriptors.
+/// The largest depth of nested folders; each level costs two descriptors.
 const DEPTH: u32 = 100;
-/// What a tree's report names of what it leaves out; more are counted.
+/// Left-out entries of a folder that are named; the others are counted.
 const MAX_NAMED: u64 = 50;
 
-/// How far the copying is.
+/// The progress of copying.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
-    /// What is being copied.
+    /// The file that is being copied.
     pub path: &'a Path,
-    /// Bytes so far.
+    /// Bytes copied so far.
     pub done: u64,
-    /// Bytes in all, as they were counted before.
+    /// Bytes in total, counted beforehand.
     pub of: u64,
 }
 
-/// How trees are gone through.
+/// The options of copying.
 pub struct Way<'a> {
-    /// True if anything is written.
+    /// True to copy; false only to look.
     pub copy: bool,
-    /// Whom copies belong to.
+    /// The owner of copies; None for the host's own user.
     pub owner: Option<Owner>,
-    /// Bytes in all, where they were counted before.
+    /// Bytes in total, if they were counted beforehand.
     pub total: u64,
-    /// Told of every file.
+    /// Called for every file.
     pub progress: &'a dyn Fn(Step<'_>),
 }
 
-/// What was done, or would be.
+/// The result of copying or of a dry run.
 #[derive(Debug, Default)]
 pub struct Done {
     pub report: Report,
-    /// Bytes of what is not here yet.
+    /// Bytes that are not here yet.
     pub bytes: u64,
-    /// Folders that were gone through without an error, as `groups/<name>` or `data/sessions/<name>`, by their names
-    /// there.
+    /// Folders that were read completely, as `groups/<name>` or `data/sessions/<name>` with their names in the
+    /// source.
     pub complete: Vec<String>,
 }
 
-/// Takes all folders of a plan.
+/// Copies all folders of a plan.
 pub fn take(source: &Path, home: &Home, plan: &Plan, way: &Way<'_>) -> Result<Done, ImportError> {
     let source_dir = SafeDir::open(source).map_err(|error| ImportError::read(source, error))?;
     let mut done = Done::default();
     for (below, trees, here) in
         [("groups", &plan.workspaces, home.groups()), ("data/sessions", &plan.agents, home.data().join("sessions"))]
     {
-        // Missing only when nothing is written.
+        // A missing folder is possible only in a dry run.
         let root = match SafeDir::open(&here) {
             Ok(root) => Some(root),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !way.copy => None,
@@ -114,18 +114,18 @@ impl Walk<'_> {
         rel: &Path,
     ) -> Result<(), ImportError> {
         let Some(to) = self.enter(root, OsStr::new(&tree.to), rel, 0o755, self.way.owner)? else {
-            // Nothing of it came: once the name is free, another import takes it.
+            // Nothing was copied; another import can do it when the name is free.
             self.unread = true;
             return Ok(());
         };
         self.folder(from, to.as_ref(), rel, 0)
     }
 
-    /// Only the agent's home; what else lies beside it is of NanoClaw's own making.
+    /// Copies only the agent's home; everything beside it was made by NanoClaw.
     fn agent(&mut self, from: &SafeDir, root: Option<&SafeDir>, tree: &Tree, rel: &Path) -> Result<(), ImportError> {
-        // Never mounted itself: the host's own.
+        // This folder is never mounted, so it belongs to the host.
         let Some(to) = self.enter(root, OsStr::new(&tree.to), rel, 0o755, None)? else {
-            // Nothing of it came: once the name is free, another import takes it.
+            // Nothing was copied; another import can do it when the name is free.
             self.unread = true;
             return Ok(());
         };
@@ -155,8 +155,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Opens the folder here, or makes it. The outer none: something else has its name. The inner none: it is not
-    /// there, and nothing is made.
+    /// Opens the folder here, or makes it. Returns None if something else has its name, and Some(None) if it does not
+    /// exist and nothing may be written.
     #[allow(clippy::option_option)]
     fn enter(
         &mut self,
@@ -178,7 +178,7 @@ impl Walk<'_> {
             return Ok(Some(parent.open_dir(Path::new(name)).ok()));
         }
         if there.is_some_and(|there| there.mode & 0o777 == 0o700) {
-            // Perhaps made by an import that was killed before it had given it its owner and mode: it is empty then.
+            // A killed import may have made it without owner and mode; it is then empty.
             match parent.remove_empty_dir(name) {
                 Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
                     return Err(ImportError::write(rel, error));
@@ -188,7 +188,7 @@ impl Walk<'_> {
         }
         let to = parent.ensure_dir(Path::new(name), owner, mode).map_err(|error| ImportError::write(rel, error))?;
         if there.is_some() {
-            // Left by an import that was killed.
+            // Left by a killed import.
             for entry in to.entries().into_iter().flatten().flatten().filter(|entry| is_unfinished(&entry.name)) {
                 to.remove(&entry.name).map_err(|error| ImportError::write(rel, error))?;
             }
@@ -314,13 +314,13 @@ impl Walk<'_> {
         }
     }
 
-    /// What can be mended and taken by another import.
+    /// Reports an entry that another import may read once the operator has repaired it.
     fn unreadable(&mut self, rel: &Path, error: &io::Error) {
         self.unread = true;
         self.leave(rel, &format!("it cannot be read: {error}"));
     }
 
-    /// Reports the whole; says whether nothing is left to be taken later.
+    /// Reports the folder's totals. Returns true if nothing is left for a later import.
     fn close(self, name: &Path) -> bool {
         let shown = name.to_string_lossy();
         for (outcome, count, detail) in [
@@ -337,7 +337,7 @@ impl Walk<'_> {
     }
 }
 
-/// Tells a source that cannot be read from a disk that cannot be written.
+/// Records read errors, to distinguish an unreadable source from a full or failing disk.
 struct Noting {
     file: File,
     failed: bool,

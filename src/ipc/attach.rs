@@ -1,7 +1,7 @@
-//! Files that agents send: taken out of the group's folder before the commit that names them.
+//! Files that agents send: copied from the group's folder before the commit that names them.
 //!
-//! The copy lies under the claim's id, which is the delivery's. A crash before the commit has the file taken again with
-//! the claim; a refusal, or a claim that cannot be handled, removes the copy.
+//! The copy has the claim's id, which is also the delivery's. After a crash before the commit, the file is copied
+//! again with the claim. A refusal, or a claim that cannot be handled, removes the copy.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,24 +21,24 @@ use crate::domain::ids::{DeliveryId, GroupFolder};
 use crate::safe_dir::SafeDir;
 use crate::store::{TxResult, groups, ipc_files, outbox};
 
-/// Bytes a file's name may have.
+/// The most bytes of a file's name.
 const MAX_NAME: usize = 255;
 
-/// What became of a file to send: kept, or the reason why not.
+/// The copied file, or the reason of a refusal.
 pub(super) type Taken = Result<FileInfo, String>;
 
-/// What the store says before a copy is made: it costs the disk and the turn of others.
+/// The decision about a copy, which costs disk space and delays other groups.
 enum Verdict {
-    /// There is room for it.
+    /// The chat has room for the file.
     Copy,
-    /// It has an answer already, or is about to be refused.
+    /// The claim is answered already, or will be refused.
     Leave,
-    /// The chat's files take too much.
+    /// The chat's files already take too much.
     Full,
 }
 
-/// Takes the file that a claim names; None if it was settled before a crash, or will be refused whatever the file is.
-/// `taken` are the bytes that were taken for claims of the same batch.
+/// Copies the file that a claim names. Returns None if the claim was settled before a crash, or will be refused for
+/// any file. `taken` counts the bytes of files copied for the same batch.
 pub(super) async fn take(shared: &Arc<Shared>, claimed: &Claimed, command: &Command, taken: u64) -> Option<Taken> {
     let Command::Message(MessageFile::File { path, .. }) = command else { return None };
     let (claim, folder, asked) = (claimed.id, claimed.folder.clone(), command.clone());
@@ -46,7 +46,7 @@ pub(super) async fn take(shared: &Arc<Shared>, claimed: &Claimed, command: &Comm
     match verdict {
         Ok(Verdict::Leave) => return None,
         Ok(Verdict::Full) => return Some(Err(too_much())),
-        // A store in trouble is waited for at the commit.
+        // If the store fails, the commit waits for it.
         Ok(Verdict::Copy) | Err(_) => {}
     }
     let (shared, folder, path) = (Arc::clone(shared), claimed.folder.clone(), path.clone());
@@ -68,7 +68,7 @@ fn judge(db: &Connection, claim: Ulid, folder: &GroupFolder, command: Command, t
     Ok(if full { Verdict::Full } else { Verdict::Copy })
 }
 
-/// Returns why a chat's next file is refused.
+/// Returns the refusal for a chat whose files take too much.
 pub(super) fn too_much() -> String {
     let limit = outbox::MAX_FILE_BYTES >> 20;
     format!("files of this chat already take {limit} MiB: they are kept for a week, try again later")

@@ -1,5 +1,5 @@
-//! Who may ask for what. The asker is the group whose folder the file lay in, as the store knows it now; nothing in the
-//! file can change that. Only this module makes [`Authorized`] values, and handlers take nothing else.
+//! The permissions of commands. The asker is the group whose folder had the file, as the store knows it now; nothing
+//! in the file can change that. Only this module makes [`Authorized`] values, and handlers accept nothing else.
 
 use parlor_protocol::{MessageFile, TaskFile};
 use rusqlite::Connection;
@@ -13,7 +13,7 @@ use crate::ops::tasks::{NewTask, TaskChange, TaskFields};
 use crate::ops::{Invalid, groups as group_ops};
 use crate::store::{TxError, groups, inbound, tasks};
 
-/// A command that its asker may give.
+/// A command that its asker is allowed to give.
 #[derive(Debug)]
 pub(super) struct Authorized<C> {
     command: C,
@@ -29,46 +29,46 @@ impl<C> Authorized<C> {
 /// A text for a chat.
 #[derive(Debug)]
 pub(super) struct SendMessage {
-    /// The chat; registered.
+    /// The registered chat that gets the text.
     pub(super) chat: ChatJid,
     /// True if it is the asker's own chat.
     pub(super) own: bool,
     /// The text.
     pub(super) text: String,
-    /// A name to show as the sender.
+    /// The sender's name to show.
     pub(super) sender: Option<String>,
-    /// The platform's id of the message it answers.
+    /// The platform's id of the message that it replies to.
     pub(super) reply_to: Option<String>,
 }
 
 /// A file for a chat.
 #[derive(Debug)]
 pub(super) struct SendFile {
-    /// The chat; registered.
+    /// The registered chat that gets the file.
     pub(super) chat: ChatJid,
     /// True if it is the asker's own chat.
     pub(super) own: bool,
-    /// A text that goes with it.
+    /// A text with the file.
     pub(super) caption: Option<String>,
-    /// The platform's id of the message it answers.
+    /// The platform's id of the message that it replies to.
     pub(super) reply_to: Option<String>,
 }
 
 /// A new task.
 #[derive(Debug)]
 pub(super) struct ScheduleTask {
-    /// The group it is for.
+    /// The group of the task.
     pub(super) group: Group,
     /// The task.
     pub(super) new: NewTask,
 }
 
-/// Changes of a task.
+/// Changes to a task.
 #[derive(Debug)]
 pub(super) struct UpdateTask {
-    /// Which.
+    /// The id of the task.
     pub(super) task: TaskId,
-    /// What.
+    /// The new values.
     pub(super) change: TaskChange,
 }
 
@@ -97,13 +97,13 @@ pub(super) enum Permitted {
     RegisterGroup(Authorized<group_ops::NewGroup>),
 }
 
-/// Why not.
+/// Why a command is not permitted.
 #[derive(Debug, Error)]
 pub(super) enum Denied {
-    /// The asker may not, or what is asked makes no sense.
+    /// The asker may not do this, or the request is not valid.
     #[error("{0}")]
     Refused(String),
-    /// The store did not answer.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] TxError),
 }
@@ -124,7 +124,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, Denied> {
     Err(Denied::Refused(why.into()))
 }
 
-/// Decides about a command of a group.
+/// Decides whether a group may give a command.
 pub(super) fn authorize(db: &Connection, who: &Group, command: Command) -> Result<Permitted, Denied> {
     let file = match command {
         Command::Message(file) => return message(db, who, file),
@@ -194,7 +194,7 @@ fn message(db: &Connection, who: &Group, file: MessageFile) -> Result<Permitted,
     })
 }
 
-/// The message that is answered must be one of the chat.
+/// Checks that the message to reply to belongs to the chat.
 fn answered(db: &Connection, chat: &ChatJid, id: Option<String>) -> Result<Option<String>, Denied> {
     let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(None) };
     if inbound::knows(db, chat, &id)? {
@@ -213,7 +213,7 @@ fn main_only(who: &Group, verb: &str) -> Result<(), Denied> {
     if who.is_main { Ok(()) } else { refused(format!("only the main group may use {verb}")) }
 }
 
-/// The registered group of a chat: the asker's own, or any for main.
+/// Returns the registered group of a chat: the asker's own, or any for main.
 fn target(db: &Connection, who: &Group, chat: &str, what: &str) -> Result<Group, Denied> {
     if chat == who.jid.as_str() {
         return Ok(who.clone());
@@ -228,7 +228,7 @@ fn target(db: &Connection, who: &Group, chat: &str, what: &str) -> Result<Group,
     }
 }
 
-/// A task of the asker, or any task for main. What belongs to others looks as if it were not there.
+/// Returns the id of the asker's own task, or of any task for main. Other groups' tasks look missing.
 fn own_task(db: &Connection, who: &Group, id: &str) -> Result<TaskId, Denied> {
     let id: TaskId = id.parse()?;
     match tasks::get(db, &id)? {

@@ -1,5 +1,5 @@
-//! Files taken over: `data/claimed/<ULID>.<folder>.<m|t>`. The name says after a crash whose file it was and of which
-//! kind, and the ULID is the key that makes its effect happen once.
+//! Claimed files: `data/claimed/<ULID>.<folder>.<m|t>`. After a crash, the name gives the file's author and kind, and
+//! the ULID is the key that makes its effect happen once.
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,26 +9,26 @@ use super::command::Kind;
 use crate::domain::clock::Clock;
 use crate::domain::ids::GroupFolder;
 
-/// A file taken over.
+/// A claimed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claimed {
     /// The claim's id.
     pub(super) id: Ulid,
-    /// Whose it was.
+    /// The folder of its author.
     pub(super) folder: GroupFolder,
-    /// Of which kind.
+    /// The kind of file.
     pub(super) kind: Kind,
-    /// The name it had, quoted and cut: for people.
+    /// Its original name, quoted and cut, for people.
     pub(super) name: String,
 }
 
 impl Claimed {
-    /// A file that had a name in a group's folder.
+    /// A claim on a file with a name in a group's folder.
     pub(super) fn new(id: Ulid, folder: &GroupFolder, kind: Kind, name: &OsStr) -> Self {
         Self { id, folder: folder.clone(), kind, name: quote(name) }
     }
 
-    /// The name in `data/claimed`.
+    /// Returns its name in `data/claimed`.
     pub(super) fn file(&self) -> OsString {
         let kind = match self.kind {
             Kind::Message => 'm',
@@ -37,7 +37,7 @@ impl Claimed {
         format!("{}.{}.{kind}", self.id, self.folder).into()
     }
 
-    /// Returns what a crash left; none for a name that is not a claim's.
+    /// Parses a name that a crash left; None if it is not a claim's.
     pub(super) fn from_file(name: &OsStr) -> Option<Self> {
         let mut parts = name.to_str()?.split('.');
         let id = Ulid::from_string(parts.next()?).ok()?;
@@ -51,14 +51,14 @@ impl Claimed {
     }
 }
 
-/// A name that an agent chose, harmless in logs.
+/// Returns an agent's file name in a form that is safe for logs.
 #[allow(clippy::unnecessary_debug_formatting)] // It escapes what an attacker chose.
 pub(super) fn quote(name: &OsStr) -> String {
     let quoted = format!("{name:?}");
     if quoted.chars().count() <= 120 { quoted } else { format!("{}…", quoted.chars().take(119).collect::<String>()) }
 }
 
-/// Claim ids: their order is the order of claiming, also within a millisecond.
+/// Makes claim ids. Their order is the order of claiming, even within a millisecond.
 #[derive(Debug, Default)]
 pub(super) struct ClaimIds(std::sync::Mutex<Ulid>);
 
@@ -78,7 +78,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
-    fn a_claims_name_says_it_all() {
+    fn claim_name_round_trips() {
         let folder: GroupFolder = "a-B_9".parse().unwrap();
         for kind in [Kind::Message, Kind::Task] {
             let claimed = Claimed::new(Ulid::new(), &folder, kind, OsStr::new("x.json"));

@@ -1,4 +1,4 @@
-//! From the bytes of a file to a typed command. Knows nothing of who asks: see [`super::authorize`].
+//! Parses the bytes of a file into a typed command, without regard to the asker: see [`super::authorize`].
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use super::precheck;
 use crate::config::secrets::Redactor;
 use crate::domain::text;
 
-/// Fields that people or models read; all others are names and numbers, which are refused where they are not.
+/// Fields that people or models read. All other fields are names and numbers, and are refused if they are not valid.
 const TEXTS: [&str; 3] = ["text", "caption", "prompt"];
 
-/// Which folder a file lay in.
+/// The folder that had the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// `messages/`.
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The folder's name.
+    /// Returns the folder's name.
     pub(super) fn folder(self) -> &'static str {
         match self {
             Self::Message => "messages",
@@ -33,41 +33,41 @@ impl Kind {
     }
 }
 
-/// What an agent asks for.
+/// The request of an agent.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
-    /// Of `messages/`.
+    /// A file in `messages/`.
     Message(MessageFile),
-    /// Of `tasks/`.
+    /// A file in `tasks/`.
     Task(TaskFile),
-    /// A group that is to be main: nobody may ask for that here.
+    /// A request to register a main group, which no agent may make.
     RegisterMain,
 }
 
-/// A file that was understood.
+/// A parsed file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Parsed {
-    /// The name of the result that the agent waits for.
+    /// The name of the result for which the agent waits.
     pub(super) id: Option<String>,
-    /// What it asks for.
+    /// The request.
     pub(super) command: Command,
 }
 
-/// A file that was not.
+/// A file that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unreadable {
-    /// The name of the result that the agent waits for, as far as it could be read.
+    /// The name of the result for which the agent waits, if it could be read.
     pub(super) id: Option<String>,
-    /// What is wrong.
+    /// The error.
     pub(super) why: String,
 }
 
-/// Reads a file's bytes; nothing that comes of them holds a secret.
+/// Parses a file's bytes. The result holds no secret.
 pub(super) fn parse(kind: Kind, bytes: &[u8], redactor: &Redactor) -> Result<Parsed, Unreadable> {
     let bad = |why: String| Unreadable { id: readable_id(bytes), why };
     precheck::check(bytes).map_err(bad)?;
     let mut value: Value = json::from_slice(bytes).map_err(|e| bad(format!("it is not JSON: {e}")))?;
-    // First, for a control character would hide a secret.
+    // First, because a control character would hide a secret.
     for name in TEXTS {
         if let Some(Value::String(text)) = value.get_mut(name)
             && let Cow::Owned(visible) = text::visible(text)
@@ -93,14 +93,14 @@ pub(super) fn parse(kind: Kind, bytes: &[u8], redactor: &Redactor) -> Result<Par
         }
         Ok(command) => Ok(Parsed { id, command }),
         Err(error) => {
-            // It quotes what the file says.
+            // The error quotes the file.
             let error: String = error.to_string().chars().take(300).flat_map(char::escape_debug).collect();
             Err(Unreadable { id, why: format!("it is not a file of {}/: {error}", kind.folder()) })
         }
     }
 }
 
-/// Takes secrets out of every string. How deep it goes was looked at before.
+/// Removes secrets from every string. The precheck has limited the depth.
 fn clean(value: &mut Value, redactor: &Redactor) {
     match value {
         Value::String(text) => {
@@ -119,8 +119,8 @@ fn clean(value: &mut Value, redactor: &Redactor) {
     }
 }
 
-/// The id in what is no whole JSON, as far as it can be read: whoever waits for the result is to hear of it. It may
-/// only name a file in the group's own `results/`.
+/// Returns the id from incomplete JSON, if it can be read, so that the waiting agent gets a result. It may only name
+/// a file in the group's own `results/`.
 fn readable_id(bytes: &[u8]) -> Option<String> {
     const KEY: &[u8] = b"\"id\"";
     memchr::memmem::find_iter(bytes, KEY).find_map(|at| {
@@ -136,7 +136,7 @@ fn is_result_id(id: &str) -> bool {
 }
 
 impl Command {
-    /// Returns what it is, for records and logs: data is quoted and cut.
+    /// Returns a description for records and logs, with data quoted and cut.
     pub(super) fn describe(&self) -> String {
         let cut = |text: &str| format!("{:?}", text.chars().take(100).collect::<String>());
         match self {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_go_from_everything_a_file_says() {
+    fn secrets_are_removed_from_every_field_of_a_file() {
         let redactor = Redactor::new(&[secrecy::SecretString::from("sk-ant-\"12345678")]);
         let file = br#"{"type":"message","chatJid":"a:b","text":"it is \u0073k-ant-\"12345678.","sender":"sk-ant-\"12345678"}"#;
         let Ok(Parsed { command: Command::Message(MessageFile::Message { text, sender, .. }), .. }) =
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_keep_no_control_characters_and_hide_no_secret_behind_them() {
+    fn texts_lose_control_characters_before_the_search_for_secrets() {
         let redactor = Redactor::new(&[secrecy::SecretString::from("sk-ant-12345678")]);
         let file =
             br#"{"type":"message","chatJid":"a:b","text":"a\n\tb\u001b[31m\u0000c sk-ant-\u0007123\u001b[m45678"}"#;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_command_says_why() {
+    fn invalid_commands_have_a_reason() {
         for (kind, bytes) in [
             (Kind::Message, &b""[..]),
             (Kind::Message, b"{"),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_costs_that_character_alone() {
+    fn invalid_escapes_in_a_file_cost_only_that_character() {
         for (text, meant) in
             [(&br"cut \ud83d"[..], "cut \u{fffd}"), (b"cut \xf0\x9f", "cut \u{fffd}"), (b"two\nlines", "two\nlines")]
         {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_main_is_seen() {
+    fn request_to_register_main_is_recognised() {
         let file = br#"{"type":"register_group","jid":"a:b","name":"n","folder":"f","trigger":"@x","isMain":true}"#;
         assert_eq!(plain(Kind::Task, file).unwrap().command, Command::RegisterMain);
     }

@@ -1,4 +1,4 @@
-//! A room's folders on disk: what waits in them, in slices, and taking it over.
+//! A room's folders on disk: finding their files in slices, and claiming them.
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -14,43 +14,44 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::GroupFolder;
 use crate::safe_dir::{Entries, Meta, Owner, SafeDir};
 
-/// Directory entries read in one turn: a folder with many more is read over several.
+/// The directory entries that are read at once; a larger folder is read in several turns.
 const SLICE: usize = 4_096;
-/// Seconds after which a file that was never finished has nobody who would finish it.
+/// The age in seconds after which an unfinished file has no writer any more.
 const UNFINISHED: i64 = 3_600;
-/// Names that can neither be taken over nor removed, and are passed over.
+/// The most names that can neither be claimed nor removed, and are skipped.
 const MAX_STUCK: usize = 1_000;
 
-/// Returns true if a file of this name counts: `*.json`, but for the name that is nothing else.
+/// Returns true for a name of a request: `*.json`, but not `.json` itself.
 pub(super) fn is_candidate(name: &OsStr) -> bool {
     name.as_bytes().strip_suffix(b".json").is_some_and(|stem| !stem.is_empty())
 }
 
-/// Removes what agents that were ended left half written. A folder full of other files is left to later looks.
+/// Removes half-written files of agents that were ended. Checks one slice; the rest of a full folder is left to later
+/// calls.
 fn clear_unfinished(dir: &SafeDir, now: i64) -> io::Result<()> {
     for entry in dir.entries()?.take(SLICE) {
         let name = entry?.name;
-        // An agent may have set a time that has not come.
+        // An agent may have set a time in the future.
         let written = |meta: Meta| meta.mtime.min(meta.changed.0);
         let is_old = || Ok::<_, io::Error>(dir.stat(&name)?.is_some_and(|meta| now - written(meta) > UNFINISHED));
         if name.as_bytes().ends_with(b".json.tmp") && is_old()? {
-            // A folder of that name stays; nobody looks at it.
+            // A folder of that name stays, and does no harm.
             let _ = dir.remove(&name);
         }
     }
     Ok(())
 }
 
-/// One of the two folders that agents drop files into.
+/// One of the two folders for agents' files.
 #[derive(Debug)]
 struct Side {
     kind: Kind,
     dir: SafeDir,
-    /// An unfinished look into the folder.
+    /// An unfinished scan of the folder.
     scan: Option<Entries>,
-    /// Found and not yet taken, in the order of names.
+    /// Names found but not claimed, in order.
     ready: VecDeque<OsString>,
-    /// Something may have come since the last look began.
+    /// True if a file may have come since the last scan began.
     dirty: bool,
 }
 
@@ -63,7 +64,7 @@ impl Side {
         self.dirty || self.scan.is_some() || !self.ready.is_empty()
     }
 
-    /// Reads the next slice when nothing is ready.
+    /// Reads the next slice if no name is ready.
     fn look(&mut self, stuck: &HashSet<(Kind, OsString)>) -> io::Result<()> {
         if !self.ready.is_empty() {
             return Ok(());
@@ -106,21 +107,21 @@ pub(super) struct Files {
     room: SafeDir,
     sides: [Side; 2],
     stuck: HashSet<(Kind, OsString)>,
-    /// Answers for the agent.
+    /// Writes answers for the agent.
     pub(super) results: Results,
-    /// What could not be handled.
+    /// Keeps files that could not be handled.
     pub(super) quarantine: Quarantine,
 }
 
-/// Where a run's own input folder is mounted; an engine would make a missing place as its own user, and could not take
-/// anything but a folder.
+/// The mount point of a run's own input folder. An engine would create a missing one as its own user, and could only
+/// mount on a folder.
 const INPUT: &str = "input";
 
 fn relative(folder: &GroupFolder) -> std::path::PathBuf {
     Path::new("ipc").join(folder.as_str())
 }
 
-/// Returns whether a group without a run left anything; cheap, and makes nothing.
+/// Returns true if a group without a run left any files. Cheap, and makes nothing.
 pub(super) fn is_waiting(data: &SafeDir, folder: &GroupFolder) -> io::Result<bool> {
     for kind in [Kind::Message, Kind::Task] {
         let dir = match data.open_dir(&relative(folder).join(kind.folder())) {
@@ -128,7 +129,7 @@ pub(super) fn is_waiting(data: &SafeDir, folder: &GroupFolder) -> io::Result<boo
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        // A folder full of other files is left to the next run's look.
+        // The rest of a full folder is left to the next run.
         for entry in dir.entries()?.take(SLICE) {
             if is_candidate(&entry?.name) {
                 return Ok(true);
@@ -139,7 +140,7 @@ pub(super) fn is_waiting(data: &SafeDir, folder: &GroupFolder) -> io::Result<boo
 }
 
 impl Files {
-    /// Opens or makes a room's folders below `data/`; `now` in seconds.
+    /// Opens a room's folders below `data/`, and makes missing ones; `now` in seconds.
     pub(super) fn open(data: &SafeDir, folder: &GroupFolder, owner: Option<Owner>, now: i64) -> io::Result<Self> {
         let room = data.ensure_dir(&relative(folder), owner, 0o755)?;
         let open = |name: &str| room.ensure_dir(Path::new(name), owner, 0o755);
@@ -161,7 +162,7 @@ impl Files {
         })
     }
 
-    /// Opens folders again that the agent replaced.
+    /// Opens folders again that the agent has replaced.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         for side in &mut self.sides {
             let dir = self.room.ensure_dir(Path::new(side.kind.folder()), self.owner, 0o755)?;
@@ -175,27 +176,27 @@ impl Files {
         Ok(())
     }
 
-    /// The room's own folder.
+    /// Returns the room's own folder.
     pub(super) fn room(&self) -> &SafeDir {
         &self.room
     }
 
-    /// The folders that agents drop files into.
+    /// Returns the folders for agents' files.
     pub(super) fn sides(&self) -> [&SafeDir; 2] {
         [&self.sides[0].dir, &self.sides[1].dir]
     }
 
-    /// Something may have come.
+    /// Notes that files may have come.
     pub(super) fn dirty(&mut self) {
         self.sides.iter_mut().for_each(|side| side.dirty = true);
     }
 
-    /// Returns true if there is something to look at or to take.
+    /// Returns true if there is something to scan or to claim.
     pub(super) fn has_work(&self) -> bool {
         self.sides.iter().any(Side::has_work)
     }
 
-    /// Takes over at most `most` files: messages first, but half for tasks when there are both.
+    /// Claims at most `most` files: messages first, but half are tasks if there are both.
     pub(super) fn claim(
         &mut self,
         most: usize,
@@ -218,7 +219,7 @@ impl Files {
                     Ok(false) => {}
                     Err(error) => {
                         self.sides[side].ready.push_front(name);
-                        // What is claimed must be handled; the error comes again.
+                        // The claimed files must be handled first; the error will come again.
                         return if claimed.is_empty() { Err(error) } else { Ok(claimed) };
                     }
                 }
@@ -241,7 +242,7 @@ impl Files {
             );
             return Err(io::Error::new(error.kind(), problem));
         }
-        // What cannot be moved must not hold up what comes after it.
+        // A file that cannot be moved must not delay later ones.
         if dir.remove_tree(name).is_err() {
             if self.stuck.len() >= MAX_STUCK {
                 self.stuck.clear();

@@ -1,13 +1,13 @@
-//! Requests that agents drop as files; the folder of a file is the identity of its author.
+//! Requests that agents drop as files. The folder of a file is the identity of its author.
 //!
-//! A file's way: `watch` or a sweep wakes the group's worker (`room`) → `files` finds it and renames it into
-//! `data/claimed` → `command` makes a typed command of its bytes → `authorize` decides by the group of the folder → one
-//! of `handlers` acts in a transaction that also records the claim → the answer goes to `results/`, the file is
-//! removed. Whatever happens in between, a claim's effect happens once: after a crash claimed files are handled again,
-//! and one that was recorded only gives its answer.
+//! The way of a file: `watch` or a sweep wakes the group's worker (`room`) → `files` finds it and renames it into
+//! `data/claimed` → `command` parses it into a typed command → `authorize` decides by the group of the folder → one
+//! of `handlers` acts in a transaction that also records the claim → the answer goes to `results/`, and the file is
+//! removed. A claim's effect happens exactly once: after a crash claimed files are handled again, and a recorded one
+//! only gets its answer.
 //!
-//! To add a verb: a variant in the runner's protocol, an arm in `authorize`, a file in `handlers`, a line in its
-//! `handle`.
+//! To add a verb: a variant in the protocol, an arm in `command`'s `describe`, a typed form in `authorize`, a file in
+//! `handlers`, an arm in its `handle`.
 //!
 //! Uses store, ops, channel (for routes) and `safe_dir`; everything below a group's IPC folder is hostile.
 
@@ -52,8 +52,8 @@ pub use command::MAX_FILE;
 pub use pace::Rates;
 pub use service::{IpcHandle, IpcService};
 
-/// Returns what a file from an agent says, without acting on it: the name of the result it asks for, and what it asks
-/// for or why it is not understood.
+/// Parses an agent's file without acting on it. Returns the name of the result that it asks for, and a description of
+/// the request or the error.
 pub fn understand(task: bool, bytes: &[u8]) -> (Option<String>, Result<String, String>) {
     let kind = if task { command::Kind::Task } else { command::Kind::Message };
     match command::parse(kind, bytes, &Redactor::new([])) {
@@ -62,33 +62,33 @@ pub fn understand(task: bool, bytes: &[u8]) -> (Option<String>, Result<String, S
     }
 }
 
-/// Turns at the same time, over all groups.
+/// The most turns at the same time, over all groups.
 const TURNS: usize = 4;
 
-/// What the service needs.
+/// The parts and settings of the service.
 #[derive(Debug, Clone)]
 pub struct IpcDeps {
-    /// Where effects go.
+    /// The store for effects.
     pub store: Store,
-    /// Time, and ids of claims.
+    /// The time, and ids of claims.
     pub clock: SharedClock,
     /// The installation's folders.
     pub home: Home,
-    /// Keys of `.env` that agents may have been given.
+    /// Names of keys in `.env` that agents may have got.
     pub secret_keys: Vec<String>,
-    /// The host's zone, for schedules without their own.
+    /// The host's time zone, for schedules without their own.
     pub timezone: Tz,
-    /// Says how texts leave.
+    /// Decides how texts are delivered.
     pub channels: Registry,
-    /// Bytes that a file to send may have.
+    /// The most bytes of a file to send.
     pub max_file: u64,
-    /// How many files of a group are handled.
+    /// How fast a group's files are handled.
     pub rates: Rates,
-    /// Who the agent is on the host: owns what is written for it. None when it is whoever runs the host.
+    /// The agent's user on the host, who owns the host's files for it. None for the host's own user.
     pub room_owner: Option<Owner>,
 }
 
-/// What handle, service and workers share.
+/// Shared by the handle, the service and the workers.
 #[derive(Debug)]
 struct Shared {
     store: Store,
@@ -106,22 +106,22 @@ struct Shared {
     claims: SafeDir,
     ids: claim::ClaimIds,
     watch: watch::Watch,
-    /// Permits for turns, given out in order of arrival.
+    /// Permits for turns, in order of arrival.
     turns: Arc<Semaphore>,
     rooms: Mutex<HashMap<GroupFolder, Room>>,
-    /// Groups or tasks changed.
+    /// Notified when groups or tasks have changed.
     snapshots_due: Notify,
-    /// Cancelled when what a crash left was handled: new files come after it.
+    /// Cancelled once the claims of the last host are handled; new files come after them.
     recovered: CancellationToken,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// What is known of a room while it has a worker.
+/// The state of a room while it has a worker.
 #[derive(Debug)]
 struct Room {
     runs: HashMap<RunId, Lane>,
-    /// Takes out the secrets of every run the room has had.
+    /// Removes the secrets of every run that the room has had.
     redactor: Arc<Redactor>,
     orders: mpsc::UnboundedSender<room::Order>,
     snapshot: snapshot::Last,
@@ -162,8 +162,8 @@ impl Shared {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose words a room's are: the one live run's, and the chat's where a task's run is live beside it, because a
-    /// retry must know what was said already.
+    /// Returns the run to credit with this room's messages: its only live run, or the chat run if a task runs beside
+    /// it. A retry of the run must know the texts that it sent.
     fn speaker(&self, folder: &GroupFolder) -> Option<RunId> {
         let rooms = self.rooms();
         let runs = &rooms.get(folder)?.runs;
@@ -174,23 +174,24 @@ impl Shared {
         only(None).or_else(|| only(Some(Lane::Chat)))
     }
 
-    /// Takes the secrets of a room's runs out of what it says.
+    /// Returns the redactor for the secrets of a room's runs.
     fn redactor_of(&self, folder: &GroupFolder) -> Arc<Redactor> {
         self.rooms().get(folder).map(|room| Arc::clone(&room.redactor)).unwrap_or_default()
     }
 
-    /// Takes out what runs would be given now: for what runs left that are not known any more. Blocking.
+    /// Returns a redactor for the secrets that runs would get now, for files of runs that are no longer known.
+    /// Blocking.
     fn redactor_of_env(&self) -> Redactor {
         match secrets::read(&self.home, &self.secret_keys) {
             Ok(found) => Redactor::of(&found),
             Err(error) => {
-                tracing::warn!("secrets are not taken out of files that agents left: {error}");
+                tracing::warn!("cannot remove secrets from files that agents left: {error}");
                 Redactor::default()
             }
         }
     }
 
-    /// Groups with a live run.
+    /// Returns the groups with a live run.
     fn live_rooms(&self) -> Vec<GroupFolder> {
         self.rooms().iter().filter(|(_, room)| !room.runs.is_empty()).map(|(folder, _)| folder.clone()).collect()
     }
@@ -199,20 +200,20 @@ impl Shared {
         self.rooms().get(folder).map(|room| Arc::clone(&room.snapshot))
     }
 
-    /// A worker that ends for good takes its room with it.
+    /// Removes a room whose worker has ended for good.
     fn leave(&self, folder: &GroupFolder) {
         self.rooms().remove(folder);
     }
 
-    /// Returns true if no run is live and nobody asked for anything.
+    /// Returns true if no run is live and no order waits.
     fn is_unused(&self, folder: &GroupFolder, orders: &mpsc::UnboundedReceiver<room::Order>) -> bool {
         orders.is_empty() && self.rooms().get(folder).is_none_or(|room| room.runs.is_empty())
     }
 
-    /// Leaves, if no run is live and nobody asked for anything meanwhile.
+    /// Removes the room, if no run is live and no order has come meanwhile.
     fn leave_if_unused(&self, folder: &GroupFolder, orders: &mpsc::UnboundedReceiver<room::Order>) -> bool {
         let mut rooms = self.rooms();
-        // Orders are given under this lock.
+        // Orders are sent under this lock.
         let unused = orders.is_empty() && rooms.get(folder).is_none_or(|room| room.runs.is_empty());
         if unused {
             rooms.remove(folder);

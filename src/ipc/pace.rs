@@ -1,15 +1,15 @@
-//! The pace of a group, and its share of the log.
+//! The rate limit of a group, and its share of the log.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many files of one group are handled.
+/// How fast the files of one group are handled.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
-    /// In each second.
+    /// Files per second.
     pub per_second: f64,
-    /// At once after a quiet time.
+    /// Files at once after a quiet time.
     pub burst: f64,
 }
 
@@ -19,7 +19,7 @@ impl Default for Rates {
     }
 }
 
-/// A token bucket: a file costs one token, and so does a look that finds nothing.
+/// A token bucket: a file costs one token, and so does a scan that finds nothing.
 #[derive(Debug)]
 pub(super) struct Pace {
     rates: Rates,
@@ -38,13 +38,13 @@ impl Pace {
         self.filled = now;
     }
 
-    /// Files that may be handled now, at most `most`; else how long to wait.
+    /// Returns how many files may be handled now, at most `most`; else how long to wait.
     pub(super) fn allowed(&mut self, now: Instant, most: usize) -> Result<usize, Duration> {
         self.fill(now);
         if self.tokens >= 1.0 {
             return Ok((self.tokens as usize).min(most));
         }
-        // For a handful at once rather than one by one.
+        // Waits for a few files at once, and not for each one.
         Err(Duration::from_secs_f64((8.0 - self.tokens) / self.rates.per_second))
     }
 
@@ -59,8 +59,8 @@ impl Pace {
     }
 }
 
-/// A group's flood: it begins with the first file too many, and ends when no file waited for as long as the burst takes
-/// to fill. A full pace alone is no quiet, for a slow machine fills it while files wait.
+/// A group's flood. It begins with the first file too many, and ends when no file has waited for as long as the burst
+/// takes to fill. A full bucket alone does not end it, because a slow machine fills it while files wait.
 #[derive(Debug, Default)]
 pub(super) struct Flood {
     runs: bool,
@@ -68,17 +68,17 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    /// More files wait than may be handled now. Returns true if a flood begins with it.
+    /// Notes that more files wait than may be handled. Returns true if a flood begins.
     pub(super) fn begins(&mut self) -> bool {
         !std::mem::replace(&mut self.runs, true)
     }
 
-    /// No file waits.
+    /// Notes that no file waits.
     pub(super) fn rests(&mut self) {
         self.rested = true;
     }
 
-    /// There may be files again; `full` says whether the pace is.
+    /// Notes that files may have come; `full` is true if the bucket is full.
     pub(super) fn looks(&mut self, full: bool) {
         if std::mem::take(&mut self.rested) && full {
             self.runs = false;
@@ -86,10 +86,10 @@ impl Flood {
     }
 }
 
-/// Lines of one group in the log per minute; the others are counted.
+/// The log lines of one group per minute; further lines are only counted.
 const LINES: u32 = 10;
 
-/// Lets a few lines a minute through.
+/// Limits the log lines per minute.
 #[derive(Debug)]
 pub(super) struct Gate {
     since: Instant,
@@ -102,7 +102,7 @@ impl Gate {
         Self { since: now, passed: 0, held_back: 0 }
     }
 
-    /// Returns whether a line may be written, and how many were held back since the last minute that had too many.
+    /// Returns None if no line may be written; otherwise how many were held back since the last full minute.
     pub(super) fn pass(&mut self, now: Instant) -> Option<u64> {
         if now.saturating_duration_since(self.since) >= Duration::from_secs(60) {
             self.since = now;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_gets_a_few_lines_and_a_count() {
+    fn log_gets_a_few_lines_and_a_count() {
         let now = Instant::now();
         let mut gate = Gate::new(now);
         let passed = (0..1000).filter(|_| gate.pass(now).is_some()).count();

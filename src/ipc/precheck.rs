@@ -1,9 +1,9 @@
-//! A look at JSON before it is parsed: how deep it is and how long its strings are, in one pass and no memory. Whether
-//! it is JSON at all is for the parser to say.
+//! A check of JSON before it is parsed: its depth and the length of its strings, in one pass and without memory. The
+//! parser decides whether it is valid JSON.
 
 use parlor_protocol::limits::{MAX_DEPTH, MAX_STRING};
 
-/// Refuses what is too deep or has too long a string.
+/// Returns an error if the JSON is too deep or has too long a string.
 pub(super) fn check(json: &[u8]) -> Result<(), String> {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -30,7 +30,7 @@ pub(super) fn check(json: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes up to the closing quote, or to the end.
+/// Returns the bytes up to the closing quote, or to the end.
 fn string(rest: &[u8]) -> usize {
     let mut at = 0;
     while let Some(found) = memchr::memchr2(b'"', b'\\', rest.get(at..).unwrap_or_default()) {
@@ -74,12 +74,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_looked_at_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn precheck_of_any_bytes_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let _ = check(&bytes);
         }
 
         #[test]
-        fn what_parses_is_judged_by_its_depth(text in r#"[\[\]\{\}",:a\\1 ]{0,60}"#, levels in 0_usize..70) {
+        fn precheck_agrees_with_the_depth_of_parsed_json(text in r#"[\[\]\{\}",:a\\1 ]{0,60}"#, levels in 0_usize..70) {
             let wrapped = format!("{}{:?}{}", "[".repeat(levels), text, "]".repeat(levels));
             if let Ok(value) = serde_json::from_str::<serde_json::Value>(&wrapped) {
                 prop_assert_eq!(check(wrapped.as_bytes()).is_ok(), depth_of(&value) <= MAX_DEPTH);

@@ -24,70 +24,70 @@ use crate::domain::ids::{DeliveryId, RunId};
 use crate::safe_dir::SafeDir;
 use crate::store::{StoreError, Tx, TxError, TxResult, groups, ipc_files};
 
-/// Refusals of a group that are kept.
+/// The number of a group's refusals that are kept.
 const KEEP_REFUSALS: u32 = 1_000;
-/// Tries of a file that the store refuses for reasons of its own, while it takes other writes.
+/// The tries of a file that the store refuses while it accepts other writes.
 const TRIES: u32 = 4;
-/// The longest wait between tries while the store does not take anything.
+/// The longest wait between tries while the store accepts nothing.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// A claimed file and what is in it.
+/// A claimed file and its content.
 #[derive(Debug)]
 pub(super) struct Job {
     claimed: Claimed,
     parsed: Result<Parsed, Unreadable>,
-    /// The file it sends, taken before the commit.
+    /// The file to send, copied before the commit.
     file: OnceLock<Taken>,
 }
 
-/// What became of a file.
+/// The result of a file.
 #[derive(Debug, Clone)]
 struct Outcome {
-    /// For the agent, as JSON.
+    /// The answer for the agent, as JSON.
     result: String,
-    /// Why it was refused.
+    /// The reason of a refusal.
     refused: Option<String>,
 }
 
 #[derive(Debug)]
 enum End {
-    /// Committed, or committed before.
+    /// Committed now or before.
     Done(Outcome),
-    /// Cannot be handled.
+    /// It cannot be handled.
     Bad(String),
-    /// Stays claimed: the host shuts down, and handles it at the next start.
+    /// It stays claimed: the host shuts down, and the next start handles it.
     Left,
 }
 
 impl End {
-    /// Returns true if what was asked was done.
+    /// Returns true if the request was carried out.
     fn is_success(&self) -> bool {
         matches!(self, Self::Done(Outcome { refused: None, .. }))
     }
 }
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// True if the asker wants its snapshots rewritten.
+    /// True if the asker wants new snapshots.
     pub(super) refresh: bool,
     /// True if files stay claimed because the host shuts down.
     pub(super) left: bool,
 }
 
-/// What the room knows while it handles a batch.
+/// The room's state for a batch.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
-    /// The run whose words these are, as far as that is known.
+    /// The run to credit with the effects, if known.
     pub(super) run: Option<RunId>,
-    /// Records of files that are gone; forgotten with the next commit.
+    /// Claims whose files are removed; their records go with the next commit.
     pub(super) gone: &'a mut Vec<Ulid>,
-    /// Lets refusals into the log.
+    /// Limits the log lines about refusals.
     pub(super) gate: &'a mut Gate,
 }
 
-/// Reads claimed files. One that cannot be read for want of memory or descriptors is tried again later, by failing the
-/// whole batch: nothing is lost, it stays claimed. Secrets are taken out of all that is stored or shown of them.
+/// Reads and parses claimed files. If memory or descriptors are short, a file is tried again for about ten seconds,
+/// and is then unreadable. Secrets are removed from everything that is stored or shown.
 pub(super) fn read(claims: &SafeDir, claimed: Vec<Claimed>, redactor: &Redactor) -> Vec<Job> {
     let read = claimed.into_iter().map(|mut claimed| {
         if let Cow::Owned(clean) = redactor.redact(&claimed.name) {
@@ -104,7 +104,7 @@ fn read_one(claims: &SafeDir, claimed: &Claimed, redactor: &Redactor) -> Result<
         match claims.read(&claimed.file(), MAX_FILE) {
             Ok(bytes) => return parse(claimed.kind, &bytes, redactor),
             Err(error) if is_shortage(&error) && wait < MAX_WAIT => {
-                // On a thread of its own; descriptors come back when runs end.
+                // This is a thread for blocking work; descriptors are freed when runs end.
                 std::thread::sleep(wait);
                 wait *= 2;
             }
@@ -117,7 +117,7 @@ fn is_shortage(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// Handles read files: effects, answers, removal.
+/// Handles the files of a batch: effects, answers, removal.
 pub(super) async fn settle(
     shared: &Arc<Shared>,
     files: Box<Files>,
@@ -138,7 +138,7 @@ pub(super) async fn settle(
     }
     let changed = jobs.iter().zip(&ends).find(|(job, end)| job.is_task() && end.is_success());
     if let Some((job, _)) = changed {
-        // Before the answer: an agent that reads "done" and then looks must see it.
+        // Before the answer, so that an agent that reads "done" sees the change.
         snapshot::rewrite(shared, &job.claimed.folder, false).await;
     }
     let shared = Arc::clone(shared);
@@ -161,7 +161,7 @@ impl Job {
         matches!(&self.parsed, Ok(Parsed { command: Command::Task(_), .. }))
     }
 
-    /// Takes the file it sends, if any; `taken` counts the bytes.
+    /// Copies the file to send, if any; `taken` counts the bytes.
     async fn take_file(&self, shared: &Arc<Shared>, taken: &mut u64) {
         let Ok(parsed) = &self.parsed else { return };
         if let Some(file) = attach::take(shared, &self.claimed, &parsed.command, *taken).await {
@@ -176,7 +176,7 @@ impl Job {
     }
 }
 
-/// Commits every file of a batch, in order; goes on until the store took them or the host shuts down.
+/// Commits every file of a batch, in order; retries until the store works or the host shuts down.
 async fn commit_all(shared: &Arc<Shared>, jobs: &[Arc<Job>], batch: &mut Batch<'_>) -> Vec<End> {
     let mut ends: Vec<Option<End>> = jobs.iter().map(|_| None).collect();
     let mut wait = Duration::from_millis(50);
@@ -218,7 +218,7 @@ async fn commit_all(shared: &Arc<Shared>, jobs: &[Arc<Job>], batch: &mut Batch<'
     ends.into_iter().map(|end| end.unwrap_or(End::Left)).collect()
 }
 
-/// Returns true if the store takes other writes, so that the file must be the reason.
+/// Returns true if the store accepts other writes, so that the file itself must be the reason.
 async fn is_the_files_fault(shared: &Shared, job: &Job, error: &StoreError) -> bool {
     let (folder, now) = (job.claimed.folder.clone(), shared.clock.now());
     let what = job.claimed.name.clone();
@@ -248,7 +248,8 @@ async fn commit(shared: &Shared, job: &Arc<Job>, run: Option<RunId>, forget: Vec
         .await
 }
 
-/// One file's effect and its record, in one transaction. A file that was acted on before only gives its answer again.
+/// Does one file's effect and records it, in one transaction. For a file that was recorded before, only returns its
+/// answer.
 fn act(tx: &mut Tx<'_>, job: &Job, cx: &Context) -> TxResult<Outcome> {
     let claim = cx.claim.to_string();
     if let Some(result) = ipc_files::result(tx, &claim)? {
@@ -269,13 +270,13 @@ fn act(tx: &mut Tx<'_>, job: &Job, cx: &Context) -> TxResult<Outcome> {
             (CommandResult { ok: false, error: Some(why.clone()), details: Details::new() }, Some(why))
         }
     };
-    // Strings and flags only: cannot fail.
+    // Only strings and flags: cannot fail.
     let result = serde_json::to_string(&result).unwrap_or_default();
     ipc_files::record(tx, &claim, &job.claimed.folder, &job.claimed.name, &result, cx.now)?;
     Ok(Outcome { result, refused })
 }
 
-/// Decides and does; what fails half-way leaves nothing.
+/// Authorises and carries out a command. An error in the middle leaves no effect.
 fn attempt(tx: &mut Tx<'_>, job: &Job, parsed: &Parsed, cx: &Context) -> Result<Details, Denied> {
     let Some(who) = groups::by_folder(tx, &job.claimed.folder)? else {
         return Err(Denied::Refused(format!("folder {} is not a registered group's", job.claimed.folder)));
@@ -291,7 +292,7 @@ fn attempt(tx: &mut Tx<'_>, job: &Job, parsed: &Parsed, cx: &Context) -> Result<
             }
         }
         Err(error) => {
-            // A full disk has ended the whole transaction, and the savepoint with it.
+            // A full disk has already ended the whole transaction, with this savepoint.
             let _ = tx.execute_batch("ROLLBACK TO effect; RELEASE effect");
             Err(error.into())
         }
@@ -301,14 +302,14 @@ fn attempt(tx: &mut Tx<'_>, job: &Job, parsed: &Parsed, cx: &Context) -> Result<
 fn refuse(tx: &Tx<'_>, job: &Job, what: &str, why: &str, now: DateTime<Utc>) -> TxResult<()> {
     let folder = &job.claimed.folder;
     ipc_files::refuse(tx, folder, what, why, now)?;
-    // Not for each: the look takes time.
+    // Not after each refusal, because it takes time.
     if tx.last_insert_rowid() % 64 == 0 {
         ipc_files::trim_refusals(tx, folder, KEEP_REFUSALS)?;
     }
     Ok(())
 }
 
-/// Answers and removals; returns the claims that are gone.
+/// Writes answers and removes files. Returns the claims whose files are gone.
 fn finish(shared: &Shared, files: &mut Files, jobs: &[Arc<Job>], ends: &[End]) -> Vec<Ulid> {
     let now = shared.clock.now().timestamp();
     let mut gone = Vec::new();
@@ -318,7 +319,7 @@ fn finish(shared: &Shared, files: &mut Files, jobs: &[Arc<Job>], ends: &[End]) -
             Err(unreadable) => unreadable.id.as_deref(),
         };
         if job.file.get().is_some() && !end.is_success() && !matches!(end, End::Left) {
-            // Nothing names it; what is left here goes with the daily look.
+            // No row names this copy; if it cannot be removed, the daily sweep removes it.
             let _ = shared.store.files().remove(DeliveryId(job.claimed.id));
         }
         let removed = match end {
@@ -348,7 +349,7 @@ fn answer(files: &mut Files, id: Option<&str>, result: &str, job: &Job, now: i64
     if let Some(id) = id
         && let Err(error) = files.results.write(id, result, now)
     {
-        tracing::warn!("group {}: results/{id}.json cannot be written: {error}", job.claimed.folder);
+        tracing::warn!("group {}: cannot write results/{id}.json: {error}", job.claimed.folder);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Files that could not be handled: `data/quarantine/<folder>/<claim>` and beside it `<claim>.reason`. The oldest go
-//! when a group has more than its share. Never mounted, so that names and links in it are the host's alone.
+//! Files that could not be handled: `data/quarantine/<folder>/<claim>`, each with a `<claim>.reason`. The oldest are
+//! removed when a group exceeds its share. The folder is never mounted, so only the host changes names in it.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -10,27 +10,27 @@ use super::claim::Claimed;
 use crate::domain::ids::GroupFolder;
 use crate::safe_dir::{Kind, SafeDir};
 
-/// Files a group may have here, reasons not counted.
+/// The most files of a group, without the reasons.
 const MAX_FILES: usize = 1_000;
-/// Bytes they may have together.
+/// The most bytes of these files.
 const MAX_BYTES: u64 = 50 << 20;
 
 /// One group's quarantine.
 #[derive(Debug)]
 pub(super) struct Quarantine {
     dir: SafeDir,
-    /// Oldest first, with sizes.
+    /// The oldest first, with sizes.
     kept: VecDeque<(OsString, u64)>,
     bytes: u64,
 }
 
 impl Quarantine {
-    /// Opens or makes it below `data/`.
+    /// Opens the quarantine below `data/`, or makes it.
     pub(super) fn open(data: &SafeDir, folder: &GroupFolder) -> io::Result<Self> {
         let dir = data.ensure_dir(&Path::new("quarantine").join(folder.as_str()), None, 0o700)?;
         let mut names: Vec<OsString> = dir.names(usize::MAX)?;
         names.retain(|name| Path::new(name).extension() != Some(OsStr::new("reason")));
-        // Claim ids rise with time.
+        // Claim ids increase with time.
         names.sort();
         let mut this = Self { dir, kept: VecDeque::new(), bytes: 0 };
         for name in names {
@@ -46,8 +46,8 @@ impl Quarantine {
         self.kept.push_back((name, size));
     }
 
-    /// Takes a claimed file over. A folder with something in it and a file over the limit are removed; the reason
-    /// stays.
+    /// Moves a claimed file into quarantine. A folder that is not empty, or a file over the limit, is removed; its
+    /// reason stays.
     pub(super) fn take(&mut self, claims: &SafeDir, claimed: &Claimed, why: &str) -> io::Result<()> {
         let name = claimed.file();
         let reason = format!("{}/{}: {why}\n", claimed.kind.folder(), claimed.name);

@@ -6,11 +6,11 @@ use std::io;
 
 use crate::safe_dir::{Owner, SafeDir};
 
-/// Answers that are kept.
+/// The most answers that are kept.
 const MAX_FILES: usize = 1_000;
-/// Seconds they are kept.
+/// How many seconds answers are kept.
 const MAX_AGE: i64 = 3_600;
-/// Entries looked at when a room opens: the folder is the agent's, who may have filled it.
+/// The entries that are checked when a room opens: the folder is the agent's, which may have filled it.
 const LOOK: usize = 4 * MAX_FILES;
 
 /// One group's answers.
@@ -18,12 +18,12 @@ const LOOK: usize = 4 * MAX_FILES;
 pub(super) struct Results {
     dir: SafeDir,
     owner: Option<Owner>,
-    /// Oldest first, with the second they were written.
+    /// The oldest first, with the second in which they were written.
     kept: VecDeque<(OsString, i64)>,
 }
 
 impl Results {
-    /// Takes the folder over; what is too old goes.
+    /// Takes charge of the folder, and removes answers that are too old.
     pub(super) fn new(dir: SafeDir, owner: Option<Owner>, now: i64) -> io::Result<Self> {
         let mut kept = Vec::new();
         for name in dir.names(LOOK)? {
@@ -37,7 +37,7 @@ impl Results {
         Ok(this)
     }
 
-    /// Goes on in another folder: the agent put a new one in the old one's place.
+    /// Continues in another folder, because the agent has replaced the old one.
     pub(super) fn reopen(&mut self, dir: SafeDir) {
         self.dir = dir;
     }
@@ -56,7 +56,7 @@ impl Results {
             if self.kept.len() <= most && now - at < MAX_AGE {
                 break;
             }
-            // Written again meanwhile: the later entry stands for it.
+            // It was written again meanwhile, and has a later entry.
             if !self.kept.iter().skip(1).any(|(other, _)| other == name) {
                 remove(&self.dir, name);
             }
@@ -66,8 +66,8 @@ impl Results {
 }
 
 fn remove(dir: &SafeDir, name: &OsStr) {
-    // The agent may have removed it, or put something in its place: its folder, its mess.
+    // The agent may have removed or replaced it; the folder is its own.
     if let Err(error) = dir.remove(name) {
-        tracing::debug!("old answer {name:?} stays: {error}");
+        tracing::debug!("cannot remove the old answer {name:?}: {error}");
     }
 }

@@ -1,5 +1,6 @@
-//! One worker per live room: waits for its signal, takes what lies in its folders in small turns, never more than its
-//! pace allows. All rooms share a few permits that are given out in order of arrival, so that turns are fair.
+//! One worker per live room. It waits for its signal, and handles the files in its folders in small turns, never
+//! faster than its rate. All rooms share a few permits, which are given out in order of arrival, so that turns are
+//! fair.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,27 +18,27 @@ use super::watch::{Role, Signal, flag};
 use super::{Shared, snapshot};
 use crate::domain::ids::GroupFolder;
 
-/// Files of one turn.
+/// The most files of one turn.
 const TURN: usize = 16;
-/// Between looks while events cannot be relied on.
+/// The time between scans while events are not reliable.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long something that was made, but not yet closed or renamed, is given.
+/// How long to wait for a file that was made but not yet closed or renamed.
 const LATER: Duration = Duration::from_millis(200);
-/// How long a room that makes too many events is not listened to.
+/// How long the events of a noisy room are ignored.
 const DEAF: Duration = Duration::from_secs(5);
 
-/// What others ask of a worker.
+/// An order to a worker.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Answer when everything that lies there now was handled.
+    /// Answer once every file that is there now was handled.
     Flush(oneshot::Sender<()>),
     /// Open the folders again: a run starts, and they may have been replaced.
     Reopen,
-    /// A run ended: look whether the room is needed any more.
+    /// A run has ended: check whether the room is still needed.
     Idle,
 }
 
-/// A room's worker.
+/// The worker of a room.
 #[derive(Debug)]
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -47,16 +48,16 @@ pub(super) struct Worker {
     watched: Vec<PathBuf>,
     pace: Pace,
     gate: Gate,
-    /// Records of files that are gone.
+    /// Claims whose files are removed.
     gone: Vec<Ulid>,
     flood: Flood,
-    /// The agent may have put other folders in the place of ours.
+    /// True if the agent may have replaced the folders.
     replaced: bool,
-    /// Events cannot be relied on for as long as the room lives.
+    /// True if events are not reliable for the rest of the room's life.
     look_each_second: bool,
-    /// Not watched until then.
+    /// The folders are not watched until then.
     deaf_until: Option<Instant>,
-    /// When something that was made may be ready.
+    /// When a file that was made may be ready.
     later: Option<Instant>,
     flushes: Vec<oneshot::Sender<()>>,
 }
@@ -82,18 +83,18 @@ impl Worker {
         }
     }
 
-    /// Works until no run is live and nothing is left, or the host shuts down. The folders are lent to a thread during
-    /// each turn and come back.
+    /// Works until no run is live and no file is left, or the host shuts down. During each turn, the folders are lent
+    /// to a thread and come back.
     pub(super) async fn run(mut self, files: Box<Files>) {
         if let Err(error) = self.live(files).await {
-            tracing::error!("agents' files of group {} are not handled any more: {error}", self.folder);
+            tracing::error!("cannot handle IPC files of group {} any more: {error}", self.folder);
             self.unwatch();
             self.shared.leave(&self.folder);
         }
     }
 
-    /// Gives the watches up; must come before the handles are closed and before another worker may watch the same
-    /// folders.
+    /// Removes the watches. This must come before the handles are closed, and before another worker may watch the
+    /// same folders.
     fn unwatch(&mut self) {
         for path in self.watched.drain(..) {
             self.shared.watch.remove(&path);
@@ -128,7 +129,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Opens and watches the folders anew, as often as the pace allows: an agent may replace them all the time.
+    /// Opens and watches the folders again, within the rate limit, because an agent may replace them all the time.
     async fn open_again(&mut self, files: Box<Files>) -> io::Result<Box<Files>> {
         let now = Instant::now();
         if let Err(wait) = self.pace.allowed(now, 1) {
@@ -142,17 +143,17 @@ impl Worker {
         self.arrange(files, true, listen).await
     }
 
-    /// Watches the folders anew, or not at all; opens them again where they may have been replaced.
+    /// Watches the folders again, or not at all; opens them again if they may have been replaced.
     async fn arrange(&mut self, mut files: Box<Files>, reopen: bool, listen: bool) -> io::Result<Box<Files>> {
         let (shared, signal) = (Arc::clone(&self.shared), Arc::clone(&self.signal));
         let old = std::mem::take(&mut self.watched);
         let arranged = tokio::task::spawn_blocking(move || {
-            // Before the handles are closed: their numbers are used again.
+            // Before the handles are closed, because their numbers are used again.
             for path in &old {
                 shared.watch.remove(path);
             }
             let mut watched = Vec::new();
-            // The room before what lies in it: a folder that is replaced while it is opened is noticed.
+            // The room first and then its folders, so that a replacement during the opening is noticed.
             let mut listening = if listen { watch_room(&shared, &files, &signal, &mut watched) } else { Ok(()) };
             let reopened = if reopen { files.reopen() } else { Ok(()) };
             if listen && listening.is_ok() {
@@ -194,7 +195,7 @@ impl Worker {
         }
     }
 
-    /// Notes what the watcher says; true when the room is too loud to be listened to.
+    /// Notes the watcher's events. Returns true if the room is too noisy to be watched.
     fn heed_signal(&mut self, files: &mut Files) -> bool {
         let flags = self.signal.take();
         if flags & (flag::NOW | flag::LOST) != 0 {
@@ -221,14 +222,14 @@ impl Worker {
         }
     }
 
-    /// One turn, as soon as pace and permits allow.
+    /// Does one turn, as soon as the rate and the permits allow.
     async fn work(&mut self, mut files: Box<Files>) -> io::Result<Box<Files>> {
         self.flood.looks(self.pace.is_full(Instant::now()) && self.deaf_until.is_none());
         let most = match self.pace.allowed(Instant::now(), TURN) {
             Ok(most) => most,
             Err(wait) => {
                 self.report_flood();
-                // What floods is not listened to: the queue of events is everyone's.
+                // A flood is not watched, because all rooms share the queue of events.
                 self.deaf_until = Some(Instant::now() + DEAF);
                 if !self.watched.is_empty() {
                     files = self.arrange(files, false, false).await?;
@@ -274,10 +275,10 @@ impl Worker {
         Ok(files)
     }
 
-    /// Something outside is wrong: it is logged now and then, and given a second.
+    /// Logs an I/O error now and then, and waits a second.
     async fn trouble(&mut self, error: &io::Error) {
         if self.gate.pass(Instant::now()).is_some() {
-            tracing::error!("agents' files of group {} wait: {error}", self.folder);
+            tracing::error!("cannot read the IPC folder of group {}, retrying: {error}", self.folder);
         }
         self.pause(LOOK).await;
     }
@@ -289,11 +290,11 @@ impl Worker {
         }
     }
 
-    /// Nothing is left to do: waits for something. True when nobody needs the room any more.
+    /// Waits for work when none is left. Returns true if the room is not needed any more.
     async fn rest(&mut self, files: &mut Files) -> bool {
         self.flood.rests();
         for done in self.flushes.drain(..) {
-            // Whoever gave up waiting does not need the answer.
+            // A caller that stopped waiting does not need the answer.
             let _ = done.send(());
         }
         if self.shared.is_unused(&self.folder, &self.orders) {
@@ -301,7 +302,7 @@ impl Worker {
             if self.shared.leave_if_unused(&self.folder, &self.orders) {
                 return true;
             }
-            // Someone came at the last moment: watch again.
+            // An order came at the last moment: watch again.
             self.deaf_until = Some(Instant::now());
         }
         let now = Instant::now();
@@ -312,7 +313,7 @@ impl Worker {
             order = self.orders.recv() => if let Some(order) = order { self.obey(order, files) },
             () = sleep_until(next) => {
                 self.later = self.later.filter(|later| *later > Instant::now());
-                // Without events nobody tells of replaced folders either.
+                // Without events, replaced folders are not reported either.
                 self.replaced |= look.is_some();
                 files.dirty();
             }

@@ -1,4 +1,4 @@
-//! The service's life and the verbs that others have.
+//! The service's life, and the verbs for others.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,18 +22,18 @@ use crate::domain::ids::{GroupFolder, RunId};
 use crate::domain::run::Lane;
 use crate::store::runs;
 
-/// How long the end of a run waits for what it left; a flood is handled behind its back.
+/// How long the end of a run waits for its last files; the rest of a flood is handled in the background.
 const FLUSH: Duration = Duration::from_secs(2);
-/// How long the host's start waits for what a crash left.
+/// How long the host's start waits for files that were claimed before a crash.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// Groups swept at the same time at start.
+/// The most groups that are swept at the same time at the start.
 const SWEEPS: usize = 8;
-/// Changes within this time share one rewriting of snapshots.
+/// Changes within this time share one writing of snapshots.
 const TOGETHER: Duration = Duration::from_millis(10);
-/// Claimed files handled together at start.
+/// The most claimed files that are handled together at the start.
 const RECOVER: usize = 64;
 
-/// Verbs of the IPC service. Clones share it.
+/// Handle to the IPC service. Clones share it.
 #[derive(Debug, Clone)]
 pub struct IpcHandle {
     pub(super) shared: Arc<Shared>,
@@ -43,12 +43,12 @@ pub struct IpcHandle {
 #[derive(Debug)]
 pub struct IpcService {
     shared: Arc<Shared>,
-    /// What an earlier host had claimed and not finished.
+    /// Files that the last host had claimed and not finished.
     left: Vec<Claimed>,
 }
 
 impl IpcService {
-    /// Takes `data/` over; fails when its folders cannot be made.
+    /// Takes charge of `data/`. Returns an error if its folders cannot be made.
     pub fn new(deps: IpcDeps) -> io::Result<(IpcHandle, Self)> {
         let shared = Arc::new(Shared::new(deps)?);
         let mut left = Vec::new();
@@ -63,8 +63,8 @@ impl IpcService {
         Ok((IpcHandle { shared: Arc::clone(&shared) }, Self { shared, left }))
     }
 
-    /// Finishes what a crash left, then serves rooms until shutdown; returns when every worker has ended. What is claimed
-    /// by then and not handled is handled at the next start.
+    /// Finishes the claims of the last host, then serves rooms until shutdown. Returns when every worker has ended.
+    /// Claims that are open then are handled at the next start.
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { shared, left } = self;
         let recovery = recover(Arc::clone(&shared), left);
@@ -86,7 +86,7 @@ impl IpcService {
     }
 }
 
-/// Handles files that an earlier host had claimed, in their order within each group.
+/// Handles files that the last host had claimed, in order within each group.
 async fn recover(shared: Arc<Shared>, left: Vec<Claimed>) {
     let mut by_group: BTreeMap<GroupFolder, Vec<Claimed>> = BTreeMap::new();
     for claimed in left {
@@ -95,7 +95,7 @@ async fn recover(shared: Arc<Shared>, left: Vec<Claimed>) {
     for (folder, claimed) in by_group {
         let count = claimed.len();
         match recover_group(&shared, &folder, claimed).await {
-            Ok(()) => tracing::info!("{count} IPC files of group {folder} that an earlier host had begun were handled"),
+            Ok(()) => tracing::info!("handled {count} IPC files of group {folder} that the previous host had claimed"),
             Err(error) => tracing::error!("claimed files of group {folder} wait for the next start: {error}"),
         }
     }
@@ -105,7 +105,7 @@ async fn recover(shared: Arc<Shared>, left: Vec<Claimed>) {
 async fn recover_group(shared: &Arc<Shared>, folder: &GroupFolder, claimed: Vec<Claimed>) -> io::Result<()> {
     let mut files = Box::new(open_files(shared, folder).await?);
     let redactor = Arc::new(env_redactor(shared).await?);
-    // Their run's messages wait again: who answers them must know what was said already.
+    // The messages of their run wait again, so its retry must know the texts already sent.
     let whose = folder.clone();
     let run =
         shared.store.read(move |db| runs::interrupted_with_messages(db, &whose)).await.map_err(io::Error::other)?;
@@ -133,23 +133,23 @@ async fn open_files(shared: &Arc<Shared>, folder: &GroupFolder) -> io::Result<Fi
 }
 
 impl IpcHandle {
-    /// Returns when what a crash left was handled, but after five seconds in any case.
+    /// Returns when the claims of the last host are handled, but after five seconds in any case.
     pub async fn recovered(&self) {
         let _ = tokio::time::timeout(RECOVERY, self.shared.recovered.cancelled()).await;
     }
 
-    /// Makes a group's IPC folders where they are missing.
+    /// Makes a group's missing IPC folders.
     pub async fn make_folders(&self, folder: &GroupFolder) -> io::Result<()> {
         open_files(&self.shared, folder).await.map(drop)
     }
 
-    /// Before a run starts: makes the group's IPC folders, writes its snapshots, and watches it. The run's secrets are
-    /// taken out of what the room says from now on.
+    /// Before a run starts: makes the group's IPC folders, writes its snapshots, and watches it. From now on, the
+    /// run's secrets are removed from the room's files.
     pub async fn open_room(&self, group: &Group, run: RunId, lane: Lane, redactor: &Redactor) -> io::Result<()> {
         if self.shared.shutdown.is_cancelled() {
             return Err(io::Error::other("Parlor is shutting down"));
         }
-        // Made before anything else: the run's container mounts it.
+        // First, because the run's container mounts it.
         let files = open_files(&self.shared, &group.folder).await?;
         let last = self.enter(&group.folder, Some((run, lane)), redactor, files);
         let written = snapshot::write(&self.shared, &group.folder, &last, true).await;
@@ -159,8 +159,8 @@ impl IpcHandle {
         written
     }
 
-    /// After a run's container is gone: handles everything it left, then stops watching when no other run is live. A
-    /// flood is waited for two seconds, then handled in the background.
+    /// After a run's container is gone: handles its last files, then stops watching if no other run is live. For a
+    /// flood, waits two seconds and handles the rest in the background.
     pub async fn close_room(&self, folder: &GroupFolder, run: RunId) {
         let flushed = match self.shared.rooms().get_mut(folder) {
             Some(room) => flush(room),
@@ -169,18 +169,18 @@ impl IpcHandle {
         // An error means that the worker ended with the host.
         let _ = tokio::time::timeout(FLUSH, flushed).await;
         if let Some(room) = self.shared.rooms().get_mut(folder) {
-            // Only now: what the run left was still its own.
+            // Only now, because the last files still belonged to the run.
             room.runs.remove(&run);
             let _ = room.orders.send(Order::Idle);
         }
     }
 
-    /// Groups or tasks changed: the snapshots of live rooms are rewritten where they differ.
+    /// Groups or tasks have changed: writes the snapshots of live rooms that differ.
     pub fn snapshots_changed(&self) {
         self.shared.snapshots_due.notify_one();
     }
 
-    /// At start: handles what groups without a live run left, in the background.
+    /// At the start: handles the files of groups without a live run, in the background.
     pub fn sweep_all(&self, folders: Vec<GroupFolder>) {
         let this = self.clone();
         self.shared.tasks.spawn(async move {
@@ -189,7 +189,7 @@ impl IpcHandle {
                 let this = this.clone();
                 async move {
                     if let Err(error) = this.sweep(&folder).await {
-                        tracing::warn!("what group {folder} left in its IPC folder cannot be looked at: {error}");
+                        tracing::warn!("cannot look into the IPC folder of group {folder}: {error}");
                     }
                 }
             });
@@ -210,13 +210,13 @@ impl IpcHandle {
         self.enter(folder, None, &env_redactor(&self.shared).await?, files);
         let flushed = self.shared.rooms().get_mut(folder).map(flush);
         if let Some(flushed) = flushed {
-            // Only so many at a time, for the sake of file descriptors; an error means that the worker ended.
+            // The number at a time is limited, to save file descriptors. An error means that the worker ended.
             let _ = flushed.await;
         }
         Ok(())
     }
 
-    /// Adds a run to a room, and gives it a worker when it has none.
+    /// Adds a run to a room, and starts a worker if it has none.
     fn enter(
         &self,
         folder: &GroupFolder,
@@ -228,7 +228,7 @@ impl IpcHandle {
         if let Some(room) = rooms.get_mut(folder) {
             room.runs.extend(run);
             Arc::make_mut(&mut room.redactor).add(redactor);
-            // A worker that just ended has taken its room away under the same lock.
+            // A worker that has just ended has removed its room under the same lock.
             let _ = room.orders.send(Order::Reopen);
             return Arc::clone(&room.snapshot);
         }
@@ -247,7 +247,7 @@ impl IpcHandle {
     }
 }
 
-/// Asks a room's worker to say when nothing is left.
+/// Asks a room's worker to answer when no file is left.
 fn flush(room: &mut Room) -> oneshot::Receiver<()> {
     let (done, flushed) = oneshot::channel();
     let _ = room.orders.send(Order::Flush(done));

@@ -1,5 +1,5 @@
 //! A room's view of tasks and chats: `current_tasks.json` and `available_groups.json`, written before each run and
-//! when groups or tasks change. Main sees all, others their own tasks and no chats.
+//! when groups or tasks change. Main sees everything, other groups see their own tasks and no chats.
 
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,19 +18,19 @@ use crate::domain::task::{Task, TaskStatus};
 use crate::safe_dir::{Owner, SafeDir};
 use crate::store::{TxResult, groups, tasks};
 
-/// The fingerprint of what a room was given last. Whoever holds it writes, so that an older state never replaces a
-/// newer.
+/// The fingerprint of a room's last snapshot. The writer holds its lock, so that an older state never replaces a
+/// newer one.
 pub(super) type Last = Arc<tokio::sync::Mutex<Option<u64>>>;
 
-/// Writes a live room's snapshots where they changed, or in any case.
+/// Writes a live room's snapshots if they have changed, or `always`; logs an error.
 pub(super) async fn rewrite(shared: &Arc<Shared>, folder: &GroupFolder, always: bool) {
     let Some(last) = shared.snapshot_of(folder) else { return };
     if let Err(error) = write(shared, folder, &last, always).await {
-        tracing::warn!("group {folder}: snapshots of tasks and groups cannot be written: {error}");
+        tracing::warn!("group {folder}: cannot write snapshots of tasks and groups: {error}");
     }
 }
 
-/// The same with the room's fingerprint at hand, and the error for the caller.
+/// The same, with the room's fingerprint at hand, and with the error for the caller.
 pub(super) async fn write(shared: &Arc<Shared>, folder: &GroupFolder, last: &Last, always: bool) -> io::Result<()> {
     let mut last = last.lock().await;
     let whose = folder.clone();
@@ -48,7 +48,7 @@ pub(super) async fn write(shared: &Arc<Shared>, folder: &GroupFolder, last: &Las
     Ok(())
 }
 
-/// What a room may know, ready to be written.
+/// The facts that a room may know, ready to be written.
 #[derive(Debug, Clone, PartialEq)]
 struct Snapshot {
     tasks: Vec<TaskSnapshot>,
@@ -56,7 +56,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads what a group may know now; None if it is not registered.
+    /// Reads the facts that a group may know now; None if it is not registered.
     fn read(db: &Connection, folder: &GroupFolder) -> TxResult<Option<Self>> {
         let Some(group) = groups::by_folder(db, folder)? else { return Ok(None) };
         Ok(Some(Self::of(db, &group)?))
@@ -80,7 +80,7 @@ impl Snapshot {
         Ok(Self { tasks, groups: chats })
     }
 
-    /// A number that is the same for the same content.
+    /// Returns a number that is the same for the same content.
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         json(&self.tasks).hash(&mut hasher);
@@ -98,7 +98,7 @@ impl Snapshot {
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    // Strings and flags only: cannot fail.
+    // Only strings and flags: cannot fail.
     serde_json::to_vec_pretty(value).unwrap_or_default()
 }
 

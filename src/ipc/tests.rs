@@ -1,4 +1,4 @@
-//! Real files, a real store, real floods.
+//! The IPC service with real files, a real store, real floods.
 
 mod attacks;
 mod commands;
@@ -31,12 +31,12 @@ use crate::store::{Wake, groups, ipc_files, outbox, tasks};
 struct Host {
     root: tempfile::TempDir,
     store: Store,
-    /// Whom the store woke.
+    /// The wake-ups of the store.
     wakes: mpsc::UnboundedReceiver<Wake>,
     rates: Rates,
 }
 
-/// The service at work on it.
+/// The running service.
 struct Served {
     handle: IpcHandle,
     shutdown: CancellationToken,
@@ -61,12 +61,12 @@ fn run() -> RunId {
     RunId(Ulid::new())
 }
 
-/// A place in the code that logs for the first time while a test begins to listen may count as unheard for ever; where
-/// everyone is heard all the time, it does not.
+/// Installs a global subscriber. Without one, a log line that first runs while a test begins to listen may count as
+/// disabled for ever.
 fn always_listen() {
     static LISTEN: std::sync::Once = std::sync::Once::new();
     LISTEN.call_once(|| {
-        // Another test's may be there already, which is as good.
+        // Another test may have installed one, which is as good.
         let _ = tracing::subscriber::set_global_default(tracing_subscriber::fmt().with_writer(io::sink).finish());
     });
 }
@@ -149,7 +149,7 @@ impl Host {
         self.deliveries().await.into_iter().map(|d| d.new.text).collect()
     }
 
-    /// Waits until the outbox has so many rows.
+    /// Waits until the outbox has this many rows.
     async fn until_texts(&self, count: usize) -> Vec<String> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {

@@ -1,5 +1,5 @@
-//! One watcher for all live rooms. It carries no data: an event sets a flag of the room it came from, and the room
-//! looks into its folder. Folders are watched through open handles, so that a name swapped for a link leads nowhere.
+//! One watcher for all live rooms. It carries no data: an event sets a flag of its room, and the room scans its
+//! folder. Folders are watched through open handles, so that a name swapped for a link has no effect.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use tokio::sync::Notify;
 
 use crate::safe_dir::SafeDir;
 
-/// Events of one folder per second that are still listened to. The queue is shared by all rooms: who makes more is
-/// looked at once a second instead.
+/// The most events of one folder per second. All rooms share the queue, so a noisier room is scanned once a second
+/// instead.
 const NOISY: u32 = 4_000;
 
-/// What happened in a room.
+/// The events of a room.
 pub(super) mod flag {
     /// A file is ready.
     pub(in crate::ipc) const NOW: u8 = 1;
-    /// Something was made that may become ready without another event.
+    /// A file was made that may become ready without another event.
     pub(in crate::ipc) const LATER: u8 = 2;
-    /// The folders themselves changed.
+    /// The folders themselves have changed.
     pub(in crate::ipc) const STRUCTURE: u8 = 4;
-    /// Too many events.
+    /// There were too many events.
     pub(in crate::ipc) const NOISY: u8 = 8;
     /// Events were lost.
     pub(in crate::ipc) const LOST: u8 = 16;
@@ -44,7 +44,7 @@ impl Signal {
         self.notify.notify_one();
     }
 
-    /// Returns what happened since the last call.
+    /// Returns the flags since the last call.
     pub(super) fn take(&self) -> u8 {
         self.flags.swap(0, Ordering::AcqRel)
     }
@@ -54,7 +54,7 @@ impl Signal {
     }
 }
 
-/// Which folder an event came from.
+/// The folder of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// `messages/` or `tasks/`.
@@ -73,7 +73,7 @@ struct Target {
 
 type Targets = Arc<Mutex<HashMap<PathBuf, Target>>>;
 
-/// The watcher; without one (no inotify instance left) every room is looked at once a second.
+/// The watcher. Without one (no inotify instance left), every room is scanned once a second.
 #[derive(Debug)]
 pub(super) struct Watch {
     watcher: Mutex<Option<RecommendedWatcher>>,
@@ -94,20 +94,20 @@ impl Watch {
         Self { watcher: Mutex::new(watcher), targets }
     }
 
-    /// As on a machine without inotify.
+    /// Simulates a machine without inotify.
     #[cfg(test)]
     pub(super) fn break_down(&self) {
         *lock(&self.watcher) = None;
     }
 
-    /// As when the kernel's queue ran over.
+    /// Simulates an overflow of the kernel's queue.
     #[cfg(test)]
     pub(super) fn lose_events(&self) {
         let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
         on_event(&self.targets, Ok(lost), &mut None);
     }
 
-    /// Watches an open folder. Before the handle is closed it must be given up with [`Watch::remove`].
+    /// Watches an open folder. [`Watch::remove`] must be called before the handle is closed.
     pub(super) fn add(&self, dir: &SafeDir, role: Role, signal: &Arc<Signal>) -> notify::Result<PathBuf> {
         let path = dir.proc_path();
         let target = Target { role, signal: Arc::clone(signal), since: Instant::now(), events: 0 };
@@ -127,8 +127,8 @@ impl Watch {
         if let Some(watcher) = lock(&self.watcher).as_mut()
             && let Err(error) = watcher.unwatch(path)
         {
-            // The kernel gives up a folder that was removed by itself.
-            tracing::debug!("{}: {error}", path.display());
+            // The kernel itself removes the watch of a removed folder.
+            tracing::debug!("cannot stop watching {}: {error}", path.display());
         }
         lock(&self.targets).remove(path);
     }
@@ -138,7 +138,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Between reports of lost events.
+/// The time between reports of lost events.
 const REPORT: Duration = Duration::from_secs(60);
 
 fn on_event(targets: &Targets, event: notify::Result<Event>, reported: &mut Option<Instant>) {
@@ -174,7 +174,7 @@ fn on_event(targets: &Targets, event: notify::Result<Event>, reported: &mut Opti
 }
 
 impl Target {
-    /// Counts an event; the flag when it is one too many.
+    /// Counts an event. Returns a flag if it is one too many.
     fn count(&mut self) -> u8 {
         if self.since.elapsed() >= Duration::from_secs(1) {
             self.since = Instant::now();

@@ -1,5 +1,5 @@
-//! The check of a group's container settings: values that an engine or a program would refuse only at the next run,
-//! when nobody looks, are refused where they are set.
+//! The check of a group's container settings. Values that an engine or a program would refuse only at the next run,
+//! when nobody looks, are refused when they are set.
 
 use std::ops::RangeInclusive;
 
@@ -8,16 +8,16 @@ use crate::config::{answering, bounds, provider, values};
 use crate::domain::group::ContainerConfig;
 use crate::policy::mounts;
 
-/// Milliseconds a group's timeout may have: a second to a day.
+/// A group's timeout in milliseconds: a second to a day.
 pub const TIMEOUTS: RangeInclusive<u64> = 1_000..=86_400_000;
-/// Mounts a group may have.
+/// The most mounts of a group.
 const MAX_MOUNTS: usize = 32;
-/// Variables a group may have, and bytes of one value: they go through a command line.
+/// The most variables of a group; they go through a command line.
 const MAX_ENV: usize = 100;
-/// See [`MAX_ENV`].
+/// The most bytes of one value.
 const MAX_ENV_VALUE: usize = 32 << 10;
 
-/// Checks every field. The error names it and says what is allowed.
+/// Checks every field. The error names the field and the allowed values.
 pub fn check(config: &ContainerConfig) -> Result<(), Invalid> {
     let bad = |field: &str, why: String| Err(Invalid(format!("containerConfig.{field}: {why}")));
     if config.version != 1 {
@@ -42,7 +42,7 @@ pub fn check(config: &ContainerConfig) -> Result<(), Invalid> {
             return bad(field, format!("use {allowed}; null clears it"));
         }
     }
-    // What is checked without the white space around it would be stored with it.
+    // The other checks ignore white space around a value, but it would be stored.
     let texts = [
         ("memory", &config.memory),
         ("cpus", &config.cpus),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_only_later_is_refused_with_its_name() {
+    fn invalid_settings_are_refused_with_their_name() {
         for (config, field) in [
             (json!({"version": 2}), "version"),
             (json!({"timeout": 999}), "timeout"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn mounts_are_refused_where_no_list_could_allow_them() {
+    fn mounts_that_no_list_could_allow_are_refused() {
         let mount = |host: &str, container: Option<&str>| {
             checked(&json!({"additionalMounts": [{"hostPath": "/ok"}, {"hostPath": host, "containerPath": container}]}))
         };

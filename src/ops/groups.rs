@@ -8,27 +8,27 @@ use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::store::{Tx, TxResult, groups};
 
-/// A group as someone asks for it: fields as they were written.
+/// The fields of a requested group, as they were written.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GroupFields<'a> {
-    /// The chat.
+    /// The chat's id.
     pub jid: &'a str,
-    /// Its name; the chat's id when empty.
+    /// The name of the group; the chat's id if empty.
     pub name: &'a str,
-    /// Its folder.
+    /// The name of its folder.
     pub folder: &'a str,
-    /// Its trigger; the default one when none or empty.
+    /// Its trigger; the default if None or empty.
     pub trigger: Option<&'a str>,
-    /// Whether it answers only when triggered; yes when none.
+    /// True if it answers only when triggered; None means true.
     pub requires_trigger: Option<bool>,
 }
 
 /// A checked new group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewGroup {
-    /// The chat.
+    /// The chat of the group.
     pub jid: ChatJid,
-    /// The folder.
+    /// The folder of the group.
     pub folder: GroupFolder,
     name: String,
     trigger: Option<String>,
@@ -37,7 +37,7 @@ pub struct NewGroup {
 }
 
 impl NewGroup {
-    /// Checks what was asked for. The container settings were checked by whoever knows how much the asker may set:
+    /// Checks the fields. The caller has checked the container settings, because it knows what the asker may set: see
     /// [`agent_config`] for agents.
     pub fn parse(fields: &GroupFields<'_>, config: ContainerConfig) -> Result<Self, Invalid> {
         let jid: ChatJid = fields.jid.parse().map_err(Invalid::of)?;
@@ -56,7 +56,7 @@ impl NewGroup {
 }
 
 impl NewGroup {
-    /// The given group with this one's name, trigger and container settings; folder, chat and main stay.
+    /// Returns the given group with this name, trigger and container settings; folder, chat and main stay.
     pub fn apply_to(self, group: Group) -> Group {
         Group {
             name: self.name,
@@ -68,7 +68,7 @@ impl NewGroup {
     }
 }
 
-/// One line of visible text.
+/// Checks that a text is one visible line.
 fn line<'a>(what: &str, text: &'a str, max: usize) -> Result<&'a str, Invalid> {
     if text.chars().count() > max || text.chars().any(char::is_control) {
         let text = shorten(text);
@@ -77,8 +77,8 @@ fn line<'a>(what: &str, text: &'a str, max: usize) -> Result<&'a str, Invalid> {
     Ok(text)
 }
 
-/// Returns what an agent may set of a group's container: extra mounts (the allowlist still decides) and the timeout.
-/// Everything else is ignored.
+/// Returns the settings that an agent may choose for a group's container: extra mounts (within the allowlist) and the
+/// timeout. Ignores everything else.
 pub fn agent_config(asked: Option<&serde_json::Value>) -> Result<ContainerConfig, Invalid> {
     let mut config = ContainerConfig::default();
     let Some(asked) = asked.filter(|value| !value.is_null()) else { return Ok(config) };
@@ -105,7 +105,7 @@ pub fn agent_config(asked: Option<&serde_json::Value>) -> Result<ContainerConfig
     Ok(config)
 }
 
-/// Registers a group that is not main. A chat or folder in use is refused.
+/// Registers a group that is not main. Refuses a chat or folder in use.
 pub fn register(tx: &mut Tx<'_>, new: NewGroup, now: DateTime<Utc>) -> TxResult<Group> {
     let group = Group {
         folder: new.folder,

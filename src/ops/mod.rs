@@ -1,7 +1,7 @@
-//! The requests that agents, people and programs share, as plain functions inside a store transaction: the IPC service
-//! and the local API call the same ones. Who may ask is decided before.
+//! The requests that agents, people and programs share, as plain functions inside a store transaction. The IPC
+//! service and the local API call the same functions. Their callers check permissions before.
 //!
-//! Lies between the store and the services: uses `store`, and the layers below it (`config`, `policy`, `domain`).
+//! Between the store and the services: uses `store`, and the layers below it (`config`, `policy`, `domain`).
 
 pub mod container;
 pub mod groups;
@@ -9,7 +9,7 @@ pub mod tasks;
 
 use thiserror::Error;
 
-/// What was asked for makes no sense, whatever is stored. The text says what is allowed.
+/// A request that is not valid, whatever is stored. The text says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
@@ -20,7 +20,7 @@ impl Invalid {
     }
 }
 
-/// Values in errors are cut: they may come from an attacker and be long.
+/// Cuts a value for an error, because it may come from an attacker and be long.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }

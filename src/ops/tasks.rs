@@ -1,4 +1,4 @@
-//! Making and changing scheduled tasks.
+//! Makes and changes scheduled tasks.
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
@@ -12,22 +12,22 @@ use crate::domain::schedule::{Schedule, parse_zone};
 use crate::domain::task::{ContextMode, Missed, Task, TaskStatus};
 use crate::store::{Tx, TxError, TxResult, events, tasks};
 
-/// A task as someone asks for it: fields as they were written.
+/// The fields of a requested task, as they were written.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TaskFields<'a> {
-    /// Its id; the caller's fresh one when none.
+    /// Its id; None for a new one of the caller.
     pub id: Option<&'a str>,
-    /// What the agent is asked.
+    /// The prompt for the agent.
     pub prompt: &'a str,
     /// `cron`, `interval` or `once`.
     pub schedule_type: &'a str,
     /// Five cron fields, milliseconds, or a local time.
     pub schedule_value: &'a str,
-    /// `group` or `isolated` (when none).
+    /// `group` or `isolated`; None means `isolated`.
     pub context_mode: Option<&'a str>,
-    /// An IANA zone; the host's when none or empty.
+    /// An IANA time zone; the host's if None or empty.
     pub timezone: Option<&'a str>,
-    /// `run` (when none) or `skip`.
+    /// `run` or `skip`; None means `run`.
     pub missed: Option<&'a str>,
 }
 
@@ -42,16 +42,16 @@ pub struct NewTask {
     missed: Missed,
 }
 
-/// What changes of a task; none leaves a field as it is.
+/// The changes to a task; None leaves a field unchanged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TaskChange {
-    /// New prompt.
+    /// The new prompt.
     pub prompt: Option<String>,
-    /// New type; needs a new value, too.
+    /// The new type, which needs a new value, too.
     pub schedule_type: Option<String>,
-    /// New value, of the type that the task has when none is given.
+    /// The new value; of the task's type if no new type is given.
     pub schedule_value: Option<String>,
-    /// New zone; empty for the host's.
+    /// The new zone; empty for the host's.
     pub timezone: Option<String>,
     /// `group` or `isolated`.
     pub context_mode: Option<String>,
@@ -60,7 +60,7 @@ pub struct TaskChange {
 }
 
 impl NewTask {
-    /// Checks what was asked for.
+    /// Checks the fields of a new task.
     pub fn parse(fields: &TaskFields<'_>) -> Result<Self, Invalid> {
         Ok(Self {
             id: fields.id.map(str::parse).transpose().map_err(Invalid::of)?,
@@ -106,7 +106,7 @@ fn missed(text: &str) -> Result<Missed, Invalid> {
     }
 }
 
-/// Makes a task for a group. `fresh` is its id when none was asked for; `host` is the zone when none was given.
+/// Makes a task for a group. `fresh` is its id if none was requested; `host` is the zone if none was given.
 pub fn create(
     tx: &mut Tx<'_>,
     group: &Group,
@@ -177,7 +177,7 @@ fn apply(task: &mut Task, change: &TaskChange) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Stops a task from firing until it is resumed; what waits for its turn is taken back.
+/// Stops a task from firing until it is resumed, and takes back a firing that waits.
 pub fn pause(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Task> {
     let mut task = live(tx, id)?;
     task.status = TaskStatus::Paused;
@@ -186,7 +186,7 @@ pub fn pause(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Task>
     Ok(task)
 }
 
-/// Lets a paused task fire again, from now on: times that passed meanwhile are not made up for.
+/// Lets a paused task fire again from now on. Times that passed meanwhile are not repeated.
 pub fn resume(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>, host: Tz) -> TxResult<Task> {
     let mut task = live(tx, id)?;
     if task.status == TaskStatus::Paused {
@@ -198,10 +198,10 @@ pub fn resume(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>, host: Tz) -> TxR
     Ok(task)
 }
 
-/// Ends a task for good; what waits for its turn is taken back.
+/// Ends a task for good, and takes back a firing that waits.
 pub fn cancel(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Task> {
     let mut task = match tasks::get(tx, id)? {
-        // The last time of a task has come, but it still waits for its turn.
+        // The task's last firing is due, but still waits to start.
         Some(task) if task.status == TaskStatus::Completed && tasks::waits(tx, &task)? => task,
         _ => live(tx, id)?,
     };
@@ -212,8 +212,8 @@ pub fn cancel(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Task
     Ok(task)
 }
 
-/// Fires a task once, now, beside its schedule; one whose times are over runs again. One that waits for its turn
-/// already is refused.
+/// Fires a task once, now, beside its schedule. A completed task runs once more; a task that already waits to start
+/// is refused.
 pub fn run_now(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Task> {
     let task = match tasks::get(tx, id)? {
         Some(task) if task.status == TaskStatus::Completed => task,
@@ -223,7 +223,7 @@ pub fn run_now(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Tas
         return Err(TxError::Conflict(format!("task {id} waits for its turn already")));
     }
     let mut due = now;
-    // The key is (task, millisecond): an earlier firing may have this one.
+    // The key is (task, millisecond), which an earlier firing may have.
     while !tasks::claim(tx, &task, due, now)? {
         due += Duration::milliseconds(1);
     }
@@ -231,7 +231,7 @@ pub fn run_now(tx: &mut Tx<'_>, id: &TaskId, now: DateTime<Utc>) -> TxResult<Tas
     Ok(task)
 }
 
-/// A task that has not ended.
+/// Returns a task that has not ended.
 fn live(tx: &Tx<'_>, id: &TaskId) -> TxResult<Task> {
     let task = tasks::get(tx, id)?.ok_or_else(|| TxError::NotFound(format!("there is no task {id}")))?;
     let ended = match task.status {
@@ -242,7 +242,7 @@ fn live(tx: &Tx<'_>, id: &TaskId) -> TxResult<Task> {
     Err(TxError::Conflict(format!("task {id} {ended}: make a new one")))
 }
 
-/// Sets when the task is due next.
+/// Sets the next due time.
 fn plan(task: &mut Task, now: DateTime<Utc>, host: Tz) -> TxResult<()> {
     let zone = task.timezone.unwrap_or(host);
     task.next_due = task.schedule.first_due(now, task.anchor, zone).map_err(|e| TxError::Conflict(e.to_string()))?;

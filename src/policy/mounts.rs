@@ -1,4 +1,4 @@
-//! `mount-allowlist.json`: which host folders groups may see beyond their own.
+//! `mount-allowlist.json`: the host folders that groups may see beyond their own.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -10,16 +10,17 @@ use super::RuleFile;
 use super::rules_text::{complaint, flag, is_texts, object};
 use crate::domain::group::AdditionalMount;
 
-/// A file that is understood, with everything it can say.
+/// A valid file with every possible field.
 pub const EXAMPLE: &str = r#"{"allowedRoots": [{"path": "~/photos", "allowReadWrite": false, "description": "holidays"}], "blockedPatterns": ["private"], "nonMainReadOnly": true}"#;
 
-/// Where extra mounts appear in a container.
+/// The place of extra mounts in a container.
 const TARGET: &str = "/workspace/extra/";
 
-/// Bytes that a path may have.
+/// The most bytes of a path.
 const MAX_PATH: usize = 4096;
 
-/// Never mounted, whatever the file says: a part of a path that contains one of these, in any case.
+/// Never mounted, whatever the file allows: paths with a component that contains one of these, in upper or lower
+/// case.
 const BLOCKED: [&str; 17] = [
     ".ssh",
     ".gnupg",
@@ -40,7 +41,7 @@ const BLOCKED: [&str; 17] = [
     ".secret",
 ];
 
-/// The rules as they were found.
+/// The rules of the file, or why there are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountRules {
     list: Result<List, String>,
@@ -74,28 +75,28 @@ fn yes() -> bool {
 /// An extra mount that the rules allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedMount {
-    /// The host's folder or file, links resolved.
+    /// The host's folder or file, with links resolved.
     pub host: PathBuf,
-    /// Where it appears.
+    /// The path in the container.
     pub target: String,
-    /// True if the container may write.
+    /// True if the container may write to it.
     pub writable: bool,
-    /// Why it is read-only although writing was asked for.
+    /// Why it is read-only although writing was requested.
     pub note: Option<String>,
 }
 
-/// What a check needs to know about the host.
+/// The facts about the host that a check needs.
 pub struct HostView<'a> {
     /// The operator's home, for `~`.
     pub user_home: Option<&'a Path>,
-    /// Folders and files that no extra mount may contain or lie in: the installation's own.
+    /// The installation's own folders and files; no extra mount may contain them or be inside them.
     pub protected: &'a [PathBuf],
-    /// Makes a path absolute and free of links; fails when it does not exist.
+    /// Makes a path absolute and free of links. Returns an error if it does not exist.
     pub resolve: &'a dyn Fn(&Path) -> io::Result<PathBuf>,
 }
 
 impl MountRules {
-    /// Reads the rules. A missing file, or one that cannot be read or understood, allows nothing.
+    /// Reads the rules. A file that is missing, unreadable or not valid allows nothing.
     pub fn from_file(file: RuleFile) -> Self {
         let list = match file {
             Ok(None) => Err("there is no mount-allowlist.json".to_owned()),
@@ -112,12 +113,12 @@ impl MountRules {
         Self { list }
     }
 
-    /// Returns why nothing is allowed.
+    /// Returns why nothing is allowed, if so.
     pub fn problem(&self) -> Option<&str> {
         self.list.as_ref().err().map(String::as_str)
     }
 
-    /// Checks one mount. The error says what is wrong and is fit for people.
+    /// Checks one mount. The error is for people.
     pub fn validate(
         &self,
         mount: &AdditionalMount,
@@ -152,7 +153,7 @@ impl MountRules {
     }
 }
 
-/// The first thing that is wrong with a file that is JSON.
+/// Returns the first error in a file that is JSON.
 fn look(value: &Value) -> Result<(), String> {
     let file = object(value, "the file", &["allowedRoots", "blockedPatterns", "nonMainReadOnly"])?;
     let roots = file.get("allowedRoots").and_then(Value::as_array);
@@ -181,7 +182,7 @@ impl List {
             .find(|part| patterns.iter().any(|pattern| part.contains(pattern.as_str())))
     }
 
-    /// The closest root above a path.
+    /// Returns the closest root above a path.
     fn root_of(&self, host: &Path, view: &HostView<'_>) -> Option<&Root> {
         self.allowed_roots
             .iter()
@@ -211,7 +212,7 @@ fn expand(text: &str, home: Option<&Path>) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Refuses paths that engines cannot take apart from the rest of a mount's text.
+/// Refuses paths that engines cannot separate from the rest of a mount's text.
 pub fn engine_safe(path: &Path) -> Result<(), String> {
     let Some(text) = path.to_str() else {
         return Err(format!("{} is not valid UTF-8; rename it", path.display()));
@@ -222,13 +223,13 @@ pub fn engine_safe(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Refuses what no allowlist could allow. The error names the field.
+/// Refuses mounts that no allowlist could allow. The error names the field.
 pub fn check(mount: &AdditionalMount) -> Result<(), String> {
     let of_host = |why| format!("hostPath: {why}");
     if mount.host_path.len() > MAX_PATH {
         return Err(of_host(format!("it has {} bytes, at most {MAX_PATH} are allowed", mount.host_path.len())));
     }
-    // Whose home it is does not matter yet.
+    // The owner of the home does not matter here.
     let host = expand(&mount.host_path, Some(Path::new("/home"))).map_err(of_host)?;
     engine_safe(&host).map_err(of_host)?;
     match &mount.container_path {
@@ -254,7 +255,7 @@ fn target_of(name: &str) -> Result<String, String> {
         return Err(format!("container path {name:?} must be relative, without `..`, at most 255 bytes"));
     }
     engine_safe(path).map_err(|why| format!("container path {why}"))?;
-    // Rebuilt from its parts: no doubled or trailing slashes.
+    // Rebuilt from its parts, without doubled or trailing slashes.
     let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     Ok(format!("{TARGET}{}", parts.join("/")))
 }

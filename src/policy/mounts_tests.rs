@@ -56,7 +56,7 @@ fn allowed_paths_pass_and_are_read_only_unless_asked_and_allowed() {
 }
 
 #[test]
-fn everything_else_is_refused() {
+fn mounts_outside_the_rules_are_refused() {
     let host = host();
     for (path, why) in [
         ("ROOT/other", "under no allowed root"),
@@ -84,7 +84,7 @@ fn everything_else_is_refused() {
 }
 
 #[test]
-fn links_are_resolved_before_anything_is_decided() {
+fn links_are_resolved_before_the_decision() {
     let host = host();
     symlink("/etc", host.root.join("rw/etc")).unwrap();
     symlink(host.root.join("rw/.ssh"), host.root.join("rw/keys")).unwrap();
@@ -126,7 +126,7 @@ fn missing_and_broken_files_allow_nothing() {
 }
 
 #[test]
-fn complaints_about_the_file_are_in_peoples_words_and_show_the_example() {
+fn errors_of_the_mount_file_are_for_people_and_show_the_example() {
     assert_eq!(MountRules::from_file(Ok(Some(EXAMPLE.into()))).problem(), None);
     for (text, words) in [
         ("", "it is empty"),

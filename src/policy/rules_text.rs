@@ -1,9 +1,8 @@
-//! The faults of a rule file, in words for the person who writes it, and never in those of the parser.
+//! The errors of a rule file, in words for the person who writes it, and not in those of the parser.
 
 use serde_json::{Map, Value};
 
-/// Returns why the text of a rule file cannot be used, and how one looks that can. `look` names the first thing that is
-/// wrong with what JSON it is.
+/// Returns why the text of a rule file is not valid, with an example. `look` returns the first error in valid JSON.
 pub(super) fn complaint(
     text: &str,
     error: &serde_json::Error,
@@ -13,13 +12,13 @@ pub(super) fn complaint(
     let what = match serde_json::from_str::<Value>(text) {
         Err(_) if text.trim().is_empty() => "it is empty".to_owned(),
         Err(_) => format!("it is not JSON: line {}, column {} is where that shows", error.line(), error.column()),
-        // What a look at the values does not find is a name that stands there twice.
+        // `look` finds every error except a repeated name.
         Ok(value) => look(&value).err().unwrap_or_else(|| format!("a name is in it twice, at line {}", error.line())),
     };
     format!("{what}. It should look like this: {example}")
 }
 
-/// An object whose names are among those that are known.
+/// Returns an object, if all its names are known.
 pub(super) fn object<'a>(value: &'a Value, place: &str, known: &[&str]) -> Result<&'a Map<String, Value>, String> {
     let Value::Object(map) = value else {
         return Err(format!("{place} must be in braces, with {}", listed(known)));
@@ -30,7 +29,7 @@ pub(super) fn object<'a>(value: &'a Value, place: &str, known: &[&str]) -> Resul
     }
 }
 
-/// A value that may be missing, and otherwise is true or false.
+/// Checks that a value is missing, true or false.
 pub(super) fn flag(map: &Map<String, Value>, name: &str) -> Result<(), String> {
     match map.get(name) {
         None | Some(Value::Bool(_)) => Ok(()),

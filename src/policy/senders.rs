@@ -10,24 +10,24 @@ use super::RuleFile;
 use super::rules_text::{complaint, flag, is_texts, object};
 use crate::domain::ids::ChatJid;
 
-/// A file that is understood, with everything it can say.
+/// A valid file with every possible field.
 pub const EXAMPLE: &str = r#"{"default": {"allow": "*"}, "chats": {"web:family": {"allow": ["owner", "ann"], "mode": "drop"}}, "logDenied": true}"#;
 
-/// What a sender's message may do.
+/// The permission of a sender's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// May trigger.
+    /// It may trigger.
     Allow,
-    /// May not.
+    /// It may not trigger.
     Deny {
-        /// Not even kept as context.
+        /// True if it is not even kept as context.
         drop: bool,
-        /// Worth a line in the log.
+        /// True if the log gets a line.
         log: bool,
     },
 }
 
-/// The rules as they were found.
+/// The rules of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenderRules {
     kind: Kind,
@@ -35,9 +35,9 @@ pub struct SenderRules {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    /// No file: everyone may.
+    /// There is no file: everyone may trigger.
     Everyone,
-    /// The file cannot be used: in the owner's group alone.
+    /// The file is not valid: only the owner's group may trigger.
     Broken(String),
     Listed(List),
 }
@@ -69,10 +69,10 @@ enum Allow {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
-    /// Denied texts stay as marked context.
+    /// Denied messages stay as marked context.
     #[default]
     Trigger,
-    /// Denied texts are left out.
+    /// Denied messages are dropped.
     Drop,
 }
 
@@ -97,8 +97,8 @@ impl<'de> Deserialize<'de> for Allow {
 }
 
 impl SenderRules {
-    /// Reads the rules. A missing file allows everyone; one that cannot be read or understood allows the owner's group
-    /// alone, and [`problem`](Self::problem) says why.
+    /// Reads the rules. Without a file, everyone may trigger. If the file is unreadable or not valid, only the
+    /// owner's group may, and [`problem`](Self::problem) returns the reason.
     pub fn from_file(file: RuleFile) -> Self {
         let kind = match file {
             Ok(None) => Kind::Everyone,
@@ -116,7 +116,7 @@ impl SenderRules {
         Self { kind }
     }
 
-    /// Returns why the file cannot be used.
+    /// Returns why the file is not valid, if so.
     pub fn problem(&self) -> Option<&str> {
         match &self.kind {
             Kind::Broken(why) => Some(why),
@@ -124,8 +124,8 @@ impl SenderRules {
         }
     }
 
-    /// Decides about a sender. The owner's group answers to an entry of its own only, not to the default: an operator
-    /// cannot lock himself out by listing others.
+    /// Decides about a sender. The owner's group has only its own entry and not the default, so an operator cannot
+    /// lock themselves out by listing others.
     pub fn decide(&self, chat: &ChatJid, sender: &str, is_main: bool) -> Decision {
         let list = match &self.kind {
             Kind::Everyone => return Decision::Allow,
@@ -146,7 +146,7 @@ impl SenderRules {
     }
 }
 
-/// The first thing that is wrong with a file that is JSON.
+/// Returns the first error in a file that is JSON.
 fn look(value: &Value) -> Result<(), String> {
     let file = object(value, "the file", &["default", "chats", "logDenied"])?;
     let default = file.get("default").ok_or("\"default\" is missing: who may trigger in chats that are not named")?;
@@ -193,7 +193,7 @@ mod tests {
     const KEPT: Decision = Decision::Deny { drop: false, log: true };
 
     #[test]
-    fn missing_allows_all() {
+    fn missing_sender_file_allows_everyone() {
         let rules = SenderRules::from_file(Ok(None));
         assert_eq!(rules.decide(&chat("web:a"), "x", false), Decision::Allow);
         assert_eq!(rules.problem(), None);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_does_not_lock_the_owner_out() {
+    fn default_entry_does_not_lock_the_owner_out() {
         let rules = rules(r#"{"default":{"allow":["ann"]},"chats":{"tty:b":{"allow":[]}}}"#);
         assert_eq!(rules.decide(&chat("tty:main"), "me", true), Decision::Allow);
         assert_eq!(rules.decide(&chat("tty:b"), "me", true), KEPT);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_understood() {
+    fn sender_example_is_valid() {
         let rules = rules(EXAMPLE);
         assert_eq!(rules.problem(), None);
         assert_eq!(rules.decide(&chat("web:family"), "owner", false), Decision::Allow);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_in_peoples_words_and_show_the_example() {
+    fn errors_of_the_sender_file_are_for_people_and_show_the_example() {
         for (text, words) in [
             (" ", "it is empty"),
             ("{\n\"default\": }", "it is not JSON: line 2, column"),

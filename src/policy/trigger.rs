@@ -8,20 +8,20 @@ use crate::domain::text::{is_blank, is_ignorable};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     word: String,
-    /// Case-folded, so that a comparison allocates nothing; without what shows nothing.
+    /// Case-folded, without invisible characters, so that a comparison allocates nothing.
     folded: Vec<char>,
-    /// Names that may stand behind a command, in lower case.
+    /// Names that may follow a command, in lower case.
     names: Vec<String>,
 }
 
-/// A command of the chat. Whoever may trigger may use them; they need no trigger.
+/// A command of the chat. Everyone who may trigger may use it, without the trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Ends what runs now.
+    /// Ends the current runs.
     Stop,
     /// Forgets the session.
     New,
-    /// Says what runs and what waits.
+    /// Returns what runs and what waits.
     Status,
 }
 
@@ -34,7 +34,7 @@ impl Trigger {
         Self { word: word.to_owned(), folded, names: vec![name] }
     }
 
-    /// A group's trigger: its own, else `@` and the assistant's name.
+    /// Returns a group's trigger: its own, else `@` and the assistant's name.
     pub fn of(own: Option<&str>, assistant_name: &str) -> Self {
         let assistant = assistant_name.trim();
         let mut trigger = match own.map(|own| own.trim_matches(is_blank)).filter(|own| !own.is_empty()) {
@@ -45,18 +45,18 @@ impl Trigger {
         trigger
     }
 
-    /// The word as it was given.
+    /// Returns the word as it was given.
     pub fn word(&self) -> &str {
         &self.word
     }
 
-    /// Returns true if a text starts with the trigger: at its start (what shows nothing aside), in any case, and not as
+    /// Returns true if a text starts with the trigger: after invisible characters, in upper or lower case, and not as
     /// the beginning of a longer word.
     pub fn matches(&self, text: &str) -> bool {
         self.rest(text).is_some()
     }
 
-    /// Returns true if the trigger stands anywhere in a text, as a word of its own.
+    /// Returns true if the trigger is anywhere in a text, as a separate word.
     pub fn is_in(&self, text: &str) -> bool {
         let mut in_word = false;
         text.char_indices().any(|(at, c)| {
@@ -68,12 +68,12 @@ impl Trigger {
         })
     }
 
-    /// The text without its trigger and the white space around it; the whole text when it has none.
+    /// Returns the text without its trigger and the white space around it; the whole text if it has none.
     pub fn strip<'a>(&self, text: &'a str) -> &'a str {
         self.rest(text).map_or(text, |rest| rest.trim_start_matches(is_blank))
     }
 
-    /// Returns what follows the trigger.
+    /// Returns the text after the trigger.
     fn rest<'a>(&self, text: &'a str) -> Option<&'a str> {
         let mut chars = text.trim_start_matches(is_blank).chars();
         let mut wanted = self.folded.as_slice();
@@ -81,7 +81,7 @@ impl Trigger {
             return None;
         }
         while !wanted.is_empty() {
-            // A character may fold to several; all of them must be wanted.
+            // A character may fold to several; all of them must match.
             let next = chars.find(|c| !is_ignorable(*c))?;
             for part in fold(next) {
                 let (first, others) = wanted.split_first()?;
@@ -94,7 +94,7 @@ impl Trigger {
         ends_word(&chars).then_some(chars.as_str())
     }
 
-    /// Returns true if a name that stands behind a command is this assistant's, also as platforms call their bots.
+    /// Returns true if a name after a command is this assistant's, also in the form of platforms' bot names.
     fn is_named(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         let short = name.strip_suffix("bot").map_or(name.as_str(), |short| short.trim_end_matches('_'));
@@ -102,8 +102,8 @@ impl Trigger {
     }
 }
 
-/// Returns which command a text is: its first word, in any case, also after the group's trigger. Behind it may stand
-/// the assistant's name (`/stop@AndyBot`) and further words (`/stop please`).
+/// Returns the command in a text: its first word, in upper or lower case, also after the group's trigger. The
+/// assistant's name (`/stop@AndyBot`) and further words (`/stop please`) may follow.
 pub fn command(text: &str, trigger: &Trigger) -> Option<Command> {
     let text = trigger.strip(text).trim_start_matches([',', ':']).trim_matches(is_blank);
     let word = text.split(char::is_whitespace).next()?.trim_end_matches(['.', ',', '!', '?', ':', ';']);
@@ -121,7 +121,7 @@ fn ends_word(rest: &Chars<'_>) -> bool {
     rest.clone().find(|c| !is_ignorable(*c)).is_none_or(|next| !next.is_alphanumeric())
 }
 
-/// Upper and then lower case: unites forms that lower case alone keeps apart (ς and σ, ß and ss).
+/// Folds to upper and then to lower case, which unites forms that lower case alone keeps apart (ς and σ, ß and ss).
 fn fold(c: char) -> impl Iterator<Item = char> {
     c.to_uppercase().flat_map(char::to_lowercase)
 }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_that_show_nothing_are_passed_over() {
+    fn invisible_characters_are_skipped() {
         let andy = Trigger::new("@Andy");
         for text in [
             "\u{200e}@Andy hi",
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn anywhere_means_as_a_word_of_its_own() {
+    fn trigger_anywhere_is_a_separate_word() {
         let mo = Trigger::new("@Mo");
         for text in ["hey @Mo", "hey @mo, come", "(@Mo)", "one\n@Mo two", "@Mo", "hey\u{2060} @Mo", "@Moritz and @Mo"] {
             assert!(mo.is_in(text), "{text:?}");
@@ -247,7 +247,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(word in "\\PC{0,8}", text in "\\PC{0,30}") {
+        fn trigger_functions_never_panic(word in "\\PC{0,8}", text in "\\PC{0,30}") {
             let trigger = Trigger::new(&word);
             let stripped = trigger.strip(&text);
             prop_assert!(text.ends_with(stripped));

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Dir, FileType};
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -23,7 +23,7 @@ pub enum Kind {
     Socket,
     /// A block or character device.
     Device,
-    /// The file system does not say.
+    /// The file system does not report the kind.
     Unknown,
 }
 
@@ -58,20 +58,21 @@ impl fmt::Display for Kind {
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name: any bytes but a slash and NUL.
+    /// Its name: any bytes except a slash and NUL.
     pub name: OsString,
-    /// What it was when it was listed.
+    /// Its kind when it was listed.
     pub kind: Kind,
 }
 
-/// Streams a directory; `.` and `..` left out. Entries that come or go meanwhile may be seen or not, all others once.
+/// Streams a directory without `.` and `..`. An entry that comes or goes meanwhile may be missing; every other one
+/// comes once.
 pub struct Entries {
     dir: Dir,
 }
 
 impl Entries {
     pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        // A description of its own, so that two streams do not share a position.
+        // With its own file description, so that two streams do not share a position.
         Ok(Self { dir: Dir::read_from(fd)? })
     }
 }

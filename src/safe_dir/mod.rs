@@ -1,13 +1,13 @@
 //! Folders that a hostile container can write: every access below them goes through a directory handle, follows no
 //! link at any step, and reads only regular files.
 //!
-//! Names with one component are opened relative to the handle with `O_NOFOLLOW`; longer paths with `openat2`, or one
-//! component after the other where the kernel refuses it. Mount points below a handle are crossed: a container cannot
-//! make any on the host's side, and an operator may keep groups on another disk.
+//! Names with one component are opened relative to the handle with `O_NOFOLLOW`; longer paths with `openat2`, or
+//! component by component if the kernel refuses it. Mount points below a handle are crossed: a container cannot make
+//! any on the host's side, and an operator may keep groups on another disk.
 //!
-//! Depends on rustix alone.
+//! Depends only on rustix.
 
-// Names are an attacker's: Debug escapes them.
+// An attacker chooses the names, and Debug escapes them.
 #![allow(clippy::unnecessary_debug_formatting)]
 
 mod entries;
@@ -30,27 +30,27 @@ pub use entries::{Entries, Entry, Kind};
 pub use stream::{Dress, is_unfinished};
 pub use tree::Chowned;
 
-/// Whom new files belong to.
+/// The owner of new files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// User.
+    /// User id.
     pub uid: u32,
-    /// Group.
+    /// Group id.
     pub gid: u32,
 }
 
-/// What is known of an entry without following it.
+/// The facts about an entry, without following it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
-    /// What it is.
+    /// The kind of entry.
     pub kind: Kind,
-    /// Its size in bytes as it claims; a sparse file's may be far more than it occupies.
+    /// The size in bytes that it claims; a sparse file may occupy far less.
     pub size: u64,
-    /// How many names the file has.
+    /// The number of the file's names.
     pub links: u64,
-    /// Seconds since 1970 of its last change, as its owner set it.
+    /// The time of the last change as its owner set it, in seconds since 1970.
     pub mtime: i64,
-    /// Seconds and nanoseconds since 1970 of its last change of any kind, as the kernel set it.
+    /// The time of the last change of any kind as the kernel set it, in seconds and nanoseconds since 1970.
     pub changed: (i64, i64),
     /// Owner's user id.
     pub uid: u32,
@@ -68,7 +68,7 @@ pub struct SafeDir {
     fd: OwnedFd,
 }
 
-/// A name's check: one component that is neither empty, `.`, `..`, nor has a slash or NUL in it.
+/// Checks a name: one component that is neither empty, `.` nor `..`, without a slash or NUL.
 fn single(name: &OsStr) -> io::Result<&OsStr> {
     let bytes = name.as_bytes();
     let bad = bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.iter().any(|b| matches!(b, b'/' | 0));
@@ -78,7 +78,7 @@ fn single(name: &OsStr) -> io::Result<&OsStr> {
     Ok(name)
 }
 
-/// A relative path's check: only plain components.
+/// Checks a relative path: only plain components.
 fn plain(rel: &Path) -> io::Result<&Path> {
     let fine = rel.components().all(|c| matches!(c, Component::Normal(_))) && !rel.as_os_str().is_empty();
     if fine {
@@ -99,23 +99,23 @@ impl SafeDir {
         Ok(Self { fd: open::beneath(self.fd.as_fd(), plain(rel)?)? })
     }
 
-    /// A second handle on the same directory.
+    /// Returns a second handle on the same directory.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { fd: self.fd.try_clone()? })
     }
 
-    /// Returns what this directory itself is.
+    /// Returns the facts about this directory itself.
     pub fn meta(&self) -> io::Result<Meta> {
         Ok(meta_of(&sys::fstat(&self.fd)?))
     }
 
-    /// A path that names this very directory for as long as the handle lives, whatever becomes of its name: for
-    /// watchers, and for handing the directory to other programs.
+    /// Returns a path to this very directory for as long as the handle lives, even if its name changes: for watchers,
+    /// and for other programs.
     pub fn proc_path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// Returns what is known of an entry, links not followed; None if it is missing.
+    /// Returns the facts about an entry, without following links; None if it is missing.
     pub fn stat(&self, name: &OsStr) -> io::Result<Option<Meta>> {
         match sys::statat(&self.fd, single(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(meta_of(&stat))),
@@ -124,18 +124,18 @@ impl SafeDir {
         }
     }
 
-    /// Reads a regular file of at most `max` bytes; anything else is an error that says what it is. A file with a
-    /// second name (a hard link) is refused, because whoever holds that name can change what was checked.
+    /// Reads a regular file of at most `max` bytes. For any other kind, the error names the kind. A file with a
+    /// second name (a hard link) is refused, because it can be changed through that name after the check.
     pub fn read(&self, name: &OsStr, max: u64) -> io::Result<Vec<u8>> {
         open::read_regular(self.fd.as_fd(), single(name)?, max)
     }
 
-    /// Returns whether something of that name exists, be it a dangling link.
+    /// Returns true if an entry of that name exists, even a dangling link.
     pub fn exists(&self, name: &OsStr) -> io::Result<bool> {
         Ok(self.stat(name)?.is_some())
     }
 
-    /// Removes a file or link; a missing one is fine.
+    /// Removes a file or link. A missing one is no error.
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
         match sys::unlinkat(&self.fd, single(name)?, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -143,7 +143,7 @@ impl SafeDir {
         }
     }
 
-    /// Removes an empty directory; a missing one is fine.
+    /// Removes an empty directory. A missing one is no error.
     pub fn remove_empty_dir(&self, name: &OsStr) -> io::Result<()> {
         match sys::unlinkat(&self.fd, single(name)?, AtFlags::REMOVEDIR) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -151,10 +151,10 @@ impl SafeDir {
         }
     }
 
-    /// Moves an entry, whatever it is, into another directory under a new name (same file system), replacing nothing.
+    /// Moves an entry of any kind into another directory under a new name (same file system), replacing nothing.
     pub fn move_to(&self, name: &OsStr, to: &SafeDir, new_name: &OsStr) -> io::Result<()> {
         match self.rename_to(name, to, new_name) {
-            // Moving a directory changes its `..`, for which its own write bit is asked.
+            // Moving a directory changes its `..`, which needs its own write bit.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 open::unlock(self.as_fd(), single(name)?).map_err(|_| error)?;
                 self.rename_to(name, to, new_name)
@@ -166,7 +166,7 @@ impl SafeDir {
     fn rename_to(&self, name: &OsStr, to: &SafeDir, new_name: &OsStr) -> io::Result<()> {
         let (name, new_name) = (single(name)?, single(new_name)?);
         match sys::renameat_with(&self.fd, name, &to.fd, new_name, RenameFlags::NOREPLACE) {
-            // Some file systems do not know the flag.
+            // Some file systems do not support the flag.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                 if to.exists(new_name)? {
                     return Err(rustix::io::Errno::EXIST.into());
@@ -177,7 +177,7 @@ impl SafeDir {
         }
     }
 
-    /// Names in the directory, at most `max`, in no order.
+    /// Returns at most `max` names in the directory, in no order.
     pub fn names(&self, max: usize) -> io::Result<Vec<OsString>> {
         self.entries()?.take(max).map(|entry| entry.map(|e| e.name)).collect()
     }
@@ -210,5 +210,6 @@ fn meta_of(stat: &sys::Stat) -> Meta {
     }
 }
 
-/// The flags of every open: never blocks, never inherited, never a controlling terminal, never a link.
+/// The flags of every open: it never blocks, is never inherited, never becomes a controlling terminal, never follows
+/// a link.
 const COMMON: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC).union(OFlags::NOCTTY).union(OFlags::NOFOLLOW);

@@ -11,27 +11,27 @@ use rustix::io::Errno;
 use super::write::{dress, fresh_name};
 use super::{COMMON, Kind, Meta, Owner, SafeDir, meta_of, single};
 
-/// What names of files begin with that are not complete yet.
+/// The prefix of files that are not complete yet.
 const UNFINISHED: &[u8] = b".parlor-new-";
 
-/// What a new file is to be.
+/// The attributes of a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dress {
-    /// Whom it belongs to; the host's own user when none.
+    /// The owner; None for the host's own user.
     pub owner: Option<Owner>,
     /// Permission bits.
     pub mode: u32,
-    /// Seconds since 1970 of its last change.
+    /// The time of its last change, in seconds since 1970.
     pub mtime: i64,
 }
 
 impl SafeDir {
-    /// Opens a regular file for reading, however large and whatever other names it has; anything else is an error that
-    /// says what it is.
+    /// Opens a regular file for reading, of any size and with any other names. For any other kind, the error names
+    /// the kind.
     pub fn open_file(&self, name: &OsStr) -> io::Result<(File, Meta)> {
         let name = single(name)?;
         let refuse = |kind: Kind| io::Error::new(io::ErrorKind::InvalidData, format!("it is {kind}, not a file"));
-        // Opening a device can do things, so that it is looked at first.
+        // Opening a device can have effects, so the kind is checked first.
         let before = self.stat(name)?.ok_or(Errno::NOENT)?;
         if before.kind != Kind::File {
             return Err(refuse(before.kind));
@@ -41,8 +41,8 @@ impl SafeDir {
         if meta.kind == Kind::File { Ok((File::from(fd), meta)) } else { Err(refuse(meta.kind)) }
     }
 
-    /// Makes a file from a stream; false when something of that name is there already, which stays as it is. The file
-    /// appears whole or not at all; what a killed host leaves is found by [`is_unfinished`].
+    /// Makes a file from a stream. Returns false if the name exists, whose entry stays unchanged. The file appears
+    /// complete or not at all; [`is_unfinished`] finds the remains of a killed host.
     pub fn create_from(&self, name: &OsStr, from: &mut impl Read, dress: Dress) -> io::Result<bool> {
         let name = single(name)?;
         if self.exists(name)? {
@@ -80,7 +80,7 @@ impl SafeDir {
     }
 }
 
-/// Returns true if a name is one that only files in the making have.
+/// Returns true for a name of an unfinished file.
 pub fn is_unfinished(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(UNFINISHED)
 }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_breaks_leaves_nothing() {
+    fn broken_stream_leaves_no_file() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! Real files, real links, real races.
+//! The safe folder with real files, real links, real races.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,7 @@ use rustix::fs::Mode;
 
 use super::*;
 
-/// A folder that a container could write, and one beside it that nothing may reach.
+/// A folder that a container could write, and one beside it that must stay untouched.
 struct Place {
     _root: tempfile::TempDir,
     inside: PathBuf,
@@ -78,7 +78,7 @@ fn only_regular_files_with_one_name_are_read() {
         let error = p.dir.read(name(entry), 1 << 20).unwrap_err().to_string();
         assert!(error.contains(why), "{entry}: {error}");
     }
-    // Who opened the pipe to read it would wait without end.
+    // Opening the pipe for reading would wait for ever.
     assert!(started.elapsed() < Duration::from_secs(20), "nothing of this waits");
     let dev = SafeDir::open(Path::new("/dev")).unwrap();
     assert!(dev.read(name("zero"), 10).unwrap_err().to_string().contains("a device"));
@@ -196,7 +196,7 @@ fn moving_replaces_nothing() {
 }
 
 #[test]
-fn trees_go_however_deep_locked_and_full_of_links_they_are() {
+fn trees_are_removed_at_any_depth_with_locks_and_links() {
     let p = place();
     let mut dir = p.dir.ensure_dir(Path::new("deep"), None, 0o755).unwrap();
     for _ in 0..3_000 {
@@ -249,7 +249,7 @@ fn owners_are_repaired_without_following_anything() {
     p.outside_is_untouched();
 }
 
-/// Runs `attack` in a tight loop on a thread of its own while `work` is repeated for two seconds.
+/// Runs `attack` in a tight loop on its own thread while `work` is repeated for two seconds.
 fn race(attack: impl Fn() + Send + 'static, mut work: impl FnMut()) -> u64 {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
@@ -270,7 +270,7 @@ fn race(attack: impl Fn() + Send + 'static, mut work: impl FnMut()) -> u64 {
 }
 
 #[test]
-fn a_swapped_folder_leads_nowhere() {
+fn swapped_folder_is_not_followed() {
     let p = place();
     let (inside, outside) = (p.inside.clone(), p.outside.clone());
     symlink(&outside, inside.join("link")).unwrap();
@@ -328,7 +328,7 @@ fn making_and_removing_in_a_race_stays_inside() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_read_is_bounded() {
+fn reading_a_changing_file_is_bounded() {
     let p = place();
     let path = p.inside.join("grows");
     fs::write(&path, "x").unwrap();
@@ -371,7 +371,7 @@ fn a_file_that_changes_while_it_is_read_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever names come: either an error, or the entry is in the folder itself.
+    /// For any name: either an error, or the entry is in the folder itself.
     #[test]
     fn any_name_stays_inside(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let p = place();

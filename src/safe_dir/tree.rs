@@ -1,5 +1,4 @@
-//! Whole trees: removing them and repairing their owner, with bounded memory and file descriptors however deep they
-//! are.
+//! Whole trees: removing them and repairing their owner. Memory and file descriptors are bounded at any depth.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,23 +10,23 @@ use rustix::io::Errno;
 use super::write::fresh_name;
 use super::{Entries, Kind, Owner, SafeDir, meta_of, open, single};
 
-/// Directories that are open at once while an owner is repaired; what lies deeper is left and counted.
+/// The most directories that are open at once while an owner is repaired; deeper ones are left and counted.
 const DEPTH: usize = 128;
-/// How often a directory that is filled while it is emptied is emptied again.
+/// How often a directory is emptied again while another process fills it.
 const PASSES: u32 = 16;
 
-/// What [`SafeDir::chown_tree`] did.
+/// The result of [`SafeDir::chown_tree`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Chowned {
-    /// Entries whose owner was changed.
+    /// The number of entries whose owner was changed.
     pub changed: u64,
-    /// Entries that were left as they are: files of others with a second name, what is too deep, what refused.
+    /// The number of entries that stay as they are: files of others with a second name, entries too deep, and errors.
     pub skipped: u64,
 }
 
 impl SafeDir {
-    /// Removes a directory and all below it without following links; a missing one is fine. Anything else of that name
-    /// is removed, too.
+    /// Removes a directory and everything below it, without following links. A missing one is no error. An entry of
+    /// another kind is removed, too.
     pub fn remove_tree(&self, name: &OsStr) -> io::Result<()> {
         let name = single(name)?;
         match self.stat(name)?.map(|meta| meta.kind) {
@@ -35,14 +34,14 @@ impl SafeDir {
             Some(Kind::Dir) => {}
             Some(_) => return self.remove(name),
         }
-        // Under a fresh name nobody who still works in the tree's place meets the removal half done.
+        // Under a new name, a process that still uses the tree's name does not see it half removed.
         let doomed = fresh_name("gone");
         match self.move_to(name, self, &doomed) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         }
         let root = Self { fd: open::dir_at(self.as_fd(), &doomed)? };
-        // Whoever still has the tree open can put things into it: again until it stays empty.
+        // A process that still has the tree open can add entries: repeat until it stays empty.
         let mut left = Ok(());
         for _ in 0..PASSES {
             root.empty()?;
@@ -54,8 +53,8 @@ impl SafeDir {
         left
     }
 
-    /// Removes what is in this directory. Directories found on the way are moved up into it, so that depth costs
-    /// neither stack nor descriptors.
+    /// Removes the content of this directory. Nested directories are moved up into it, so that depth needs neither
+    /// stack nor descriptors.
     fn empty(&self) -> io::Result<()> {
         let mut waiting: Vec<OsString> = Vec::new();
         self.unlink_files(|name| {
@@ -82,7 +81,7 @@ impl SafeDir {
         Ok(())
     }
 
-    /// Removes every entry but directories, which are handed to `on_dir`.
+    /// Removes every entry except directories, which are passed to `on_dir`.
     fn unlink_files(&self, mut on_dir: impl FnMut(&OsStr) -> io::Result<()>) -> io::Result<()> {
         for entry in self.entries()? {
             let name = entry?.name;
@@ -95,8 +94,8 @@ impl SafeDir {
         Ok(())
     }
 
-    /// Gives this directory and all below it to `owner`, without following links. A file of someone else with a second
-    /// name is left alone: its other name may be outside. Goes on past what refuses, and counts it.
+    /// Gives this directory and everything below it to `owner`, without following links. A file of another user with
+    /// a second name is left alone, because its other name may be outside. Errors are counted and do not stop it.
     pub fn chown_tree(&self, owner: Owner) -> io::Result<Chowned> {
         let mut done = Chowned::default();
         let before = self.meta()?;
@@ -123,14 +122,14 @@ impl SafeDir {
         Ok(done)
     }
 
-    /// One entry; returns it opened when it is a directory.
+    /// Changes one entry; returns its handle if it is a directory.
     fn chown_entry(&self, name: &OsStr, owner: Owner, done: &mut Chowned) -> io::Result<Option<SafeDir>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = match sys::openat(self, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
             other => other?,
         };
-        // What is looked at is what is changed, whatever takes its name meanwhile.
+        // The checked file is the one that is changed, even if its name is taken meanwhile.
         let meta = meta_of(&sys::fstat(&fd)?);
         let right = (meta.uid, meta.gid) == (owner.uid, owner.gid);
         if meta.kind == Kind::Dir {

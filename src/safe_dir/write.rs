@@ -13,10 +13,10 @@ use rustix::io::Errno;
 
 use super::{COMMON, Owner, SafeDir, open, plain, single};
 
-/// Tries against someone who keeps putting things in the way.
+/// The tries against a process that keeps putting entries in the way.
 const TRIES: u32 = 64;
 
-/// A name that nobody can guess or has used: names in the way would be a way to hold the host up.
+/// Returns an unused name that nobody can guess, because a guessed one could be blocked.
 pub(super) fn fresh_name(purpose: &str) -> OsString {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -30,11 +30,11 @@ pub(super) fn dress(fd: BorrowedFd<'_>, owner: Option<Owner>, mode: u32) -> io::
     if let Some(owner) = owner {
         chown(fd, owner)?;
     }
-    // After the owner: changing it clears some bits. Past the umask, which is not ours to guess.
+    // After the owner, because changing it clears some bits; and independent of the umask.
     Ok(sys::fchmod(fd, Mode::from_raw_mode(mode))?)
 }
 
-/// Changes the owner where it differs; whoever is not root can only keep what is already right.
+/// Changes the owner if it differs. Without root, only an owner that is already right succeeds.
 pub(super) fn chown(fd: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
     let stat = sys::fstat(fd)?;
     if (stat.st_uid, stat.st_gid) == (owner.uid, owner.gid) {
@@ -44,8 +44,8 @@ pub(super) fn chown(fd: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
 }
 
 impl SafeDir {
-    /// Opens a directory below this one, making missing components (owned by `owner`, mode 0755 or as given). What
-    /// stands in the way and is not a directory (a link, a file) is moved aside under a fresh name first.
+    /// Opens a directory below this one, and makes missing components (owned by `owner`, with this mode). An entry in
+    /// the way that is not a directory (a link, a file) is first renamed to a new name.
     pub fn ensure_dir(&self, rel: &Path, owner: Option<Owner>, mode: u32) -> io::Result<Self> {
         let mut current = self.try_clone()?;
         for component in plain(rel)? {
@@ -79,7 +79,7 @@ impl SafeDir {
         Err(io::Error::other(format!("{name:?} cannot be made a directory: something else keeps taking its place")))
     }
 
-    /// Gives whatever has this name another, fresh one in the same directory; a missing one is fine.
+    /// Renames an entry to a new name in the same directory. A missing one is no error.
     pub fn move_aside(&self, name: &OsStr) -> io::Result<()> {
         for _ in 0..TRIES {
             let aside = fresh_name("aside");
@@ -92,7 +92,7 @@ impl SafeDir {
         Err(Errno::EXIST.into())
     }
 
-    /// A new file under a fresh name, complete with owner and mode.
+    /// Makes a new file under an unused name, complete with owner and mode.
     fn temporary(&self, bytes: &[u8], owner: Option<Owner>, mode: u32) -> io::Result<OsString> {
         let flags = COMMON | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         for _ in 0..TRIES {
@@ -112,9 +112,9 @@ impl SafeDir {
         Err(Errno::EXIST.into())
     }
 
-    /// Writes a file whole or not at all: create-new under a temporary name, then rename over `name`. A link of that
-    /// name is replaced, not followed; a directory of that name is removed when empty, else moved aside. It survives a
-    /// crash of the host; against a power cut nothing is promised.
+    /// Writes a file completely or not at all: create-new under a temporary name, then rename over `name`. A link of
+    /// that name is replaced, not followed; a directory of that name is removed if it is empty, else renamed. The
+    /// file survives a crash of the host, but possibly not a power cut.
     pub fn write_atomic(&self, name: &OsStr, bytes: &[u8], owner: Option<Owner>, mode: u32) -> io::Result<()> {
         let name = single(name)?;
         let temporary = self.temporary(bytes, owner, mode)?;
@@ -137,7 +137,7 @@ impl SafeDir {
         result
     }
 
-    /// Writes a file that must not exist yet; false when it does. It appears whole or not at all.
+    /// Writes a file that must not exist yet; returns false if it does. The file appears complete or not at all.
     pub fn create_new(&self, name: &OsStr, bytes: &[u8], owner: Option<Owner>, mode: u32) -> io::Result<bool> {
         let name = single(name)?;
         if self.exists(name)? {

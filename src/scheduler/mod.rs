@@ -1,5 +1,5 @@
-//! Turns due tasks into claimed firings and wakes their groups. The store is the truth: a wake-up or a ring of the
-//! timer only means "look what is due", so that recovery after a crash is the ordinary path.
+//! Turns due tasks into claimed firings and wakes their groups. The store is the truth: a wake-up or the timer only
+//! means "look for due tasks", so recovery after a crash is the ordinary path.
 
 mod plan;
 mod timer;
@@ -21,9 +21,9 @@ use crate::store::{Store, StoreError, Tx, TxResult, events, groups};
 pub use plan::{MISSED_AFTER, Plan, plan, replan, rezone};
 use timer::{Rang, WallTimer};
 
-/// Due tasks handled in one write, so that a thousand at once do not hold up everyone else's.
+/// The most due tasks in one write, so that a thousand tasks do not delay other writes.
 const BATCH: u32 = 100;
-/// Pauses after a failed look at the store.
+/// The waits after a failed look at the store.
 const RETRY: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 
@@ -36,8 +36,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler; `host` is the zone of tasks that name none. Where it is another than that of the last start, their
-    /// due times are moved before this returns: whoever asks a host that is ready is told the new ones.
+    /// Makes a scheduler; `host` is the zone of tasks without their own. If it has changed since the last start,
+    /// their due times are moved before this returns, so that a ready host shows only the new ones.
     pub async fn start(store: Store, clock: SharedClock, host: Tz) -> Result<Self, StoreError> {
         let scheduler = Self { store, clock, host };
         match scheduler.replan_all(rezone).await? {
@@ -47,8 +47,8 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// Works until the shutdown. `wake` (by `notify_one`, which is not lost when nobody waits yet) says that tasks
-    /// changed. While nothing is scheduled this costs nothing.
+    /// Works until the shutdown. `wake` means that tasks changed; `notify_one` is not lost before the wait begins.
+    /// While nothing is scheduled, this needs no time.
     pub async fn run(self, wake: Arc<Notify>, shutdown: CancellationToken) {
         let timer = WallTimer::new();
         let mut failures = 0;
@@ -64,7 +64,7 @@ impl Scheduler {
                 Err(error) => {
                     let pause = RETRY[failures.min(RETRY.len() - 1)];
                     failures += 1;
-                    tracing::error!("due tasks wait: {error}; trying again in {pause:?}");
+                    tracing::error!("cannot fire due tasks: {error}; retrying in {pause:?}");
                     tokio::select! {
                         () = shutdown.cancelled() => return,
                         () = tokio::time::sleep(pause) => continue,
@@ -79,7 +79,7 @@ impl Scheduler {
         }
     }
 
-    /// Fires everything that is due and says when to look again.
+    /// Fires every due task. Returns when to look again.
     async fn turn(&self, clock_set: bool) -> Result<Option<DateTime<Utc>>, StoreError> {
         if clock_set {
             let moved = self.replan_all(replan).await?;
@@ -89,7 +89,7 @@ impl Scheduler {
         self.store.read(tasks::next_due).await
     }
 
-    /// Fires a batch of due tasks; returns how many were handled.
+    /// Fires a batch of due tasks, if there are any. Returns how many were handled.
     async fn fire_due(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let host = self.host;
@@ -100,7 +100,7 @@ impl Scheduler {
         self.store.write(move |tx| fire_batch(tx, now, host)).await
     }
 
-    /// Gives every active task the due time that `plan` finds for it; returns how many moved.
+    /// Gives every active task the due time from `plan`. Returns how many have changed.
     async fn replan_all(
         &self,
         plan: fn(&Task, DateTime<Utc>, Tz) -> Option<DateTime<Utc>>,
@@ -125,7 +125,7 @@ impl Scheduler {
     }
 }
 
-/// Fires a batch of due tasks in one transaction; returns how many were handled.
+/// Fires a batch of due tasks in one transaction. Returns how many were handled.
 pub(crate) fn fire_batch(tx: &mut Tx<'_>, now: DateTime<Utc>, host: Tz) -> TxResult<usize> {
     let due = tasks::due(tx, now, BATCH)?;
     let count = due.len();
@@ -135,7 +135,7 @@ pub(crate) fn fire_batch(tx: &mut Tx<'_>, now: DateTime<Utc>, host: Tz) -> TxRes
     Ok(count)
 }
 
-/// Claims a due task's time and plans the next, in one transaction.
+/// Claims a due task's time and plans the next one, in one transaction.
 fn fire(tx: &mut Tx<'_>, mut task: Task, now: DateTime<Utc>, host: Tz) -> TxResult<()> {
     if groups::by_folder(tx, &task.folder)?.is_none() {
         tracing::warn!("task {} is cancelled: its group {} is gone", task.id, task.folder);
@@ -150,11 +150,12 @@ fn fire(tx: &mut Tx<'_>, mut task: Task, now: DateTime<Utc>, host: Tz) -> TxResu
     if plan.completed {
         task.status = TaskStatus::Completed;
     }
-    // Before the claim: storing a status that is not active takes back what waits, and this claim must stay.
+    // Before the claim, because storing a status that is not active takes back waiting firings, and this claim must
+    // stay.
     tasks::update(tx, &task)?;
     let change = match plan.claim {
         None => "missed",
-        // An earlier firing still waits for its turn: the two become one.
+        // An earlier firing still waits to start, so the two become one.
         Some(_) if waiting && !plan.completed => "collapsed",
         Some(due) if tasks::claim(tx, &task, due, now)? => "fired",
         Some(_) => return Ok(()),
@@ -167,8 +168,8 @@ fn changed(tx: &mut Tx<'_>, task: &Task, change: &str, now: DateTime<Utc>) -> Tx
     events::append(tx, &event, now).map(drop)
 }
 
-/// At start: firings that the last host was running become interrupted, and never start again for their due time.
-/// Returns them as they were.
+/// At the start: marks the firings that the last host was running as interrupted, which never start again for their
+/// due time. Returns them as they were.
 pub fn recover(tx: &Tx<'_>, now: DateTime<Utc>) -> TxResult<Vec<Fire>> {
     let running = tasks::in_state(tx, FireState::Running)?;
     for fire in &running {

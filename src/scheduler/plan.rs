@@ -6,21 +6,22 @@ use chrono_tz::Tz;
 use crate::domain::schedule::Schedule;
 use crate::domain::task::{Missed, Task};
 
-/// How late a due time may be before the rule for missed times applies. A busy or just started host is not a miss.
+/// A due time that is later than this falls under the rule for missed times. A busy or just started host does not
+/// miss one.
 pub const MISSED_AFTER: Duration = Duration::seconds(60);
 
-/// What is to be done about a due task.
+/// The decision about a due task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The due time to claim; None if it was missed and the task wants none made up for.
+    /// The due time to claim; None if it was missed and the task skips missed times.
     pub claim: Option<DateTime<Utc>>,
-    /// When it is due next, strictly after now: times that passed meanwhile are one firing at the most.
+    /// The next due time, strictly after now: all times that passed meanwhile are at most one firing.
     pub next: Option<DateTime<Utc>>,
-    /// True if nothing is left to fire.
+    /// True if the task has no further firing.
     pub completed: bool,
 }
 
-/// Plans a task; None if it is not due.
+/// Plans a task. Returns None if it is not due.
 pub fn plan(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<Plan> {
     let due = task.next_due.filter(|due| *due <= now)?;
     let missed = now - due > MISSED_AFTER;
@@ -29,15 +30,15 @@ pub fn plan(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<Plan> {
     Some(Plan { claim, next, completed: next.is_none() })
 }
 
-/// After the clock was set: an earlier due time than the stored one, when the clock went back. A time that was fired
-/// before cannot fire again, because (task, due time) is the key of a firing.
+/// After the clock was set back: returns a due time that is earlier than the stored one. A time that was fired before
+/// cannot fire again, because (task, due time) is the key of a firing.
 pub fn replan(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>> {
     let stored = task.next_due.filter(|due| *due > now)?;
     next(task, now, host).filter(|next| *next < stored)
 }
 
-/// At the start, with a zone that may have changed since: the due time by it, where it is another. Times that have
-/// passed are left to the rule for missed ones.
+/// At the start: returns a due time that differs from the stored one, because the host's zone has changed. Times that
+/// have passed are left to the rule for missed ones.
 pub fn rezone(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>> {
     let stored = task.next_due.filter(|due| *due > now)?;
     let by_zone = matches!(task.schedule, Schedule::Cron(_)) && task.timezone.is_none();
@@ -46,7 +47,7 @@ pub fn rezone(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>
 
 fn next(task: &Task, now: DateTime<Utc>, host: Tz) -> Option<DateTime<Utc>> {
     match task.schedule {
-        // However it came to fire, once was once.
+        // A `once` task fires only once, for any reason.
         Schedule::Once(_) if task.next_due.is_some_and(|due| due <= now) => None,
         _ => task.schedule.next_due(now, task.anchor, task.timezone.unwrap_or(host)),
     }
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_due_is_left() {
+    fn plan_ignores_tasks_that_are_not_due() {
         let task = task("interval", "60000", Missed::Run, "2026-01-01T00:01:00Z");
         assert_eq!(plan(&task, at("2026-01-01T00:00:59.999Z"), Tz::UTC), None);
         let on_time = plan(&task, at("2026-01-01T00:01:00Z"), Tz::UTC).unwrap();
@@ -107,13 +108,13 @@ mod tests {
             let plan = plan(&once, at("2026-01-02T00:00:00Z"), Tz::UTC).unwrap();
             assert_eq!((plan.claim.is_some(), plan.next, plan.completed), (claims, None, true));
         }
-        // The zone changed so that its local time lies ahead again: still once.
+        // The zone has changed so that its local time is in the future again: still once.
         let moved = task("once", "2026-01-01T09:00:00", Missed::Run, "2026-01-01T08:00:00Z");
         assert!(plan(&moved, at("2026-01-01T08:00:00Z"), Tz::UTC).unwrap().completed);
     }
 
     #[test]
-    fn a_clock_that_went_back_brings_due_times_back() {
+    fn clock_set_back_brings_due_times_forward() {
         let daily = task("cron", "0 12 * * *", Missed::Run, "2026-01-03T12:00:00Z");
         assert_eq!(replan(&daily, at("2026-01-02T10:00:00Z"), Tz::UTC), Some(at("2026-01-02T12:00:00Z")));
         assert_eq!(replan(&daily, at("2026-01-02T12:00:00Z"), Tz::UTC), None);

@@ -11,7 +11,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::task::{ContextMode, Missed};
 use crate::store::{Wake, testing};
 
-/// A test double: a clock that stands still until it is moved.
+/// Test double: a clock that stands still until it is moved.
 #[derive(Debug)]
 struct TestClock(Mutex<DateTime<Utc>>);
 
@@ -118,14 +118,14 @@ async fn a_due_task_is_claimed_once_and_its_group_is_woken() {
     assert_eq!(f.turn_at("2026-01-01T00:01:00Z").await, Some(at("2026-01-01T00:02:00Z")));
     assert_eq!(f.fires("t").await, [(due, FireState::Claimed)]);
     let wanted = Wake::Group("web:a".parse().unwrap());
-    // Nothing else wakes a group here; wake-ups go out just after the commit's answer.
+    // Nothing else wakes a group here; wake-ups follow just after the commit's answer.
     while tokio::time::timeout(Duration::from_secs(10), f.wakes.recv()).await.unwrap().unwrap() != wanted {}
     f.turn_at("2026-01-01T00:01:01Z").await;
     assert_eq!(f.fires("t").await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_firing_that_waits_takes_newer_ones_in_and_one_that_runs_does_not() {
+async fn waiting_firing_absorbs_newer_ones_and_a_running_one_does_not() {
     let due = at("2026-01-01T00:01:00Z");
     let f = fixture("2026-01-01T00:00:00Z", vec![task("t", "a", MINUTE, due)]).await;
     f.turn_at("2026-01-01T00:01:00Z").await;
@@ -199,7 +199,7 @@ async fn many_at_once_are_all_fired() {
 }
 
 #[tokio::test]
-async fn a_start_in_another_zone_moves_what_names_none_and_lies_ahead() {
+async fn new_host_zone_moves_future_times_of_tasks_without_a_zone() {
     // Seven o'clock in Berlin, as the last host planned it.
     let due = at("2026-01-03T06:00:00Z");
     let cron = || Schedule::parse("cron", "0 7 * * *").unwrap();
@@ -207,7 +207,7 @@ async fn a_start_in_another_zone_moves_what_names_none_and_lies_ahead() {
     let missed = task("missed", "a", cron(), at("2026-01-02T06:00:00Z"));
     let every = task("every", "a", Schedule::parse("interval", "3600000").unwrap(), due);
     let f = fixture("2026-01-02T10:00:00Z", vec![task("t", "a", cron(), due), zoned, missed, every]).await;
-    // Before the first look at what is due, so that nobody is told the old time.
+    // Before the first look for due tasks, so that the old time is never shown.
     let start = || Scheduler::start(f.store.clone(), f.clock.clone(), Tz::America__New_York);
     let moved = start().await.unwrap();
     assert_eq!(f.task("t").await.next_due, Some(at("2026-01-02T12:00:00Z")));
@@ -221,7 +221,7 @@ async fn a_start_in_another_zone_moves_what_names_none_and_lies_ahead() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_fires_nothing_twice() {
+async fn clock_set_back_fires_nothing_twice() {
     let due = at("2026-01-02T12:00:00Z");
     let daily = Schedule::parse("cron", "0 12 * * *").unwrap();
     let f = fixture("2026-01-02T10:00:00Z", vec![task("t", "a", daily, due)]).await;
@@ -234,7 +234,7 @@ async fn a_clock_set_back_fires_nothing_twice() {
 }
 
 #[tokio::test]
-async fn what_the_last_host_ran_is_interrupted_and_what_waited_still_waits() {
+async fn recover_interrupts_running_firings_and_keeps_waiting_ones() {
     let due = at("2026-01-01T00:01:00Z");
     let f = fixture("2026-01-01T00:00:00Z", vec![task("r", "a", MINUTE, due), task("w", "b", MINUTE, due)]).await;
     f.turn_at("2026-01-01T00:01:00Z").await;
@@ -247,7 +247,7 @@ async fn what_the_last_host_ran_is_interrupted_and_what_waited_still_waits() {
 }
 
 #[tokio::test]
-async fn real_timers_fire_on_the_spot_and_a_new_task_is_seen() {
+async fn real_timer_fires_on_time_and_sees_new_tasks() {
     let (_dir, store, mut wakes) = testing::store();
     store.write(|tx| groups::register(tx, &group("a"))).await.unwrap();
     let clock: SharedClock = Arc::new(SystemClock);
@@ -272,7 +272,7 @@ async fn real_timers_fire_on_the_spot_and_a_new_task_is_seen() {
         assert_eq!(fires.len(), 1);
         assert!(fires[0].claimed_at >= fires[0].due);
     }
-    // The best of five: the machine may be busy with other things.
+    // The best of five, because the machine may be busy.
     assert!(best < chrono::Duration::milliseconds(50), "{best}");
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();

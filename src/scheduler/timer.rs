@@ -1,4 +1,4 @@
-//! One timer on the wall clock: exact through suspend, and told when the clock is set.
+//! One timer on the wall clock: exact through suspend, and notified when the clock is set.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::io::unix::AsyncFd;
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rang {
-    /// The time has come.
+    /// The time was reached.
     Due,
-    /// Someone set the clock, or the machine slept.
+    /// The clock was set, or the machine slept.
     ClockSet,
 }
 
-/// Where the kernel gives no such timer, the clock is looked at this often while something is scheduled.
+/// How often the clock is checked while something is scheduled, if the kernel has no such timer.
 const POLL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct WallTimer {
 }
 
 impl WallTimer {
-    /// Must be called within the runtime.
+    /// Makes a timer; must be called within the runtime.
     pub(super) fn new() -> Self {
         #[expect(deprecated, reason = "sound for an OwnedFd, which stays the same; what replaces it is unsafe code")]
         let made = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
@@ -43,7 +43,7 @@ impl WallTimer {
         }
     }
 
-    /// Waits for a time; for ever when there is none. Safe to cancel.
+    /// Waits for a time; forever if there is none. Safe to cancel.
     pub(super) async fn wait(&self, until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Rang {
         let Some(until) = until else { return std::future::pending().await };
         let Some(fd) = &self.fd else {
@@ -68,7 +68,7 @@ impl WallTimer {
             match rustix::io::read(fd, &mut [0_u8; 8]) {
                 Ok(_) => return Rang::Due,
                 Err(Errno::CANCELED) => return Rang::ClockSet,
-                // Setting the timer anew took an earlier ring back.
+                // The timer was set again, which took back an earlier ring.
                 Err(_) => ready.clear_ready(),
             }
         }
@@ -76,7 +76,7 @@ impl WallTimer {
 }
 
 fn set(fd: &AsyncFd<OwnedFd>, until: DateTime<Utc>) -> Result<(), Errno> {
-    // A zero time would switch the timer off; any time that has passed rings at once.
+    // Zero would switch the timer off; any time in the past rings at once.
     let value = Timespec { tv_sec: until.timestamp().max(1), tv_nsec: until.timestamp_subsec_nanos().into() };
     let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
     timerfd_settime(fd, TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, &once).map(drop)
@@ -88,7 +88,7 @@ mod tests {
     use crate::domain::clock::{Clock, SystemClock};
 
     #[tokio::test]
-    async fn rings_at_the_time_and_not_before() {
+    async fn timer_rings_at_the_time_and_not_before() {
         let timer = WallTimer::new();
         assert!(timer.fd.is_some());
         for ms in [40, -5000, 15, 0] {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wait_that_was_given_up_does_not_ring_the_next_one() {
+    async fn cancelled_wait_does_not_ring_the_next_one() {
         let timer = WallTimer::new();
         let now = SystemClock.now();
         let soon = timer.wait(Some(now + chrono::Duration::milliseconds(5)), now);

@@ -1,4 +1,4 @@
-//! The form of the domain's types in SQLite: ids and enums as text, times as milliseconds.
+//! How the domain's types are stored in SQLite: ids and enums as text, times as milliseconds.
 
 use chrono::{DateTime, Utc};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -28,7 +28,7 @@ macro_rules! parsed {
 }
 parsed!(ChatJid, GroupFolder, TaskId, RunId, DeliveryId);
 
-/// The serde name of a unit variant, so that the store and the API say the same words.
+/// Stores a unit variant by its serde name, so that the store and the API use the same words.
 fn variant<T: Serialize>(value: &T) -> rusqlite::Result<ToSqlOutput<'static>> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => Ok(text.into()),
@@ -57,7 +57,7 @@ macro_rules! named {
 }
 named!(DeliveryKind, DeliveryState, InboundState, Role, Lane, RunState, ContextMode, FireState, Missed, TaskStatus);
 
-/// A time as the store keeps it: milliseconds since 1970.
+/// A time as it is stored: milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 pub struct Ms(pub DateTime<Utc>);
 

@@ -1,4 +1,5 @@
-//! A copy of the whole database, made beside a running host, and what makes such a copy an installation's own again.
+//! A copy of the whole database, made beside a running host, and the steps that make a copy an installation of its
+//! own.
 
 use std::path::Path;
 
@@ -6,8 +7,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{StoreError, classify, migrate};
 
-/// Writes a consistent copy of a database into a new file. A host may write meanwhile: the copy is what was committed
-/// when it began.
+/// Writes a consistent copy of a database into a new file. A host may write meanwhile: the copy has what was
+/// committed when it began.
 pub fn copy(database: &Path, to: &Path) -> Result<(), StoreError> {
     let connection =
         Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| classify(database, &e))?;
@@ -17,7 +18,7 @@ pub fn copy(database: &Path, to: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Checks that a copy is whole, and of a schema that this program knows; returns the schema.
+/// Checks that a copy is complete and has a schema that this program knows. Returns the schema.
 pub fn check(copy: &Path) -> Result<i64, StoreError> {
     let fail = |e: rusqlite::Error| classify(copy, &e);
     let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(fail)?;
@@ -33,7 +34,8 @@ pub fn check(copy: &Path) -> Result<i64, StoreError> {
     Ok(schema)
 }
 
-/// Makes a copy a store of its own: cursors of events that were given out after it was made must not be taken for its.
+/// Gives a copy a store id of its own, so that cursors of events that the original gave out later are not valid for
+/// it.
 pub fn renew(copy: &Path) -> Result<(), StoreError> {
     let fail = |e: rusqlite::Error| classify(copy, &e);
     let connection = Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fail)?;

@@ -1,5 +1,5 @@
-//! Steps of SQLite that each message and each output takes: as many in a long turn of a chat with a long history as in the
-//! first one. They are counted, so that the test does not depend on the machine's speed.
+//! SQLite's steps for each message and each output: a long turn of a chat with a long history takes no more than the
+//! first one. The test counts steps, so the machine's speed does not matter.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::domain::ids::{ChatJid, DeliveryId, GroupFolder, RunId};
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::domain::task::FireState;
 
-/// Rows of each kind in a long history.
+/// The number of rows of each kind in a long history.
 const MANY: u64 = 5_000;
 const RUN: RunId = RunId(Ulid::from_parts(1, 1));
 
-/// A run that ended, of the same group.
+/// Inserts an ended run of the same group.
 const PAST_RUN: &str = "INSERT INTO runs (id, folder, jid, lane, state, container, started_at)
   VALUES ('0' || ?1, 'a', 'web:a', 'chat', CASE WHEN ?2 % 2 = 0 THEN 'succeeded' ELSE 'interrupted' END, 'c', 1)";
-/// The first of their ids, all of 19 digits.
+/// The first of their ids, which all have 19 digits.
 const RUN_IDS: i64 = 1_000_000_000_000_000_000;
-/// A firing that ended.
+/// Inserts an ended firing.
 const PAST_FIRE: &str =
     "INSERT INTO fires (task_id, due, folder, state, claimed_at) VALUES ('t', ?1 + ?2, 'a', 'done', 1)";
 
@@ -65,7 +65,7 @@ fn message(n: u64) -> NewMessage {
 
 type Work = (&'static str, fn(&mut Tx<'_>, u64) -> TxResult<()>);
 
-/// What a message and an output have the store do, each with a number that no row has yet.
+/// The store's work for a message and an output, each with a number that no row has yet.
 const WORK: &[Work] = &[
     ("a message comes in", |tx, n| inbound::insert(tx, &message(n), Role::Trigger, from_ms(1)).map(drop)),
     ("commands are looked for", |tx, _| inbound::commands(tx, &jid()).map(drop)),
@@ -121,7 +121,7 @@ impl Counted {
         Self { connection, steps }
     }
 
-    /// Steps of each work.
+    /// Returns the steps of each kind of work.
     fn costs(&self, n: u64) -> Vec<u64> {
         let mut tx = Tx::on(&self.connection);
         let mut cost = |(_, work): &Work| {
@@ -132,7 +132,7 @@ impl Counted {
         WORK.iter().map(&mut cost).collect()
     }
 
-    /// A long history, whose turn is open still.
+    /// Stores a long history whose turn is still open.
     fn fill(&self) {
         let mut tx = Tx::on(&self.connection);
         for n in 0..MANY {
@@ -151,7 +151,7 @@ impl Counted {
 }
 
 #[tokio::test]
-async fn the_cost_of_a_message_and_of_an_output_does_not_grow_with_the_turn_or_the_history() {
+async fn cost_of_messages_and_outputs_does_not_grow_with_the_history() {
     let (dir, store, _wakes) = store();
     store.close().await;
     let store = Counted::open(&dir.path().join("parlor.db"));

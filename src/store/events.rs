@@ -1,4 +1,4 @@
-//! The durable event table behind the local API's stream.
+//! The stored events behind the local API's stream.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, MAIN_DB, OptionalExtension};
@@ -12,31 +12,31 @@ use crate::domain::message::{InboundState, NewMessage, Role};
 /// A stored event, ready for the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its place in the stream.
+    /// Its position in the stream.
     pub seq: i64,
-    /// The `event:` line.
+    /// The name in the `event:` line.
     pub name: String,
-    /// The chat.
+    /// The chat's jid.
     pub jid: String,
-    /// JSON without the text of a message.
+    /// The JSON without the text of a message.
     pub body: String,
-    /// The message's text, where there is one and it is not long.
+    /// The message's text, if there is one and it is short.
     pub text: Option<String>,
-    /// Bytes of a long text, which is read with [`part`].
+    /// The bytes of a long text, which [`part`] reads.
     pub long: Option<i64>,
-    /// When it was committed.
+    /// The time of the event.
     pub at: DateTime<Utc>,
 }
 
 impl StoredEvent {
-    /// The JSON with the event's time, but without the text and the bracket at the end.
+    /// Returns the JSON with the event's time, but without the text and the closing bracket.
     pub fn head(&self) -> String {
         let open = self.body.strip_suffix('}').unwrap_or("{");
         let comma = if open.ends_with('{') { "" } else { "," };
         format!("{open}{comma}\"time\":\"{}\"", rfc3339(self.at))
     }
 
-    /// The whole JSON: the body, and the time and a message's text joined in.
+    /// Returns the whole JSON: the body with the time and a message's text.
     pub fn json(&self) -> String {
         let text = self.text.as_ref().map(|text| serde_json::to_string(text).unwrap_or_default());
         let text = text.map(|text| format!(",\"text\":{text}")).unwrap_or_default();
@@ -44,14 +44,14 @@ impl StoredEvent {
     }
 }
 
-/// Appends an event that is not a message; those come from [`message_in`] and
+/// Appends an event that is not a message. Events of messages come from [`message_in`] and
 /// [`super::outbox::deliver_locally`].
 pub fn append(tx: &mut Tx<'_>, event: &Event, at: DateTime<Utc>) -> TxResult<i64> {
     let body = serde_json::to_string(event).unwrap_or_default();
     insert(tx, event.name(), event.chat(), &body, &Text::None, at)
 }
 
-/// Appends the event of a message that has just been stored.
+/// Appends the event of a newly stored message.
 pub fn message_in(tx: &mut Tx<'_>, new: &NewMessage, seq: i64, role: Role, at: DateTime<Utc>) -> TxResult<()> {
     let event = MessageIn {
         chat_jid: &new.jid,
@@ -71,11 +71,11 @@ pub fn message_in(tx: &mut Tx<'_>, new: &NewMessage, seq: i64, role: Role, at: D
 
 /// The row that holds an event's text.
 pub(super) enum Text<'a> {
-    /// It has none.
+    /// The event has no text.
     None,
-    /// A delivery.
+    /// A row of the outbox, by id.
     Outbox(&'a str),
-    /// A message that came in.
+    /// A message that came in, by sequence number.
     Inbound(i64),
 }
 
@@ -99,16 +99,17 @@ pub(super) fn insert(
     Ok(seq)
 }
 
-/// What a page of the stream may hold: rows, and bytes of text.
+/// The most rows in a page of the stream.
 const PAGE_ROWS: i64 = 500;
 const PAGE_BYTES: usize = 128 << 10;
-/// Bytes of a text that a page has whole.
+/// The most bytes of a text that a page holds complete.
 const WHOLE: i64 = 128 << 10;
 
-/// Events after a cursor, in order; at most a page, but always the next one where there is one. With a chat, only its own.
+/// Returns the events after a cursor, in order: at most a page, but at least one if there is any. With `chat`, only
+/// events of that chat.
 pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<StoredEvent>> {
     let mut s = db.prepare_cached(
-        // Of a column, the length is known without its text.
+        // SQLite knows a column's length without reading its text.
         "SELECT e.seq, e.name, e.jid, e.body, e.at, coalesce(octet_length(o.text), octet_length(i.text)),
            CASE WHEN coalesce(octet_length(o.text), octet_length(i.text)) <= ?4 THEN coalesce(o.text, i.text) END FROM events e
          LEFT JOIN outbox o ON o.id = e.outbox_id LEFT JOIN inbound i ON i.seq = e.inbound_seq
@@ -136,8 +137,8 @@ pub fn after(db: &Connection, seq: i64, chat: Option<&ChatJid>) -> TxResult<Vec<
     Ok(page)
 }
 
-/// A part of an event's text, of at most `most` bytes from a byte on, up to a whole character; none when the text is not
-/// kept any more. The store walks through the text from its beginning to there.
+/// Returns a part of an event's text: at most `most` bytes after `from`, up to a whole character. Returns None if the
+/// text is no longer stored. SQLite walks through the text from its beginning.
 pub fn part(db: &Connection, seq: i64, from: usize, most: usize) -> TxResult<Option<String>> {
     let mut s = db.prepare_cached(
         "SELECT o.seq, i.seq FROM events e
@@ -150,7 +151,7 @@ pub fn part(db: &Connection, seq: i64, from: usize, most: usize) -> TxResult<Opt
         Some((None, Some(row))) => (c"inbound", row),
         _ => return Ok(None),
     };
-    // Read in place: as a value, all of the text would be copied for each part.
+    // Read in place: as a value, the whole text would be copied for each part.
     let text = db.blob_open(MAIN_DB, table, c"text", row, true)?;
     let mut bytes = vec![0; most.min(text.len().saturating_sub(from))];
     text.read_at_exact(&mut bytes, from)?;
@@ -165,7 +166,7 @@ pub fn part(db: &Connection, seq: i64, from: usize, most: usize) -> TxResult<Opt
     }))
 }
 
-/// The oldest event that is still kept, and the newest ever made (0 when none was).
+/// Returns the oldest stored event, if any, and the newest ever made (0 if there was none).
 pub fn bounds(db: &Connection) -> TxResult<(Option<i64>, i64)> {
     let oldest = db.query_row("SELECT min(seq) FROM events", [], |row| row.get(0))?;
     let newest = db
@@ -175,8 +176,8 @@ pub fn bounds(db: &Connection) -> TxResult<(Option<i64>, i64)> {
     Ok((oldest, newest))
 }
 
-/// Drops events older than a time from among the first `slice`: they are in order of time, and one write must not hold up
-/// the others for long. Returns how many; none when no old ones are left.
+/// Deletes events older than `before` among the first `slice`, which are in order of time; one write must not delay
+/// the others for long. Returns how many; 0 if no old event is left.
 pub fn expire(tx: &Tx<'_>, before: DateTime<Utc>, slice: u32) -> TxResult<usize> {
     Ok(tx.execute(
         "DELETE FROM events WHERE seq IN (SELECT seq FROM events ORDER BY seq LIMIT ?2) AND at < ?1",

@@ -1,4 +1,4 @@
-//! Who of a group's providers cannot answer at the moment, and of whom the chat knows that it answers.
+//! The outages of groups' providers, and the fallback that each chat was last notified of.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,17 @@ use super::{Ms, Tx, TxResult};
 use crate::domain::clock::rfc3339;
 use crate::domain::ids::GroupFolder;
 
-/// Someone who cannot answer.
+/// A provider that cannot answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Outage {
-    /// Who: `llm:gpt-5.4`.
+    /// The provider and its model: `llm:gpt-5.4`.
     pub choice: String,
-    /// Until when nobody asks again.
+    /// The time of the next try.
     #[serde(serialize_with = "as_text")]
     #[schemars(with = "DateTime<Utc>")]
     pub until: DateTime<Utc>,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
 }
 
@@ -29,7 +29,7 @@ fn as_text<S: serde::Serializer>(at: &DateTime<Utc>, to: S) -> Result<S::Ok, S::
     to.serialize_str(&rfc3339(*at))
 }
 
-/// A group's outages, over or not.
+/// Returns a group's outages, current and past.
 pub fn outages(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<Outage>> {
     let mut s = db.prepare_cached("SELECT choice, until, reason FROM outages WHERE folder = ?1 ORDER BY choice")?;
     let rows = s.query_map([folder], |row| {
@@ -38,17 +38,17 @@ pub fn outages(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<Outage>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The same of every group, by folder.
+/// Fallbacks and outages of every group, by folder.
 #[derive(Debug, Default)]
 pub struct StandIns {
-    /// Of whom the chat knows that it answers instead of the group's own.
+    /// The fallback that each chat was last notified of.
     pub told: HashMap<String, String>,
-    /// Who cannot answer now.
+    /// The current outages.
     pub outages: HashMap<String, Vec<Outage>>,
 }
 
 impl StandIns {
-    /// Looks them up.
+    /// Reads them from the store.
     pub fn of_all(db: &Connection, now: DateTime<Utc>) -> TxResult<Self> {
         let mut all = Self::default();
         let mut s = db.prepare_cached("SELECT folder, choice FROM stand_ins")?;
@@ -68,7 +68,7 @@ impl StandIns {
     }
 }
 
-/// Notes that someone cannot answer.
+/// Notes an outage.
 pub fn begin(tx: &Tx<'_>, folder: &GroupFolder, outage: &Outage) -> TxResult<()> {
     tx.execute(
         "INSERT INTO outages (folder, choice, until, reason) VALUES (?1, ?2, ?3, ?4)
@@ -78,25 +78,25 @@ pub fn begin(tx: &Tx<'_>, folder: &GroupFolder, outage: &Outage) -> TxResult<()>
     Ok(())
 }
 
-/// Someone answers again.
+/// Removes an outage, because the provider answers again.
 pub fn end(tx: &Tx<'_>, folder: &GroupFolder, choice: &str) -> TxResult<()> {
     tx.execute("DELETE FROM outages WHERE folder = ?1 AND choice = ?2", (folder, choice))?;
     Ok(())
 }
 
-/// Everyone is asked again: the operator changed something.
+/// Removes all outages of a group, because the operator changed something.
 pub fn end_all(tx: &Tx<'_>, folder: &GroupFolder) -> TxResult<()> {
     tx.execute("DELETE FROM outages WHERE folder = ?1", [folder])?;
     Ok(())
 }
 
-/// Of whom the chat knows that it answers instead of the group's own; None for the group's own.
+/// Returns the fallback that the chat was last notified of; None for the group's own provider.
 pub fn told(db: &Connection, folder: &GroupFolder) -> TxResult<Option<String>> {
     let mut s = db.prepare_cached("SELECT choice FROM stand_ins WHERE folder = ?1")?;
     Ok(s.query_row([folder], |row| row.get(0)).optional()?)
 }
 
-/// Notes of whom the chat knows it.
+/// Notes the fallback that the chat was notified of; None for the group's own provider.
 pub fn set_told(tx: &Tx<'_>, folder: &GroupFolder, choice: Option<&str>) -> TxResult<()> {
     match choice {
         None => tx.execute("DELETE FROM stand_ins WHERE folder = ?1", [folder])?,
@@ -109,7 +109,7 @@ pub fn set_told(tx: &Tx<'_>, folder: &GroupFolder, choice: Option<&str>) -> TxRe
     Ok(())
 }
 
-/// Nothing is left of a group that is removed.
+/// Removes everything about a group that is removed.
 pub fn forget(tx: &Tx<'_>, folder: &GroupFolder) -> TxResult<()> {
     end_all(tx, folder)?;
     set_told(tx, folder, None)
@@ -122,7 +122,7 @@ mod tests {
     use crate::store::testing;
 
     #[tokio::test]
-    async fn outages_begin_last_longer_and_end() {
+    async fn outages_begin_are_extended_and_end() {
         let (_dir, store, _wakes) = testing::store();
         let folder: GroupFolder = "a".parse().unwrap();
         store

@@ -28,26 +28,26 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Group> {
     })
 }
 
-/// The group of a chat.
+/// Returns the group of a chat.
 pub fn by_jid(db: &Connection, jid: &ChatJid) -> TxResult<Option<Group>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM groups WHERE jid = ?1"))?;
     Ok(s.query_row([jid], from_row).optional()?)
 }
 
-/// The group of a folder, in any case.
+/// Returns the group of a folder; upper and lower case are the same.
 pub fn by_folder(db: &Connection, folder: &GroupFolder) -> TxResult<Option<Group>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM groups WHERE folder = ?1"))?;
     Ok(s.query_row([folder], from_row).optional()?)
 }
 
-/// The owner's group.
+/// Returns the owner's group.
 pub fn main(db: &Connection) -> TxResult<Option<Group>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM groups WHERE is_main = 1"))?;
     Ok(s.query_row([], from_row).optional()?)
 }
 
-/// An error where a filter found nothing because there is no such group. What a group that was removed left behind is
-/// still found.
+/// Returns an error if a filter by folder found nothing and there is no such group. Data of a removed group is still
+/// found.
 pub fn expect_known(db: &Connection, folder: Option<&GroupFolder>, found_nothing: bool) -> TxResult<()> {
     match folder.filter(|_| found_nothing) {
         Some(folder) if by_folder(db, folder)?.is_none() => Err(missing(folder)),
@@ -55,19 +55,19 @@ pub fn expect_known(db: &Connection, folder: Option<&GroupFolder>, found_nothing
     }
 }
 
-/// The refusal of a folder that no group has.
+/// The error for a folder without a group.
 pub fn missing(folder: &GroupFolder) -> TxError {
     TxError::NotFound(format!("there is no group {folder}: `parlor groups list` shows those there are"))
 }
 
-/// Every group, by folder.
+/// Returns every group, by folder.
 pub fn all(db: &Connection) -> TxResult<Vec<Group>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM groups ORDER BY folder"))?;
     let rows = s.query_map([], from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Registers a group. A chat or folder in use is refused, and so is a second main.
+/// Registers a group. Refuses a chat or folder in use, and a second main.
 pub fn register(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
     if let Some(other) = by_jid(tx, &group.jid)? {
         return Err(TxError::Conflict(format!(
@@ -101,8 +101,8 @@ pub fn register(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
     Ok(())
 }
 
-/// Changes name, trigger and container settings of a group; folder, chat and main stay. A pause ends: what made it may
-/// have been in the settings.
+/// Changes a group's name, trigger and container settings; folder, chat and main stay. Ends a pause, because the old
+/// settings may have caused it.
 pub fn update(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
     let changed = tx.execute(
         "UPDATE groups SET name = :name, trigger_word = :trigger, requires_trigger = :requires, container_config = :config,
@@ -121,14 +121,14 @@ pub fn update(tx: &mut Tx<'_>, group: &Group) -> TxResult<()> {
     Ok(())
 }
 
-/// Makes another chat the owner's.
+/// Makes another group main.
 pub fn make_main(tx: &mut Tx<'_>, folder: &GroupFolder) -> TxResult<()> {
     let before = main(tx)?;
     tx.execute("UPDATE groups SET is_main = 0 WHERE is_main = 1", [])?;
     if tx.execute("UPDATE groups SET is_main = 1, requires_trigger = 0 WHERE folder = ?1", [folder])? == 0 {
         return Err(missing(folder));
     }
-    // Their rooms have the mounts of what they were.
+    // Their rooms have mounts that do not fit any more.
     for group in before.into_iter().chain(main(tx)?) {
         tx.wake(Wake::Group(group.jid));
     }
@@ -136,7 +136,7 @@ pub fn make_main(tx: &mut Tx<'_>, folder: &GroupFolder) -> TxResult<()> {
     Ok(())
 }
 
-/// Removes a group: its tasks are cancelled, its session forgotten, its open messages failed. Its folder stays.
+/// Removes a group: cancels its tasks, forgets its session, fails its open messages. Its folder stays.
 pub fn remove(tx: &mut Tx<'_>, folder: &GroupFolder, now: DateTime<Utc>) -> TxResult<()> {
     let Some(group) = by_folder(tx, folder)? else {
         return Err(missing(folder));
@@ -144,7 +144,7 @@ pub fn remove(tx: &mut Tx<'_>, folder: &GroupFolder, now: DateTime<Utc>) -> TxRe
     if group.is_main {
         return Err(TxError::Conflict(format!("{folder} is main: make another group main first")));
     }
-    // The chat stays known by the name that its group had last.
+    // The chat keeps its group's last name.
     touch_chat(tx, &group.jid, Some(&group.name), None)?;
     tx.execute("DELETE FROM groups WHERE folder = ?1", [folder])?;
     tx.execute("DELETE FROM sessions WHERE folder = ?1", [folder])?;
@@ -178,7 +178,7 @@ pub fn remove(tx: &mut Tx<'_>, folder: &GroupFolder, now: DateTime<Utc>) -> TxRe
     Ok(())
 }
 
-/// Holds a group back until a time, or lets it go on.
+/// Pauses a group until a time, or ends its pause.
 pub fn set_pause(tx: &mut Tx<'_>, folder: &GroupFolder, pause: Option<&Pause>) -> TxResult<()> {
     tx.execute(
         "UPDATE groups SET paused_until = ?2, pause_reason = ?3 WHERE folder = ?1",
@@ -188,24 +188,24 @@ pub fn set_pause(tx: &mut Tx<'_>, folder: &GroupFolder, pause: Option<&Pause>) -
 }
 
 fn config_json(config: &ContainerConfig) -> String {
-    // Strings and numbers only: cannot fail.
+    // Only strings and numbers: cannot fail.
     serde_json::to_string(config).unwrap_or_default()
 }
 
-/// A known chat.
+/// A known chat, with or without a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chat {
-    /// Its id.
+    /// The chat's id.
     pub jid: ChatJid,
-    /// Its name.
+    /// The group's name if the chat has a group, else the chat's last known name.
     pub name: String,
-    /// When someone wrote last.
+    /// The time of the last message.
     pub last_activity: DateTime<Utc>,
-    /// Whether it is a registered group's.
+    /// True if a registered group has this chat.
     pub is_registered: bool,
 }
 
-/// Notes that a chat exists, and that something happened in it.
+/// Notes a chat, with its name or the time of its last message.
 pub fn touch_chat(tx: &Tx<'_>, jid: &ChatJid, name: Option<&str>, at: Option<DateTime<Utc>>) -> TxResult<()> {
     tx.prepare_cached(
         "INSERT INTO chats (jid, name, last_activity) VALUES (?1, coalesce(?2, ?1), coalesce(?3, 0))
@@ -215,7 +215,7 @@ pub fn touch_chat(tx: &Tx<'_>, jid: &ChatJid, name: Option<&str>, at: Option<Dat
     Ok(())
 }
 
-/// Every known chat, latest first. A registered one has its group's name, whatever it was called before.
+/// Returns every known chat, latest first. A registered chat has its group's name.
 pub fn chats(db: &Connection) -> TxResult<Vec<Chat>> {
     let mut s = db.prepare_cached(
         "SELECT c.jid, coalesce(g.name, c.name), c.last_activity, g.folder IS NOT NULL

@@ -1,4 +1,4 @@
-//! What was said in a chat, both ways, in one order: messages that came in and texts that went out.
+//! The history of a chat: messages that came in and texts that went out, in one order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,27 +13,27 @@ use crate::domain::delivery::{DeliveryKind, DeliveryState, FileInfo};
 use crate::domain::ids::ChatJid;
 use crate::domain::message::{InboundState, Role};
 
-/// Which way a message went.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    /// Somebody wrote it.
+    /// From a person.
     In,
-    /// An agent, or Parlor.
+    /// From an agent or Parlor.
     Out,
 }
 
-/// A place in a chat's history. Order of time first; of what came in the same millisecond, what came in is first.
+/// A position in a chat's history: by time first; within a millisecond, incoming messages are first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// When it was stored.
+    /// The time when the message was stored.
     pub at: DateTime<Utc>,
-    /// Which way it went.
+    /// The message's direction.
     pub way: Way,
-    /// Its number among those that went the same way.
+    /// Its number among the messages of its direction.
     pub seq: i64,
 }
 
-/// `<milliseconds>-i-<seq>` or `<milliseconds>-o-<seq>`; opaque to clients.
+/// The form is `<milliseconds>-i-<seq>` or `<milliseconds>-o-<seq>`; clients treat it as opaque.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = if self.way == Way::In { 'i' } else { 'o' };
@@ -60,54 +60,54 @@ impl FromStr for Place {
 /// A message of a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
-    /// Where it stands.
+    /// The position in the history.
     pub place: Place,
-    /// Its id: the platform's of one that came in, the delivery's of one that went out.
+    /// The platform's id of an incoming message, or the delivery's id of an outgoing one.
     pub id: String,
     /// The text.
     pub text: String,
-    /// What else is known of it.
+    /// The other facts, by direction.
     pub more: More,
 }
 
-/// What is known of a message besides its text.
+/// The facts about a message besides its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum More {
-    /// It came in.
+    /// An incoming message.
     In {
-        /// Who wrote it.
+        /// The author's name.
         sender: String,
-        /// Where it is on its way.
+        /// How far the message is answered.
         state: InboundState,
-        /// What it means to its group.
+        /// The message's role for its group.
         role: Role,
         /// Files that came with it.
         attachments: Vec<Attachment>,
     },
-    /// It went out.
+    /// An outgoing message.
     Out {
-        /// A name to show as the sender; none where it is the assistant.
+        /// The shown sender; None for the assistant.
         sender: Option<String>,
-        /// Where it is on its way.
+        /// How far the message is delivered.
         state: DeliveryState,
         /// Reply, message or notice.
         kind: DeliveryKind,
-        /// A file that went with it.
+        /// The file of the message.
         file: Option<FileInfo>,
     },
 }
 
-/// How much of what was said a client has seen. Numbers follow the order of commits, so nothing that is stored later can
-/// stand before it, whatever its time.
+/// How much of a history a client has seen. The numbers follow the order of commits, so a message that is stored
+/// later is always behind, whatever its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// The last number of what came in.
+    /// The last number of incoming messages.
     pub incoming: i64,
-    /// The last number of what went out.
+    /// The last number of outgoing messages.
     pub outgoing: i64,
 }
 
-/// `<incoming>-<outgoing>`; opaque to clients.
+/// The form is `<incoming>-<outgoing>`; clients treat it as opaque.
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.incoming, self.outgoing)
@@ -124,19 +124,19 @@ impl FromStr for Seen {
     }
 }
 
-/// Bytes of text after which a page ends: messages have up to megabytes, and a client may ask for thousands.
+/// A page ends after this many bytes of text: a message may have megabytes, and a client may ask for thousands.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// A part of a chat's history, newest message first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// At least one message where there is one.
+    /// At least one message, if there is any.
     pub messages: Vec<Said>,
-    /// Whether there may be earlier ones.
+    /// True if there may be earlier messages.
     pub more: bool,
 }
 
-/// Whether anything is known of a chat: a group's, or one with messages.
+/// Returns true if the chat has a group or messages.
 pub fn is_known(db: &Connection, jid: &ChatJid) -> TxResult<bool> {
     let mut s = db.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM groups WHERE jid = ?1) OR EXISTS (SELECT 1 FROM inbound WHERE jid = ?1)
@@ -145,7 +145,7 @@ pub fn is_known(db: &Connection, jid: &ChatJid) -> TxResult<bool> {
     Ok(s.query_row([jid], |row| row.get(0))?)
 }
 
-/// All that is stored so far, of any chat. What is stored while a page is read stands behind it.
+/// Returns the current end of all chats' histories. Messages that are stored while a page is read are behind it.
 pub fn seen(db: &Connection) -> TxResult<Seen> {
     let last = |table: &str| {
         db.query_row(&format!("SELECT coalesce(max(seq), 0) FROM {table}"), [], |row| row.get::<_, i64>(0))
@@ -153,11 +153,10 @@ pub fn seen(db: &Connection) -> TxResult<Seen> {
     Ok(Seen { incoming: last("inbound")?, outgoing: last("outbox")? })
 }
 
-/// Returns the last messages of a chat before a place, of those that are seen: at most `limit`, and fewer if their texts
-/// are long.
+/// Returns the last seen messages of a chat before a position: at most `limit`, fewer if their texts are long.
 pub fn before(db: &Connection, jid: &ChatJid, place: Option<Place>, seen: Seen, limit: u32) -> TxResult<Page> {
     let end = place.unwrap_or(Place { at: DateTime::<Utc>::MAX_UTC, way: Way::Out, seq: i64::MAX });
-    // The places first: a sort of whole rows would hold the texts of all of them.
+    // Positions first: sorting whole rows would hold all their texts in memory.
     let mut places = places(
         db,
         "SELECT seq, received_at AS at FROM inbound
@@ -181,8 +180,8 @@ pub fn before(db: &Connection, jid: &ChatJid, place: Option<Place>, seen: Seen, 
     Ok(Page { messages, more: full || read < places.len() })
 }
 
-/// Returns the first messages of a chat that were stored after what was seen, oldest first, and how much is seen with
-/// them: at most `limit`, and fewer if their texts are long.
+/// Returns a chat's first messages after `from`, oldest first, and how much is then seen: at most `limit` messages,
+/// fewer if their texts are long.
 pub fn after(db: &Connection, jid: &ChatJid, from: Seen, limit: u32) -> TxResult<(Vec<Said>, Seen)> {
     let now = seen(db)?;
     let incoming = places(
@@ -200,7 +199,7 @@ pub fn after(db: &Connection, jid: &ChatJid, from: Seen, limit: u32) -> TxResult
     let places = merged(&incoming, &outgoing, limit as usize);
     let (messages, read) = messages(db, &places)?;
     if read == places.len() && read < limit as usize {
-        // The last rows may have been deleted since they were seen.
+        // The last rows may have been deleted since the client saw them.
         let seen = Seen { incoming: now.incoming.max(from.incoming), outgoing: now.outgoing.max(from.outgoing) };
         return Ok((messages, seen));
     }
@@ -214,7 +213,7 @@ pub fn after(db: &Connection, jid: &ChatJid, from: Seen, limit: u32) -> TxResult
     Ok((messages, reached))
 }
 
-/// The first places of both ways by time. Each way keeps its order, so that what is left out stands behind.
+/// Merges the first positions of both directions by time. Each direction keeps its order, so the rest is behind.
 fn merged(incoming: &[Place], outgoing: &[Place], limit: usize) -> Vec<Place> {
     let (mut incoming, mut outgoing) = (incoming.iter().peekable(), outgoing.iter().peekable());
     let mut all = Vec::new();
@@ -230,7 +229,7 @@ fn merged(incoming: &[Place], outgoing: &[Place], limit: usize) -> Vec<Place> {
     all
 }
 
-/// The messages at these places until the page is full of text, and how many places were read.
+/// Returns the messages at these positions until the page is full, and how many positions were read.
 fn messages(db: &Connection, places: &[Place]) -> TxResult<(Vec<Said>, usize)> {
     let (mut messages, mut bytes) = (Vec::new(), 0);
     for (nth, place) in places.iter().enumerate() {
@@ -247,7 +246,7 @@ fn messages(db: &Connection, places: &[Place]) -> TxResult<(Vec<Said>, usize)> {
     Ok((messages, places.len()))
 }
 
-/// The number below which rows of the same millisecond stand before a place.
+/// Returns the number below which rows of the same millisecond are before a position.
 fn same_time(end: Place, way: Way) -> i64 {
     match way.cmp(&end.way) {
         std::cmp::Ordering::Less => i64::MAX,
@@ -311,9 +310,9 @@ mod tests {
     use crate::store::testing;
 
     #[tokio::test]
-    async fn both_ways_are_one_order_and_pages_meet_without_gap_or_repetition() {
+    async fn history_pages_have_one_order_without_gap_or_repetition() {
         let (_dir, store, _wakes) = testing::store();
-        // Many in the same millisecond, both ways.
+        // Many in the same millisecond, both directions.
         let times = [5_i64, 5, 5, 7, 7, 9, 9, 9, 9, 12];
         let put = move |tx: &mut crate::store::Tx<'_>| {
             for (number, at) in times.iter().enumerate() {
@@ -358,7 +357,7 @@ mod tests {
             }
             assert_eq!(all, whole, "{limit}");
         }
-        // Texts of half a page each: two to a page, and one that is longer alone.
+        // Texts of half a page each: two to a page. A longer one is alone.
         store
             .write(move |tx| {
                 Ok(tx.execute("UPDATE outbox SET text = printf('%.*c', ?1, 'x')", [PAGE_BYTES as i64 / 2])?)
@@ -374,7 +373,7 @@ mod tests {
             assert!(bad.parse::<Place>().is_err(), "{bad}");
         }
     }
-    /// Stores messages, each with its way, its number and its time.
+    /// Stores messages, each with its direction and time.
     async fn said(store: &crate::store::Store, all: &'static [(Way, i64)]) {
         let put = move |tx: &mut crate::store::Tx<'_>| {
             for (way, at) in all {
@@ -396,9 +395,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_polls_sees_everything_once_also_what_is_stored_late_with_an_early_time() {
+    async fn history_polling_returns_each_message_once_despite_early_times() {
         use Way::{In, Out};
-        // The second batch has times before, within and behind those of the first.
+        // The second batch has times before, among and after those of the first.
         let batches: [&[(Way, i64)]; 3] = [
             &[(In, 5), (Out, 5), (In, 7), (Out, 9), (In, 9)],
             &[(Out, 4), (In, 6), (In, 6), (Out, 12), (Out, 8), (In, 3)],
@@ -426,7 +425,7 @@ mod tests {
             }
             let (of, from) = (jid.clone(), at);
             assert_eq!(store.read(move |db| after(db, &of, from, limit)).await.unwrap(), (Vec::new(), at));
-            // Texts that are longer than a page come one by one.
+            // Texts longer than a page come one by one.
             store
                 .write(|tx| Ok(tx.execute("UPDATE outbox SET text = printf('%.*c', 2000000, 'x')", [])?))
                 .await

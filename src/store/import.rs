@@ -1,5 +1,5 @@
-//! Rows from another installation: they have a past, which the ordinary ways in do not take. Every function leaves
-//! what is there already as it is, and says whether it changed anything.
+//! Imports rows from another installation. They have a past, so the ordinary functions do not fit. Every function
+//! leaves existing rows unchanged and returns whether it changed anything.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
@@ -9,7 +9,7 @@ use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::domain::task::Fire;
 
-/// A message in the state it has come to. It is kept from now on, so that the same import finds it again.
+/// Imports a message in its final state. Its age counts from now, so that the same import finds it again.
 pub fn message(
     tx: &mut Tx<'_>,
     new: &NewMessage,
@@ -39,13 +39,13 @@ pub fn message(
     Ok(inserted > 0)
 }
 
-/// A chat that nobody has heard of yet here.
+/// Imports a chat that is not known yet.
 pub fn chat(tx: &Tx<'_>, jid: &ChatJid, name: &str, last_activity: DateTime<Utc>) -> TxResult<bool> {
     let mut s = tx.prepare_cached("INSERT INTO chats VALUES (?1, ?2, ?3) ON CONFLICT (jid) DO NOTHING")?;
     Ok(s.execute((jid, name, Ms(last_activity)))? > 0)
 }
 
-/// A firing that has ended.
+/// Imports a firing that has ended.
 pub fn fire(tx: &Tx<'_>, fire: &Fire) -> TxResult<bool> {
     let mut s = tx.prepare_cached(
         "INSERT INTO fires (task_id, due, folder, state, claimed_at, ended_at, result, error)
@@ -64,12 +64,12 @@ pub fn fire(tx: &Tx<'_>, fire: &Fire) -> TxResult<bool> {
     Ok(changed > 0)
 }
 
-/// Returns what was taken once is not taken again, whatever became of it since: the key under which that is noted.
+/// Returns the key that notes an import, so that nothing is imported twice, whatever became of it since.
 fn key(what: &str, folder: &str) -> String {
     format!("imported_{what}:{}", folder.to_ascii_lowercase())
 }
 
-/// A group's session, unless it has one, or this one came before and was forgotten since.
+/// Imports a group's session, unless the group has one, or this one was imported before and forgotten since.
 pub fn session(tx: &Tx<'_>, folder: &GroupFolder, session: &str, at: DateTime<Utc>) -> TxResult<bool> {
     let key = key("session", folder.as_str());
     let before: Option<String> =
@@ -81,20 +81,20 @@ pub fn session(tx: &Tx<'_>, folder: &GroupFolder, session: &str, at: DateTime<Ut
     if !sessions::of_group(tx, folder)?.is_empty() {
         return Ok(false);
     }
-    // What made it is Claude Code: here, or in the image that the installation had.
+    // Claude Code made the session: here, or in the image of the old installation.
     for provider in ["claude", "image"] {
         sessions::set(tx, folder, provider, session, at)?;
     }
     Ok(true)
 }
 
-/// Notes that all files of a folder were taken.
+/// Notes that all files of a folder were imported.
 pub fn files_taken(tx: &Tx<'_>, folder: &str) -> TxResult<()> {
     tx.execute("INSERT OR IGNORE INTO meta VALUES (?1, '')", [key("files", folder)])?;
     Ok(())
 }
 
-/// Returns whether all files of a folder were taken before.
+/// Returns true if all files of a folder were imported before.
 pub fn has_files(db: &Connection, folder: &str) -> TxResult<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM meta WHERE key = ?1")?.exists([key("files", folder)])?)
 }
@@ -105,7 +105,7 @@ mod tests {
     use crate::store::testing;
 
     #[tokio::test]
-    async fn a_session_that_was_forgotten_does_not_come_back() {
+    async fn forgotten_session_is_not_imported_again() {
         let (_dir, store, _wakes) = testing::store();
         let folder: GroupFolder = "a".parse().unwrap();
         let taken = store

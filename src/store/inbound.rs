@@ -1,6 +1,7 @@
-//! Messages in, and how far each has come.
+//! Incoming messages, and how far each is answered.
 //!
-//! A query for one state also lists the states of the partial index that it needs: SQLite recognises the index by the list.
+//! A query for one state also lists the states of the partial index that it needs, because SQLite recognises the
+//! index by that list.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -11,7 +12,7 @@ use crate::domain::event::{Event, TurnState};
 use crate::domain::ids::{ChatJid, DeliveryId, RunId};
 use crate::domain::message::{Batch, Inbound, InboundState, NewMessage, Quoted, Role};
 
-/// Characters of a quoted text that are kept.
+/// The number of characters that are kept of a quoted text.
 const QUOTED: usize = 1_000;
 
 const COLUMNS: &str = "seq, jid, platform_id, sender, sender_name, text, attachments, quoted, sent_at, role, state, run_id, input_name, tries";
@@ -35,12 +36,12 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Inbound> {
     })
 }
 
-/// A list of files as it is stored.
+/// Parses a stored list of files.
 fn list(json: Option<String>) -> Vec<Attachment> {
     json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default()
 }
 
-/// Stores a message once; a known platform id returns the first one's sequence number and changes nothing.
+/// Stores a message once. For a known platform id, returns the first message's sequence number and changes nothing.
 pub fn insert(tx: &mut Tx<'_>, new: &NewMessage, role: Role, now: DateTime<Utc>) -> TxResult<i64> {
     let files = &new.attachments;
     let files = (!files.is_empty()).then(|| serde_json::to_string(files).unwrap_or_default());
@@ -78,20 +79,20 @@ pub fn insert(tx: &mut Tx<'_>, new: &NewMessage, role: Role, now: DateTime<Utc>)
     Ok(s.query_row((&new.jid, &new.platform_id), |row| row.get(0))?)
 }
 
-/// A stored message's role.
+/// Returns a stored message's role.
 pub fn role(db: &Connection, seq: i64) -> TxResult<Role> {
     Ok(db.prepare_cached("SELECT role FROM inbound WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?)
 }
 
-/// Messages of context before the first triggering one that an agent is given.
+/// The most messages of context before the triggering one.
 pub(super) const CONTEXT_MESSAGES: u32 = 200;
-/// Bytes of that context, marks of files and all.
+/// The most bytes of that context, with the marks of files.
 const CONTEXT_BYTES: usize = 64 << 10;
-/// What one batch holds from the triggering message on; the rest is the next batch.
+/// The most messages in a batch from the triggering one on; the rest is for the next batch.
 const BATCH_MESSAGES: u32 = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Commands of a chat that wait, in order.
+/// Returns the waiting commands of a chat, in order.
 pub fn commands(db: &Connection, jid: &ChatJid) -> TxResult<Vec<Inbound>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM inbound WHERE jid = ?1 AND state = 'pending' AND role = 'command' ORDER BY seq LIMIT 100"
@@ -100,7 +101,7 @@ pub fn commands(db: &Connection, jid: &ChatJid) -> TxResult<Vec<Inbound>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The first waiting message of a chat that starts a turn.
+/// Returns the first waiting message of a chat that starts a turn.
 pub fn first_trigger(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
     let mut s = db.prepare_cached(
         "SELECT seq FROM inbound WHERE jid = ?1 AND state = 'pending' AND role = 'trigger' ORDER BY seq LIMIT 1",
@@ -108,7 +109,7 @@ pub fn first_trigger(db: &Connection, jid: &ChatJid) -> TxResult<Option<i64>> {
     Ok(s.query_row([jid], |row| row.get(0)).optional()?)
 }
 
-/// Returns when the first and the last of the messages came that wait to start a turn. None where none waits.
+/// Returns when the first and the last of the waiting messages that start a turn came. Returns None if none waits.
 pub fn waiting_since(db: &Connection, jid: &ChatJid) -> TxResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
     let mut s = db.prepare_cached(
         "SELECT min(received_at), max(received_at) FROM inbound
@@ -118,7 +119,7 @@ pub fn waiting_since(db: &Connection, jid: &ChatJid) -> TxResult<Option<(DateTim
     Ok(first.zip(last).map(|(first, last)| (first.0, last.0)))
 }
 
-/// Returns how many messages wait to be answered.
+/// Returns the number of messages that wait for an answer.
 pub fn count_waiting(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
     let mut s = db.prepare_cached(
         "SELECT count(*) FROM inbound WHERE jid = ?1 AND state = 'pending' AND role IN ('trigger', 'command')",
@@ -126,9 +127,9 @@ pub fn count_waiting(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
     Ok(s.query_row([jid], |row| row.get(0))?)
 }
 
-/// Takes the next batch of a chat for a run: the triggering message, all that came after it, and a window of context
-/// before it. Context that falls out of the window waits no longer. None when nothing triggers. What was written after
-/// a command waits until the command is done: `/stop` takes back what came before it, and only that.
+/// Takes the next batch of a chat for a run: the triggering message, all messages after it, and a window of context
+/// before it. Older context does not wait any more. Returns None if nothing triggers. Messages after a command wait
+/// until the command is done, because `/stop` takes back only the messages before it.
 pub fn take_batch(tx: &Tx<'_>, jid: &ChatJid, run: RunId, input_name: &str) -> TxResult<Option<Batch>> {
     let end = first_command(tx, jid)?.unwrap_or(i64::MAX);
     let Some(first) = first_trigger(tx, jid)?.filter(|first| *first < end) else { return Ok(None) };
@@ -146,7 +147,7 @@ pub fn take_batch(tx: &Tx<'_>, jid: &ChatJid, run: RunId, input_name: &str) -> T
     Ok(Some(Batch { messages, omitted }))
 }
 
-/// Bytes that a prompt shows of a message: its words, and what is said of its files.
+/// Returns the bytes of a message in a prompt: its text and the marks of its files.
 fn shown(message: &Inbound) -> usize {
     let quoted = message.quoted.as_ref().and_then(|quoted| quoted.text.as_ref()).map_or(0, String::len);
     attachment::with_marks(&message.text, &message.attachments).len() + quoted
@@ -198,7 +199,7 @@ fn from_trigger_on(db: &Connection, jid: &ChatJid, first: i64, end: i64) -> TxRe
     Ok(messages)
 }
 
-/// Gives messages to a run.
+/// Marks messages as given to a run.
 pub fn give(tx: &Tx<'_>, seqs: &[i64], run: RunId, input_name: &str) -> TxResult<()> {
     let mut s = tx.prepare_cached(
         "UPDATE inbound SET state = 'in_flight', run_id = ?2, input_name = ?3 WHERE seq = ?1 AND state = 'pending'",
@@ -209,7 +210,7 @@ pub fn give(tx: &Tx<'_>, seqs: &[i64], run: RunId, input_name: &str) -> TxResult
     Ok(())
 }
 
-/// Ends messages, or puts them back to wait. Only open ones change: what `/stop` cancelled stays cancelled.
+/// Gives open messages a new state. Messages that `/stop` cancelled stay cancelled.
 pub fn settle(tx: &Tx<'_>, seqs: &[i64], state: InboundState) -> TxResult<()> {
     let mut s =
         tx.prepare_cached("UPDATE inbound SET state = ?2 WHERE seq = ?1 AND state IN ('pending', 'in_flight')")?;
@@ -219,7 +220,7 @@ pub fn settle(tx: &Tx<'_>, seqs: &[i64], state: InboundState) -> TxResult<()> {
     Ok(())
 }
 
-/// Takes messages back that are open still; returns the last of them.
+/// Cancels messages that are still open. Returns the last of them.
 pub fn cancel(tx: &Tx<'_>, seqs: &[i64]) -> TxResult<Option<i64>> {
     let mut s = tx.prepare_cached(
         "UPDATE inbound SET state = 'cancelled' WHERE seq = ?1 AND state IN ('pending', 'in_flight')",
@@ -233,7 +234,7 @@ pub fn cancel(tx: &Tx<'_>, seqs: &[i64]) -> TxResult<Option<i64>> {
     Ok(last)
 }
 
-/// Puts messages back to wait after a failed try, which counts unless the engine was at fault.
+/// Makes messages wait again after a failed try. The try counts unless the engine was at fault.
 pub fn put_back(tx: &Tx<'_>, seqs: &[i64], counts: bool) -> TxResult<()> {
     let mut s = tx.prepare_cached(
         "UPDATE inbound SET state = 'pending', tries = tries + ?2 WHERE seq = ?1 AND state IN ('pending', 'in_flight')",
@@ -244,7 +245,8 @@ pub fn put_back(tx: &Tx<'_>, seqs: &[i64], counts: bool) -> TxResult<()> {
     Ok(())
 }
 
-/// After a crash: what runs had taken waits again; run ids stay, so that a retry knows what was already said.
+/// After a crash: makes the messages of ended runs wait again. They keep their run ids, so that a retry finds the
+/// texts already sent.
 pub fn reclaim_all(tx: &Tx<'_>) -> TxResult<usize> {
     Ok(tx.execute(
         "UPDATE inbound SET state = 'pending' WHERE state = 'in_flight' AND state IN ('pending', 'in_flight')",
@@ -252,8 +254,8 @@ pub fn reclaim_all(tx: &Tx<'_>) -> TxResult<usize> {
     )?)
 }
 
-/// After a group's actor panicked: what its runs had taken waits again, and the try counts. What was tried too often
-/// has failed; returns whether there is any.
+/// After a panic of a group's actor: makes the messages of its runs wait again; the try counts. Messages with too
+/// many tries fail. Returns true if there is any.
 pub fn reclaim(tx: &mut Tx<'_>, jid: &ChatJid, most: u32, now: DateTime<Utc>) -> TxResult<bool> {
     let given_up: Option<i64> = tx.query_row(
         "SELECT max(seq) FROM inbound
@@ -274,7 +276,7 @@ pub fn reclaim(tx: &mut Tx<'_>, jid: &ChatJid, most: u32, now: DateTime<Utc>) ->
     Ok(given_up.is_some())
 }
 
-/// Chats with a message that starts a turn or commands something.
+/// Returns the chats with a waiting command or message that starts a turn.
 pub fn chats_with_work(db: &Connection) -> TxResult<Vec<ChatJid>> {
     let mut s = db.prepare(
         "SELECT jid FROM inbound WHERE state = 'pending' AND role IN ('trigger', 'command') GROUP BY jid ORDER BY min(seq)",
@@ -283,7 +285,7 @@ pub fn chats_with_work(db: &Connection) -> TxResult<Vec<ChatJid>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Makes given-up messages of a chat wait again. Returns how many.
+/// Makes a chat's failed messages wait again. Returns how many.
 pub fn retry_failed(tx: &mut Tx<'_>, jid: &ChatJid) -> TxResult<usize> {
     let changed =
         tx.execute("UPDATE inbound SET state = 'pending', tries = 0 WHERE jid = ?1 AND state = 'failed'", [jid])?;
@@ -291,7 +293,7 @@ pub fn retry_failed(tx: &mut Tx<'_>, jid: &ChatJid) -> TxResult<usize> {
     Ok(changed)
 }
 
-/// `/stop`: everything of a chat that came before the command and is not answered is taken back. Returns the last one.
+/// `/stop`: cancels a chat's unanswered messages before the command. Returns the last of them.
 pub fn cancel_before(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<Option<i64>> {
     let last = tx.query_row(
         "SELECT max(seq) FROM inbound WHERE jid = ?1 AND seq < ?2 AND state IN ('pending', 'in_flight')
@@ -307,14 +309,13 @@ pub fn cancel_before(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<Option<i6
     Ok(last)
 }
 
-/// Files that came with a message; None if the chat has no message of this platform id.
+/// Returns the files that came with a message; None if the chat has no message of this platform id.
 pub fn attachments(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResult<Option<Vec<Attachment>>> {
     let mut s = db.prepare_cached("SELECT attachments FROM inbound WHERE jid = ?1 AND platform_id = ?2")?;
     Ok(s.query_row((jid, platform_id), |row| row.get(0)).optional()?.map(list))
 }
 
-/// Completes what a message answers by what is stored of it: a delivery of the same chat, or a message that came in
-/// there.
+/// Completes a quotation from the stored message: a delivery to the same chat, or a message from it.
 pub fn complete(db: &Connection, jid: &ChatJid, quoted: &mut Quoted, assistant: &str) -> TxResult<()> {
     // By Parlor's own id, or by the platform's.
     let id = match quoted.id.parse::<DeliveryId>() {
@@ -342,7 +343,7 @@ pub fn complete(db: &Connection, jid: &ChatJid, quoted: &mut Quoted, assistant: 
     Ok(())
 }
 
-/// Returns whether a chat has a message of this platform id.
+/// Returns true if a chat has a message of this platform id.
 pub fn knows(db: &Connection, jid: &ChatJid, platform_id: &str) -> TxResult<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM inbound WHERE jid = ?1 AND platform_id = ?2")?.exists((jid, platform_id))?)
 }

@@ -1,7 +1,8 @@
-//! Files on their way in: `data/inbox-files/<id>/`, beside the database and never mounted.
+//! Incoming files: `data/inbox-files/<id>/`, beside the database and never mounted.
 //!
-//! What a message brings is whole and on disk here before any of it reaches the group's folder, and where it goes there
-//! is written down first. So a crash leaves a message with its files, or a folder here that says what to remove.
+//! A message's files are complete and on disk here before any of them reaches the group's folder, and a plan of their
+//! places is written first. So a crash leaves a message with its files, or a folder here with the list of files to
+//! remove.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,40 +15,40 @@ use ulid::Ulid;
 use super::StoreError;
 use crate::domain::ids::{ChatJid, GroupFolder};
 
-/// The folder's name in `data/`.
+/// The name of the folder in `data/`.
 const FOLDER: &str = "inbox-files";
-/// Where a message's folder says what becomes of its files.
+/// The file with the plan in a message's folder.
 const PLAN: &str = "plan.json";
-/// Bytes that files leave free on the disk: the store goes on when they find no room any more.
+/// Bytes that files leave free on the disk, so that the store works when files find no room.
 const RESERVE: u64 = 32 << 20;
 
-/// Files on their way in.
+/// Access to the incoming files.
 #[derive(Debug, Clone)]
 pub struct InboxFiles {
     folder: PathBuf,
 }
 
-/// Where files of a message go.
+/// The places for a message's files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// The message's chat.
+    /// The chat of the message.
     pub jid: ChatJid,
     /// The platform's id of the message.
     pub platform_id: String,
-    /// The group.
+    /// The folder of the group.
     pub folder: GroupFolder,
-    /// Their names in the group's folder for attachments.
+    /// The names of the files in the group's folder for attachments.
     pub names: Vec<String>,
 }
 
 impl InboxFiles {
-    /// Those beside a database.
+    /// The incoming files beside a database.
     pub(super) fn beside(database: &Path) -> Self {
         Self { folder: database.parent().unwrap_or(Path::new(".")).join(FOLDER) }
     }
 
-    /// Begins to take files of a message, if there is room for any.
+    /// Begins the upload of a message's files, if the disk has room.
     pub fn begin(&self, id: Ulid) -> Result<Upload, StoreError> {
         let upload = Upload { folder: self.folder.join(id.to_string()), left: false };
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&upload.folder);
@@ -56,7 +57,7 @@ impl InboxFiles {
         Ok(upload)
     }
 
-    /// Returns what an earlier life of the host left behind.
+    /// Returns the uploads that the last host left behind.
     pub fn left(&self) -> io::Result<Vec<Upload>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -66,7 +67,7 @@ impl InboxFiles {
     }
 }
 
-/// Files of one message. Gone with all that is still in it when it is dropped.
+/// The uploaded files of one message. Dropping it removes all files that are still in it.
 #[derive(Debug)]
 pub struct Upload {
     folder: PathBuf,
@@ -74,17 +75,17 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Returns where the n-th file lies.
+    /// Returns the path of the n-th file.
     pub fn path(&self, n: usize) -> PathBuf {
         self.folder.join(n.to_string())
     }
 
-    /// The folder.
+    /// Returns the folder of the files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Makes the n-th file.
+    /// Creates the n-th file.
     pub fn create(&self, n: usize) -> Result<File, StoreError> {
         let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.path(n));
         made.map_err(|error| self.failed(&error))
@@ -92,18 +93,18 @@ impl Upload {
 
     /// Removes the n-th file.
     pub fn remove(&self, n: usize) {
-        // What is left goes with the folder.
+        // If this fails, the file goes with the folder.
         let _ = fs::remove_file(self.path(n));
     }
 
-    /// Returns whether so many more bytes leave the store enough.
+    /// Returns an error if `bytes` more would leave the store too little room.
     pub fn room_for(&self, bytes: u64) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.folder).map_err(|error| self.failed(&error.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         if free >= bytes.saturating_add(RESERVE) { Ok(()) } else { Err(StoreError::Full { path: self.folder.clone() }) }
     }
 
-    /// Writes down where the files go. It is on disk when this returns, and so are the names of the files.
+    /// Writes the plan. When this returns, the plan and the names of the files are synced to disk.
     pub fn note(&self, plan: &Plan) -> Result<(), StoreError> {
         let write = || {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.folder.join(PLAN))?;
@@ -115,17 +116,17 @@ impl Upload {
         write().map_err(|error| self.failed(&error))
     }
 
-    /// Stays for the next start to look at.
+    /// Keeps the folder, which the next start checks.
     pub fn leave(mut self) {
         self.left = true;
     }
 
-    /// Returns what was written down; None if nothing was yet, so that nothing has left this folder.
+    /// Returns the plan; None if there is none yet, so that no file has left this folder.
     pub fn plan(&self) -> Option<Plan> {
         serde_json::from_slice(&fs::read(self.folder.join(PLAN)).ok()?).ok()
     }
 
-    /// A failure of the disk, as the store tells it.
+    /// Returns a disk error as an error of the store.
     pub fn failed(&self, error: &io::Error) -> StoreError {
         let path = self.folder.clone();
         match error.kind() {
@@ -141,7 +142,7 @@ impl Drop for Upload {
             && let Err(error) = fs::remove_dir_all(&self.folder)
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!("{} was not removed, the next start tries again: {error}", self.folder.display());
+            tracing::warn!("cannot remove {}, the next start retries: {error}", self.folder.display());
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The identity of an installation: a random id, bound to the place of its folder.
+//! The identity of an installation: a random id, bound to its folder.
 
 use rusqlite::OptionalExtension;
 
 use super::{Tx, TxResult};
 
-/// The installation's id. A folder that was copied or moved (another path or inode than when the id was made) gets
-/// `new_id`, so that two installations never take each other's containers for their own.
+/// Returns the installation's id. A folder that was copied or moved (its path or inode has changed) gets `new_id`, so
+/// that two installations never take each other's containers for their own.
 pub fn instance_id(tx: &Tx<'_>, home: &str, inode: u64, new_id: &str) -> TxResult<String> {
     let place = format!("{inode}:{home}");
     let get = |key: &str| -> TxResult<Option<String>> {

@@ -1,4 +1,4 @@
-//! IPC files already acted on, and what was refused.
+//! Handled IPC files, and refused requests.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
@@ -6,13 +6,13 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{Ms, Tx, TxResult};
 use crate::domain::ids::GroupFolder;
 
-/// The stored result of a claimed file, when its effect was committed before.
+/// Returns the stored result of a claimed file whose effect was committed before.
 pub fn result(db: &Connection, claim: &str) -> TxResult<Option<String>> {
     let mut s = db.prepare_cached("SELECT result FROM ipc_files WHERE id = ?1")?;
     Ok(s.query_row([claim], |row| row.get(0)).optional()?)
 }
 
-/// Notes in the effect's own transaction that a claimed file was acted on; `result` is the JSON for the agent.
+/// Notes a claimed file as handled, in the transaction of its effect. `result` is the JSON for the agent.
 pub fn record(
     tx: &Tx<'_>,
     claim: &str,
@@ -31,19 +31,19 @@ pub fn record(
     Ok(())
 }
 
-/// Notes what was refused: who, what, why.
+/// Notes a refusal.
 pub fn refuse(tx: &Tx<'_>, folder: &GroupFolder, what: &str, why: &str, now: DateTime<Utc>) -> TxResult<()> {
     tx.execute("INSERT INTO refusals (folder, what, why, at) VALUES (?1, ?2, ?3, ?4)", (folder, what, why, Ms(now)))?;
     Ok(())
 }
 
-/// Forgets that a file was handled, once the file is gone: nothing can ask any more.
+/// Forgets a handled file once it is removed and cannot be claimed again.
 pub fn forget(tx: &Tx<'_>, claim: &str) -> TxResult<()> {
     tx.prepare_cached("DELETE FROM ipc_files WHERE id = ?1")?.execute([claim])?;
     Ok(())
 }
 
-/// Keeps the latest refusals of a group and drops older ones, so that one group cannot fill the disk with them.
+/// Keeps a group's latest refusals and deletes older ones, so that no group can fill the disk with them.
 pub fn trim_refusals(tx: &Tx<'_>, folder: &GroupFolder, keep: u32) -> TxResult<()> {
     tx.execute(
         "DELETE FROM refusals WHERE folder = ?1 AND seq <=
@@ -53,20 +53,20 @@ pub fn trim_refusals(tx: &Tx<'_>, folder: &GroupFolder, keep: u32) -> TxResult<(
     Ok(())
 }
 
-/// One recorded refusal.
+/// A recorded refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Who.
+    /// The group that asked.
     pub folder: GroupFolder,
-    /// What.
+    /// The request.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// When.
+    /// The time of the refusal.
     pub at: DateTime<Utc>,
 }
 
-/// The latest refusals, newest first.
+/// Returns the latest refusals, newest first.
 pub fn refusals(db: &Connection, limit: u32) -> TxResult<Vec<Refusal>> {
     let mut s = db.prepare_cached("SELECT folder, what, why, at FROM refusals ORDER BY seq DESC LIMIT ?1")?;
     let rows = s.query_map([limit], |row| {

@@ -1,15 +1,15 @@
-//! A database in memory, used from one thread: for tests that need the store's code and thousands of databases.
+//! A database in memory, used from one thread, for tests that need the store's code and thousands of databases.
 #![expect(clippy::missing_panics_doc, reason = "tests end with a panic")]
 
 use rusqlite::Connection;
 
 use super::{StoreError, Tx, TxResult, Wake, from_tx, migrate, prepare};
 
-/// See the module.
+/// A store without a file.
 #[derive(Debug)]
 pub struct Memory {
     connection: Connection,
-    /// Empties every table. A rollback would have SQLite prepare every statement anew.
+    /// The statements that empty every table. After a rollback, SQLite would prepare every statement anew.
     empty: String,
 }
 
@@ -34,12 +34,12 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Forgets everything that was written.
+    /// Deletes all rows.
     pub fn clear(&self) {
         self.connection.execute_batch(&self.empty).expect("deletes");
     }
 
-    /// Runs a closure in a transaction; returns whom to wake, too.
+    /// Runs a closure in a transaction. Returns its result and the wake-ups.
     pub fn write<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> TxResult<T>) -> Result<(T, Vec<Wake>), StoreError> {
         self.run("SAVEPOINT job");
         let mut tx = Tx::on(&self.connection);

@@ -1,4 +1,4 @@
-//! Schema versions: `PRAGMA user_version` counts the files of `migrations/` that were applied, each in a transaction.
+//! Schema versions: `PRAGMA user_version` counts the applied files of `migrations/`, each applied in a transaction.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/012.sql"),
 ];
 
-/// An error unless the schema is this program's.
+/// Returns an error if the schema is not this program's.
 pub(super) fn expect_current(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let known = MIGRATIONS.len() as i64;
     let found: i64 =

@@ -1,9 +1,9 @@
 //! The store: SQLite behind one writer thread that commits in groups, and a few reader threads.
 //!
 //! A write is a closure over [`Tx`]. All closures that wait when the writer is free share one transaction and so one
-//! fsync; each has its own savepoint, so that one that fails takes nothing with it. A closure's caller hears of success
-//! only after the commit. Wake-ups named in a closure go out after the commit, too, and carry no data: whoever is woken
-//! looks into the store.
+//! fsync. Each has its own savepoint, so a closure that fails takes nothing with it. A closure's caller gets its
+//! result only after the commit. Wake-ups named in a closure go out after the commit, too, and carry no data: the
+//! receiver looks into the store.
 
 mod convert;
 pub mod copy;
@@ -50,87 +50,87 @@ use crate::domain::ids::{ChatJid, GroupFolder};
 pub use convert::Ms;
 pub use writer::Tx;
 
-/// Why the store did not do something.
+/// Why the store failed.
 #[derive(Debug, Clone, Error)]
 pub enum StoreError {
     /// The disk is full.
     #[error("the disk with {path} is full: make room; Parlor goes on by itself")]
     Full {
-        /// The database.
+        /// The database's file.
         path: PathBuf,
     },
     /// The database can be read but not written.
     #[error("{path} cannot be written ({reason}): check owner, mode and mount of its folder; Parlor goes on by itself")]
     ReadOnly {
-        /// The database.
+        /// The database's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         reason: String,
     },
-    /// What was asked conflicts with what is stored. The text says what and is fit for people.
+    /// The request conflicts with stored rows. The text is for people and names the conflict.
     #[error("{0}")]
     Conflict(String),
-    /// What was asked for is not there.
+    /// The requested object does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// Made by a newer Parlor.
+    /// A newer Parlor made the database.
     #[error(
         "the database is of schema {found}, this Parlor knows up to {known}: run a newer Parlor, or restore the backup made before the upgrade"
     )]
     TooNew {
-        /// The file's schema.
+        /// The schema of the file.
         found: i64,
         /// The newest that this program knows.
         known: i64,
     },
-    /// Made by an older Parlor, and open for reading alone.
+    /// An older Parlor made the database, and it is open only for reading.
     #[error(
         "the database is of schema {found}, this Parlor reads schema {known}: start a host once (`parlor up`), which brings it up to date"
     )]
     TooOld {
-        /// The file's schema.
+        /// The schema of the file.
         found: i64,
         /// The schema of this program.
         known: i64,
     },
-    /// Anything else SQLite reports.
+    /// Any other error of SQLite.
     #[error("database {path}: {reason}")]
     Sqlite {
-        /// The database.
+        /// The database's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         reason: String,
     },
-    /// The code that was to use the database panicked. Nothing of it is stored; the store itself goes on.
+    /// The closure panicked. Nothing of it is stored; the store itself works on.
     #[error("a defect of Parlor: the code that used the database panicked ({reason}); the log of the host says where")]
     Panicked {
-        /// What the panic says.
+        /// The text of the panic.
         reason: String,
     },
     /// A thread of the store cannot be started.
     #[error("the thread {name} cannot be started ({reason}): allow more threads or processes to this user")]
     Thread {
-        /// The thread.
+        /// The name of the thread.
         name: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
-    /// The store was closed.
+    /// The store is closed.
     #[error("the store is closed: Parlor is shutting down, or the log of the host says why its writer has stopped")]
     Closed,
 }
 
 impl StoreError {
-    /// Whether the same write may succeed later without anyone changing the request.
+    /// Returns true if the same write may succeed later, without a change of the request.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::ReadOnly { .. } | Self::Sqlite { .. })
     }
 }
 
-/// An error inside a closure: SQLite's, or the closure's own.
+/// An error inside a closure: from SQLite, or from the closure itself.
 #[derive(Debug, Error)]
 pub enum TxError {
-    /// SQLite's.
+    /// An error of SQLite.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
     /// See [`StoreError::Conflict`].
@@ -150,16 +150,16 @@ impl TxError {
     }
 }
 
-/// What a panic says.
+/// Returns the text of a panic.
 pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a text").to_owned()
 }
 
-/// What a closure returns.
+/// The result of a closure.
 pub type TxResult<T> = Result<T, TxError>;
 
-/// Someone to wake after a commit.
+/// A part of the host to wake after a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Wake {
     /// New work for the group of this chat.
@@ -168,13 +168,13 @@ pub enum Wake {
     Outbox,
     /// Tasks changed.
     Scheduler,
-    /// Groups or tasks changed: snapshots of live runs are old.
+    /// Groups or tasks changed, so snapshots of live runs are outdated.
     Snapshots,
     /// A group was registered: its folders can be made.
     Registered(GroupFolder),
 }
 
-/// The store. Clones share it.
+/// The database. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -184,17 +184,17 @@ pub struct Store {
 struct Shared {
     path: PathBuf,
     id: String,
-    /// None in a store that is open for reading alone.
+    /// None if the store is open only for reading.
     writer: Option<writer::Writer>,
     readers: reader::Readers,
-    /// Highest event sequence committed; lets streams sleep until there is more.
+    /// The highest committed event; streams sleep until it grows.
     events: watch::Receiver<i64>,
 }
 
 impl Store {
     /// Opens or creates the database and brings its schema up to date.
     ///
-    /// Wake-ups go to `wakes`, after the commit that asked for them.
+    /// Wake-ups go to `wakes` after their commit.
     pub fn open(path: &Path, wakes: mpsc::UnboundedSender<Wake>) -> Result<Self, StoreError> {
         let fail = |e: rusqlite::Error| classify(path, &e);
         let mut connection = Connection::open(path).map_err(fail)?;
@@ -203,7 +203,7 @@ impl Store {
         let id: String = connection
             .query_row("SELECT value FROM meta WHERE key = 'store_id'", [], |row| row.get(0))
             .map_err(fail)?;
-        // Not the newest that is kept: cursors stay valid when every event has expired.
+        // Not the newest event that is still stored: cursors must stay valid after all events have expired.
         let (_, last) = events::bounds(&connection).map_err(|e| from_tx(path, e))?;
         let (events_tx, events) = watch::channel(last);
         let readers = reader::Readers::start(path, 2, reader::connection)?;
@@ -211,7 +211,7 @@ impl Store {
         Ok(Self { shared: Arc::new(Shared { path: path.to_owned(), id, writer: Some(writer), readers, events }) })
     }
 
-    /// Runs a closure in a transaction; returns after its commit.
+    /// Runs a closure in a transaction. Returns after its commit.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> TxResult<T> + Send + 'static,
@@ -222,15 +222,15 @@ impl Store {
         }
     }
 
-    /// Queues a closure behind every earlier write without waiting for it, and without a commit of its own: it rides
-    /// with the next one, or alone after 50 ms. For bookkeeping whose loss in a crash recovery makes good.
+    /// Queues a closure behind every earlier write and does not wait for it. It joins the next commit, or runs alone
+    /// after 50 ms. Only for bookkeeping that crash recovery can restore.
     pub fn write_soon(&self, work: impl FnOnce(&mut Tx<'_>) -> TxResult<()> + Send + 'static) {
         if let Some(writer) = &self.shared.writer {
             writer.write_soon(work);
         }
     }
 
-    /// Runs a closure on a reader; sees everything committed before.
+    /// Runs a closure on a reader, which sees everything committed before.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> TxResult<T> + Send + 'static,
@@ -239,42 +239,42 @@ impl Store {
         self.shared.readers.read(work).await?.map_err(|e| from_tx(&path, e))
     }
 
-    /// Ends writing, after everything queued so far: for the end of the program.
+    /// Stops writing after everything queued so far, at the end of the program.
     pub async fn close(&self) {
         if let Some(writer) = &self.shared.writer {
             writer.close().await;
         }
     }
 
-    /// Returns when nothing can be written any more: after [`close`](Self::close), or when the writer's thread ended by
-    /// itself.
+    /// Returns when nothing can be written any more: after [`close`](Self::close), or after the writer's thread has
+    /// ended by itself.
     pub async fn stopped(&self) {
         if let Some(writer) = &self.shared.writer {
             writer.stopped().await;
         }
     }
 
-    /// The database's file.
+    /// Returns the path of the database's file.
     pub fn path(&self) -> &Path {
         &self.shared.path
     }
 
-    /// Files on their way out.
+    /// Returns the outgoing files.
     pub fn files(&self) -> outbox_files::OutboxFiles {
         outbox_files::OutboxFiles::beside(self.path())
     }
 
-    /// Files on their way in.
+    /// Returns the incoming files.
     pub fn inbox_files(&self) -> inbox_files::InboxFiles {
         inbox_files::InboxFiles::beside(self.path())
     }
 
-    /// The store's random id; part of every event cursor.
+    /// Returns the store's random id, which is part of every event cursor.
     pub fn id(&self) -> &str {
         &self.shared.id
     }
 
-    /// Follows the highest committed event sequence.
+    /// Subscribes to the highest committed event.
     pub fn events(&self) -> watch::Receiver<i64> {
         self.shared.events.clone()
     }
@@ -283,12 +283,13 @@ impl Store {
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
-    // The log's file shrinks after each complete checkpoint: its length says how much waits for the next one.
+    // The log's file shrinks after each complete checkpoint, so its length shows how much waits for the next one.
     connection.pragma_update(None, "journal_size_limit", 0)?;
     connection.pragma_update(None, "cache_size", -2000)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    // Without it, SQLite prepares a statement anew whenever a bound value changes that it has compared with a partial index.
+    // Otherwise SQLite prepares a statement anew whenever a bound value changes that it has compared with a partial
+    // index.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
@@ -323,7 +324,7 @@ pub(crate) mod testing {
     use super::{Store, Wake};
     use tokio::sync::mpsc;
 
-    /// A fresh store in a fresh folder, and its wake-ups.
+    /// Returns a new store in a new folder, and its wake-ups.
     pub(crate) fn store() -> (tempfile::TempDir, Store, mpsc::UnboundedReceiver<Wake>) {
         let dir = tempfile::tempdir().unwrap();
         let (tx, rx) = mpsc::unbounded_channel();

@@ -1,4 +1,5 @@
-//! The store of an installation whose host does not run, for reading alone: nothing is locked, migrated or left behind.
+//! The store of an installation whose host is not running, open only for reading. Nothing is locked, migrated or left
+//! behind.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -12,8 +13,8 @@ use tokio::sync::watch;
 use super::{Shared, Store, StoreError, classify, events, from_tx, migrate, reader};
 
 impl Store {
-    /// Opens a database to read it. Every write is refused. A schema other than this program's is an error: only a
-    /// host may migrate.
+    /// Opens a database for reading. Every write is refused. Returns an error if the schema is not this program's,
+    /// because only a host may migrate.
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
         let fail = |e: rusqlite::Error| classify(path, &e);
         let connection = open(path).map_err(fail)?;
@@ -28,9 +29,9 @@ impl Store {
     }
 }
 
-/// A database that no host has open has no write-ahead log, and is read as the plain file it is: SQLite would make the
-/// log and its index beside it. What a host that was killed left in the log is read with the log; an empty log, of a host
-/// that ended while its last reader was closing, has nothing.
+/// Without a write-ahead log, which only exists while a host has the database open, the plain file is read as
+/// immutable: otherwise SQLite would create a log and an index beside it. A log that a killed host left is read, too.
+/// An empty log, which a host leaves if it ends while its last reader closes, holds nothing.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let log = path.with_file_name(format!("{}-wal", path.file_name().unwrap_or_default().to_string_lossy()));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -46,13 +47,13 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A path as URIs of SQLite write it.
+/// Escapes a path for SQLite's URIs.
 fn escaped(path: &Path) -> String {
     let mut out = String::new();
     for byte in path.as_os_str().as_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => out.push((*byte).into()),
-            // Into memory: cannot fail.
+            // A write into memory cannot fail.
             _ => drop(write!(out, "%{byte:02X}")),
         }
     }
@@ -74,7 +75,7 @@ mod tests {
         entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
     }
 
-    /// A store with a chat in it, in a folder whose name must be escaped.
+    /// Writes a store with a chat, in a folder whose name must be escaped.
     async fn written(dir: &Path) -> std::path::PathBuf {
         let folder = dir.join("a b?c#%25é");
         fs::create_dir(&folder).unwrap();
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_at_rest_is_read_and_nothing_is_left_behind() {
+    async fn store_at_rest_is_read_and_nothing_is_left_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = written(dir.path()).await;
         // The readers of the store above end a moment after it.
@@ -105,9 +106,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_log_is_as_good_as_none_and_nothing_is_left_beside_it() {
+    async fn empty_log_is_ignored_and_nothing_is_left_beside_it() {
         let dir = tempfile::tempdir().unwrap();
-        // A copy: the readers of the store above end a moment after it.
+        // A copy, because the readers of the store above end a moment after it.
         let path = dir.path().join("parlor.db");
         fs::copy(written(dir.path()).await, &path).unwrap();
         fs::remove_dir_all(dir.path().join("a b?c#%25é")).unwrap();
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_host_left_in_its_log_is_read() {
+    async fn log_of_a_killed_host_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let (wakes, _rx) = mpsc::unbounded_channel();
         let path = dir.path().join("parlor.db");
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_schemas_are_left_to_a_host() {
+    async fn other_schemas_are_not_opened_for_reading() {
         let dir = tempfile::tempdir().unwrap();
         let path = written(dir.path()).await;
         for (version, word) in [(1, "start a host once"), (99, "run a newer Parlor")] {

@@ -1,4 +1,4 @@
-//! What goes out: one row per text, kept until its channel took it.
+//! Outgoing texts: one row per text, kept until its channel took it.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -8,39 +8,39 @@ use crate::domain::delivery::{Delivery, DeliveryKind, FileInfo, NewDelivery};
 use crate::domain::event::Message;
 use crate::domain::ids::{ChatJid, DeliveryId, RunId};
 
-/// How a chat's channel takes its texts.
+/// How a chat's texts are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// The event stream itself is the channel: delivered by the commit.
+    /// By the event stream itself, with the commit.
     Local,
-    /// A platform: the outbound worker delivers after the commit.
+    /// By the outbound worker, after the commit.
     Platform,
 }
 
-/// Texts, and their bytes, that may wait for one chat of a platform.
+/// The most texts that may wait for one chat of a platform.
 pub const MAX_WAITING: i64 = 1000;
-/// See [`MAX_WAITING`].
+/// The most bytes of such texts.
 pub const MAX_WAITING_BYTES: i64 = 16 << 20;
-/// Bytes of files of one chat that are kept at a time, delivered or not.
+/// The most bytes of files that are kept for one chat, delivered or not.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
-/// What may wait beyond that of Parlor's own notices.
+/// How many of Parlor's own notices may wait beyond [`MAX_WAITING`].
 const NOTICES: i64 = 100;
-/// Given-up texts of one chat that are kept for a retry; the oldest go.
+/// How many failed texts of one chat are kept for a retry; the oldest are deleted.
 const MAX_FAILED: i64 = 1000;
 
-/// What became of a text.
+/// The fate of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
-    /// It waits, or is delivered by the commit.
+    /// It waits, or the commit delivers it.
     Stored,
-    /// Too much waits for its chat already: it is left out, and the chat was told once.
+    /// The chat's queue is full: the text is dropped, and the chat was notified once.
     LeftOut,
 }
 
-/// Puts a text into the outbox; for a local chat it is delivered by the same commit. A chat of a platform that takes
-/// less than agents say keeps no more than [`MAX_WAITING`].
+/// Puts a text into the outbox. For a local chat, the same commit delivers it. For a chat of a platform, at most
+/// [`MAX_WAITING`] texts wait.
 ///
-/// `turn_open` marks what the open turn of a run has already said, until the turn is settled.
+/// `turn_open` marks the texts of a run's open turn until the turn is settled.
 pub fn put(tx: &mut Tx<'_>, new: &NewDelivery, route: Route, turn_open: bool, now: DateTime<Utc>) -> TxResult<Put> {
     if route == Route::Local {
         insert(tx, new, turn_open, "delivered", now)?;
@@ -51,7 +51,7 @@ pub fn put(tx: &mut Tx<'_>, new: &NewDelivery, route: Route, turn_open: bool, no
     if !full {
         insert(tx, new, turn_open, "pending", now)?;
     } else if note_left_out(tx, &new.jid)? == 1 {
-        tracing::warn!("too much waits for {}: what agents say there is left out for now", new.jid);
+        tracing::warn!("the outbox of {} is full: texts of agents are dropped for now", new.jid);
         let text = "Too much waits to be delivered to this chat. Until it is, what the agent says here is left out.";
         let notice =
             NewDelivery { text: text.into(), kind: DeliveryKind::Notice, sender: None, file: None, ..new.clone() };
@@ -61,7 +61,7 @@ pub fn put(tx: &mut Tx<'_>, new: &NewDelivery, route: Route, turn_open: bool, no
     Ok(if full { Put::LeftOut } else { Put::Stored })
 }
 
-/// Whether a text finds no room. A chat that was told so has room again when half of what may wait is delivered.
+/// Returns true if the chat's queue is full. After it was full, there is room again once half of it is delivered.
 fn is_full(tx: &Tx<'_>, new: &NewDelivery) -> TxResult<bool> {
     let load = tx
         .prepare_cached("SELECT waiting, bytes, left_out FROM outbox_load WHERE jid = ?1")?
@@ -75,13 +75,13 @@ fn is_full(tx: &Tx<'_>, new: &NewDelivery) -> TxResult<bool> {
     let part = if left_out > 0 { 2 } else { 1 };
     let full = waiting >= MAX_WAITING / part || bytes > MAX_WAITING_BYTES / part;
     if left_out > 0 && !full {
-        tracing::warn!("{} takes texts again; {left_out} were left out", new.jid);
+        tracing::warn!("the outbox of {} has room again; {left_out} texts were dropped", new.jid);
         tx.execute("UPDATE outbox_load SET left_out = 0 WHERE jid = ?1", [&new.jid])?;
     }
     Ok(full)
 }
 
-/// Counts a text that is left out; returns how many are, since the chat was told.
+/// Counts a dropped text. Returns how many were dropped since the chat was notified.
 fn note_left_out(tx: &Tx<'_>, jid: &ChatJid) -> TxResult<i64> {
     let mut s = tx.prepare_cached(
         "INSERT INTO outbox_load (jid, waiting, bytes, left_out) VALUES (?1, 0, 0, 1)
@@ -114,7 +114,7 @@ fn insert(tx: &Tx<'_>, new: &NewDelivery, turn_open: bool, state: &str, now: Dat
     Ok(())
 }
 
-/// Appends the message event of a delivery; a second call for the same delivery does nothing.
+/// Appends the message event of a delivery. A second call for the same delivery does nothing.
 pub fn deliver_locally(tx: &mut Tx<'_>, new: &NewDelivery, now: DateTime<Utc>) -> TxResult<()> {
     let id = new.id.to_string();
     let known = tx.prepare_cached("SELECT 1 FROM events WHERE outbox_id = ?1")?.exists([&id])?;
@@ -165,14 +165,14 @@ fn file_of(row: &Row<'_>) -> rusqlite::Result<Option<FileInfo>> {
     Ok(name.map(|name| FileInfo { name, size: size.unwrap_or(0) as u64 }))
 }
 
-/// Bytes of a chat's files that are kept.
+/// Returns the bytes of files that are kept for a chat.
 pub fn file_bytes(db: &Connection, jid: &ChatJid) -> TxResult<u64> {
     let mut s =
         db.prepare_cached("SELECT coalesce(sum(file_size), 0) FROM outbox WHERE jid = ?1 AND file_name IS NOT NULL")?;
     Ok(s.query_row([jid], |row| row.get::<_, i64>(0))? as u64)
 }
 
-/// Those of some ids that no row has.
+/// Returns the ids that have no row.
 pub fn without_row(db: &Connection, ids: Vec<DeliveryId>) -> TxResult<Vec<DeliveryId>> {
     let mut s = db.prepare_cached("SELECT 1 FROM outbox WHERE id = ?1")?;
     let mut lost = Vec::new();
@@ -184,7 +184,7 @@ pub fn without_row(db: &Connection, ids: Vec<DeliveryId>) -> TxResult<Vec<Delive
     Ok(lost)
 }
 
-/// Chats with waiting rows, and when the first row of each may be tried.
+/// Returns the chats with waiting rows, each with the time of its first row's next try.
 pub fn waiting_chats(db: &Connection) -> TxResult<Vec<(ChatJid, DateTime<Utc>)>> {
     let mut s = db.prepare_cached(
         "SELECT jid, coalesce(next_try, 0), min(seq) FROM outbox WHERE state = 'pending' GROUP BY jid ORDER BY min(seq)",
@@ -193,7 +193,7 @@ pub fn waiting_chats(db: &Connection) -> TxResult<Vec<(ChatJid, DateTime<Utc>)>>
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The first waiting row of a chat.
+/// Returns the first waiting row of a chat.
 pub fn next(db: &Connection, jid: &ChatJid) -> TxResult<Option<Delivery>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM outbox WHERE jid = ?1 AND state = 'pending' ORDER BY seq LIMIT 1"
@@ -202,20 +202,20 @@ pub fn next(db: &Connection, jid: &ChatJid) -> TxResult<Option<Delivery>> {
     Ok(rows.next().transpose()?)
 }
 
-/// Notes that the channel took some more parts.
+/// Notes how many parts the channel has taken.
 pub fn part_done(tx: &Tx<'_>, id: DeliveryId, parts_done: u32) -> TxResult<()> {
     tx.execute("UPDATE outbox SET parts_done = ?2 WHERE id = ?1", (id, parts_done))?;
     Ok(())
 }
 
-/// Notes that the channel took all of it.
+/// Notes that the channel has taken the whole text.
 pub fn delivered(tx: &Tx<'_>, id: DeliveryId, now: DateTime<Utc>) -> TxResult<()> {
     tx.execute("UPDATE outbox SET state = 'delivered', ended_at = ?2, last_error = NULL WHERE id = ?1", (id, Ms(now)))?;
     Ok(())
 }
 
-/// Notes a failed try and when the next one is due; without a next one the row is given up, and kept as one of the last
-/// thousand of its chat.
+/// Notes a failed try and the time of the next one. Without a next one, the row has failed; a chat's last thousand
+/// failed rows are kept.
 pub fn failed(
     tx: &Tx<'_>,
     id: DeliveryId,
@@ -240,7 +240,7 @@ pub fn failed(
     Ok(())
 }
 
-/// Makes given-up rows wait again: one, or all. Returns how many.
+/// Makes failed rows wait again: one, or all. Returns how many.
 pub fn retry(tx: &mut Tx<'_>, id: Option<DeliveryId>) -> TxResult<usize> {
     let changed = tx.execute(
         "UPDATE outbox SET state = 'pending', tries = 0, next_try = NULL, ended_at = NULL
@@ -254,7 +254,7 @@ pub fn retry(tx: &mut Tx<'_>, id: Option<DeliveryId>) -> TxResult<usize> {
     Ok(changed)
 }
 
-/// Rows for people, newest first: the waiting and failed ones, or all.
+/// Returns rows for people, newest first: the waiting and failed ones, or all.
 pub fn list(db: &Connection, all: bool, limit: u32) -> TxResult<Vec<Delivery>> {
     let open = "WHERE seq IN (SELECT seq FROM outbox WHERE state = 'pending'
                               UNION ALL SELECT seq FROM outbox WHERE state = 'failed')";
@@ -264,18 +264,18 @@ pub fn list(db: &Connection, all: bool, limit: u32) -> TxResult<Vec<Delivery>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// One row.
+/// Returns the row of a delivery.
 pub fn get(db: &Connection, id: DeliveryId) -> TxResult<Option<Delivery>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox WHERE id = ?1"))?;
     Ok(s.query_row([id], from_row).optional()?)
 }
 
-/// The most texts of a broken turn that its retry gets, and their bytes. An agent may send any number in one turn.
+/// The most texts of a broken-off turn that its retry gets. An agent may send any number in one turn.
 const RESUMED: u32 = 1000;
 const RESUMED_BYTES: usize = 1 << 20;
 
-/// Returns the last texts that the open turn of a run has sent, oldest first, as many as a retry gets. A text that alone is
-/// too long is cut.
+/// Returns the last texts that a run sent in its open turn, oldest first, within the limits of a retry. A single text
+/// that is too long is cut.
 pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
     let mut s = db.prepare_cached(
         "SELECT substr(text, 1, ?2) || CASE WHEN length(text) > ?2 THEN '…' ELSE '' END
@@ -296,13 +296,13 @@ pub fn said_in_open_turn(db: &Connection, run: RunId) -> TxResult<Vec<String>> {
     Ok(said)
 }
 
-/// Texts of an open turn that an answer is compared with: the last ones. An agent may send any number in one turn, and the
-/// writer, which all groups share, compares them.
+/// How many of an open turn's last texts are compared with an answer. An agent may send any number in one turn, and
+/// all groups share the writer, which compares them.
 const COMPARED: u32 = 16;
 
-/// Whether an open turn of the chat has just sent this text with a tool, equal but for white space.
+/// Returns true if an open turn of the chat has just sent this text with a tool. White space does not count.
 pub fn is_said(db: &Connection, jid: &ChatJid, text: &str) -> TxResult<bool> {
-    // A text of quite another length is not read.
+    // Texts of a very different length are not read.
     let mut s = db.prepare_cached(
         "SELECT CASE WHEN octet_length(text) BETWEEN ?2 / 2 AND ?2 * 2 + 64 THEN text END FROM outbox
          WHERE turn_open = 1 AND jid = ?1 AND kind = 'message' AND file_name IS NULL ORDER BY seq DESC LIMIT ?3",
@@ -317,13 +317,13 @@ pub fn is_said(db: &Connection, jid: &ChatJid, text: &str) -> TxResult<bool> {
     Ok(false)
 }
 
-/// A new run takes a broken turn over, with what it said.
+/// Moves a broken-off turn, with its texts, to a new run.
 pub fn take_over_turn(tx: &Tx<'_>, from: RunId, to: RunId) -> TxResult<()> {
     tx.prepare_cached("UPDATE outbox SET run_id = ?2 WHERE run_id = ?1 AND turn_open = 1")?.execute((from, to))?;
     Ok(())
 }
 
-/// The turn of a run is settled: what it said is no longer news to a retry.
+/// Notes that the turn of a run is settled, so that no retry gets its texts.
 pub fn close_turn(tx: &Tx<'_>, run: RunId) -> TxResult<()> {
     tx.prepare_cached("UPDATE outbox SET turn_open = 0 WHERE run_id = ?1 AND turn_open = 1")?.execute([run])?;
     Ok(())

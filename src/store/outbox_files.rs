@@ -1,7 +1,7 @@
-//! Files on their way out: `data/outbox-files/<delivery id>/<name>`, beside the database and never mounted.
+//! Outgoing files: `data/outbox-files/<delivery id>/<name>`, beside the database and never mounted.
 //!
-//! A file is whole and on disk before the row that names it is committed, under an id that is known before. So a crash
-//! leaves a row with its file, or a file without a row, which the next look removes.
+//! A file is complete and on disk before the row that names it is committed, under an id that is known before. So a
+//! crash leaves a row with its file, or a file without a row, which the next sweep removes.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -14,19 +14,19 @@ use super::{Store, StoreError, outbox};
 use crate::domain::delivery::FileInfo;
 use crate::domain::ids::DeliveryId;
 
-/// The folder's name in `data/`.
+/// The name of the folder in `data/`.
 const FOLDER: &str = "outbox-files";
-/// Where claimed IPC files lie: the file of a claim that is not settled has no row yet.
+/// The folder of claimed IPC files: the file of an unsettled claim has no row yet.
 const CLAIMED: &str = "claimed";
 
-/// The files of a store.
+/// Access to the outgoing files.
 #[derive(Debug, Clone)]
 pub struct OutboxFiles {
     data: PathBuf,
 }
 
 impl OutboxFiles {
-    /// Those beside a database.
+    /// The outgoing files beside a database.
     pub(super) fn beside(database: &Path) -> Self {
         Self { data: database.parent().unwrap_or(Path::new(".")).to_owned() }
     }
@@ -35,13 +35,13 @@ impl OutboxFiles {
         self.data.join(FOLDER).join(id.to_string())
     }
 
-    /// Returns where a delivery's file lies.
+    /// Returns the path of a delivery's file.
     pub fn path(&self, id: DeliveryId, name: &str) -> PathBuf {
         self.folder(id).join(name)
     }
 
-    /// Keeps a file for a delivery, in place of what an earlier try left. It is on disk when this returns. The name is
-    /// one component.
+    /// Keeps a file for a delivery; it replaces the file of an earlier try. When this returns, it is synced to disk.
+    /// The name must be one component.
     pub fn keep(&self, id: DeliveryId, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.remove(id)?;
         let written = self.add(id, name, bytes);
@@ -70,7 +70,7 @@ impl OutboxFiles {
         fs::read(self.path(id, &file.name))
     }
 
-    /// Removes a delivery's file; a missing one is fine.
+    /// Removes a delivery's file. A missing file is no error.
     pub fn remove(&self, id: DeliveryId) -> io::Result<()> {
         match fs::remove_dir_all(self.folder(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -78,7 +78,7 @@ impl OutboxFiles {
         }
     }
 
-    /// Ids that have a file.
+    /// Returns the ids that have a file.
     fn ids(&self) -> io::Result<Vec<DeliveryId>> {
         let entries = match fs::read_dir(self.data.join(FOLDER)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -89,7 +89,7 @@ impl OutboxFiles {
         Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
     }
 
-    /// Ids of claims that are not settled.
+    /// Returns the ids of unsettled claims.
     fn claimed(&self) -> io::Result<HashSet<DeliveryId>> {
         let entries = match fs::read_dir(self.data.join(CLAIMED)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
@@ -100,18 +100,18 @@ impl OutboxFiles {
     }
 }
 
-/// Removes files whose row is gone or never came to be. Returns how many.
+/// Removes files without a row. Returns how many.
 pub async fn sweep(store: &Store) -> Result<usize, StoreError> {
     let files = store.files();
     let look = {
         let files = files.clone();
-        // In this order: a claim that is over by the second look has its row by the third.
+        // The order matters: a claim that is settled at the second look has its row at the third.
         move || Ok::<_, io::Error>((files.ids()?, files.claimed()?))
     };
     let (mut ids, claimed) = match tokio::task::spawn_blocking(look).await.map_err(io::Error::other).flatten() {
         Ok(found) => found,
         Err(error) => {
-            tracing::warn!("old files of the outbox cannot be looked for: {error}");
+            tracing::warn!("cannot list old files of the outbox: {error}");
             return Ok(0);
         }
     };

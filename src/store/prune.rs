@@ -1,8 +1,8 @@
-//! Rows that are old and over go. They are found on a reader, page by page, and deleted by their key in small
-//! transactions: neither a message nor an output waits for long, however much there is.
+//! Deletes old, finished rows. A reader finds them page by page, and small transactions delete them by key, so no
+//! message or output waits for long.
 //!
-//! What is still needed stays whatever its age: what waits, what is under way, the context that a later message will be
-//! read with, what a broken turn said, and the last firing of a task that goes on.
+//! Rows that are still needed stay at any age: waiting and unfinished ones, the context of a later message, the texts
+//! of a broken-off turn, and the last firing of a task that continues.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, ToSql};
@@ -13,23 +13,23 @@ use super::{Ms, Store, StoreError, Tx, TxResult};
 use crate::domain::clock::to_ms;
 use crate::domain::ids::ChatJid;
 
-/// Rows that one read looks at.
+/// The number of rows in one read.
 const PAGE: u32 = 1_000;
-/// Rows that one write deletes at the most.
+/// The most rows that one write deletes.
 const BATCH: usize = 100;
-/// Bytes of text in them at the most, but for a single larger one.
+/// The most bytes of text in them, except for a single larger row.
 const BATCH_BYTES: i64 = 256 << 10;
 
 /// A part of a table.
 struct Page<K> {
-    /// What can go, and how much text it has.
+    /// The rows to delete, and the bytes of their text.
     old: Vec<(K, i64)>,
-    /// Where the next page begins; none after the last one with anything old in it.
+    /// The start of the next page; None after the last page with an old row.
     next: Option<K>,
 }
 
 impl<K: Clone> Page<K> {
-    /// From rows in the order of their keys: the key, whether it can go, whether it is old, and its bytes.
+    /// Makes a page of rows in the order of their keys: key, whether it can be deleted, whether it is old, bytes.
     fn of(rows: Vec<(K, bool, bool, i64)>) -> Self {
         let whole = rows.len() == PAGE as usize && rows.iter().any(|(_, _, is_old, _)| *is_old);
         let next = rows.last().filter(|_| whole).map(|(key, ..)| key.clone());
@@ -37,7 +37,7 @@ impl<K: Clone> Page<K> {
         Self { old, next }
     }
 
-    /// Returns what one write after the other deletes.
+    /// Splits the rows into writes.
     fn batches(self) -> Vec<Vec<K>> {
         let mut batches: Vec<Vec<K>> = Vec::new();
         let mut bytes = 0;
@@ -55,7 +55,7 @@ impl<K: Clone> Page<K> {
     }
 }
 
-/// Goes through a table from its first key on. Returns how many rows went.
+/// Goes through a table from its first key. Returns the number of deleted rows.
 async fn walk<K: Clone + Send + 'static>(
     store: &Store,
     find: impl Fn(&Connection, Option<&K>) -> TxResult<Page<K>> + Clone + Send + 'static,
@@ -90,7 +90,7 @@ fn delete(tx: &Tx<'_>, sql: &str, key: &dyn ToSql) -> TxResult<usize> {
     Ok(tx.prepare_cached(sql)?.execute([key])?)
 }
 
-/// Delivered texts that nobody asks for any more; after the events that show them.
+/// Deletes old delivered texts; to be called after the events that show them have expired.
 pub async fn deliveries(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreError> {
     let find = move |db: &Connection, from: Option<&i64>| {
         let sql =
@@ -107,7 +107,7 @@ pub async fn deliveries(store: &Store, before: DateTime<Utc>) -> Result<usize, S
     .await
 }
 
-/// Records of handled IPC files, and what was refused.
+/// Deletes old records of handled IPC files and old refusals.
 pub async fn records(store: &Store, before: DateTime<Utc>) -> Result<(), StoreError> {
     let find = move |db: &Connection, from: Option<&String>| {
         let first = String::new();
@@ -122,7 +122,7 @@ pub async fn records(store: &Store, before: DateTime<Utc>) -> Result<(), StoreEr
     walk(store, find, |tx, seq| delete(tx, "DELETE FROM refusals WHERE seq = ?1", seq)).await.map(drop)
 }
 
-/// Messages that are answered, taken back or given up. Their ids are forgotten with them.
+/// Deletes old messages that are answered, cancelled or failed. Their ids are forgotten, too.
 pub async fn messages(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreError> {
     let find = move |db: &Connection, from: Option<&i64>| {
         let sql =
@@ -137,7 +137,8 @@ pub async fn messages(store: &Store, before: DateTime<Utc>) -> Result<usize, Sto
     Ok(gone + context(store, before).await?)
 }
 
-/// Context that no message will be read with: more than a window of newer ones waits before the next that triggers.
+/// Deletes old context that no message will use, because more than a window of newer context waits before the next
+/// triggering message.
 async fn context(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreError> {
     let chats = store
         .read(|db| {
@@ -152,7 +153,8 @@ async fn context(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreErr
     let mut gone = 0;
     for jid in chats {
         let find = move |db: &Connection, from: Option<&i64>| {
-            // The window's oldest comes before the first that triggers, be it that this one failed and may be retried.
+            // The window's oldest message is before the first triggering one, even if that one failed and may be
+            // retried.
             let sql = "SELECT seq, received_at < ?2, 1, octet_length(text) FROM inbound
                        WHERE jid = ?4 AND seq > ?1 AND state = 'pending' AND state IN ('pending', 'in_flight')
                          AND role IN ('context', 'denied') AND seq < (
@@ -178,12 +180,12 @@ async fn context(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreErr
     Ok(gone)
 }
 
-/// Runs that ended, but for those whose turn a later run will go on with.
+/// Deletes ended runs, except those whose turn a later run continues.
 pub async fn runs(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreError> {
     let end = Ulid::from_parts(to_ms(before).try_into().unwrap_or(0), 0).to_string();
     let find = move |db: &Connection, from: Option<&String>| {
         let first = String::new();
-        // Ids begin with the time of the start.
+        // Ids begin with the start time.
         let sql = "SELECT id, state NOT IN ('starting', 'running') AND ended_at < ?2
                      AND id NOT IN (SELECT run_id FROM inbound WHERE state IN ('pending', 'in_flight') AND run_id IS NOT NULL)
                      AND id NOT IN (SELECT run_id FROM outbox WHERE turn_open = 1 AND run_id IS NOT NULL),
@@ -197,7 +199,7 @@ pub async fn runs(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreEr
     .await
 }
 
-/// Firings that are over, and then tasks that have ended and have none left.
+/// Deletes ended firings, and then ended tasks that have no firings left.
 pub async fn tasks(store: &Store, before: DateTime<Utc>) -> Result<usize, StoreError> {
     let find = move |db: &Connection, from: Option<&(String, i64)>| {
         let mut s = db.prepare_cached(

@@ -10,7 +10,7 @@ use crate::domain::usage::Usage;
 use crate::store::testing::store;
 use crate::store::{inbound, usage};
 
-/// Everything before is old.
+/// Every time before this is old.
 const OLD: i64 = 1_000_000_000_000;
 
 fn message(jid: &str, id: &str) -> NewMessage {
@@ -83,7 +83,7 @@ const MANY: &str = "
     DROP TABLE n;";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_rows_go_while_messages_go_on() {
+async fn pruning_100_000_rows_does_not_hold_up_messages() {
     let (_dir, store, _wakes) = store();
     sql(&store, MANY).await;
     assert_eq!(count(&store).await, 100_000);
@@ -111,19 +111,19 @@ async fn a_hundred_thousand_rows_go_while_messages_go_on() {
     over.store(true, Ordering::Relaxed);
     let (sent, worst) = others.await.unwrap();
     eprintln!("100,000 rows in {took:?}; {sent} messages meanwhile, the slowest in {worst:?}");
-    // Each write may come between two of ours.
+    // Another write may come between any two of the pruning.
     assert!(sent > 100, "{sent}");
     assert_eq!(count(&store).await, sent);
     let spent = store.read(move |db| usage::since(db, day, None)).await.unwrap();
     assert_eq!((spent.len(), spent[0].used.turns), (1, 3), "sums by day stay");
-    // An id that is forgotten is new; numbers are never used twice.
+    // A forgotten platform id counts as new; sequence numbers are never reused.
     let newest = put(&store, "web:1", "old1", OLD).await;
     assert!(newest > 40_000 + sent, "{newest}");
     assert_eq!(put(&store, "web:1", "old1", OLD).await, newest);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_needed_stays_however_old_it_is() {
+async fn needed_rows_stay_at_any_age() {
     let (_dir, store, _wakes) = store();
     sql(
         &store,
@@ -180,9 +180,10 @@ async fn what_is_needed_stays_however_old_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn context_stays_as_far_as_a_message_may_be_read_with_it() {
+async fn context_stays_within_the_window_of_a_later_message() {
     let (_dir, store, _wakes) = store();
-    // 250 of context each; in the second chat 230 of it before a message that waits or may be retried, 20 after.
+    // 250 messages of context each. In the second and third chat, 230 are before a message that waits or may be
+    // retried, and 20 after.
     sql(
         &store,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250),
@@ -200,7 +201,7 @@ async fn context_stays_as_far_as_a_message_may_be_read_with_it() {
         ask(&store, left).await,
         ["web:a 200 from 51", "web:failed 220 from 31", "web:waits 220 from 31", "web:young 250 from 1"]
     );
-    // The batch is what it would have been.
+    // The batch is the same as before the pruning.
     let run = crate::domain::ids::RunId(Ulid::from_parts(1, 1));
     let jid = "web:waits".parse().unwrap();
     let batch = store.write(move |tx| inbound::take_batch(tx, &jid, run, "")).await.unwrap().unwrap();
@@ -208,7 +209,7 @@ async fn context_stays_as_far_as_a_message_may_be_read_with_it() {
 }
 
 #[test]
-fn one_write_never_has_much_to_do() {
+fn prune_batches_are_bounded_by_rows_and_bytes() {
     let page = |sizes: &[i64]| Page { old: sizes.iter().map(|size| (0_i64, *size)).collect(), next: None };
     let lengths = |page: Page<i64>| page.batches().iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(lengths(page(&[10; 250])), [100, 100, 50]);

@@ -1,4 +1,4 @@
-//! Reader threads, each with a connection of its own.
+//! Reader threads, each with its own connection.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{StoreError, TxError, TxResult, classify, prepare};
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
-/// A connection that reads beside the writer.
+/// Opens a connection that reads beside the writer.
 pub(super) fn connection(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -38,7 +38,7 @@ impl Readers {
             let (queue, name) = (queue.clone(), format!("store-reader-{n}"));
             let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
                 loop {
-                    // The lock is held only while waiting: another thread takes the next job meanwhile.
+                    // The lock is held only while waiting, so another thread can take the next job.
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     match job {
                         Ok(job) => job(&connection),
@@ -58,7 +58,7 @@ impl Readers {
         let (answer, answered) = oneshot::channel();
         self.jobs
             .send(Box::new(move |connection| {
-                // A closure that panics is its caller's failure, not the thread's.
+                // A panic of the closure is an error for its caller; the thread goes on.
                 let result = catch_unwind(AssertUnwindSafe(|| work(connection)));
                 let _ = answer.send(result.unwrap_or_else(|payload| Err(TxError::panicked(&*payload))));
             }))

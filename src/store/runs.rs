@@ -1,4 +1,4 @@
-//! Runs: what was started, and how it ended.
+//! Runs: how each was started and ended.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -13,37 +13,37 @@ use crate::domain::run::{Lane, RunState};
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
-    /// Its id.
+    /// The id of the run.
     pub id: RunId,
-    /// Its group.
+    /// The folder of its group.
     pub folder: GroupFolder,
-    /// The chat.
+    /// The chat of its group.
     pub jid: ChatJid,
-    /// The lane.
+    /// The lane in which it runs.
     pub lane: Lane,
     /// The task, for a task's run.
     pub task_id: Option<TaskId>,
     /// The due time, for a task's run.
     pub due: Option<DateTime<Utc>>,
-    /// Where it is, or how it ended.
+    /// Its progress, or how it ended.
     pub state: RunState,
     /// The container's name.
     pub container: String,
-    /// The session it resumed or made.
+    /// The session that it resumed or made.
     pub session_id: Option<String>,
-    /// When the engine was asked.
+    /// The time when the engine was asked.
     pub started_at: DateTime<Utc>,
-    /// When it was gone.
+    /// The time when the container was gone.
     pub ended_at: Option<DateTime<Utc>>,
     /// The container's exit code.
     pub exit_code: Option<i32>,
     /// Why it failed.
     pub error: Option<String>,
-    /// Outputs parsed.
+    /// The number of parsed outputs.
     pub outputs: u64,
-    /// Cost in US dollars, where the provider reports it.
+    /// The cost in US dollars, if the provider reports it.
     pub cost_usd: Option<f64>,
-    /// Tokens of all kinds, where the provider reports them.
+    /// The number of tokens of all kinds, if the provider reports them.
     pub tokens: u64,
 }
 
@@ -70,7 +70,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Run> {
     })
 }
 
-/// Stores a run, or everything that changed about it.
+/// Stores a run or its changes.
 pub fn put(tx: &Tx<'_>, run: &Run) -> TxResult<()> {
     tx.prepare_cached(&format!(
         "INSERT OR REPLACE INTO runs ({COLUMNS})
@@ -97,37 +97,37 @@ pub fn put(tx: &Tx<'_>, run: &Run) -> TxResult<()> {
     Ok(())
 }
 
-/// Removes the row of a run that never began.
+/// Deletes the row of a run that never began.
 pub fn forget(tx: &Tx<'_>, id: RunId) -> TxResult<()> {
     tx.execute("DELETE FROM runs WHERE id = ?1 AND state = 'starting'", [id])?;
     Ok(())
 }
 
-/// A run.
+/// Returns a run.
 pub fn get(db: &Connection, id: RunId) -> TxResult<Option<Run>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE id = ?1"))?;
     Ok(s.query_row([id], from_row).optional()?)
 }
 
-/// Runs of a group, or of all, newest first.
+/// Returns the runs of a group, or of all groups, newest first.
 pub fn list(db: &Connection, folder: Option<&GroupFolder>, limit: u32) -> TxResult<Vec<Run>> {
-    // A condition that may be none would be looked at for each run of every group.
+    // With an optional condition in SQL, every run of every group would be checked.
     let of_folder = if folder.is_some() { "WHERE folder = ?2" } else { "WHERE ?2 IS NULL" };
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM runs {of_folder} ORDER BY id DESC LIMIT ?1"))?;
     let rows = s.query_map((limit, folder), from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Runs that are under way.
+/// Returns the runs that have not ended.
 pub fn live(db: &Connection) -> TxResult<Vec<Run>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM runs WHERE state IN ('starting', 'running')"))?;
     let rows = s.query_map([], from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The last run that answered a group's chat when a host ended, if messages it had taken wait again.
+/// Returns the last run for a group's chat that a host's end interrupted, if messages of it wait again.
 pub fn interrupted_with_messages(db: &Connection, folder: &GroupFolder) -> TxResult<Option<RunId>> {
-    // The states and the chat are those of the index of open messages.
+    // Needs the states and the chat of the index of open messages.
     let mut s = db.prepare_cached(
         "SELECT max(r.id) FROM groups g
          JOIN inbound i ON i.jid = g.jid AND i.state = 'pending' AND i.state IN ('pending', 'in_flight')
@@ -137,7 +137,7 @@ pub fn interrupted_with_messages(db: &Connection, folder: &GroupFolder) -> TxRes
     Ok(s.query_row([folder], |row| row.get(0))?)
 }
 
-/// Runs that a host which is no longer there left behind become interrupted. Returns them as they were.
+/// Marks the runs that a dead host left behind as interrupted. Returns them as they were.
 pub fn interrupt_live(tx: &Tx<'_>, now: DateTime<Utc>) -> TxResult<Vec<Run>> {
     let live = live(tx)?;
     tx.execute(

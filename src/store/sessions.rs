@@ -1,4 +1,4 @@
-//! The sessions that each group's agents resume: one for each provider, since no provider can use another one's.
+//! The sessions that each group's agents resume: one per provider, because no provider can use another one's.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row};
@@ -6,19 +6,19 @@ use rusqlite::{Connection, Row};
 use super::{Ms, Tx, TxResult};
 use crate::domain::ids::GroupFolder;
 
-/// The provider of a session of which none is known: whoever answers next may try it.
+/// The provider of a session whose provider is unknown; any provider may try it.
 pub const ANY: &str = "";
 
 /// A stored session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Whose agent resumes it.
+    /// The folder of the group.
     pub folder: GroupFolder,
     /// The provider that made it, or [`ANY`].
     pub provider: String,
-    /// The provider's name for it.
+    /// The session's id at its provider.
     pub id: String,
-    /// When it was stored.
+    /// The time when it was stored.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -28,7 +28,7 @@ fn session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session { folder: row.get(0)?, provider: row.get(1)?, id: row.get(2)?, updated_at: row.get::<_, Ms>(3)?.0 })
 }
 
-/// A group's sessions, the one that was used last first.
+/// Returns a group's sessions, the last used one first.
 pub fn of_group(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<Session>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM sessions WHERE folder = ?1 ORDER BY updated_at DESC, provider DESC"
@@ -37,7 +37,7 @@ pub fn of_group(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<Session>>
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Of a group's sessions, the id of the one that a provider resumes.
+/// Returns the id of the session, among a group's, that a provider resumes.
 pub fn resumed_by<'a>(sessions: &'a [Session], provider: &str) -> Option<&'a str> {
     let of = |provider: &str| sessions.iter().find(|session| session.provider == provider);
     of(provider).or_else(|| of(ANY)).map(|session| session.id.as_str())
@@ -48,7 +48,7 @@ pub fn set(tx: &Tx<'_>, folder: &GroupFolder, provider: &str, id: &str, now: Dat
     if provider != ANY {
         tx.prepare_cached("DELETE FROM sessions WHERE folder = ?1 AND provider = ''")?.execute([folder])?;
     }
-    // A provider's return after another one counts as use; a turn in the same session writes nothing.
+    // A provider's return after another one counts as use. A turn in the same session writes nothing.
     tx.prepare_cached(&format!(
         "INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (folder, provider) DO UPDATE SET session_id = excluded.session_id, updated_at = excluded.updated_at
@@ -59,18 +59,19 @@ pub fn set(tx: &Tx<'_>, folder: &GroupFolder, provider: &str, id: &str, now: Dat
     Ok(())
 }
 
-/// Forgets all of a group's: its next run starts a new one, whoever answers. Returns whether there was one.
+/// Forgets all sessions of a group, so that its next run starts a new one with any provider. Returns true if there
+/// was one.
 pub fn forget(tx: &Tx<'_>, folder: &GroupFolder) -> TxResult<bool> {
     Ok(tx.execute("DELETE FROM sessions WHERE folder = ?1", [folder])? > 0)
 }
 
-/// Forgets the one that a provider would resume.
+/// Forgets the session that a provider would resume.
 pub fn forget_of(tx: &Tx<'_>, folder: &GroupFolder, provider: &str) -> TxResult<()> {
     tx.execute("DELETE FROM sessions WHERE folder = ?1 AND provider IN (?2, '')", (folder, provider))?;
     Ok(())
 }
 
-/// Every stored session.
+/// Returns every stored session.
 pub fn all(db: &Connection) -> TxResult<Vec<Session>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions ORDER BY folder, updated_at DESC"))?;
     let rows = s.query_map([], session)?;
@@ -84,7 +85,7 @@ mod tests {
     use crate::store::testing;
 
     #[tokio::test]
-    async fn each_provider_finds_its_own_session_again() {
+    async fn sessions_are_kept_per_provider() {
         let (_dir, store, _wakes) = testing::store();
         let folder: GroupFolder = "a".parse().unwrap();
         store
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_of_the_schema_before_is_anyones() {
+    async fn session_of_schema_6_fits_any_provider() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("parlor.db");
         let old = Connection::open(&path).unwrap();

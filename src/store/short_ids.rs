@@ -1,26 +1,26 @@
-//! Ids as people shorten them: the beginning of one is enough where it is the beginning of one alone.
+//! Short ids: the beginning of an id is enough if no other id begins with it.
 
 use rusqlite::Connection;
 
 use super::{TxError, TxResult};
 use crate::domain::ids::{DeliveryId, RunId, TaskId};
 
-/// Ids that an error lists.
+/// The most ids that an error lists.
 const SHOWN: usize = 5;
 
-/// A run by its id, or the beginning of it.
+/// Returns the run of an id, or of the beginning of one.
 pub fn run(db: &Connection, text: &str) -> TxResult<RunId> {
     let what = What { table: "runs", noun: "run", list: "parlor runs list" };
     parse(&find(db, &what, &text.to_uppercase())?)
 }
 
-/// A delivery by its id, or the beginning of it.
+/// Returns the delivery of an id, or of the beginning of one.
 pub fn delivery(db: &Connection, text: &str) -> TxResult<DeliveryId> {
     let what = What { table: "outbox", noun: "delivery", list: "parlor outbox list --all" };
     parse(&find(db, &what, &text.to_uppercase())?)
 }
 
-/// A task by its id, or the beginning of it. Ids that agents chose differ in case.
+/// Returns the task of an id, or of the beginning of one. Case matters, because agents choose ids.
 pub fn task(db: &Connection, text: &str) -> TxResult<TaskId> {
     let what = What { table: "tasks", noun: "task", list: "parlor tasks list --all" };
     parse(&find(db, &what, text)?)
@@ -40,13 +40,13 @@ fn find(db: &Connection, what: &What, prefix: &str) -> TxResult<String> {
     let What { table, noun, list } = what;
     let mut s =
         db.prepare_cached(&format!("SELECT id FROM {table} WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3"))?;
-    // Behind every character of an id.
+    // `~` sorts after every character of an id.
     let end = format!("{prefix}~");
     let found = s.query_map((prefix, &end, SHOWN as i64 + 1), |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
     match &found[..] {
         [] => Err(TxError::NotFound(format!("there is no {noun} {prefix}: `{list}` shows those there are"))),
         [one] => Ok(one.clone()),
-        // Whole, though others begin with it.
+        // A complete id, although other ids begin with it.
         [first, ..] if first == prefix => Ok(first.clone()),
         _ => {
             let more = if found.len() > SHOWN { ", …" } else { "" };
@@ -62,7 +62,7 @@ mod tests {
     use crate::store::testing;
 
     #[tokio::test]
-    async fn a_beginning_that_is_one_id_s_alone_is_enough() {
+    async fn unique_prefix_of_an_id_is_enough() {
         let (_dir, store, _wakes) = testing::store();
         let ids = ["t1", "t10", "tea", "Tea2", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
         let put = move |tx: &mut crate::store::Tx<'_>| {

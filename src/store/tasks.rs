@@ -10,7 +10,7 @@ use crate::domain::ids::{GroupFolder, RunId, TaskId};
 use crate::domain::schedule::Schedule;
 use crate::domain::task::{Fire, FireState, Task, TaskStatus};
 
-/// Active and paused tasks a group may have.
+/// The most active and paused tasks of a group.
 pub const MAX_PER_GROUP: i64 = 100;
 
 const COLUMNS: &str = "id, folder, jid, prompt, schedule_type, schedule_value, timezone, context_mode, missed, status, next_due, anchor, created_at";
@@ -44,13 +44,13 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Task> {
     })
 }
 
-/// A task.
+/// Returns a task.
 pub fn get(db: &Connection, id: &TaskId) -> TxResult<Option<Task>> {
     let mut s = db.prepare_cached(&format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1"))?;
     Ok(s.query_row([id], from_row).optional()?)
 }
 
-/// Tasks of a group, or of all; with `ended`, completed and cancelled ones too. Oldest first.
+/// Returns the tasks of a group, or of all groups, oldest first. With `ended`, includes completed and cancelled ones.
 pub fn list(db: &Connection, folder: Option<&GroupFolder>, ended: bool) -> TxResult<Vec<Task>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM tasks WHERE (?1 IS NULL OR folder = ?1) AND (?2 OR status IN ('active', 'paused'))
@@ -60,7 +60,7 @@ pub fn list(db: &Connection, folder: Option<&GroupFolder>, ended: bool) -> TxRes
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Stores a new task. An id in use and a full group are refused.
+/// Stores a new task. Refuses an id in use, and a task beyond the group's limit.
 pub fn insert(tx: &mut Tx<'_>, task: &Task) -> TxResult<()> {
     if get(tx, &task.id)?.is_some() {
         return Err(TxError::Conflict(format!(
@@ -124,7 +124,7 @@ pub fn update(tx: &mut Tx<'_>, task: &Task) -> TxResult<()> {
         return Err(TxError::NotFound(format!("there is no task {}", task.id)));
     }
     if task.status != TaskStatus::Active {
-        // What waits for a slot honours the change; what runs already goes on.
+        // The change applies to a firing that waits for a slot, but not to one that runs.
         tx.execute("UPDATE fires SET state = 'cancelled' WHERE task_id = ?1 AND state = 'claimed'", [&task.id])?;
     }
     tx.wake(Wake::Scheduler);
@@ -132,7 +132,7 @@ pub fn update(tx: &mut Tx<'_>, task: &Task) -> TxResult<()> {
     Ok(())
 }
 
-/// Active tasks due at or before a time, earliest first.
+/// Returns the active tasks due at or before a time, earliest first.
 pub fn due(db: &Connection, now: DateTime<Utc>, limit: u32) -> TxResult<Vec<Task>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM tasks WHERE status = 'active' AND next_due <= ?1 ORDER BY next_due LIMIT ?2"
@@ -148,7 +148,7 @@ pub fn next_due(db: &Connection) -> TxResult<Option<DateTime<Utc>>> {
     Ok(s.query_row([], |row| row.get::<_, Option<Ms>>(0))?.map(|ms| ms.0))
 }
 
-/// Claims a (task, due time); false when it was claimed before.
+/// Claims a task for a due time. Returns false if it was claimed before.
 pub fn claim(tx: &mut Tx<'_>, task: &Task, due: DateTime<Utc>, now: DateTime<Utc>) -> TxResult<bool> {
     let new = tx.execute(
         "INSERT OR IGNORE INTO fires (task_id, due, folder, state, claimed_at) VALUES (?1, ?2, ?3, 'claimed', ?4)",
@@ -174,7 +174,7 @@ fn fire_from_row(row: &Row<'_>) -> rusqlite::Result<Fire> {
     })
 }
 
-/// Claimed firings of a group that wait to start, earliest due first, each with its task.
+/// Returns a group's claimed firings that wait to start, earliest due first, each with its task.
 pub fn claimed(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<(Fire, Task)>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT {FIRE} FROM fires WHERE folder = ?1 AND state = 'claimed' AND state IN ('claimed', 'running')
@@ -190,9 +190,9 @@ pub fn claimed(db: &Connection, folder: &GroupFolder) -> TxResult<Vec<(Fire, Tas
     Ok(all)
 }
 
-/// Returns whether a firing of the task waits to start.
+/// Returns true if a firing of the task waits to start.
 pub fn waits(db: &Connection, task: &Task) -> TxResult<bool> {
-    // The folder and the states are those of the index of open firings.
+    // Needs the folder and the states of the index of open firings.
     let mut s = db.prepare_cached(
         "SELECT 1 FROM fires WHERE folder = ?1 AND task_id = ?2 AND state = 'claimed'
          AND state IN ('claimed', 'running') LIMIT 1",
@@ -200,7 +200,7 @@ pub fn waits(db: &Connection, task: &Task) -> TxResult<bool> {
     Ok(s.exists((&task.folder, &task.id))?)
 }
 
-/// The firing starts: from this commit on it never starts again for this due time. False when it was taken back.
+/// Starts a firing: after this commit it never starts again for this due time. Returns false if it was taken back.
 pub fn start(tx: &Tx<'_>, task: &TaskId, due: DateTime<Utc>, run: RunId) -> TxResult<bool> {
     Ok(tx.execute(
         "UPDATE fires SET state = 'running', run_id = ?3 WHERE task_id = ?1 AND due = ?2 AND state = 'claimed'",
@@ -208,7 +208,7 @@ pub fn start(tx: &Tx<'_>, task: &TaskId, due: DateTime<Utc>, run: RunId) -> TxRe
     )? > 0)
 }
 
-/// The engine never started it: it waits again, unless its task was paused or cancelled meanwhile.
+/// Makes a firing that the engine never started wait again, unless its task was paused or cancelled meanwhile.
 pub fn unstart(tx: &Tx<'_>, task: &TaskId, due: DateTime<Utc>) -> TxResult<()> {
     tx.execute(
         "UPDATE fires SET run_id = NULL, state =
@@ -224,13 +224,13 @@ pub fn unstart(tx: &Tx<'_>, task: &TaskId, due: DateTime<Utc>) -> TxResult<()> {
 pub struct FireEnd {
     /// Done, failed, cancelled or interrupted.
     pub state: FireState,
-    /// The last text it sent.
+    /// The last text that it sent.
     pub result: Option<String>,
-    /// Why it failed.
+    /// The reason of a failure.
     pub error: Option<String>,
 }
 
-/// The firing ended.
+/// Stores the end of a firing.
 pub fn end(tx: &Tx<'_>, task: &TaskId, due: DateTime<Utc>, end: &FireEnd, now: DateTime<Utc>) -> TxResult<()> {
     tx.execute(
         "UPDATE fires SET state = ?3, ended_at = ?4, result = ?5, error = ?6 WHERE task_id = ?1 AND due = ?2",
@@ -239,7 +239,7 @@ pub fn end(tx: &Tx<'_>, task: &TaskId, due: DateTime<Utc>, end: &FireEnd, now: D
     Ok(())
 }
 
-/// Firings of a task, newest first.
+/// Returns the firings of a task, newest first.
 pub fn history(db: &Connection, task: &TaskId, limit: u32) -> TxResult<Vec<Fire>> {
     let mut s =
         db.prepare_cached(&format!("SELECT {FIRE} FROM fires WHERE task_id = ?1 ORDER BY due DESC LIMIT ?2"))?;
@@ -247,7 +247,7 @@ pub fn history(db: &Connection, task: &TaskId, limit: u32) -> TxResult<Vec<Fire>
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Firings in a state, over all groups; for recovery.
+/// Returns the firings of all groups in a state, for recovery.
 pub fn in_state(db: &Connection, state: FireState) -> TxResult<Vec<Fire>> {
     let mut s =
         db.prepare_cached(&format!("SELECT {FIRE} FROM fires WHERE state = ?1 AND state IN ('claimed', 'running')"))?;

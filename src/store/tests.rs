@@ -1,4 +1,4 @@
-//! The store on real files: shared commits, isolation of failures, recovery of what was under way.
+//! The store on real files: shared commits, isolation of failures, recovery of unfinished work.
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
@@ -62,7 +62,7 @@ async fn a_message_is_stored_once_and_keeps_its_place() {
 }
 
 #[tokio::test]
-async fn a_failing_write_takes_nothing_with_it() {
+async fn failing_write_does_not_affect_others() {
     let (_dir, store, mut wakes) = store();
     let ok = store.write(|tx| inbound::insert(tx, &message("a", "x"), Role::Trigger, from_ms(1)));
     let bad = store.write(|tx| {
@@ -79,7 +79,7 @@ async fn a_failing_write_takes_nothing_with_it() {
 }
 
 #[tokio::test]
-async fn a_panicking_closure_is_its_callers_failure_alone() {
+async fn panicking_closure_fails_only_its_caller() {
     let (_dir, store, _wakes) = store();
     for n in 0..3 {
         let panics = store.write(move |tx| -> TxResult<()> {
@@ -101,7 +101,7 @@ async fn a_panicking_closure_is_its_callers_failure_alone() {
 }
 
 #[tokio::test]
-async fn whoever_waits_hears_that_nothing_can_be_written_any_more() {
+async fn stopped_returns_after_close_and_writes_fail() {
     let (_dir, store, _wakes) = store();
     assert!(store.stopped().now_or_never().is_none());
     store.close().await;
@@ -117,7 +117,7 @@ async fn writes_that_wait_share_a_commit() {
         async move { put(&store, &n.to_string(), Role::Trigger).await }
     });
     futures_util::future::join_all(all).await;
-    // One wake-up for a commit, however many writes asked for it. It follows the answers to those who wrote.
+    // There is one wake-up per commit, however many writes ask for it, and it follows the answers to the writers.
     assert!(wakes.recv().await.is_some());
     let mut commits = 1;
     while wakes.try_recv().is_ok() {
@@ -144,7 +144,7 @@ async fn a_batch_is_the_trigger_what_follows_and_a_window_before() {
 }
 
 #[tokio::test]
-async fn marks_of_files_count_as_what_a_batch_shows() {
+async fn marks_of_files_count_for_the_size_of_a_batch() {
     let (_dir, store, _wakes) = store();
     let refused = || Attachment::refused("n".repeat(150), 1, "a message may bring 10 files");
     let with_files = |id: String| NewMessage { attachments: vec![refused(); 21], ..message(&id, "") };
@@ -171,7 +171,7 @@ async fn marks_of_files_count_as_what_a_batch_shows() {
 }
 
 #[tokio::test]
-async fn what_a_dead_host_had_under_way_waits_again_but_stop_stays_stop() {
+async fn messages_of_a_dead_host_wait_again_but_stopped_ones_do_not() {
     let (_dir, store, _wakes) = store();
     let first = put(&store, "a", Role::Trigger).await;
     store.write(|tx| inbound::take_batch(tx, &jid(), run(), "")).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_chat_or_folder_in_use_is_refused_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_chat_is_called_as_its_group_is() {
+async fn chat_has_the_name_of_its_group() {
     let (_dir, store, _wakes) = store();
     let mut g = group("lab", "web:a", false);
     let names = || async { store.read(groups::chats).await.unwrap().into_iter().map(|c| c.name).collect::<Vec<_>>() };
@@ -216,7 +216,7 @@ async fn a_chat_is_called_as_its_group_is() {
 }
 
 #[tokio::test]
-async fn a_second_local_delivery_shows_nothing_twice() {
+async fn local_delivery_twice_makes_one_event() {
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     let (_dir, store, _wakes) = store();
     let new = NewDelivery {
@@ -238,7 +238,7 @@ async fn a_second_local_delivery_shows_nothing_twice() {
 }
 
 #[tokio::test]
-async fn an_answer_is_compared_with_the_last_texts_of_its_turn_whatever_the_chat_has_seen() {
+async fn answer_is_compared_with_the_last_texts_of_its_own_turn() {
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     let (_dir, store, _wakes) = store();
     let run = RunId(ulid::Ulid::from_parts(1, 1));
@@ -271,7 +271,7 @@ async fn an_answer_is_compared_with_the_last_texts_of_its_turn_whatever_the_chat
 }
 
 #[tokio::test]
-async fn what_a_broken_turn_said_is_known_to_every_later_try() {
+async fn texts_of_a_broken_turn_reach_every_later_try() {
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     let (_dir, store, _wakes) = store();
     let runs: Vec<RunId> = (1..=3).map(|n| RunId(ulid::Ulid::from_parts(n, 1))).collect();
@@ -300,7 +300,7 @@ async fn what_a_broken_turn_said_is_known_to_every_later_try() {
 }
 
 #[tokio::test]
-async fn a_retry_is_told_of_the_last_texts_and_of_no_more_than_it_can_hold() {
+async fn retry_gets_the_last_texts_within_its_limits() {
     use crate::domain::delivery::{DeliveryKind, NewDelivery};
     let (_dir, store, _wakes) = store();
     let said = |run: RunId, texts: Vec<String>| {
@@ -333,7 +333,7 @@ async fn a_retry_is_told_of_the_last_texts_and_of_no_more_than_it_can_hold() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_copied_back_is_short_again() {
+async fn log_is_short_again_after_a_checkpoint() {
     let (dir, store, _wakes) = store();
     let wal = || std::fs::metadata(dir.path().join("parlor.db-wal")).map_or(0, |m| m.len());
     let text = "x".repeat(256 << 10);
@@ -348,7 +348,7 @@ async fn a_log_that_was_copied_back_is_short_again() {
 }
 
 #[tokio::test]
-async fn a_closed_store_has_everything_in_its_one_file() {
+async fn closed_store_has_everything_in_one_file() {
     let (dir, store, _wakes) = store();
     put(&store, "a", Role::Trigger).await;
     store.close().await;
@@ -372,7 +372,7 @@ async fn a_newer_database_is_refused_and_an_old_one_is_kept() {
 }
 
 #[tokio::test]
-async fn the_streams_end_is_known_after_every_event_expired() {
+async fn end_of_the_stream_survives_expiry_of_all_events() {
     let (dir, store, _wakes) = store();
     let event = Event::Task { task_id: "t".parse().unwrap(), chat_jid: jid(), change: "x".into() };
     store.write(move |tx| events::append(tx, &event, from_ms(1))).await.unwrap();
@@ -384,7 +384,7 @@ async fn the_streams_end_is_known_after_every_event_expired() {
 }
 
 #[tokio::test]
-async fn a_store_of_the_version_before_keeps_its_messages() {
+async fn migration_from_schema_4_keeps_messages() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("parlor.db");
     let old = rusqlite::Connection::open(&path).unwrap();

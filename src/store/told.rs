@@ -1,5 +1,5 @@
-//! Texts that went to a chat in its assistant's name outside the session that its messages are answered in: by tasks of
-//! their own, and by other groups' agents.
+//! Texts that were sent to a chat in the assistant's name outside the session of its messages: by isolated tasks, and
+//! by other groups' agents.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
@@ -7,26 +7,25 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{Ms, Tx, TxResult};
 use crate::domain::ids::{ChatJid, TaskId};
 
-/// Texts that a prompt tells of at the most: the newest.
+/// The most such texts in a prompt: the newest.
 const TEXTS: u32 = 20;
-/// Characters of each.
+/// The most characters of each.
 const LENGTH: usize = 1_000;
 
 /// One text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// Its place in the outbox.
+    /// Its position in the outbox.
     pub seq: i64,
-    /// It, cut where it is long.
+    /// The text, cut if it is long.
     pub text: String,
-    /// When it was said.
+    /// The time when it was sent.
     pub at: DateTime<Utc>,
-    /// The task that said it, where it was one.
+    /// The task that sent it, if any.
     pub task: Option<TaskId>,
 }
 
-/// Returns what the chat's agent does not know yet, oldest first. `after` is the place up to which the live run knows
-/// it.
+/// Returns the texts that the chat's agent does not know yet, oldest first. The live run knows those up to `after`.
 pub fn news(db: &Connection, jid: &ChatJid, after: i64) -> TxResult<Vec<Told>> {
     let known =
         db.prepare_cached("SELECT seq FROM told WHERE jid = ?1")?.query_row([jid], |row| row.get(0)).optional()?;
@@ -54,13 +53,13 @@ pub fn news(db: &Connection, jid: &ChatJid, after: i64) -> TxResult<Vec<Told>> {
     Ok(news)
 }
 
-/// Returns the newest place in a chat's outbox: a prompt with all news tells of everything up to there.
+/// Returns the newest position in a chat's outbox: a prompt with all news covers everything up to there.
 pub fn newest(db: &Connection, jid: &ChatJid) -> TxResult<i64> {
     let mut s = db.prepare_cached("SELECT coalesce(max(seq), 0) FROM outbox WHERE jid = ?1")?;
     Ok(s.query_row([jid], |row| row.get(0))?)
 }
 
-/// A turn that knew everything up to there ended well: the chat's agent knows it.
+/// Notes that the chat's agent knows the texts up to `seq`, because a turn that had them ended well.
 pub fn set(tx: &Tx<'_>, jid: &ChatJid, seq: i64) -> TxResult<()> {
     tx.prepare_cached(
         "INSERT INTO told (jid, seq) VALUES (?1, ?2) ON CONFLICT (jid) DO UPDATE SET seq = excluded.seq
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_said_is_news_once_and_what_the_session_said_is_none() {
+    async fn texts_from_outside_the_session_are_news_once() {
         let (_dir, store, _wakes) = store();
         let (chat, task) = (run(&store, 1, None).await, run(&store, 2, Some("t1")).await);
         say(&store, "the chat's own", DeliveryKind::Reply, Some(chat)).await;

@@ -1,4 +1,4 @@
-//! What turns used, by group and day.
+//! The usage of turns, by group and day.
 
 use chrono::NaiveDate;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -9,21 +9,21 @@ use super::{Tx, TxResult};
 use crate::domain::ids::GroupFolder;
 use crate::domain::usage::Usage;
 
-/// A group's day.
+/// The usage of a group on one day.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Day {
-    /// The group; it may be gone.
+    /// The folder of the group, which may be gone.
     pub folder: GroupFolder,
-    /// The day in the host's zone.
+    /// The day in the host's time zone.
     pub day: NaiveDate,
-    /// What was used.
+    /// The sum of the day's turns.
     #[serde(flatten)]
     pub used: Usage,
-    /// The model of the last turn that nobody knows the price of.
+    /// The model of the last turn without a known price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<String>,
-    /// Whether the chat knows that the day's budget is used up.
+    /// True if the chat was notified that the day's budget is used up.
     #[serde(skip)]
     pub told: bool,
 }
@@ -46,8 +46,9 @@ fn number(tokens: u64) -> i64 {
     i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
-/// Adds the use of a turn to its group's day, and the turn's model if that has no price. Sums stay at the largest number
-/// that the database holds: a sum in SQL that overflows fails its transaction, and so the turn's outputs.
+/// Adds the usage of a turn to its group's day, and the turn's model if its price is unknown. Sums stop at the
+/// largest number that the database holds: an overflow in SQL would fail the transaction, and so lose the turn's
+/// outputs.
 pub fn add(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate, turn: &Usage, unpriced: Option<&str>) -> TxResult<()> {
     let before = of_day(tx, folder, day)?.map(|day| day.used).unwrap_or_default();
     let sum = before.plus(turn);
@@ -88,13 +89,13 @@ pub fn of_day(db: &Connection, folder: &GroupFolder, day: NaiveDate) -> TxResult
     Ok(found.optional()?)
 }
 
-/// Notes that the chat knows of a day's end of its budget.
+/// Notes that the chat was notified that the day's budget is used up.
 pub fn set_told(tx: &Tx<'_>, folder: &GroupFolder, day: NaiveDate) -> TxResult<()> {
     tx.execute("UPDATE usage SET told = 1 WHERE folder = ?1 AND day = ?2", (folder, day.to_string()))?;
     Ok(())
 }
 
-/// Days from one on, of a group or of all, newest first.
+/// Returns the days from `from` on, of a group or of all groups, newest first.
 pub fn since(db: &Connection, from: NaiveDate, folder: Option<&GroupFolder>) -> TxResult<Vec<Day>> {
     let mut s = db.prepare_cached(&format!(
         "SELECT folder, day, {COLUMNS}, unpriced FROM usage WHERE day >= ?1 AND (?2 IS NULL OR folder = ?2)
@@ -116,7 +117,7 @@ mod tests {
     use crate::store::testing;
 
     #[tokio::test]
-    async fn sums_add_up_and_stay_at_the_largest_number_instead_of_failing() {
+    async fn usage_sums_saturate_instead_of_failing() {
         let (_dir, store, _wakes) = testing::store();
         let folder: GroupFolder = "a".parse().unwrap();
         let day = NaiveDate::from_ymd_opt(2026, 11, 28).unwrap();

@@ -1,4 +1,4 @@
-//! The one writer: a thread that runs queued closures in shared transactions.
+//! The only writer: a thread that runs queued closures in shared transactions.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{StoreError, TxError, TxResult, Wake, classify, from_tx};
 
-/// Closures in one commit at the most; more would delay the first one's answer.
+/// The most closures in one commit; more would delay the first one's answer.
 const BATCH: usize = 1024;
-/// How long one commit collects at the most.
+/// The longest time that one commit collects closures.
 const COLLECT: Duration = Duration::from_millis(10);
-/// How long a write that nobody waits for may wait for company.
+/// How long a write without a waiting caller may wait for others.
 const LAZY: Duration = Duration::from_millis(50);
-/// Pages in the write-ahead log after which the writer copies them back; SQLite's default would do so inside a commit
-/// that someone waits for.
+/// The writer copies the write-ahead log back after this many pages. SQLite's default would do so inside a commit for
+/// which a caller waits.
 const CHECKPOINT_PAGES: i64 = 2000;
 
 /// A transaction as a closure sees it.
@@ -30,19 +30,19 @@ pub struct Tx<'a> {
 }
 
 impl<'a> Tx<'a> {
-    /// Begins with nothing to wake and no event.
+    /// Begins without wake-ups and events.
     pub(super) fn on(connection: &'a Connection) -> Self {
         Self { connection, wakes: Vec::new(), event: None }
     }
 
-    /// Wakes someone after the commit.
+    /// Adds a wake-up for after the commit.
     pub fn wake(&mut self, wake: Wake) {
         if !self.wakes.contains(&wake) {
             self.wakes.push(wake);
         }
     }
 
-    /// Returns whom to wake.
+    /// Returns the wake-ups.
     #[cfg(test)]
     pub(super) fn into_wakes(self) -> Vec<Wake> {
         self.wakes
@@ -61,26 +61,26 @@ impl Deref for Tx<'_> {
     }
 }
 
-/// Tells a closure's caller, once it is known whether the commit held.
+/// Answers a closure's caller, once it is known whether the commit succeeded.
 type Reply = Box<dyn FnOnce(Option<StoreError>) + Send>;
 type Fail = Box<dyn FnOnce(TxError, &std::path::Path) + Send>;
 type Work = Box<dyn FnOnce(&mut Tx<'_>) -> TxResult<Reply> + Send>;
 
 struct Job {
     work: Work,
-    /// Told when the closure itself fails.
+    /// Called if the closure itself fails.
     fail: Fail,
     lazy: bool,
-    /// Nothing is run after it.
+    /// True for the last job of the thread.
     last: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: queue::Sender<Job>,
-    /// Taken by whoever closes the store.
+    /// Taken by the caller that closes the store.
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
-    /// Its sender is the thread's, and gone with it.
+    /// The thread owns its sender, which ends with the thread.
     alive: watch::Receiver<()>,
 }
 
@@ -104,7 +104,7 @@ impl Writer {
 
     /// Returns when the thread has ended.
     pub(super) async fn stopped(&self) {
-        // Nothing is ever sent: only the sender's end is news.
+        // Nothing is ever sent: only the end of the sender counts.
         let _ = self.alive.clone().changed().await;
     }
 
@@ -129,13 +129,13 @@ impl Writer {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Ends the thread after what is queued, with the log copied back into the database. Later writes find it closed.
+    /// Ends the thread after everything queued, and copies the log back into the database. Later writes get `Closed`.
     pub(super) async fn close(&self) {
         let work: Work = Box::new(|_| Ok(Box::new(|_| {}) as Reply));
         let job = Job { work, fail: Box::new(|_, _| {}), lazy: false, last: true };
         let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let (Ok(()), Some(thread)) = (self.jobs.send(job), thread) {
-            // A writer that panicked has said so.
+            // The panic of a writer was reported before.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
@@ -146,15 +146,15 @@ impl Writer {
                 work(tx)?;
                 Ok(Box::new(|error: Option<StoreError>| {
                     if let Some(error) = error {
-                        tracing::warn!("bookkeeping was not stored: {error}");
+                        tracing::warn!("cannot store bookkeeping: {error}");
                     }
                 }) as Reply)
             }),
-            fail: Box::new(|error, _| tracing::warn!("bookkeeping was not stored: {error}")),
+            fail: Box::new(|error, _| tracing::warn!("cannot store bookkeeping: {error}")),
             lazy: true,
             last: false,
         };
-        // A closed store loses only what recovery makes good.
+        // After the close, only bookkeeping is lost, which recovery restores.
         let _ = self.jobs.send(job);
     }
 }
@@ -164,7 +164,7 @@ type Slot<T> = std::sync::Arc<std::sync::Mutex<Option<oneshot::Sender<Result<T, 
 fn send<T>(slot: &Slot<T>, result: Result<T, StoreError>) {
     let sender = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     if let Some(sender) = sender {
-        // A caller that went away does not need the answer.
+        // A caller that is gone does not need the answer.
         let _ = sender.send(result);
     }
 }
@@ -175,9 +175,9 @@ struct Loop {
     wakes: mpsc::UnboundedSender<Wake>,
     events: watch::Sender<i64>,
     queue: queue::Receiver<Job>,
-    /// Taken from the queue, not yet run.
+    /// Taken from the queue, but not yet run.
     ahead: Option<Job>,
-    /// The last job was run.
+    /// True after the last job.
     closing: bool,
     wal_pages: i64,
 }
@@ -185,7 +185,7 @@ struct Loop {
 impl Loop {
     fn run(mut self) {
         if let Err(error) = self.connection.pragma_update(None, "wal_autocheckpoint", 0) {
-            tracing::warn!("{}: {error}", self.path.display());
+            tracing::warn!("cannot disable automatic checkpoints of {}: {error}", self.path.display());
         }
         while !self.closing
             && let Some(jobs) = self.next_batch_start()
@@ -199,7 +199,7 @@ impl Loop {
         let _ = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
-    /// Waits for work; lazy work waits for company first.
+    /// Waits for work; lazy work first waits for other work.
     fn next_batch_start(&mut self) -> Option<Vec<Job>> {
         let first = match self.ahead.take() {
             Some(job) => job,
@@ -249,7 +249,7 @@ impl Loop {
             self.closing |= job.last;
             self.run_job(job, &mut replies, &mut wakes, &mut event);
             done += 1;
-            // A full disk or an I/O error ends the whole transaction, not just the savepoint.
+            // A full disk or an I/O error ends the whole transaction, and not only the savepoint.
             if self.connection.is_autocommit() {
                 self.ahead = pending.next();
                 let rest: Vec<Job> = pending.collect();
@@ -277,13 +277,13 @@ impl Loop {
             reply(None);
         }
         for wake in wakes {
-            // Nobody listens any more while shutting down.
+            // During the shutdown there is no receiver any more.
             let _ = self.wakes.send(wake);
         }
         self.wal_pages = self.wal_size();
     }
 
-    /// The transaction is gone: nobody's work of this batch is stored.
+    /// Fails all jobs of a batch whose transaction is gone.
     fn abandon(&mut self, replies: Vec<Reply>, rest: Vec<Job>) {
         let error = self.last_error();
         for reply in replies {
@@ -296,7 +296,7 @@ impl Loop {
     }
 
     fn last_error(&self) -> rusqlite::Error {
-        // The same statement that any write begins with shows whether the cause persists.
+        // A write like any other shows whether the cause persists.
         match self.connection.execute_batch(
             "BEGIN IMMEDIATE; INSERT OR REPLACE INTO meta VALUES ('probe', hex(randomblob(2048))); COMMIT",
         ) {
@@ -315,7 +315,7 @@ impl Loop {
             return;
         }
         let mut tx = Tx::on(&self.connection);
-        // A closure that panics is its caller's failure, not the writer's: it takes back only what it did itself.
+        // A panic of a closure is an error for its caller; only the closure's own changes are rolled back.
         let worked = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut tx)));
         match worked.unwrap_or_else(|payload| Err(TxError::panicked(&*payload))) {
             Ok(reply) => {
@@ -341,12 +341,12 @@ impl Loop {
         std::fs::metadata(wal).map_or(0, |m| (m.len() / 4096) as i64)
     }
 
-    /// Copies the log back when it has grown and nobody waits.
+    /// Copies the log back if it has grown and no job waits.
     fn checkpoint(&mut self) {
         if self.wal_pages > CHECKPOINT_PAGES {
             let mode = if self.wal_pages > 8 * CHECKPOINT_PAGES { "TRUNCATE" } else { "PASSIVE" };
             if let Err(error) = self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
-                tracing::warn!("checkpoint of {}: {error}", self.path.display());
+                tracing::warn!("cannot make a checkpoint of {}: {error}", self.path.display());
             }
             self.wal_pages = 0;
         }

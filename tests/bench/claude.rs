@@ -1,5 +1,5 @@
-//! A room with Claude Code itself: no container lives, a message comes, its answer is on an open stream. The vendor is a
-//! stand-in that answers at once. Beside it a container of the same image that does nothing.
+//! A room with Claude Code itself: no container runs, a message comes, its answer is on an open stream. The vendor is a
+//! stand-in that answers at once. For comparison: an idle container of the same image.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     host.register(JID, "claude");
     let mut events = host.events();
     let (mut answers, mut bare) = (Vec::new(), Vec::new());
-    // The first start reads the program from the disk, and remembers its version.
+    // The first start reads the program from the disk, and records its version.
     for round in 0..=effort.samples(20, 4) {
         events.forget();
         let seq = host.send(JID, "hi");

@@ -1,5 +1,5 @@
-//! A cold start: no container lives, a message comes, its answer is on an open stream. Beside it a plain run of the same
-//! command line with the same input, to its first byte; the difference is what Parlor adds.
+//! A cold start: no container runs, a message comes, its answer is on an open stream. For comparison: a plain run of
+//! the same command line with the same input, to its first byte; the difference is Parlor's share.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -40,7 +40,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     first_messages(n, &host, report);
 }
 
-/// The first message of a group that was registered at that moment, beside one of a group that has all its folders.
+/// Compares the first message of a group that was just registered with that of a group that has all its folders.
 fn first_messages(n: usize, host: &Host, report: &mut Report) {
     let (mut events, mut other) = (host.events(), host.events());
     let mut more = Vec::new();
@@ -61,7 +61,7 @@ fn first_messages(n: usize, host: &Host, report: &mut Report) {
     ));
 }
 
-/// Both, each first in every other round, so that neither profits from the other.
+/// Measures both. The order alternates, so that neither profits from the other.
 fn in_turns(round: usize, a: impl FnOnce() -> f64, b: impl FnOnce() -> f64) -> (f64, f64) {
     if round.is_multiple_of(2) {
         let a = a();
@@ -79,7 +79,7 @@ pub fn host() -> Host {
     host
 }
 
-/// One cold turn; returns the milliseconds to the reply. Nothing else happens meanwhile, and afterwards nothing lives.
+/// Measures a cold turn; returns the milliseconds to the reply. Nothing else runs during it, and nothing after it.
 pub fn one(host: &Host, events: &mut Events, jid: &str) -> f64 {
     events.forget();
     let seq = host.send(jid, "hi");
@@ -90,13 +90,13 @@ pub fn one(host: &Host, events: &mut Events, jid: &str) -> f64 {
     ms(reply.at.duration_since(accepted))
 }
 
-/// Waits until rooms and their engine clients are gone.
+/// Waits until all rooms and their engine clients have ended.
 pub fn nothing_lives(host: &Host) {
     host.wait_no_containers();
     eventually("the engine's client is gone", SOON, || run_client(host.pid()).is_none().then_some(()));
 }
 
-/// A cold turn that is not measured, for the engine client's command line.
+/// Runs a cold turn without measuring it, and returns the engine client's command line.
 fn command_line(host: &Host, events: &mut Events) -> Vec<String> {
     let seq = host.send(JID, "!sleep 300");
     let argv = eventually("the engine's client runs", SOON, || run_client(host.pid()));
@@ -105,7 +105,7 @@ fn command_line(host: &Host, events: &mut Events) -> Vec<String> {
     argv
 }
 
-/// The command line of the child that holds a run.
+/// Returns the command line of the host's child that holds a run.
 pub fn run_client(host: u32) -> Option<Vec<String>> {
     let lines = process::children(host).into_iter().filter_map(process::command_line);
     lines.into_iter().find(|words| words.iter().any(|w| w == "run") && words.iter().any(|w| w.starts_with("parlor-")))
@@ -148,7 +148,7 @@ fn plain_run(argv: &[String], round: usize) -> f64 {
     ms(first)
 }
 
-/// A word of the command line with another name, instance and input folder.
+/// Replaces name, instance and input folder in a word of the command line.
 fn rewrite(word: &str, input: &Path, round: usize) -> String {
     if word.starts_with("parlor-cold-") {
         return format!("plain-{}-{round}", std::process::id());

@@ -1,4 +1,4 @@
-//! The decoder alone: a GiB of outputs in pieces of random size.
+//! Measures the decoder alone: a GiB of outputs in pieces of random size.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::harness::process;
 use crate::report::{Figure, Report, Target};
 
 const GIB: usize = 1 << 30;
-/// Pieces have 1 to 64 KiB.
+/// Pieces have 1 to 64 KiB; this is the smallest size.
 const SHORTEST: u64 = 1 << 10;
 const LONGEST: u64 = 64 << 10;
 
@@ -29,7 +29,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     report.add(Figure::one("– memory it took", "MiB", Target::AtMost(4.0), more as f64 / 1024.0));
 }
 
-/// Whole frames of different lengths with log lines between them.
+/// Makes whole frames of different lengths with log lines between them.
 fn stream() -> Vec<u8> {
     let mut bytes = Vec::new();
     for number in 0..4000_usize {
@@ -51,7 +51,7 @@ fn rate(stream: &[u8], total: usize, seed: u64) -> f64 {
     let (mut done, mut at, mut frames) = (0, 0, 0_usize);
     let started = Instant::now();
     while done < total {
-        // xorshift64: pieces differ, runs do not.
+        // xorshift64: piece sizes vary, but are the same in each run.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;

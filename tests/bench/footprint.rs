@@ -1,4 +1,4 @@
-//! What the host takes while it does nothing, and on disk.
+//! Measures the idle host's memory and CPU time, and its size on disk.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::harness::{SOON, floods, process};
 use crate::intake::register_quiet;
 use crate::report::{Figure, Report, Target};
 
-/// How long memory may take to be given back.
+/// Time limit for memory to be released.
 const GIVEN_BACK: Duration = Duration::from_secs(60);
 
 pub fn measure(effort: Effort, report: &mut Report) {
@@ -18,7 +18,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
 
     let mut host = Host::builder().start();
     settle();
-    // The very first start makes the image, and keeps some of what that took.
+    // The very first start builds the image, and keeps some memory of that.
     let first = mib(host.pid());
     assert!(host.terminate().success());
     host.start();
@@ -73,7 +73,7 @@ fn floods(effort: Effort, host: &Host, report: &mut Report) {
     report.add(Figure::one("– its peak (RSS) meanwhile", "MiB", Target::None, peak));
 }
 
-/// Registers groups that only keep what is said, many at once.
+/// Registers many groups that only store messages.
 pub fn register_many(host: &Host, groups: usize) {
     std::thread::scope(|scope| {
         for worker in 0..50 {
@@ -96,7 +96,7 @@ fn mib(pid: u32) -> f64 {
     process::pss_kib(pid) as f64 / 1024.0
 }
 
-/// A moment for what a start leaves to be done in the background.
+/// Waits until the background work of a start is done.
 fn settle() {
     std::thread::sleep(Duration::from_secs(2));
 }

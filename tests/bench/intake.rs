@@ -1,4 +1,4 @@
-//! Durable intake: fifty clients, each of which waits for its 202 before it sends again.
+//! Measures durable intake: fifty clients, each of which waits for its 202 before it sends again.
 
 use std::sync::Barrier;
 use std::time::Instant;
@@ -33,13 +33,13 @@ pub fn measure(effort: Effort, report: &mut Report) {
     }
 }
 
-/// A group that only keeps what is said: no runs disturb the figure.
+/// Registers a group that only stores messages, so that no runs disturb the figure.
 pub fn register_quiet(host: &Host, jid: &str, folder: &str) {
     let group = json!({ "jid": jid, "name": folder, "folder": folder, "trigger": "@Andy", "requiresTrigger": true });
     host.api.post("/v1/groups", &group).expect(201);
 }
 
-/// Messages a second.
+/// Returns the number of messages per second.
 pub fn rate(host: &Host, jid: &str, n: usize, round: usize) -> f64 {
     let together = Barrier::new(CLIENTS + 1);
     let path = messages_path(jid);
@@ -61,7 +61,7 @@ pub fn rate(host: &Host, jid: &str, n: usize, round: usize) -> f64 {
     (n / CLIENTS * CLIENTS) as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Commits and writes of the store so far.
+/// Returns the store's commits and writes so far.
 fn counters(host: &Host) -> (f64, f64) {
     let metrics = host.api.get("/metrics").expect(200).text();
     let counter = |name: &str| {

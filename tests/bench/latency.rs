@@ -1,4 +1,4 @@
-//! What a live room adds: a follow-up to its answer, and an IPC file to its event.
+//! Measures what a live room adds: from a follow-up to its answer, and from an IPC file to its event.
 
 use std::fs::File;
 use std::io::Write;
@@ -35,7 +35,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     ));
 }
 
-/// Follow-ups one after the other.
+/// Sends follow-ups one after the other.
 pub fn warm(host: &Host, events: &mut Events, jid: &str, n: usize) -> Vec<f64> {
     let follow_up = |round: usize| {
         let text = format!("again {round}");
@@ -62,7 +62,7 @@ fn fsyncs(n: usize) -> Vec<f64> {
     (0..n).map(|_| one()).collect()
 }
 
-/// The agent takes the time, drops the file, and says the time afterwards.
+/// The agent reports the time at which it writes the file.
 fn ipc(host: &Host, n: usize) -> Vec<f64> {
     let mut events = host.events();
     let mut one = |round: usize| {
@@ -79,7 +79,7 @@ fn ipc(host: &Host, n: usize) -> Vec<f64> {
     (0..n).map(&mut one).collect()
 }
 
-/// Standard base64 with padding.
+/// Encodes standard base64 with padding.
 pub fn base64(bytes: &[u8]) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -93,12 +93,12 @@ pub fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// The body of a message, ready to be sent many times.
+/// Returns the body of a message, which can be sent many times.
 pub fn body(text: &str) -> Vec<u8> {
     json!({ "sender": "ann", "senderName": "Ann", "text": text }).to_string().into_bytes()
 }
 
-/// A connection of its own for each client that sends at the same time as others.
+/// Opens a separate connection for a client that sends at the same time as others.
 pub fn connection(host: &Host) -> http::Connection {
     http::Connection::open(host.api.socket()).unwrap()
 }

@@ -1,8 +1,8 @@
 //! Measures every figure that Parlor promises, with the real program, and writes docs/BENCHMARKS.md.
 //!
-//! `cargo bench --bench figures -- [--quick] [--only SECTION,…] [--out FILE]`. `--quick` measures little and fails when a
-//! figure is far from its target; it writes no page unless told where. `cargo test` tries the cheap sections with the
-//! unoptimized program, so that the benchmarks themselves keep working.
+//! `cargo bench --bench figures -- [--quick] [--only SECTION,…] [--out FILE]`. `--quick` takes few samples and fails
+//! if a figure is far from its target; it writes no page without `--out`. `cargo test` tries the cheap sections with
+//! the unoptimized program, so that the benchmarks themselves keep working.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -29,15 +29,15 @@ use std::process::ExitCode;
 
 use report::Report;
 
-/// How far from its target a figure may be in a quick run on a busy machine.
+/// Factor by which a figure may miss its target in a quick run on a busy machine.
 const SLACK: f64 = 5.0;
 
-/// The same for a program that is not optimized.
+/// The same factor for a program that is not optimized.
 const TRIAL_SLACK: f64 = 200.0;
-/// What `cargo test` tries.
+/// The sections that `cargo test` tries.
 const TRIAL: &str = "latency,runner,rooms,decoder";
 
-/// How much is measured.
+/// The number of samples.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     quick: bool,
@@ -45,7 +45,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// So many samples, or few.
+    /// Returns the number of samples: many, or few.
     pub fn samples(self, full: usize, quick: usize) -> usize {
         match self {
             Self { trial: true, .. } => quick.div_ceil(4),
@@ -76,7 +76,7 @@ const SECTIONS: [Section; 13] = [
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let value = |flag: &str| args.iter().position(|a| a == flag).and_then(|at| args.get(at + 1)).cloned();
-    // Only `cargo bench` says so. With names, `cargo test` looks for other tests.
+    // Only `cargo bench` passes this. With names, `cargo test` runs other tests.
     let trial = !args.iter().any(|a| a == "--bench");
     if trial && args.iter().any(|a| !a.starts_with('-')) {
         return ExitCode::SUCCESS;
@@ -105,6 +105,6 @@ fn main() -> ExitCode {
     for figure in &missed {
         eprintln!("missed: {} ({:.2} {})", figure.what, figure.median(), figure.unit);
     }
-    // A full run states what it found; only a quick one is a test.
+    // A full run only reports; a quick run is a test.
     if effort.quick && !missed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -1,4 +1,4 @@
-//! What the built-in agent adds to the time of the model it asks, and what it takes while it waits.
+//! Measures what the built-in agent adds to its model's time, and its memory while it waits.
 
 use std::time::Instant;
 

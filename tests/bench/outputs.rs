@@ -1,4 +1,4 @@
-//! One agent that says very much: many outputs, and one very long one.
+//! Measures an agent with very much output: many outputs, and one very long one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ fn many(host: &Host) -> (f64, Vec<f64>) {
     std::thread::scope(|scope| {
         let other = scope.spawn(|| {
             let mut times = Vec::new();
-            // Of its own chat alone: whoever reads what the loud one says takes a core.
+            // The stream of one chat only: reading the flood would take a core.
             let mut events = Events::of_chat(host.api.socket(), "web:other");
             while !over.load(Ordering::Relaxed) {
                 times.extend(warm(host, &mut events, "web:other", 1));
@@ -50,7 +50,7 @@ fn many(host: &Host) -> (f64, Vec<f64>) {
             }
             times
         });
-        // A connection of its own: the other one's calls would wait in line.
+        // A separate connection: requests on the other one would wait in line.
         let mut connection = crate::latency::connection(host);
         let body = crate::latency::body(&format!("!outputs {OUTPUTS} s"));
         let accepted = connection.call("POST", "/v1/chats/web:loud/messages", &body).unwrap().expect(202);

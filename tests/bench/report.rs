@@ -1,4 +1,4 @@
-//! Figures, and the page they are written to.
+//! Figures, and the page that shows them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use crate::harness::engine;
 
-/// What a figure has to be.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
     AtMost(f64),
     AtLeast(f64),
-    /// Nothing: it explains another one.
+    /// No target: the figure explains another one.
     None,
 }
 
-/// One figure: samples of one quantity.
+/// A figure: samples of one quantity.
 #[derive(Debug, Clone)]
 pub struct Figure {
     pub what: String,
@@ -31,7 +31,7 @@ impl Figure {
         Self { what: what.into(), unit, target, samples }
     }
 
-    /// A figure of one measurement.
+    /// A figure with a single sample.
     pub fn one(what: impl Into<String>, unit: &'static str, target: Target, value: f64) -> Self {
         Self::new(what, unit, target, vec![value])
     }
@@ -40,7 +40,7 @@ impl Figure {
         self.quantile(0.5)
     }
 
-    /// The value that 95 of 100 samples are no worse than.
+    /// Returns the value that 95 of 100 samples do not exceed, or do not fall below.
     pub fn p95(&self) -> f64 {
         self.quantile(if matches!(self.target, Target::AtLeast(_)) { 0.05 } else { 0.95 })
     }
@@ -50,7 +50,7 @@ impl Figure {
         self.samples.get(index.round() as usize).copied().unwrap_or(f64::NAN)
     }
 
-    /// Whether the median meets the target, `slack` times loosened.
+    /// Returns true if the median meets the target, loosened by the factor `slack`.
     pub fn met(&self, slack: f64) -> bool {
         match self.target {
             Target::AtMost(limit) => self.median() <= limit * slack,
@@ -75,20 +75,19 @@ impl Figure {
     }
 }
 
-/// All figures of a run.
 #[derive(Debug, Default)]
 pub struct Report {
     pub figures: Vec<Figure>,
 }
 
 impl Report {
-    /// Takes a figure in, and shows it.
+    /// Adds a figure, and prints it.
     pub fn add(&mut self, figure: Figure) {
         println!("{}", figure.row());
         self.figures.push(figure);
     }
 
-    /// The page.
+    /// Makes the page.
     pub fn page(&self, date: &str) -> String {
         let mut page = String::from(
             "# Benchmarks\n\nMeasured by `make bench` (`cargo bench --bench figures`): the real program, a real engine, \
@@ -129,7 +128,7 @@ fn machine() -> String {
     format!("{cores} × {model}, {gib:.0} GiB memory, Linux {}", kernel.trim())
 }
 
-/// Milliseconds.
+/// Converts a duration to milliseconds.
 pub fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -1,5 +1,5 @@
-//! Five live rooms, each with ten people who write ten messages one after the other, all at once: every message has an
-//! answer of its own, in the order in which the messages were accepted.
+//! Measures five live rooms at once, each with ten people who write ten messages one after the other. Every message
+//! has its own answer, in the order in which the messages were accepted.
 
 use std::sync::Barrier;
 use std::time::Instant;
@@ -34,7 +34,7 @@ fn jid(room: usize) -> String {
     format!("web:room{room}")
 }
 
-/// What one sender was told: when its first message was accepted, and each message's number and text.
+/// A sender's record: the time at which its first message was accepted, and the number and text of each message.
 type Sent = (Instant, Vec<(i64, String)>);
 
 fn burst(host: &Host) -> f64 {

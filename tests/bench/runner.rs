@@ -1,4 +1,4 @@
-//! The program in the room by itself: how soon the guide answers, what it takes while it waits, and how large its image is.
+//! Measures the program in the room by itself: time to the guide's answer, memory while it waits, size of its image.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -24,7 +24,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     let (mut starts, mut bare, mut more, mut memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..effort.samples(200, 20) {
         let room = Room::new(place.path(), round);
-        // In turns first and second, so that neither profits from the other.
+        // The order alternates, so that neither profits from the other.
         let early = (round % 2 == 0).then(|| version(&program));
         let (start, peak) = room.turn(&program);
         let plain = early.unwrap_or_else(|| version(&program));
@@ -50,7 +50,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     report.add(Figure::one("image lite, as the engine says", "MiB", Target::AtMost(20.0), image()));
 }
 
-/// The program as it is in the image.
+/// Unpacks the program as it is in the image.
 fn unpack(place: &Path) -> PathBuf {
     let path = place.join("agent-runner");
     let mut file = File::create(&path).unwrap();
@@ -70,7 +70,7 @@ impl Room {
         Self(root)
     }
 
-    /// Milliseconds to the first marker, and the most memory it had once it waits for more.
+    /// Returns the milliseconds to the first marker, and the highest memory use until it waits for input.
     fn turn(&self, program: &Path) -> (f64, f64) {
         let mut command = Command::new(program);
         command
@@ -91,7 +91,7 @@ impl Room {
     }
 }
 
-/// Milliseconds to what the program prints when there is nothing to do.
+/// Returns the milliseconds that the program takes to print its version.
 fn version(program: &Path) -> f64 {
     let begun = Instant::now();
     let (mut child, mut lines) = spawn(Command::new(program).arg("--version"), "");
@@ -103,13 +103,13 @@ fn version(program: &Path) -> f64 {
 
 fn spawn(command: &mut Command, stdin: &str) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // The one that only prints may be gone already.
+    // A program that only prints may have exited already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     (child, lines)
 }
 
-/// The image's size in MiB.
+/// Returns the image's size in MiB.
 fn image() -> f64 {
     let host = Host::builder().env("CONTAINER_IMAGE", "").prepare();
     let made = host.command().args(["image", "build"]).output().unwrap();

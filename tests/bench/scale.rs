@@ -1,4 +1,4 @@
-//! Ten thousand groups against ten: nothing may depend on how many there are.
+//! Compares ten thousand groups with ten: no time may depend on their number.
 
 use crate::footprint::register_many;
 use crate::harness::host::Host;
@@ -24,7 +24,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     compare(report, groups, "cold", colds, false);
 }
 
-/// One after the other, so that both see the same machine.
+/// Measures pairs one after the other, so that both see the same machine.
 fn pairs(n: usize, one: impl FnMut() -> (f64, f64)) -> Vec<(f64, f64)> {
     std::iter::repeat_with(one).take(n).collect()
 }

@@ -1,4 +1,4 @@
-//! From the start of the program to `/readyz`.
+//! Measures the time from the start of the program to `/readyz`.
 
 use crate::Effort;
 use crate::harness::host::Host;

@@ -1,4 +1,4 @@
-//! From a task's due time to its engine client, and to its reply.
+//! Measures the time from a task's due time to its engine client, and to its reply.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,7 +15,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     let host = cold::host();
     let mut events = host.events();
     let (mut started, mut replied, mut more) = (Vec::new(), Vec::new(), Vec::new());
-    // Whoever watches processes takes a core: what is watched and what is timed are different firings.
+    // Watching processes takes a core, so each firing is either watched or timed.
     for round in 0..effort.samples(20, 3) {
         let due = schedule(&host, round);
         started.push(ms(client_started(&host).saturating_duration_since(due)));
@@ -35,7 +35,7 @@ pub fn measure(effort: Effort, report: &mut Report) {
     report.add(Figure::new("– task: due → reply", "ms", Target::None, replied));
 }
 
-/// Makes a task that is due in a second or two; returns when.
+/// Makes a task that is due in a second or two; returns its due time.
 fn schedule(host: &Host, round: usize) -> Instant {
     let due = chrono::DateTime::<chrono::Utc>::from_timestamp(chrono::Utc::now().timestamp() + 2, 0).unwrap();
     let task = json!({
@@ -46,17 +46,17 @@ fn schedule(host: &Host, round: usize) -> Instant {
     Instant::now() + SystemTime::from(due).duration_since(SystemTime::now()).unwrap()
 }
 
-/// A task's room stays ten seconds after its result, which nobody times here.
+/// Ends the task's room, which would otherwise stay for ten seconds after its result.
 fn end_room(host: &Host) {
     for name in host.containers() {
         let run = name.rsplit('-').next().unwrap_or_default().to_uppercase();
-        // It may be going by itself.
+        // The room may be closing by itself.
         let _ = host.api.delete(&format!("/v1/runs/{run}"));
     }
     cold::nothing_lives(host);
 }
 
-/// Waits for the engine's client.
+/// Waits for the engine's client; returns the time of its start.
 fn client_started(host: &Host) -> Instant {
     let deadline = Instant::now() + SOON;
     while cold::run_client(host.pid()).is_none() {

@@ -12,7 +12,7 @@ use crate::harness::host::Host;
 const DAILY: &str = r#"!task {"type":"schedule_task","prompt":"x","schedule_type":"cron","schedule_value":"0 9 * * *","targetJid":"tty:main"}"#;
 
 #[test]
-fn a_message_is_answered_alike_with_a_host_inside_and_with_a_running_one() {
+fn chat_message_is_answered_with_and_without_a_running_host() {
     let mut host = Host::builder().prepare();
     let said = "!say **bold**\n- one\n- two";
     let inside = run(&host, &["chat", "-m", said]).expect(0);
@@ -31,7 +31,7 @@ fn a_message_is_answered_alike_with_a_host_inside_and_with_a_running_one() {
     assert_eq!(run(&host, &["chat", "-m", "!silent"]).expect(0).out, "");
 
     let failed = run(&host, &["chat", "-m", "!error auth"]).expect(1);
-    // Once: the chat was told already.
+    // Only once: the chat has the notice already.
     assert!(!failed.out.is_empty() && failed.err.is_empty(), "{} {}", failed.out, failed.err);
     assert!(run(&host, &["chat", "-m", " "]).expect(2).err.contains("empty"));
     assert!(pipe(&host, &["chat"], "\n").expect(2).err.contains("empty"));
@@ -68,7 +68,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 #[test]
-fn a_host_that_ends_in_the_middle_is_told_and_its_next_life_answers() {
+fn chat_reports_a_host_that_ends_and_the_next_start_answers() {
     let mut host = Host::builder().start();
     host.register_main("tty:main", "main");
     let mut events = host.events();
@@ -81,7 +81,7 @@ fn a_host_that_ends_in_the_middle_is_told_and_its_next_life_answers() {
     assert!(run(&host, &["runs", "retry", "main"]).expect(1).err.contains("start it with `parlor up`"));
     host.start();
     host.events_since(&cursor).message("tty:main", SOON, |text| text == "slept 700");
-    // Ctrl-C leaves the turn to the host.
+    // After Ctrl-C the host completes the turn.
     let mut events = host.events();
     let chat = talking(&host, "!sleep 300");
     events.wait("started turn", SOON, |e| e.is_turn("tty:main", "started", 2));
@@ -92,7 +92,7 @@ fn a_host_that_ends_in_the_middle_is_told_and_its_next_life_answers() {
 }
 
 #[test]
-fn a_second_signal_ends_a_host_inside_at_once() {
+fn second_signal_ends_a_host_inside_at_once() {
     let host = Host::builder().env("PARLOR_SHUTDOWN_GRACE", "60000").prepare();
     let chat = talking(&host, "!sleep 60000");
     crate::harness::eventually("the room", SOON, || (!host.containers().is_empty()).then_some(()));
@@ -106,7 +106,7 @@ fn a_second_signal_ends_a_host_inside_at_once() {
 }
 
 #[test]
-fn a_signal_ends_a_host_inside_and_its_rooms_and_loses_nothing() {
+fn signal_ends_a_host_inside_and_its_rooms_and_loses_nothing() {
     let mut host = Host::builder().prepare();
     for (wanted, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let chat = talking(&host, "!sleep 400");
@@ -149,7 +149,7 @@ fn files_go_with_a_message() {
     assert!(folder.err.contains("pack it"), "{}", folder.err);
 }
 
-/// The end of a pipe that nobody reads.
+/// Returns a pipe whose reader is gone.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -157,13 +157,13 @@ fn closed() -> Stdio {
 }
 
 #[test]
-fn a_host_inside_ends_as_it_should_although_nobody_hears_what_is_said() {
+fn host_inside_ends_cleanly_without_a_reader_of_its_output() {
     let host = Host::builder().prepare();
     let output = command(&host, &["chat", "-m", DAILY]).stdout(Stdio::piped()).stderr(closed()).output().unwrap();
     let told = Ran::of(&output).expect(0);
     assert!(told.out.contains("\"ok\":true"), "{}", told.out);
     assert!(host.containers().is_empty());
-    // The same when what goes wrong cannot be told.
+    // The same if the error cannot be printed.
     let output = command(&host, &["chat", "nowhere", "-m", "x"]).stderr(closed()).output().unwrap();
     Ran::of(&output).expect(1);
     let output = command(&host, &["chat", "-m", "!say x"]).stdout(closed()).stderr(closed()).output().unwrap();
@@ -172,7 +172,7 @@ fn a_host_inside_ends_as_it_should_although_nobody_hears_what_is_said() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_a_command_without_a_word() {
+fn closed_pipe_ends_a_command_without_an_error_message() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     for args in [&["groups", "list"][..], &["status", "--json"], &["doctor"], &["chat", "-m", "hello"]] {
@@ -180,7 +180,7 @@ fn a_reader_that_goes_away_ends_a_command_without_a_word() {
         let told = Ran::of(&output);
         assert_eq!((told.code, told.err.as_str()), (141, ""), "{args:?}");
     }
-    // One that follows something does not go on for ever.
+    // A command that follows a stream does not go on for ever.
     let mut events = command(&host, &["events"]).stdout(closed()).stderr(Stdio::piped()).spawn().unwrap();
     let code = crate::harness::eventually("the end of the events", SOON, || {
         host.send("tty:main", "/status");
@@ -190,7 +190,7 @@ fn a_reader_that_goes_away_ends_a_command_without_a_word() {
 }
 
 #[test]
-fn an_answer_that_cannot_come_is_explained_and_waited_for_as_long_as_one_likes() {
+fn chat_explains_a_missing_answer_and_waits_up_to_the_limit() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     let late = run(&host, &["chat", "-m", "!sleep 600000", "--timeout", "1s"]).expect(124);

@@ -1,4 +1,4 @@
-//! Lists, one thing, and what changes something.
+//! Commands that list, show and change things.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::harness::host::Host;
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn every_list_is_a_table_for_people_and_json_for_programs() {
+fn lists_are_tables_for_people_and_json_for_programs() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     let unknown = json!({ "sender": "bob", "text": "hi" });
@@ -56,7 +56,7 @@ fn every_list_is_a_table_for_people_and_json_for_programs() {
 }
 
 #[test]
-fn failed_messages_are_kept_and_retried_by_hand_and_deliveries_shown_whole() {
+fn failed_messages_are_retried_by_hand_and_deliveries_shown() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     run(&host, &["chat", "-m", "!once !error auth"]).expect(1);
@@ -81,7 +81,7 @@ fn failed_messages_are_kept_and_retried_by_hand_and_deliveries_shown_whole() {
 }
 
 #[test]
-fn one_run_is_stopped_alone_and_a_removed_group_takes_its_rooms_with_it() {
+fn run_is_stopped_alone_and_a_removed_group_with_its_rooms() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     let mut events = host.events();
@@ -109,7 +109,7 @@ fn one_run_is_stopped_alone_and_a_removed_group_takes_its_rooms_with_it() {
 }
 
 #[test]
-fn what_the_operator_puts_into_a_group_s_folder_is_the_agent_s() {
+fn files_that_the_operator_adds_to_a_group_belong_to_the_agent() {
     let host = Host::builder().start();
     let added = run(&host, &["groups", "add", "web:a", "room", "--requires-trigger", "false"]).expect(0);
     let folder = host.root().join("groups/room");
@@ -120,7 +120,7 @@ fn what_the_operator_puts_into_a_group_s_folder_is_the_agent_s() {
 }
 
 #[test]
-fn a_start_says_where_it_lies_what_works_for_it_and_where_to_talk() {
+fn start_prints_its_home_its_engine_and_where_to_chat() {
     let token = "0123456789abcdef-secret";
     let host = Host::builder()
         .dot_env(&format!("PARLOR_TOKEN={token}\nANTHROPIC_API_KEY=sk-not-a-key\n"))
@@ -142,7 +142,7 @@ fn a_start_says_where_it_lies_what_works_for_it_and_where_to_talk() {
         assert!(first.contains(line), "no {line:?} in {first}");
     }
     assert!(!first.contains(token) && !first.contains("sk-not"), "{first}");
-    // A second host is refused, and says by what.
+    // A second host is refused, with the reason.
     let mut second = command(&host, &["up"]);
     let refused = super::Ran::of(&second.output().unwrap()).expect(1);
     assert!(refused.err.contains("another Parlor runs with the home"), "{}", refused.err);

@@ -6,7 +6,7 @@ use super::{Ran, command, run};
 use crate::harness::host::Host;
 
 #[test]
-fn settings_are_shown_with_where_they_come_from() {
+fn settings_are_shown_with_their_sources() {
     let host = Host::builder().dot_env("ASSISTANT_NAME=Mo$es\nPARLOR_TOKEN=0123456789abcdef\n").prepare();
     let shown = run(&host, &["config", "show", "--origin"]).expect(0);
     let line = |name: &str| shown.out.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
@@ -24,7 +24,7 @@ fn settings_are_shown_with_where_they_come_from() {
 }
 
 #[test]
-fn what_is_wrong_is_shown_beside_what_is_in_force() {
+fn wrong_settings_are_shown_beside_the_values_in_use() {
     let host = Host::builder().dot_env("PARLOR_BUDGT_USD=2\nPARLOR_CPUS=many\n").prepare();
     let shown = run(&host, &["config", "show"]).expect(1);
     assert!(shown.out.contains("PARLOR_CPUS"), "{}", shown.out);
@@ -35,9 +35,9 @@ fn what_is_wrong_is_shown_beside_what_is_in_force() {
     assert!(doctor.code == 1 && doctor.out.contains("is PARLOR_BUDGET_USD meant?"), "{}", doctor.out);
 }
 
-/// What other programs left in the environment ends no command.
+/// Variables that other programs left in the environment end no command.
 #[test]
-fn an_odd_environment_is_harmless() {
+fn odd_environment_is_harmless() {
     let host = Host::builder().start();
     for (name, value) in [("TZ", ":/etc/localtime"), ("TZ", "CET-1CEST"), ("LOG_LEVEL", "verbose")] {
         let output = command(&host, &["status"]).env(name, value).output().unwrap();
@@ -46,7 +46,7 @@ fn an_odd_environment_is_harmless() {
 }
 
 #[test]
-fn a_log_for_machines_is_one_object_a_line() {
+fn json_log_has_one_object_per_line() {
     let mut host = Host::builder().env("LOG_FORMAT", "json").start();
     assert!(host.terminate().success());
     let log = host.log();
@@ -59,7 +59,7 @@ fn a_log_for_machines_is_one_object_a_line() {
     assert!(lines.iter().any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("Parlor "))), "{log}");
 }
 
-/// Without the tester's own zone.
+/// Runs a command without the tester's own time zone.
 fn bare(host: &Host, args: &[&str]) -> Ran {
     Ran::of(&command(host, args).env_remove("TZ").output().unwrap())
 }
@@ -75,7 +75,7 @@ fn all_do_without(host: &Host, commands: &[&[&str]]) {
 }
 
 #[test]
-fn a_wrong_setting_stops_no_command_that_does_without_it() {
+fn wrong_setting_stops_no_command_that_does_not_need_it() {
     let mut host = Host::builder().start();
     host.register_main("tty:main", "main");
     host.ask("tty:main", "hello");
@@ -97,7 +97,7 @@ fn a_wrong_setting_stops_no_command_that_does_without_it() {
         &["logs", "-n", "1"],
     ];
     all_do_without(&host, &reading);
-    // The host has the settings that it started with.
+    // The host keeps the settings with which it started.
     all_do_without(&host, &[&["chat", "-m", "hello again"], &["stop"]]);
     assert!(host.wait_ended().success());
     all_do_without(&host, &reading);

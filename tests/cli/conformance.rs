@@ -1,4 +1,4 @@
-//! `parlor conformance` on real containers: agents of both levels, and agents that are each wrong in one way.
+//! `parlor conformance` on real containers: agents of both levels, and agents with one fault each.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Ran, command, run};
 use crate::harness::host::Host;
 use crate::harness::{SOON, engine, eventually, image};
 
-/// Labels of containers that a check made, by the group's name.
+/// Label of a check's containers, with the group's name.
 const CONTAINERS: &str = "parlor.kind=conformance";
 
 fn host() -> Host {
@@ -32,14 +32,14 @@ fn verdict<'a>(report: &'a Value, name: &str) -> &'a str {
     check["verdict"].as_str().unwrap()
 }
 
-/// Everything of a level that is neither fine nor without occasion.
+/// Returns a level's findings other than passed and skipped ones.
 fn faults(report: &Value, level: &str) -> Vec<String> {
     let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["level"] == level);
     let bad = checks.filter(|check| !["ok", "not seen"].contains(&check["verdict"].as_str().unwrap()));
     bad.map(|check| format!("{}: {}", check["check"].as_str().unwrap(), check["verdict"].as_str().unwrap())).collect()
 }
 
-/// The shell agent, changed in one place.
+/// Changes the shell agent in one place.
 fn spoiled(name: &str, from: &str, to: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-agent.sh");
     let script = std::fs::read_to_string(path).unwrap();
@@ -48,7 +48,7 @@ fn spoiled(name: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn the_test_agent_does_all_of_it() {
+fn test_agent_passes_all_checks() {
     let host = host();
     let long = "!heartbeat 3 100";
     let ipc = "!sh cat /workspace/ipc/current_tasks.json\n!message {\"type\": \"message\", \"chatJid\": \"web:conformance\", \
@@ -80,7 +80,7 @@ fn the_test_agent_does_all_of_it() {
 }
 
 #[test]
-fn the_small_image_does_all_of_it() {
+fn small_image_passes_all_checks() {
     let host = host();
     let status = run(&host, &["image", "build"]).expect(0);
     let name = status.out.split_whitespace().next().unwrap();
@@ -90,7 +90,7 @@ fn the_small_image_does_all_of_it() {
 }
 
 #[test]
-fn an_agent_of_the_first_version_holds_what_every_agent_must() {
+fn v1_agent_passes_the_checks_of_level_v1() {
     let host = host();
     let text = run(&host, &["conformance", image::shell_agent()]).expect(0).out;
     assert!(text.contains("The image speaks the protocol; some of Parlor's additions are missing."), "{text}");
@@ -102,14 +102,14 @@ fn an_agent_of_the_first_version_holds_what_every_agent_must() {
 }
 
 #[test]
-fn an_agent_that_does_not_read_its_input_to_the_end_is_told_so() {
+fn agent_that_does_not_read_all_its_input_is_reported() {
     let image = spoiled("conf-stdin", "json=$(cat)", "json=$(head -c 4)");
     let report = check(&host(), &["--timeout", "15", &image], 1);
     assert_eq!(verdict(&report, "stdin"), "wrong", "{report:#}");
 }
 
 #[test]
-fn markers_that_share_their_line_are_told() {
+fn markers_that_share_a_line_are_reported() {
     let image = spoiled(
         "conf-markers",
         "printf '%s\\n' '---NANOCLAW_OUTPUT_START---'",
@@ -121,11 +121,11 @@ fn markers_that_share_their_line_are_told() {
 }
 
 #[test]
-fn outputs_that_are_not_as_the_protocol_has_them_are_told() {
+fn outputs_that_violate_the_protocol_are_reported() {
     let report =
         check(&host(), &["--timeout", "10", &spoiled("conf-json", "\"status\":\"success\"", "\"status\":1")], 1);
     assert_eq!(faults(&report, "v1"), ["json: wrong", "answer: missing"], "{report:#}");
-    // The one answer of an agent that exits is read without markers, too; a room needs them.
+    // An agent that exits has its one answer read without markers, too; a live room needs them.
     let bare =
         image::script("conf-bare", "#!/bin/sh\ncat > /dev/null\necho '{\"status\":\"success\",\"result\":\"hi\"}'\n");
     let report = check(&host(), &["--timeout", "10", &bare], 1);
@@ -137,26 +137,26 @@ fn outputs_that_are_not_as_the_protocol_has_them_are_told() {
 }
 
 #[test]
-fn an_agent_that_ignores_close_is_told_so_and_only_that() {
+fn agent_that_ignores_close_has_only_this_fault_reported() {
     let image = spoiled("conf-close", "[ -e \"$input/_close\" ] && closing=yes", ":");
     let report = check(&host(), &[&image], 1);
     assert_eq!(faults(&report, "v1"), ["_close: wrong"], "{report:#}");
 }
 
 #[test]
-fn an_agent_that_loses_the_last_input_is_told_so_and_only_that() {
+fn agent_that_loses_the_last_input_has_only_this_fault_reported() {
     let image = spoiled("conf-last", "[ -e \"$input/_close\" ] && closing=yes", "[ -e \"$input/_close\" ] && exit 0");
     let report = check(&host(), &[&image], 1);
     assert_eq!(faults(&report, "v1"), ["last input: wrong"], "{report:#}");
 }
 
 #[test]
-fn an_agent_that_needs_to_be_a_user_it_knows_is_told_so() {
+fn agent_that_needs_a_known_user_is_reported() {
     let host = host();
     let image = spoiled("conf-user", "json=$(cat)", "json=$(cat)\nwhoami > /dev/null || exit 7");
     let report = check(&host, &[&image], 1);
     if !rustix::process::geteuid().is_root() {
-        // Only root may choose who an agent is.
+        // Only root can choose the agent's user.
         return;
     }
     assert_eq!(verdict(&report, "user"), "wrong", "{report:#}");
@@ -164,7 +164,7 @@ fn an_agent_that_needs_to_be_a_user_it_knows_is_told_so() {
 }
 
 #[test]
-fn an_agent_that_ignores_the_signal_and_one_that_fails_on_a_session() {
+fn agents_that_ignore_sigterm_or_fail_on_a_session_are_reported() {
     let report = check(&host(), &[&spoiled("conf-signal", "json=$(cat)", "trap '' TERM\njson=$(cat)")], 1);
     assert_eq!(faults(&report, "v1"), ["signal: wrong"], "{report:#}");
     let failing = "session=$(printf '%s' \"$json\" | value sessionId)\n[ -z \"$session\" ] || exit 3";
@@ -174,7 +174,7 @@ fn an_agent_that_ignores_the_signal_and_one_that_fails_on_a_session() {
 }
 
 #[test]
-fn an_interrupted_check_leaves_nothing() {
+fn interrupted_check_leaves_nothing() {
     let host = host();
     let temp = tempfile::tempdir_in(crate::harness::host::scratch()).unwrap();
     let silent = image::script("conf-silent", "#!/bin/sh\n# interrupted\nwhile :; do sleep 1; done\n");
@@ -182,7 +182,7 @@ fn an_interrupted_check_leaves_nothing() {
     let child = command.env("TMPDIR", temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
     let folder = || std::fs::read_dir(temp.path()).unwrap().find_map(Result::ok);
-    // The folder's name holds the installation's id, which is also the label.
+    // The folder's name contains the installation's id, which is also the label.
     let mine = || -> Vec<String> {
         let Some(entry) = folder() else { return Vec::new() };
         let name = entry.file_name().to_string_lossy().to_uppercase();
@@ -202,7 +202,7 @@ fn an_interrupted_check_leaves_nothing() {
 }
 
 #[test]
-fn an_image_that_is_not_there_is_named() {
+fn missing_image_is_reported() {
     let ran: Ran = run(&host(), &["conformance", "parlor-test-none:1"]).expect(1);
     assert!(ran.err.contains("has no image parlor-test-none:1: pull or build it first"), "{}", ran.err);
 }

@@ -1,4 +1,4 @@
-//! `parlor doctor`: each fault shows in its own line, and in no other.
+//! `parlor doctor`: each fault changes its own line, and no other.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -12,10 +12,10 @@ use super::{Ran, command};
 use crate::harness::faults::SmallDisk;
 use crate::harness::host::Host;
 
-/// A user without rights.
+/// The id of an unprivileged user.
 const NOBODY: u32 = 65534;
 
-/// Checks and their states, and the exit code.
+/// The exit code, and the states of each check.
 type Lines = (i32, BTreeMap<String, Vec<String>>);
 
 fn lines(command: &mut Command) -> Lines {
@@ -34,7 +34,7 @@ fn doctor(host: &Host) -> Lines {
     lines(&mut command(host, &[]))
 }
 
-/// Checks that differ between two visits, with their new states.
+/// Returns the checks that differ between two reports, with their new states.
 fn changed(healthy: &Lines, now: &Lines) -> BTreeMap<String, String> {
     let checks = healthy.1.keys().chain(now.1.keys());
     let differ = checks.filter(|check| healthy.1.get(*check) != now.1.get(*check));
@@ -54,7 +54,7 @@ fn mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn each_fault_flips_its_own_line() {
+fn doctor_reports_each_fault_in_its_own_line() {
     let mut host = Host::builder().dot_env("A=b\n").start();
     host.register_main("tty:main", "main");
     let running = doctor(&host);
@@ -62,7 +62,7 @@ fn each_fault_flips_its_own_line() {
     let page = Ran::of(&command(&host, &["doctor"]).output().unwrap()).expect(0).out;
     assert!(page.contains("✓ host: runs and is ready") && page.contains("✓ store: the running host"), "{page}");
 
-    // A host that hangs is told, and not waited for.
+    // A host that hangs is reported, and not waited for.
     host.signal(Signal::STOP);
     let hangs = changed(&running, &doctor(&host));
     host.signal(Signal::CONT);
@@ -98,7 +98,7 @@ fn each_fault_flips_its_own_line() {
         fs::remove_file(file).unwrap();
     }
 
-    // Others can only reach what lies in folders that let them through.
+    // Other users can reach only files in folders that they may enter.
     let above = root.parent().unwrap();
     mode(above, 0o755);
     mode(&root.join("data"), 0o755);
@@ -122,9 +122,9 @@ fn each_fault_flips_its_own_line() {
 }
 
 #[test]
-fn a_full_disk_and_wrong_owners_are_told() {
+fn full_disk_and_wrong_owners_are_reported() {
     if !rustix::process::geteuid().is_root() {
-        // What follows needs rights that only root has; as another user, `make test` has no way to play it.
+        // The rest needs root's rights; as another user it cannot be tested.
         return;
     }
     let disk = SmallDisk::mount(24).unwrap();
@@ -132,7 +132,7 @@ fn a_full_disk_and_wrong_owners_are_told() {
     let (_, found) = doctor(&host);
     assert_eq!(found["\"disk\""], ["\"failed\""]);
 
-    // As a user without rights, on a home that is theirs but for one group's folder.
+    // An unprivileged user, in a home that belongs to them except for one group's folder.
     let host = Host::builder().prepare();
     let root = host.root();
     for folder in ["groups/main", "data/ipc/main", "data/sessions/main"] {

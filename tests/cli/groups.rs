@@ -1,4 +1,4 @@
-//! Groups, tasks and ids as operators type them.
+//! Groups, tasks and ids, as operators type them.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -8,12 +8,12 @@ use crate::harness::eventually;
 use crate::harness::host::Host;
 
 #[test]
-fn a_group_is_registered_with_its_folder_shown_and_changed_in_words_of_its_options() {
+fn group_is_added_shown_and_changed_with_options() {
     let host = Host::builder().start();
     let added = run(&host, &["groups", "add", "tty:me", "me", "--main", "--requires-trigger", "false"]).expect(0);
     let folder = host.root().join("groups/me");
     assert_eq!(added.out, format!("Registered me for tty:me, as main.\nIts folder: {}\n", folder.display()));
-    // Whom what agents write belongs to.
+    // The owner of files that agents write.
     assert_eq!(run(&host, &["chat", "-m", "!sh touch by-agent && echo ok"]).expect(0).out, "ok\n");
     let owner = |path: &std::path::Path| std::fs::metadata(path).unwrap().uid();
     assert_eq!(owner(&folder), owner(&folder.join("by-agent")));
@@ -56,7 +56,7 @@ fn a_group_is_registered_with_its_folder_shown_and_changed_in_words_of_its_optio
 }
 
 #[test]
-fn changed_settings_close_an_idle_room_and_a_mount_that_will_be_refused_is_told() {
+fn group_update_closes_an_idle_room_and_warns_of_refused_mounts() {
     let host = Host::builder().start();
     host.register("web:a", "room");
     host.ask("web:a", "hello");
@@ -71,7 +71,7 @@ fn changed_settings_close_an_idle_room_and_a_mount_that_will_be_refused_is_told(
 }
 
 #[test]
-fn tasks_are_added_in_words_and_found_by_the_beginning_of_their_id() {
+fn tasks_are_added_with_options_and_found_by_an_ids_beginning() {
     let host = Host::builder().env("TZ", "Europe/Berlin").start();
     host.register("web:a", "room");
     let berlin = |args: &[&str]| {
@@ -86,7 +86,7 @@ fn tasks_are_added_in_words_and_found_by_the_beginning_of_their_id() {
     assert!(heading.contains("NEXT (Europe/Berlin)"), "{table}");
     assert!(table.contains("once 2031-12-24 18:00") && table.contains("  2031-12-24 18:00:00  "), "{table}");
     assert!(table.contains("every 10 minutes"), "{table}");
-    // Programs get what the host says.
+    // With `--json` the host's answer is printed.
     let json = berlin(&["tasks", "show", "xm", "--json"]).expect(0).json();
     assert_eq!(json["nextDue"], "2031-12-24T17:00:00.000Z");
     let shown = berlin(&["tasks", "show", "xmas"]).expect(0).out;

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::harness::host::Host;
 use crate::harness::image;
 
-/// What a command did.
+/// The result of a command.
 struct Ran {
     code: i32,
     out: String,
@@ -29,7 +29,7 @@ struct Ran {
 impl Ran {
     fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        // No code: a signal ended it.
+        // No code means that a signal ended it.
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
@@ -45,7 +45,7 @@ impl Ran {
     }
 }
 
-/// A command of the program for a host's home, with the scripted agent as the image.
+/// Returns a command of the program for a host's home, with the scripted agent as the image.
 fn command(host: &Host, args: &[&str]) -> Command {
     let mut command = host.command();
     command.env("CONTAINER_IMAGE", image::test_agent()).env("USER", "ann").args(args).stdin(Stdio::null());
@@ -56,7 +56,7 @@ fn run(host: &Host, args: &[&str]) -> Ran {
     Ran::of(&command(host, args).output().unwrap())
 }
 
-/// With a text on stdin.
+/// Runs a command with a text on stdin.
 fn pipe(host: &Host, args: &[&str], input: &str) -> Ran {
     let mut command = command(host, args);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! Reading without a host.
+//! Commands that read the home without a running host.
 
 use std::fs;
 use std::path::Path;
@@ -28,12 +28,12 @@ fn data(root: &Path) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn what_a_host_would_answer_is_read_without_one_and_nothing_changes() {
+fn reading_commands_work_without_a_host_and_change_nothing() {
     let mut host = Host::builder().start();
     host.register_main("tty:main", "main");
     run(&host, &["tasks", "add", "main", "!say tick", "--every", "1h", "--id", "t1"]).expect(0);
     host.ask("tty:main", "hello");
-    // A run that fails ends, and so has a log.
+    // A failed run has ended, and so has a log.
     run(&host, &["chat", "-m", "!error auth"]).expect(1);
     let log = |host: &Host| {
         let runs = run(host, &["runs", "list", "--json"]).expect(0).json();
@@ -81,7 +81,7 @@ fn what_a_host_would_answer_is_read_without_one_and_nothing_changes() {
 }
 
 #[test]
-fn what_a_killed_host_left_is_read_and_a_home_without_one_says_so() {
+fn home_of_a_killed_host_is_read_and_an_empty_one_reported() {
     let mut host = Host::builder().start();
     host.register_main("tty:main", "main");
     host.kill();

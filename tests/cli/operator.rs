@@ -1,4 +1,4 @@
-//! What operators do with a host as a whole: stop it, read its log, keep it in one file and put it back.
+//! An operator's work on a whole host: stop it, read its log, back it up and restore it.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use crate::harness::host::Host;
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn a_host_is_stopped_with_its_rooms_and_says_so() {
+fn stop_ends_a_host_and_its_rooms() {
     let mut host = Host::builder().start();
     host.register_main("tty:main", "main");
     host.ask("tty:main", "hello");
@@ -20,7 +20,7 @@ fn a_host_is_stopped_with_its_rooms_and_says_so() {
     assert!(host.wait_ended().success());
     assert_eq!(run(&host, &["stop"]).expect(0).out, format!("No host is running for {home}.\n"));
 
-    // A room that does not finish is ended at once where that is asked for.
+    // With `--now` a room that does not finish is ended at once.
     let mut host = Host::builder().env("PARLOR_SHUTDOWN_GRACE", 600_000).start();
     host.register_main("tty:main", "main");
     let mut events = host.events();
@@ -32,10 +32,10 @@ fn a_host_is_stopped_with_its_rooms_and_says_so() {
 }
 
 #[test]
-fn the_host_s_log_is_kept_and_followed_however_it_was_started() {
+fn log_is_kept_and_followed_however_the_host_was_started() {
     let mut host = Host::builder().env("TZ", "Europe/Berlin").prepare();
     assert!(run(&host, &["logs"]).expect(1).err.contains("no host has logged"));
-    // Inside of another command nothing of it is on the terminal.
+    // The log of a host inside another command is not on the terminal.
     let inside = run(&host, &["chat", "-m", "hello"]).expect(0);
     assert_eq!(inside.err, "");
     let log = run(&host, &["logs"]).expect(0).out;
@@ -48,7 +48,7 @@ fn the_host_s_log_is_kept_and_followed_however_it_was_started() {
     let mut follows = command(&host, &["logs", "-f", "-n", "1000"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follows.stdout.take().unwrap()).lines();
     assert!(host.terminate().success());
-    // The end of the host inside, and the end of this one: whether the reader was there in time does not matter.
+    // The end of the host inside, and the end of this one: either may be the first that the reader sees.
     let mut ends = lines.by_ref().filter(|line| line.as_ref().unwrap().contains("Parlor has shut down"));
     assert!(ends.nth(1).is_some());
     follows.kill().unwrap();
@@ -58,7 +58,7 @@ fn the_host_s_log_is_kept_and_followed_however_it_was_started() {
 }
 
 #[test]
-fn a_backup_of_a_running_host_lives_on_elsewhere_without_touching_it() {
+fn backup_of_a_running_host_works_in_another_home() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     host.ask("tty:main", "!sh echo remembered > note.txt");
@@ -83,13 +83,13 @@ fn a_backup_of_a_running_host_lives_on_elsewhere_without_touching_it() {
     assert_ne!(other.instance(), host.instance(), "neither takes the other's containers for its own");
     assert_eq!(other.ask("tty:main", "!sh cat note.txt"), ["remembered"]);
     assert_eq!(run(&other, &["tasks", "list", "--json"]).expect(0).json()[0]["id"], "t1");
-    // The other one's rooms are not touched by it.
+    // The restored home does not touch the other host's rooms.
     assert_eq!(host.ask("tty:main", "still here"), ["echo: still here"]);
     eventually("rooms of both", SOON, || (host.containers().len() == 1 && other.containers().len() == 1).then_some(()));
 }
 
 #[test]
-fn completions_and_pages_need_no_installation() {
+fn completions_and_man_pages_need_no_installation() {
     let host = Host::builder().prepare();
     let recipe = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).unwrap();
     for shell in ["bash", "zsh", "fish"] {
@@ -107,7 +107,7 @@ const STEPS: &str = "#!/bin/sh\ncat > /dev/null\necho step one >&2\nwhile [ ! -e
                      echo step two >&2\necho answered\n";
 
 #[test]
-fn a_live_run_s_log_is_shown_and_followed_to_its_end() {
+fn log_of_a_live_run_is_shown_and_followed_to_its_end() {
     use std::os::unix::fs::PermissionsExt;
     let host =
         Host::builder().env("CONTAINER_IMAGE", "").env("PARLOR_PROVIDER", "exec").env("IDLE_TIMEOUT", 500).start();

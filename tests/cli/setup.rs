@@ -1,5 +1,5 @@
-//! The question who is to answer: at the first start in a terminal, and as `parlor setup`. The keys are for a stand-in of
-//! a vendor's server; the check runs the real agent in a real room.
+//! The choice of a provider: at the first start in a terminal, and with `parlor setup`. The keys are for a stand-in
+//! of a vendor's server; the check runs the real agent in a real room.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::harness::{SOON, claude, vendor};
 const QUESTION: &str = "Who is to answer in your groups?";
 const ASKED: &str = "Enter takes 1: ";
 
-/// A command as somebody types it on a machine where nothing was set.
+/// Returns a command as somebody types it on a machine without any settings.
 fn command(host: &Host, words: &[&str]) -> Command {
     let mut command = host.command();
     command.args(words).env("USER", "ann").env_remove("PARLOR_PROVIDER");
@@ -30,7 +30,7 @@ fn mode(path: &PathBuf) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Takes the line of the menu that says this.
+/// Selects the line of the menu with this label.
 fn choose(terminal: &mut Terminal, label: &str) {
     let menu = terminal.wait(label);
     let line = menu.lines().last().unwrap();
@@ -39,14 +39,14 @@ fn choose(terminal: &mut Terminal, label: &str) {
     terminal.press(&format!("{number}\r"));
 }
 
-/// Types a key once the terminal does not show it any more.
+/// Types a key after the terminal has stopped echoing.
 fn type_key(terminal: &mut Terminal, question: &str, key: &str) {
     terminal.wait(question);
     eventually("the key is not shown", SOON, || (!terminal.echoes()).then_some(()));
     terminal.press(key);
 }
 
-/// Leaves an address in `.env`.
+/// Keeps an address that is in `.env`.
 fn stays(terminal: &mut Terminal, address: &str) {
     terminal.wait(&format!("There is {address} in .env"));
     terminal.wait("[Y/n] ");
@@ -55,7 +55,7 @@ fn stays(terminal: &mut Terminal, address: &str) {
 }
 
 #[test]
-fn enter_takes_the_guide_and_nobody_is_asked_twice() {
+fn setup_takes_the_guide_on_enter_and_does_not_ask_again() {
     let host = Host::builder().prepare();
     let mut terminal = Terminal::open(&command(&host, &["chat"]));
     terminal.wait(ASKED);
@@ -64,7 +64,7 @@ fn enter_takes_the_guide_and_nobody_is_asked_twice() {
     terminal.wait(ASKED);
     terminal.press("\r");
     terminal.wait("The guide answers.");
-    // Typed before anybody asks for it: it is the chat's, whole.
+    // Typed before a prompt appears: it goes to the chat unchanged.
     terminal.press("hello\r");
     terminal.wait("Parlor's guide");
     terminal.press(CTRL_D);
@@ -78,7 +78,7 @@ fn enter_takes_the_guide_and_nobody_is_asked_twice() {
 }
 
 #[test]
-fn a_server_of_ones_own_is_checked_kept_and_answers() {
+fn setup_checks_and_keeps_an_own_server() {
     let server = Server::saying(Protocol::OpenAi, vec![Reply::text("yes, I am here")]);
     let host = Host::builder().prepare();
     let mut chat = command(&host, &["chat"]);
@@ -89,7 +89,7 @@ fn a_server_of_ones_own_is_checked_kept_and_answers() {
     terminal.press("ftp://nowhere\r");
     terminal.wait("That is no address");
     terminal.wait("Address (Enter skips): ");
-    // Nobody listens there.
+    // Nobody listens on this address.
     let (host_part, _) =
         server.outside().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
     terminal.press(&format!("{host_part}:9/v1\r"));
@@ -100,14 +100,14 @@ fn a_server_of_ones_own_is_checked_kept_and_answers() {
     terminal.press("\r");
     terminal.wait("Address (Enter skips): ");
     terminal.press(&format!("{}/v1/\r", server.outside()));
-    // As it is pasted: with spaces, and broken into two lines.
+    // The key as it may be pasted: with spaces, and broken into two lines.
     let (one, two) = KEY.split_at(10);
     type_key(&mut terminal, "Its key", &format!("  {one}\r{two}\r\r"));
     let said = terminal.wait("It works");
     assert!(said.contains("Checking"), "{said}");
     terminal.wait("› ");
     let asked = &terminal.shown[..terminal.shown.find("`parlor setup` changes it").unwrap()];
-    // What was typed, and a path, are as long as they are.
+    // The typed text and a path are as long as they are.
     let own = asked.lines().filter(|line| !line.contains(&host_part) && !line.contains("/.env"));
     assert!(own.clone().count() > 20 && own.clone().all(|line| line.trim_end().chars().count() <= 40), "{asked}");
     assert!(!asked.contains('\u{1b}'), "no colours");
@@ -123,12 +123,12 @@ fn a_server_of_ones_own_is_checked_kept_and_answers() {
 }
 
 #[test]
-fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
+fn setup_reports_a_wrong_key_and_keeps_all_other_lines() {
     let broke = Reply::refused(429, "insufficient_quota", "You exceeded your current quota");
     let server = Server::saying(Protocol::OpenAi, vec![broke, Reply::text("yes")]);
     let lines = format!("# mine\nOPENAI_BASE_URL={}/v1\nTZ=\"UTC\"\n", server.outside());
     let host = Host::builder().dot_env(&format!("ANTHROPIC_API_KEY=sk-ant-of-old\n{lines}")).prepare();
-    // A key or an address in `.env` is an answer: the first start does not ask.
+    // A key or an address in `.env` is already an answer: the first start does not ask.
     let mut first = Terminal::open(&command(&host, &["chat"]));
     assert!(!first.wait("› ").contains(QUESTION));
     first.press(CTRL_D);
@@ -146,13 +146,13 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     let why = terminal.wait("Type it again");
     assert!(why.contains("That did not work:") && why.contains("401"), "{why}");
     terminal.press("a\r");
-    // Nothing that was said before counts.
+    // Earlier answers do not count.
     stays(&mut terminal, "OPENAI_BASE_URL");
     type_key(&mut terminal, "OPENAI_API_KEY (", &format!("{KEY}\r"));
     terminal.wait("There is ANTHROPIC_API_KEY in .env, too");
     terminal.wait("[y/N] ");
     terminal.press("y\r");
-    // The key is right, the account is empty: that is no reason not to keep it.
+    // The key is right, but the account is empty: the key is still kept.
     let why = terminal.wait("Type it again");
     assert!(why.contains("You exceeded your current quota"), "{why}");
     terminal.press("k\r");
@@ -162,7 +162,7 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
     assert_eq!(fs::read_to_string(env_file(&host)).unwrap(), expected);
     assert_eq!(mode(&env_file(&host)), 0o600);
 
-    // Once more: what is there is kept unless somebody says no. Then the guide, which needs a line of its own now.
+    // Again: existing values are kept unless the user says no. Then the guide, which needs its own line now.
     let mut terminal = Terminal::open(&command(&host, &["setup"]));
     choose(&mut terminal, "OpenAI's models");
     stays(&mut terminal, "OPENAI_BASE_URL");
@@ -180,8 +180,8 @@ fn a_wrong_key_is_told_typed_again_and_every_other_line_stays() {
 }
 
 #[test]
-fn a_key_goes_to_no_server_that_it_was_not_given_for() {
-    // It takes one key alone: a request is let in only where that key was sent.
+fn setup_sends_a_key_only_to_its_own_server() {
+    // The server accepts one key: a request succeeds only if that key was sent.
     let server = Server::saying(Protocol::OpenAi, vec![Reply::text("yes")]);
     let address = format!("{}/v1", server.outside());
     let nobody = format!("{}:9/v1", server.outside().rsplit_once(':').unwrap().0);
@@ -189,7 +189,7 @@ fn a_key_goes_to_no_server_that_it_was_not_given_for() {
     let host = Host::builder().dot_env(&text).prepare();
     let mut terminal = Terminal::open(&command(&host, &["setup"]));
     choose(&mut terminal, "a model server");
-    // First one with a key, and then another one without.
+    // First a server with a key, then one without.
     terminal.wait("Address (Enter skips): ");
     terminal.press(&format!("{nobody}\r"));
     type_key(&mut terminal, "Its key", &format!("{KEY}\r"));
@@ -210,7 +210,7 @@ fn a_key_goes_to_no_server_that_it_was_not_given_for() {
     let kept = format!("TZ=UTC\nOPENAI_BASE_URL={address}\n");
     assert_eq!(fs::read_to_string(env_file(&host)).unwrap(), kept);
 
-    // A key for the vendor, beside the address of old: that is asked before the key. Without a key all stays.
+    // A key for the vendor beside an old address: the address is asked about first. Without a key everything is kept.
     let mut terminal = Terminal::open(&command(&host, &["setup"]));
     choose(&mut terminal, "OpenAI's models");
     terminal.wait("There is OPENAI_BASE_URL in .env");
@@ -223,7 +223,7 @@ fn a_key_goes_to_no_server_that_it_was_not_given_for() {
 }
 
 #[test]
-fn ctrl_c_leaves_everything_as_it_was() {
+fn setup_changes_nothing_on_ctrl_c() {
     let host = Host::builder().prepare();
     for _ in 0..2 {
         let mut terminal = Terminal::open(&command(&host, &["up"]));
@@ -236,7 +236,7 @@ fn ctrl_c_leaves_everything_as_it_was() {
         assert_eq!((status.code(), shown.contains("sk-ant-half")), (Some(1), false));
         assert!(!env_file(&host).exists(), "and the next start asks again");
     }
-    // Somebody who does not want to be asked is not.
+    // A user who has declined is not asked again.
     let mut terminal = Terminal::open(&command(&host, &["chat"]));
     choose(&mut terminal, "do not ask again");
     terminal.wait("› ");
@@ -246,7 +246,7 @@ fn ctrl_c_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn only_people_without_an_answer_are_asked() {
+fn setup_asks_only_in_a_terminal_without_a_provider() {
     let pairs = [("YES", "1"), ("PARLOR_PROVIDER", "auto"), ("GEMINI_API_KEY", "in-the-environment")];
     for (key, value) in pairs {
         let host = Host::builder().prepare();
@@ -265,7 +265,7 @@ fn only_people_without_an_answer_are_asked() {
 }
 
 #[test]
-fn a_token_is_kept_also_where_the_image_cannot_be_made() {
+fn setup_keeps_a_token_even_if_the_image_cannot_be_built() {
     let host = Host::builder().prepare();
     // A stand-in for the vendor's program on this machine: the real one opens a browser.
     let programs = tempfile::tempdir().unwrap();
@@ -298,13 +298,13 @@ fn a_token_is_kept_also_where_the_image_cannot_be_made() {
 }
 
 #[test]
-fn a_token_of_a_subscription_is_checked_by_claude_code_itself() {
+fn setup_checks_a_subscriptions_token_with_claude_code() {
     let vendor = vendor::Vendor::start(|_| vendor::Answer::Say("yes".into()));
     let address = vendor.dot_env().lines().find(|line| line.starts_with("ANTHROPIC_BASE_URL=")).unwrap().to_owned();
     let host = claude::builder(&format!("{address}\n")).prepare();
     claude::build(&host);
     let mut setup = claude::parlor(&host, &["setup"]);
-    // No program `claude` of this machine: nobody logs in here.
+    // No program `claude` on this machine: nobody can log in here.
     setup.env("PATH", "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin").env_remove("PARLOR_PROVIDER");
     let mut terminal = Terminal::open(&setup);
     choose(&mut terminal, "Claude Code, with a subscription");

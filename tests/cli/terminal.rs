@@ -6,7 +6,7 @@ use crate::harness::terminal::{CTRL_C, CTRL_D, Terminal, UP};
 use crate::harness::{SOON, eventually};
 
 #[test]
-fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
+fn conversation_shows_progress_markdown_and_history() {
     let mut host = Host::builder().start();
     let mut one = Terminal::open(&command(&host, &["chat"]));
     one.wait("main · tty:main");
@@ -17,20 +17,20 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
     one.wait("› ");
     one.press("!say **bold** and `code`\r");
     one.wait("\u{1b}[1mbold");
-    // What was typed before comes back with the arrow, also after what came in between.
+    // An earlier line comes back with the arrow key, even after later output.
     one.press(&format!("{UP}{UP}\r"));
     one.wait("echo: hello");
 
-    // A second terminal: each sees what the agent says to the other.
+    // A second terminal: each shows what the agent sends to the other.
     let mut two = Terminal::open(&command(&host, &["chat", "main"]));
     two.wait("› ");
     two.press("from two\r");
     two.wait("echo: from two");
-    // With the question, and who asked it.
+    // The question is shown, too, with its author.
     one.wait("ann:\u{1b}[0m from two");
     one.wait("echo: from two");
 
-    // Half a line stays while an answer comes in above it.
+    // A half-typed line stays while an answer is shown above it.
     two.press("half a li");
     two.wait("half a li");
     one.press("!say above\r");
@@ -44,7 +44,7 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
     one.press("!error auth\r");
     one.wait("The turn failed:");
 
-    // One message from a terminal looks the same, and works in scripts.
+    // A single message looks the same in a terminal, and works in scripts.
     let mut once = Terminal::open(&command(&host, &["chat", "-m", "!sleep 300\n!say **thick**"]));
     once.wait("Andy works …");
     once.wait("slept 300");
@@ -52,10 +52,10 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
     assert!(once.ended().0.success());
     one.wait("thick");
 
-    // The host goes and comes back; nobody has to begin anew.
+    // The host ends and comes back; the conversation continues.
     assert!(host.terminate().success());
     one.wait("The host is gone");
-    // What is written meanwhile is sent when it is back.
+    // Messages that are typed meanwhile are sent when the host is back.
     one.press("written meanwhile\rand this, too\r");
     one.wait("and this, too");
     host.start();
@@ -75,7 +75,7 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
     two.press(CTRL_D);
     assert!(two.ended().0.success());
 
-    // The history outlives the conversations, with the lines of both.
+    // The history outlives the conversations, and has the lines of both.
     let mut three = Terminal::open(&command(&host, &["chat"]));
     three.wait("› ");
     three.press(&UP.repeat(4));
@@ -87,7 +87,7 @@ fn a_conversation_shows_work_markdown_and_history_and_ends_as_people_end_it() {
 }
 
 #[test]
-fn a_window_that_is_closed_ends_the_host_inside_and_its_room() {
+fn closed_window_ends_the_host_inside_and_its_room() {
     let host = Host::builder().prepare();
     let mut window = Terminal::open(&command(&host, &["up", "--console"]));
     window.wait("› ");
@@ -122,7 +122,7 @@ fn files_are_attached_in_a_conversation() {
 }
 
 #[test]
-fn lines_that_come_in_one_piece_are_all_sent() {
+fn pasted_lines_are_all_sent() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     let mut events = host.events();
@@ -132,7 +132,7 @@ fn lines_that_come_in_one_piece_are_all_sent() {
     for text in ["aaa", "bbb", "ccc"] {
         events.wait(text, SOON, |e| e.name == "message_in" && e.text() == text);
     }
-    // Wide characters, with the cursor among them when something is shown above.
+    // Wide characters, with the cursor among them while something is shown above.
     chat.press("家族の");
     chat.press("\u{1b}[D");
     chat.wait("の");
@@ -146,7 +146,7 @@ fn lines_that_come_in_one_piece_are_all_sent() {
 }
 
 #[test]
-fn markdown_loses_nothing_and_leaves_code_as_it_is() {
+fn markdown_loses_no_text_and_leaves_code_unchanged() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     let long = "x".repeat(100);
@@ -158,7 +158,7 @@ fn markdown_loses_nothing_and_leaves_code_as_it_is() {
 }
 
 #[test]
-fn a_terminal_that_acts_on_no_sequences_gets_none_and_edits_by_itself() {
+fn dumb_terminal_gets_no_escape_sequences() {
     let host = Host::builder().start();
     host.register_main("tty:main", "main");
     let open = || Terminal::open(command(&host, &["chat"]).env("TERM", "dumb"));
@@ -182,7 +182,7 @@ fn a_terminal_that_acts_on_no_sequences_gets_none_and_edits_by_itself() {
 }
 
 #[test]
-fn a_chat_that_runs_the_host_says_so() {
+fn chat_says_that_it_runs_the_host() {
     let host = Host::builder().prepare();
     let mut first = Terminal::open(&command(&host, &["chat"]));
     first.wait("This chat runs the host");

@@ -1,4 +1,4 @@
-//! Builds of images that nobody waits for any more.
+//! Builds of images that nobody waits for any more are ended.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tokio::sync::Notify;
 
 use super::engine_here::Bench;
 
-/// How long the engine may take to begin a build's step, and to undo it.
+/// Time limit for the engine to begin a build's step, or to undo it.
 const SOON: Duration = Duration::from_secs(120);
 
 pub async fn a_build_that_is_broken_off_leaves_no_process_and_no_container(b: Arc<Bench>) {
-    // Both name what is left of this build among that of others.
+    // Both names identify this build's remains among those of others.
     let mark = ulid::Ulid::new();
     let from = format!("parlor-test-from-{mark}:one").to_lowercase();
     let seconds = 1_000_000 + (mark.random() % 1_000_000_000) as u64;
@@ -48,14 +48,14 @@ pub async fn a_build_that_is_broken_off_leaves_no_process_and_no_container(b: Ar
     ImageStore::remove(&b.engine, &from).await.unwrap();
 }
 
-/// Command lines of this machine that contain a text.
+/// Returns the command lines on this machine that contain a text.
 fn processes(part: &str) -> Vec<String> {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(part)).collect()
 }
 
-/// The engine's containers that one of these names, also those that only builds have.
+/// Returns the engine's containers that match one of these names, including those that only builds have.
 fn containers(b: &Bench, parts: &[&str]) -> Vec<String> {
     let mut command = std::process::Command::new(&b.client[0]);
     command.args(&b.client[1..]).args(["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.Image}} {{.Command}}"]);

@@ -1,4 +1,4 @@
-//! The contract of channels, held against every one there is; and the outbound worker before a server that fails.
+//! The contract of channels, tested with every channel; and the outbound worker against a server that fails.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::courier::{Answer, Courier, Server};
 
-/// A channel, and the eyes of the people in its chats.
+/// A channel, and its people's view of the chats.
 struct Subject {
     channel: Arc<dyn Channel>,
-    /// A chat of it.
+    /// One of its chats.
     chat: &'static str,
     eyes: Eyes,
     /// A part that comes twice under its key shows once.
@@ -85,7 +85,7 @@ fn id() -> DeliveryId {
 }
 
 #[tokio::test]
-async fn a_channel_owns_its_own_chats_only() {
+async fn channel_owns_its_own_chats_only() {
     let subjects = subjects();
     for subject in &subjects {
         assert!(subject.channel.owns(&subject.chat.parse().unwrap()));
@@ -102,7 +102,7 @@ async fn a_channel_owns_its_own_chats_only() {
 }
 
 #[tokio::test]
-async fn what_is_delivered_is_shown_in_order() {
+async fn deliveries_are_shown_in_order() {
     for subject in subjects() {
         for text in ["first", "second", "third\nline"] {
             subject.deliver(id(), text, 0).await.unwrap();
@@ -112,7 +112,7 @@ async fn what_is_delivered_is_shown_in_order() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_delivered_twice_is_shown_once_where_keys_are_taken() {
+async fn part_delivered_twice_is_shown_once_if_keys_are_supported() {
     for subject in subjects() {
         let id = id();
         for _ in 0..2 {
@@ -124,7 +124,7 @@ async fn a_part_that_is_delivered_twice_is_shown_once_where_keys_are_taken() {
 }
 
 #[tokio::test]
-async fn every_part_that_the_splitter_makes_is_taken_and_shown() {
+async fn parts_of_the_splitter_are_all_accepted_and_shown() {
     let text = "Some words that go on and on. ".repeat(20);
     for subject in subjects() {
         let id = id();
@@ -141,7 +141,7 @@ async fn every_part_that_the_splitter_makes_is_taken_and_shown() {
 }
 
 #[tokio::test]
-async fn typing_is_taken_or_ignored_but_never_fails() {
+async fn typing_is_shown_or_ignored_but_never_fails() {
     for subject in subjects() {
         let chat = subject.chat.parse().unwrap();
         subject.channel.typing(&chat, true).await;
@@ -150,7 +150,7 @@ async fn typing_is_taken_or_ignored_but_never_fails() {
     }
 }
 
-/// A worker before a server double.
+/// An outbound worker and its server double.
 pub(super) struct Post {
     pub(super) store: Store,
     pub(super) server: Arc<Server>,
@@ -213,7 +213,7 @@ impl Post {
 }
 
 #[tokio::test]
-async fn a_flaky_server_gets_every_text_once_and_in_order() {
+async fn flaky_server_gets_every_text_once_and_in_order() {
     let script = vec![
         Answer::Shows,
         Answer::Unavailable,
@@ -237,7 +237,7 @@ async fn a_flaky_server_gets_every_text_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_final_and_the_next_text_goes_on() {
+async fn refusal_is_final_and_the_next_text_is_delivered() {
     let post = Post::new(false, vec![Answer::Forbidden]);
     let _worker = post.start();
     let refused = post.put("courier:a", "no").await;

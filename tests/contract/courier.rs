@@ -1,4 +1,4 @@
-//! A double of a platform: a real TCP server that fails as scripted, and a channel that speaks HTTP to it.
+//! A double of a platform: a real TCP server that fails as scripted, and a channel that talks HTTP to it.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,12 +12,12 @@ use parlor::domain::ids::ChatJid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// What the server does with a request.
+/// The server's reaction to a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Shows the message.
     Shows,
-    /// Shows the message, but the connection breaks before the answer.
+    /// Shows the message, but breaks the connection before the answer.
     ShowsAndBreaks,
     /// Breaks the connection at once.
     Breaks,
@@ -32,7 +32,7 @@ pub enum Answer {
 #[derive(Debug, Default)]
 struct State {
     script: VecDeque<Answer>,
-    /// Chat, idempotency key, text.
+    /// Chat, idempotency key, and text of each shown message.
     shown: Vec<(String, String, String)>,
     requests: usize,
 }
@@ -46,7 +46,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one; with `takes_keys` it shows each idempotency key once.
+    /// Starts a server; with `takes_keys` it shows each idempotency key only once.
     pub fn start(takes_keys: bool, script: Vec<Answer>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = Mutex::new(State { script: script.into(), ..State::default() });
@@ -54,31 +54,31 @@ impl Server {
         let served = server.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // One request at a time, as they come: what the script says is for a certain one.
+                // One request at a time, in order: the script's answers belong to certain requests.
                 let _ = served.serve(stream);
             }
         });
         server
     }
 
-    /// One that another process serves.
+    /// A server that runs in another process.
     pub fn elsewhere(address: SocketAddr, takes_keys: bool) -> Arc<Self> {
         Arc::new(Self { address, takes_keys, state: Mutex::default() })
     }
 
-    /// What a person sees in a chat, with idempotency keys.
+    /// Returns a chat's shown messages with their idempotency keys.
     pub fn keyed(&self, chat: &str) -> Vec<(String, String)> {
         let state = self.state.lock().unwrap();
         state.shown.iter().filter(|(c, _, _)| c == chat).map(|(_, key, text)| (key.clone(), text.clone())).collect()
     }
 
-    /// What a person sees in a chat.
+    /// Returns a chat's shown messages.
     pub fn shown(&self, chat: &str) -> Vec<String> {
         let state = self.state.lock().unwrap();
         state.shown.iter().filter(|(c, _, _)| c == chat).map(|(_, _, text)| text.clone()).collect()
     }
 
-    /// Requests so far.
+    /// Returns the number of requests so far.
     pub fn requests(&self) -> usize {
         self.state.lock().unwrap().requests
     }
@@ -167,7 +167,7 @@ impl Channel for Courier {
 }
 
 impl Courier {
-    /// Posts; returns the status and how long to wait.
+    /// Posts a body; returns the status and the time to wait.
     async fn post(&self, body: &str) -> std::io::Result<(u16, Option<Duration>)> {
         let mut stream = tokio::net::TcpStream::connect(self.server.address).await?;
         let request = format!("POST / HTTP/1.1\r\nhost: courier\r\ncontent-length: {}\r\n\r\n{body}", body.len());

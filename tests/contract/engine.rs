@@ -1,4 +1,4 @@
-//! What a container engine must do: one suite, run against every engine of the machine with real containers.
+//! The contract of container engines: one suite, run against every engine of the machine with real containers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::users::{
     the_user_is_as_asked_and_owns_what_it_writes,
 };
 
-/// An agent that nobody can ask to leave.
+/// An agent that ignores SIGTERM.
 const STUBBORN: &str = "trap '' TERM; echo up; while :; do sleep 1; done";
 
 async fn streams_carry_every_byte(b: Arc<Bench>) {
@@ -32,7 +32,7 @@ async fn streams_carry_every_byte(b: Arc<Bench>) {
 }
 
 async fn an_agent_need_not_read_its_input(b: Arc<Bench>) {
-    // podman's client may lose what is printed in the very moment of the end when its own write fails in that moment.
+    // podman's client may lose output that is printed at the very end, if its own write fails in that moment.
     let done = b.start(&b.spec(), "echo done; sleep 1; exit 3").await.finish(&vec![b'x'; 4_000_000]).await;
     assert_eq!((&done.exit, done.text()), (&Exit::Code(3), "done"));
 }
@@ -134,7 +134,7 @@ async fn masks_hide_and_read_only_holds(b: Arc<Bench>) {
 }
 
 async fn what_is_mounted_below_a_read_only_folder_is_not_writable(b: Arc<Bench>) {
-    // Only a rootful engine, and only root can mount: without root nobody gains a right by it.
+    // Only for rootful engines, and only root can mount: otherwise a bind mount gives nobody a new right.
     if b.rootless() || !rustix::process::geteuid().is_root() {
         return;
     }
@@ -257,8 +257,8 @@ async fn orphans_go_together_and_other_installations_stay(b: Arc<Bench>) {
     assert_eq!(orphans::clear(&b.engine, &b.instance).await.unwrap(), 5);
     let took = before.elapsed();
     eprintln!("{:?}: five orphans removed in {took:?}", b.which);
-    // Asking the five one after the other, or even one of them first, would take ten seconds and more; how fast it is on
-    // a machine that does nothing else, the benchmarks say.
+    // Asking the five one after the other, or even one of them, would take ten seconds or more. The benchmarks
+    // measure the speed on an idle machine.
     assert!(took < Duration::from_millis(9_500), "{took:?}");
     let left = b.engine.list("parlor.instance", &other).await.unwrap();
     b.engine.remove(&left).await.unwrap();
@@ -284,7 +284,7 @@ async fn the_probe_tells_what_the_engine_is(b: Arc<Bench>) {
 
 async fn the_image_is_made_once(b: Arc<Bench>) {
     let data = tempfile::tempdir().unwrap();
-    // Content of its own, so that no earlier run of this test made it.
+    // Unique content, so that no earlier run of this test has built it.
     let runner = format!("#!/bin/sh\n# {}\n", b.instance).into_bytes();
     let image = Image::new(Inputs { runner: runner.into(), ..Inputs::system() }, data.path().to_owned());
     assert!(!image.status(&b.engine).await.unwrap().present);
@@ -326,7 +326,7 @@ async fn the_real_agent_answers_in_the_real_image(b: Arc<Bench>) {
     assert!(output["result"].as_str().is_some_and(|text| !text.is_empty()), "{output}");
 }
 
-/// Every case against one engine.
+/// Runs every case against one engine.
 macro_rules! suite {
     ($module:ident, $which:expr, [$($case:ident),* $(,)?]) => {
         mod $module {
@@ -378,18 +378,18 @@ suites!(
 ]);
 
 #[tokio::test]
-async fn a_daemon_that_is_not_there_is_told_with_a_hint() {
+async fn missing_daemon_is_reported_with_a_hint() {
     let words = ["env", "DOCKER_HOST=unix:///nonexistent/docker.sock", "docker"].map(Into::into).to_vec();
     let docker = CliEngine::new(Flavor::Docker, words, CliOptions::default());
     let error = docker.probe().await.unwrap_err();
-    // Without docker `env` says so, in its own words.
+    // Without docker, `env` reports that in its own words.
     if !error.to_string().contains("No such file") {
         assert!(matches!(&error, EngineError::Unreachable { hint, .. } if hint.contains("start docker")), "{error}");
     }
 }
 
 #[tokio::test]
-async fn detection_takes_what_it_is_told_or_says_why_not() {
+async fn detection_uses_the_named_engine_or_reports_why_not() {
     let options = CliOptions::default();
     let error = detect(Some("/nonexistent/docker"), &options).await.unwrap_err();
     assert!(matches!(&error, EngineError::Missing { hint, .. } if hint.contains("CONTAINER_RUNTIME")), "{error}");

@@ -1,4 +1,4 @@
-//! The container engines of this machine, ready for the suite.
+//! The container engines of this machine, prepared for the suite.
 
 use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -16,12 +16,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use ulid::Ulid;
 
-/// The user whose rootless engines a root test run drives.
+/// The user whose rootless engines are tested if root runs the tests.
 const ROOTLESS_USER: &str = "parlor-test";
-/// The agent of these tests, in the runner's place: runs the first line of its stdin, which leaves the rest to it.
+/// The agent of these tests, in the runner's place: runs the first line of its stdin, which may read the rest.
 const SHELL_AGENT: &[u8] = b"#!/bin/sh\nIFS= read -r line\neval \"$line\"\n";
 
-/// An engine, how its client is called, and the host user whose files its containers write.
+/// An engine, the command of its client, and the host user who owns the files that its containers write.
 type Found = (CliEngine, Vec<OsString>, (u32, u32));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,12 @@ impl Which {
         matches!(self, Self::Podman | Self::PodmanRootless)
     }
 
-    /// Whether it is an engine that runs without root.
+    /// Returns true if the engine runs without root.
     pub fn is_rootless(self) -> bool {
         matches!(self, Self::DockerRootless | Self::PodmanRootless)
     }
 
-    /// Returns why the machine does not have it, or the engine.
+    /// Returns the engine, or why the machine does not have it.
     fn engine(self, cache: &Path) -> Result<Found, String> {
         let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let (flavor, program) = match self {
@@ -77,7 +77,7 @@ impl Which {
     }
 }
 
-/// What comes before a program that another user is to run.
+/// Returns the words before a program that another user runs.
 fn as_user(name: &str) -> Result<(Vec<OsString>, (u32, u32)), String> {
     let users = std::fs::read_to_string("/etc/passwd").map_err(|e| e.to_string())?;
     let line = users.lines().find(|line| line.split(':').next() == Some(name));
@@ -98,7 +98,7 @@ fn as_ids(uid: u32, gid: u32) -> Vec<String> {
     ["setpriv", &format!("--reuid={uid}"), &format!("--regid={gid}"), "--clear-groups"].map(str::to_owned).to_vec()
 }
 
-/// Where a user's daemons listen: the tester's own place may be another than the usual one.
+/// Returns the folder of a user's sockets: the tester's own may be at an unusual place.
 fn runtime_dir(uid: u32) -> String {
     let own = std::env::var("XDG_RUNTIME_DIR").ok().filter(|_| rustix::process::geteuid().as_raw() == uid);
     own.unwrap_or_else(|| format!("/run/user/{uid}"))
@@ -108,23 +108,23 @@ fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|file| file.exists())
 }
 
-/// An engine in one test, with labels of its own.
+/// An engine for one test, with unique labels.
 pub struct Bench {
     pub which: Which,
     pub engine: CliEngine,
-    /// How the engine's own client is called.
+    /// The command of the engine's own client.
     pub client: Vec<OsString>,
     pub image: String,
     pub user: User,
     /// The value of this test's `parlor.instance` labels.
     pub instance: String,
-    /// Owned by the containers' user.
+    /// A folder that belongs to the containers' user.
     pub dir: TempDir,
     /// The host user who owns it.
     pub owner: (u32, u32),
 }
 
-/// Runs a case against an engine if the machine has it. An engine named in `PARLOR_TEST_ENGINES` must be there.
+/// Runs a case against an engine if the machine has it. An engine named in `PARLOR_TEST_ENGINES` must exist.
 pub async fn with<F>(which: Which, case: impl FnOnce(std::sync::Arc<Bench>) -> F)
 where
     F: Future<Output = ()>,
@@ -170,7 +170,7 @@ fn own(path: &Path, (uid, gid): (u32, u32)) {
 }
 
 impl Bench {
-    /// A run without mounts, limits or network.
+    /// Returns a run without mounts, limits or network.
     pub fn spec(&self) -> RunSpec {
         let name = format!("parlor-contract-{}", Ulid::new()).to_lowercase();
         let labels = [("parlor.instance", self.instance.as_str()), ("parlor.kind", "run")];
@@ -190,7 +190,7 @@ impl Bench {
         }
     }
 
-    /// A folder on the host that belongs to the containers' user.
+    /// Creates a folder on the host that belongs to the containers' user.
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::create_dir(&path).expect("a folder");
@@ -220,7 +220,7 @@ impl Bench {
         panic!("{name} is still there");
     }
 
-    /// What the host's user, who owns the mounted folders, gets from a shell in a folder.
+    /// Runs a shell script in a folder as the host user who owns the mounted folders; returns its output.
     pub fn as_owner(&self, folder: &Path, script: &str) -> String {
         let mut words = Vec::new();
         if rustix::process::geteuid().as_raw() != self.owner.0 {
@@ -232,7 +232,7 @@ impl Bench {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
-    /// Whether it runs without root, as it says itself: a tester's default docker may.
+    /// Returns true if the engine reports that it runs without root: a tester's default docker may.
     pub fn rootless(&self) -> bool {
         self.engine.capabilities().rootless
     }
@@ -251,7 +251,7 @@ pub struct Run {
     attached: Attached,
 }
 
-/// What a run left.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Done {
     pub exit: Exit,
@@ -266,12 +266,12 @@ impl Done {
 }
 
 impl Run {
-    /// A run that gets no script.
+    /// Takes a run without giving it a script.
     pub fn of(attached: Attached) -> Self {
         Self { attached }
     }
 
-    /// The next line of stdout; byte by byte, so that nothing is taken that comes after it.
+    /// Reads the next line of stdout, byte by byte, so that nothing after it is consumed.
     pub async fn line(&mut self) -> String {
         let mut line = Vec::new();
         let mut reader = BufReader::with_capacity(1, &mut self.attached.stdout);
@@ -282,7 +282,7 @@ impl Run {
         String::from_utf8(line).expect("text").trim().to_owned()
     }
 
-    /// Writes, ends the input, and reads everything until the end.
+    /// Writes the input, closes it, and reads all output until the end.
     pub async fn finish(self, input: &[u8]) -> Done {
         let Attached { mut stdin, mut stdout, mut stderr, mut client } = self.attached;
         let (mut out, mut err) = (Vec::new(), Vec::new());

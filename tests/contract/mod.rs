@@ -1,4 +1,4 @@
-//! What every implementation of a trait must do, once for all of them.
+//! The contracts of traits: one suite for all implementations of each.
 
 mod builds;
 mod channel;

@@ -1,4 +1,4 @@
-//! The way out to a platform that takes less than agents say, and through a host that is killed.
+//! Deliveries to a platform that accepts less than agents write, and through a host that is killed.
 
 use std::collections::HashSet;
 use std::os::unix::process::CommandExt;
@@ -33,7 +33,7 @@ fn text(jid: &str, text: &str) -> NewDelivery {
     }
 }
 
-/// Says many texts in one chat; returns how many found room.
+/// Adds many texts to one chat; returns how many were accepted.
 async fn say(store: &Store, jid: &str, route: Route, texts: Vec<String>) -> usize {
     let jid = jid.to_owned();
     let work = store.write(move |tx| {
@@ -51,12 +51,12 @@ fn numbered(range: std::ops::Range<i64>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_chat_that_is_flooded_keeps_a_bounded_outbox_and_hears_of_it_once() {
+async fn flooded_chat_has_a_bounded_outbox_and_one_notice() {
     let post = Post::new(true, Vec::new());
     let stored = say(&post.store, "courier:loud", Route::Platform, numbered(0..3000)).await;
     assert_eq!(stored as i64, MAX_WAITING);
     assert_eq!(say(&post.store, "courier:quiet", Route::Platform, numbered(0..10)).await, 10);
-    // The local API is no platform: it takes all.
+    // The local API is not a platform: it accepts all texts.
     assert_eq!(say(&post.store, "web:loud", Route::Local, numbered(0..3000)).await, 3000);
     let rows = post.store.read(|db| outbox::list(db, false, 10_000)).await.unwrap();
     assert_eq!(rows.len() as i64, MAX_WAITING + 1 + 10);
@@ -73,18 +73,18 @@ async fn a_chat_that_is_flooded_keeps_a_bounded_outbox_and_hears_of_it_once() {
     assert!(notice[0].starts_with("Too much waits"), "{notice:?}");
     assert_eq!(post.server.shown("courier:quiet"), numbered(0..10));
 
-    // There is room again, and the next flood is told again.
+    // After there is space again, the next flood is reported again.
     assert_eq!(say(&post.store, "courier:loud", Route::Platform, numbered(0..1)).await, 1);
 }
 
 #[tokio::test]
-async fn large_texts_are_bounded_by_their_bytes() {
+async fn outbox_limits_large_texts_by_their_bytes() {
     let (_dir, store, _wakes) = store();
     let large = || vec!["x".repeat(5 << 20)];
     for fits in [1, 1, 1, 0, 0] {
         assert_eq!(say(&store, "courier:a", Route::Platform, large()).await, fits);
     }
-    // What was told stays told until half is delivered.
+    // The notice is not repeated until half of the texts are delivered.
     assert_eq!(say(&store, "courier:a", Route::Platform, numbered(0..5)).await, 0);
     let rows = store.read(|db| outbox::list(db, false, 100)).await.unwrap();
     let bytes: usize = rows.iter().map(|r| r.new.text.len()).sum();
@@ -95,7 +95,7 @@ async fn large_texts_are_bounded_by_their_bytes() {
         store.write(move |tx| outbox::delivered(tx, row.new.id, SystemClock.now())).await.unwrap();
     }
     assert_eq!(say(&store, "courier:a", Route::Platform, numbered(0..5)).await, 5);
-    // The local API shows even this in one piece.
+    // The local API shows even this text in one piece.
     assert_eq!(say(&store, "web:a", Route::Local, large()).await, 1);
     let shown = store.read(|db| events::after(db, 0, None)).await.unwrap();
     assert_eq!((shown[0].long, &shown[0].text), (Some(5 << 20), &None), "it is read part by part");
@@ -110,7 +110,7 @@ async fn large_texts_are_bounded_by_their_bytes() {
 }
 
 #[tokio::test]
-async fn a_reply_of_five_mebibytes_becomes_ten_messages_that_say_where_the_rest_is() {
+async fn reply_of_five_mebibytes_becomes_ten_messages_and_a_note() {
     let post = Post::new(true, Vec::new());
     let _worker = post.start();
     let id = post.put("courier:a", &"word ".repeat(1 << 20)).await;
@@ -120,13 +120,13 @@ async fn a_reply_of_five_mebibytes_becomes_ten_messages_that_say_where_the_rest_
     assert!(shown[9].starts_with("(Cut after "), "{}", shown[9]);
 }
 
-/// What a killed worker of another process was told by its parent.
+/// The variable in which a worker process gets its database from the test.
 const DATABASE: &str = "PARLOR_TEST_DATABASE";
 const SERVER: &str = "PARLOR_TEST_SERVER";
 const CHATS: usize = 3;
 const TEXTS: usize = 90;
 
-/// Delivers until it is killed: the outbound worker as the host runs it, in a process of its own.
+/// Delivers until it is killed: the host's outbound worker, in a separate process.
 async fn deliver_until_killed(database: &str, server: &str, takes_keys: bool) {
     let (wakes, _woken) = mpsc::unbounded_channel();
     let store = Store::open(database.as_ref(), wakes).unwrap();
@@ -137,7 +137,7 @@ async fn deliver_until_killed(database: &str, server: &str, takes_keys: bool) {
     worker.run(Arc::new(Notify::new()), CancellationToken::new()).await;
 }
 
-/// Kills workers in the middle of deliveries until all is delivered; returns how many were killed, and the server.
+/// Kills workers in the middle of deliveries until all is delivered; returns the number of kills, and the server.
 async fn deliver_through_kills(test: &str, takes_keys: bool) -> (usize, Arc<Server>) {
     let (dir, store, _wakes) = store();
     for n in 0..TEXTS {
@@ -155,7 +155,7 @@ async fn deliver_through_kills(test: &str, takes_keys: bool) -> (usize, Arc<Serv
         worker.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
         let mut worker = worker.spawn().unwrap();
         let (before, started) = (server.requests(), Instant::now());
-        // Somewhere between two requests, each time at another point of a delivery.
+        // Between two requests, each time at another point of a delivery.
         let target = before + 7 + kills * 3;
         let waiting = || async { store.read(|db| outbox::list(db, false, 1000)).await.unwrap().len() };
         while server.requests() < target && waiting().await > 0 {
@@ -208,7 +208,7 @@ async fn a_platform_without_keys_shows_at_most_the_part_in_delivery_twice() {
     for chat in 0..CHATS {
         let mut shown = server.keyed(&format!("courier:{chat}"));
         let all = shown.len();
-        // The one in delivery comes again at once, not later.
+        // The part in delivery is repeated at once, not later.
         shown.dedup();
         let keys: HashSet<_> = shown.iter().map(|(key, _)| key).collect();
         assert_eq!(keys.len(), shown.len(), "a part came again after another one");

@@ -1,4 +1,4 @@
-//! What an agent sees of the host through its mounts: looked at from inside real containers, on every engine.
+//! An agent's view of the host through its mounts, examined inside real containers on every engine.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -21,10 +21,10 @@ use ulid::Ulid;
 
 use super::engine_here::{Bench, Which, with};
 
-/// Words that no agent may ever find.
+/// Words that no agent may find.
 const SECRET: &str = "hunter2hunter2";
 
-/// Says what is where, and tries to write everywhere.
+/// Lists all files, and tries to write everywhere.
 const LOOK: &str = concat!(
     "cd /workspace; grep -rl hunter2 . /home/node /app 2>/dev/null | sort | sed 's/^/secret /'; ",
     "for d in group global ipc ipc/input project extra/docs extra/ro /home/node/.claude /app/agent; do ",
@@ -56,7 +56,7 @@ fn house(b: &Bench) -> House {
     for file in [".env", ".env.prod", "tools/.env.local", "data/parlor.db", "groups/b/diary"] {
         fs::write(root.join(file), format!("KEY={SECRET}\n")).unwrap();
     }
-    // Deep ones; one with a path that no engine can mount, and one in a group's folder.
+    // Secrets in deep folders; one whose path no engine can mount, and one in a group's folder.
     for file in ["tools/deep/er/.env", "deploy/a:b,c/.env", "groups/c/sub/.env.local"] {
         fs::write(root.join(file), format!("KEY={SECRET}\n")).unwrap();
     }
@@ -101,7 +101,7 @@ fn group(name: &str, base: &Path) -> Group {
     }
 }
 
-/// Everything below belongs to the containers' user, as the host has it.
+/// Gives everything below a folder to the containers' user, as the host does.
 fn own_all(root: &Path, owner: Owner) {
     if rustix::process::geteuid().is_root() {
         SafeDir::open(root).unwrap().chown_tree(owner).unwrap();
@@ -130,11 +130,11 @@ fn spec(b: &Bench, house: &House, name: &str) -> RunSpec {
         gateway: "host.docker.internal",
     })
     .unwrap();
-    // This machine may not be able to enforce limits; they have a test of their own.
+    // This machine may not be able to enforce limits; they have their own test.
     RunSpec { memory: None, cpus: None, pids: None, ..spec }
 }
 
-/// What an agent of a group finds.
+/// Returns what a group's agent finds.
 async fn look(b: &Bench, house: &House, name: &str) -> Vec<String> {
     let spec = spec(b, house, name);
     let done = b.run(&spec, LOOK).await;
@@ -166,7 +166,7 @@ async fn agents_see_what_is_theirs_and_no_secret(b: Arc<Bench>) {
     assert_eq!(
         seen,
         [
-            // Main's look at other groups' folders is meant; secrets of the installation are not in it.
+            // Main may look at other groups' folders; the installation's secrets are not among them.
             "secret ./project/groups/b/diary",
             "rw group",
             "rw global",
@@ -181,7 +181,7 @@ async fn agents_see_what_is_theirs_and_no_secret(b: Arc<Bench>) {
             "6",
             "from outside",
             "diary",
-            // The other two lie in folders that are hidden whole.
+            // The other two are in folders that are hidden as a whole.
             "of tools/deep",
             "end Asia/Kathmandu /home/node",
         ]
@@ -190,7 +190,7 @@ async fn agents_see_what_is_theirs_and_no_secret(b: Arc<Bench>) {
     assert!(secrets.contains(SECRET), "masked, not changed");
 }
 
-/// Editors replace files by renaming, and operators make `.env` when they have a key.
+/// Editors replace files by renaming, and operators create `.env` when they get a key.
 async fn secrets_that_come_while_main_lives_stay_hidden(b: Arc<Bench>) {
     let house = house(&b);
     let root = house.settings.home.root().to_owned();

@@ -1,4 +1,4 @@
-//! Cases of the engines' suite: who an agent is, and whose files it writes.
+//! Cases of the engines' suite: the agent's user, and the owner of its files.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub async fn the_user_is_as_asked_and_owns_what_it_writes(b: Arc<Bench>) {
 
 pub async fn any_user_id_works_and_owns_what_it_writes(b: Arc<Bench>) {
     let me = rustix::process::geteuid();
-    // Without root on the host there is one user only, whoever that is inside.
+    // Without root on the host there is only one user, whoever that is in the container.
     let others = [(1000, 1000), (1234, 100), (501, 20)].map(|(uid, gid)| (User { uid, gid, ..b.user }, (uid, gid)));
     let users = if b.rootless() || !me.is_root() { vec![(b.user, b.owner)] } else { others.to_vec() };
     for (user, owner) in users {
@@ -53,7 +53,7 @@ pub async fn the_agent_and_the_host_s_user_share_even_private_files(b: Arc<Bench
     assert_eq!(done.text(), "from the agent\nand the host\nremoved", "{}", done.stderr);
     b.as_owner(&group, "rm -r theirs");
     if b.which == Which::DockerRootless {
-        // All ids but the container's root are strangers to the host's user: why agents are root there.
+        // All ids but the container's root are foreign to the host's user; therefore agents are root there.
         let user = User { uid: 1000, gid: 1000, ..b.user };
         let spec = RunSpec { user, mounts: vec![bind(&group, "/workspace/group", true)], ..b.spec() };
         let done = b.run(&spec, "touch f 2>/dev/null && echo wrote; echo end").await;

@@ -1,4 +1,4 @@
-//! What was promised against what happened.
+//! Compares what was promised with what happened.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use super::people::Accepted;
 use crate::harness::events::Event;
 use crate::harness::host::Host;
 
-/// The store's rows, and the folders of the installation.
+/// The store's rows, and the installation's folders.
 pub struct Ledger {
     db: Connection,
     data: PathBuf,
@@ -31,7 +31,7 @@ impl Ledger {
         self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0)).unwrap()
     }
 
-    /// Rows that say something is under way; empty when nothing is.
+    /// Describes rows of unfinished work; empty if there are none.
     pub fn under_way(&self) -> String {
         let mut found = String::new();
         for (table, states) in [("inbound", "'in_flight'"), ("runs", "'starting','running'"), ("fires", "'running'")] {
@@ -46,7 +46,7 @@ impl Ledger {
         found
     }
 
-    /// What is still owed; empty when everything is at rest.
+    /// Describes what is still due; empty if everything is finished.
     pub fn owed(&self) -> String {
         let mut found = self.under_way();
         for (table, waits) in
@@ -65,7 +65,7 @@ impl Ledger {
             .flat_map(|(_, folder, _)| ["messages", "tasks"].map(|kind| self.data.join("ipc").join(folder).join(kind)));
         for folder in dropped.chain([self.data.join("claimed"), self.data.join("inputs")]) {
             let names: Vec<_> = fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
-            // What a killed agent had only begun to write was never asked for.
+            // A file that a killed agent had only begun to write was never requested.
             let names: Vec<_> = names.into_iter().filter(|name| !name.to_string_lossy().ends_with(".tmp")).collect();
             if !names.is_empty() {
                 let _ = write!(found, "{}: {names:?} ", folder.display());
@@ -74,7 +74,7 @@ impl Ledger {
         found
     }
 
-    /// No firing of a task ran twice, and each that is done ran once.
+    /// Checks that no firing of a task ran twice, and that each finished one ran once.
     pub fn tasks_fired_once(&self, root: &Path) {
         let twice: i64 = self
             .db
@@ -110,7 +110,7 @@ impl Ledger {
         }
     }
 
-    /// How much happened.
+    /// Summarises how much happened.
     pub fn summary(&self) -> String {
         let count = |sql: &str| self.db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         format!(
@@ -124,7 +124,7 @@ impl Ledger {
     }
 }
 
-/// Every accepted message has its answer, in order, and none again after its turn was over.
+/// Checks that every accepted message was answered in order, and not again after the end of its turn.
 pub fn answered_in_order(events: &[Event], jid: &str, accepted: &[Accepted]) {
     assert!(!accepted.is_empty(), "nobody spoke in {jid}");
     assert!(accepted.is_sorted_by_key(|a| a.seq), "{jid}: numbers out of order");
@@ -153,7 +153,7 @@ pub fn answered_in_order(events: &[Event], jid: &str, accepted: &[Accepted]) {
     assert!(settled >= *expected.last().unwrap(), "{jid}: settled through {settled} only");
 }
 
-/// No delivery id twice.
+/// Checks that no delivery id occurs twice.
 pub fn delivered_once(events: &[Event]) {
     let mut seen = HashSet::new();
     for event in events.iter().filter(|e| e.name == "message") {
@@ -162,7 +162,7 @@ pub fn delivered_once(events: &[Event]) {
     }
 }
 
-/// Each file that a room dropped had exactly one effect.
+/// Checks that each file that a room wrote had exactly one effect.
 pub fn files_acted_on_once(events: &[Event], root: &Path, folder: &str) {
     let room = root.join("groups").join(folder);
     for (kind, effect) in [("messages", "ipc "), ("tasks", "once-")] {
@@ -180,7 +180,7 @@ pub fn files_acted_on_once(events: &[Event], root: &Path, folder: &str) {
     }
 }
 
-/// A task whose time had passed before a host came back to read of it.
+/// Returns true if a task's time had passed before a restarted host read its file.
 fn was_refused(root: &Path, folder: &str, id: &str) -> bool {
     let result = fs::read(root.join(format!("data/ipc/{folder}/results/{id}.json"))).unwrap_or_default();
     serde_json::from_slice::<Value>(&result).is_ok_and(|result| result["ok"] == false)

@@ -1,6 +1,6 @@
-//! A host that dies at any moment of a busy conversation, and the ledger of what was promised afterwards.
+//! Kills a host at random moments of busy conversations, and compares promises and results afterwards.
 //!
-//! `PARLOR_CRASH_ROUNDS` sets how often it dies (20), `PARLOR_CRASH_SEED` repeats a choice of moments.
+//! `PARLOR_CRASH_ROUNDS` sets the number of kills (20), `PARLOR_CRASH_SEED` repeats a choice of moments.
 
 mod ledger;
 mod people;
@@ -17,10 +17,10 @@ use crate::harness::host::Host;
 /// Chats, folders, and milliseconds between a person's messages: some rooms never rest, others close and open again.
 const CHATS: [(&str, &str, u64); 4] =
     [("web:a", "a", 60), ("web:b", "b", 200), ("web:c", "c", 700), ("web:main", "main", 2000)];
-/// Among so many rounds one ends by SIGTERM.
+/// One in this many rounds ends by SIGTERM.
 const GRACEFUL: usize = 5;
 
-/// xorshift64*: moments differ, and a seed brings them back.
+/// xorshift64*: the moments are random, and a seed repeats them.
 pub struct Random(u64);
 
 impl Random {
@@ -28,7 +28,7 @@ impl Random {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    /// A number below a limit.
+    /// Returns a number below a limit.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -37,7 +37,7 @@ impl Random {
     }
 }
 
-/// A client that follows the stream through all lives of the host.
+/// A client that follows the event stream through all restarts of the host.
 struct Follower {
     now: Option<Events>,
     seen: Vec<Event>,
@@ -49,7 +49,7 @@ impl Follower {
         self.now = Some(host.events_since(&self.cursor));
     }
 
-    /// Waits for a kind of event, but not for long.
+    /// Waits a short time for a kind of event.
     fn until(&mut self, limit: Duration, fits: impl Fn(&Event) -> bool) {
         let deadline = Instant::now() + limit;
         let events = self.now.as_mut().unwrap();
@@ -60,7 +60,7 @@ impl Follower {
         }
     }
 
-    /// After the host's end: everything that it still sent.
+    /// Reads all remaining events after the host's end.
     fn hang_up(&mut self) {
         let mut events = self.now.take().unwrap();
         while events.next(SOON).is_some() {}
@@ -69,7 +69,7 @@ impl Follower {
     }
 }
 
-/// When the host dies.
+/// Waits for the moment of the kill.
 fn wait_for_the_moment(follower: &mut Follower, random: &mut Random) {
     let limit = Duration::from_secs(4);
     match random.below(7) {
@@ -123,7 +123,7 @@ fn a_host_that_is_killed_at_any_moment_keeps_every_promise() {
             })
             .collect();
         let hurried = scope.spawn(move || people::run_tasks(socket, &CHATS.map(|c| format!("every-{}", c.1)), over));
-        // However the rounds end, the people must go home.
+        // However the rounds end, the people's threads must end.
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for round in 0..rounds + rounds / (GRACEFUL - 1) {
                 wait_for_the_moment(&mut follower, &mut random);
@@ -175,7 +175,7 @@ fn a_host_that_is_killed_at_any_moment_keeps_every_promise() {
     eprintln!("{messages} messages, {} events, {}", whole.seen.len(), ledger.summary());
 }
 
-/// `kill -9`; sometimes the next life does not live to be ready.
+/// Kills the host with SIGKILL; sometimes its next start is killed before it is ready.
 fn die(host: &mut Host, random: &mut Random) {
     host.kill();
     if random.below(4) == 0 {
@@ -186,7 +186,7 @@ fn die(host: &mut Host, random: &mut Random) {
     std::thread::sleep(Duration::from_millis(random.below(100)));
 }
 
-/// SIGTERM leaves nothing to repair.
+/// Ends the host with SIGTERM, which leaves nothing to repair.
 fn end_gracefully(host: &mut Host) {
     assert!(host.terminate().success());
     let ledger = ledger::open(host);

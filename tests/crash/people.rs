@@ -1,4 +1,4 @@
-//! People who write without a break, and try again until they are told that they were heard.
+//! People who write without a pause, and repeat each message until it is accepted.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +13,11 @@ use crate::harness::http::{Connection, messages_path};
 /// A message that got its 202.
 pub struct Accepted {
     pub seq: i64,
-    /// What its turn says at the end of it.
+    /// The last text of its turn.
     pub reply: String,
 }
 
-/// Writes until it is over.
+/// Writes until the test is over.
 pub fn talk(socket: &Path, jid: &str, pause: u64, mut random: Random, over: &AtomicBool) -> Vec<Accepted> {
     let mut accepted = Vec::new();
     let mut line = Line::new(socket);
@@ -39,7 +39,7 @@ pub fn talk(socket: &Path, jid: &str, pause: u64, mut random: Random, over: &Ato
     accepted
 }
 
-/// Runs tasks before they are due, until it is over.
+/// Runs tasks before they are due, until the test is over.
 pub fn run_tasks(socket: &Path, tasks: &[String], over: &AtomicBool) {
     let mut line = Line::new(socket);
     for task in tasks.iter().cycle() {
@@ -52,7 +52,7 @@ pub fn run_tasks(socket: &Path, tasks: &[String], over: &AtomicBool) {
     }
 }
 
-/// A connection that survives the host.
+/// A connection that is opened again when the host restarts.
 struct Line<'a> {
     socket: &'a Path,
     connection: Option<Connection>,
@@ -63,14 +63,14 @@ impl<'a> Line<'a> {
         Self { socket, connection: None }
     }
 
-    /// Asks until the answer is a fine one.
+    /// Repeats a request until its status is one of `fine`.
     fn insist(&mut self, path: &str, body: &[u8], fine: &[u16]) -> Vec<u8> {
         let started = Instant::now();
         loop {
             assert!(started.elapsed() < 4 * SOON, "{path}: the host does not come back");
             match self.ask(path, body) {
                 Ok((found, answer)) if fine.contains(&found) => return answer,
-                // Not ready yet, or shutting down.
+                // The host is not ready yet, or it shuts down.
                 Ok((503, _)) => {}
                 Ok((found, answer)) => panic!("{path}: {found} {}", String::from_utf8_lossy(&answer)),
                 Err(_) => self.connection = None,
@@ -89,13 +89,13 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A shell script that drops a file with a text of its own. The room's own ledger says `+` before and `=` after: what
-/// has both was dropped, what has only the first may have been.
+/// Returns a shell script that writes a file with a unique text. The room's own ledger has `+` from before the write
+/// and `=` from after it: with both, the file was written; with only `+`, it may have been.
 fn drop_message(jid: &str) -> String {
     drop_file("messages", &format!(r#""type":"message","chatJid":"{jid}","text":"ipc '$n'""#))
 }
 
-/// The same with a task that is due soon.
+/// Returns a script like that of [`drop_message`], for a task that is due soon.
 fn drop_task(jid: &str) -> String {
     let due = "$(date -u -d @$(($(date +%s)+4)) +%Y-%m-%dT%H:%M:%S)";
     drop_file(

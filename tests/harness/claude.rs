@@ -1,4 +1,4 @@
-//! Hosts whose agents are the vendors' own programs, in Parlor's image `full`.
+//! Hosts whose agents are vendors' programs, in Parlor's image `full`.
 
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use super::host::{Builder, Host};
 use super::image;
 
-/// What the image has besides Claude Code. One image with all of it serves every test: a second one would take minutes.
+/// The optional parts of the image. One image with all of them serves every test: a second one would take minutes.
 const IMAGE_WITH: &str = "chromium,codex,gemini";
 
-/// A host whose rooms have Claude Code and reach the stand-in.
+/// A host whose rooms have Claude Code and can reach the stand-in.
 pub fn builder(dot_env: &str) -> Builder {
     Host::builder()
         .env("CONTAINER_IMAGE", "")
@@ -19,9 +19,9 @@ pub fn builder(dot_env: &str) -> Builder {
         .dot_env(dot_env)
 }
 
-/// Makes the image by the command that people use; only the first one takes long.
+/// Builds the image with the command that people use; only the first build takes long.
 pub fn build(host: &Host) -> String {
-    // Homes do not wait for each other: on a fresh machine each test would download all of it.
+    // One build at a time: on a fresh machine each test would download all packages.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let output = parlor(host, &["image", "build", "full"]).output().unwrap();
@@ -32,7 +32,7 @@ pub fn build(host: &Host) -> String {
     name.to_owned()
 }
 
-/// A command of the program as the host would run it.
+/// A command of the program, as the host would run it.
 pub fn parlor(host: &Host, words: &[&str]) -> Command {
     let mut command = host.command();
     command.args(words).env("PARLOR_IMAGE_BASE", image::full_base()).env("PARLOR_IMAGE_WITH", IMAGE_WITH);

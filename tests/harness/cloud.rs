@@ -1,53 +1,53 @@
-//! One stand-in for the clouds of all vendors: it reads what an agent asks in its vendor's protocol, and a script that
-//! knows none of them decides.
+//! One stand-in for all vendors' clouds: it parses an agent's request in the vendor's protocol, and a script decides
+//! the answer without knowing the protocol.
 
 use super::codex;
 use super::models::{self, Protocol, Reply, Request, Server};
 use super::vendor::{self, Answer, Asked, Vendor};
 use serde_json::json;
 
-/// What an agent asks, whatever its protocol.
+/// An agent's request, independent of the protocol.
 #[derive(Debug, Clone)]
 pub struct Question {
     /// The system prompt.
     pub system: String,
-    /// Everything that was said in the conversation; what the chat said is in its order.
+    /// All texts of the conversation; those of the chat are in order.
     pub said: String,
-    /// Whether a tool's result is in what came last.
+    /// True if the newest message has a tool's result.
     pub has_result: bool,
 }
 
-/// What the model says.
+/// The model's answer.
 #[derive(Debug, Clone)]
 pub enum Word {
     Text(String),
     /// A command for the room's shell.
     Shell(String),
-    /// The host's tool that sends a text to the chat.
+    /// A call of the host's tool that sends a text to the chat.
     Send(String),
-    /// No answer.
+    /// An error instead of an answer.
     Trouble(Trouble),
 }
 
-/// Why there is no answer; each vendor says it in its own way.
+/// The kind of an error; each vendor words it differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// The key is refused.
     BadKey,
-    /// The account has nothing left.
+    /// The account's quota is used up.
     Quota,
-    /// Too much at once.
+    /// Too many requests.
     Limit,
-    /// The vendor has no time.
+    /// The vendor is overloaded.
     Overloaded,
-    /// There is no such model.
+    /// The model does not exist.
     NoModel,
-    /// Something in the request is wrong.
+    /// The request is malformed.
     Odd,
 }
 
 impl Trouble {
-    /// Of the agent in the runner, which asks Anthropic here.
+    /// The answer for the agent in the runner, which asks Anthropic here.
     fn of_llm(self) -> Reply {
         match self {
             Self::BadKey => Reply::refused(401, "authentication_error", "invalid x-api-key"),
@@ -63,7 +63,7 @@ impl Trouble {
         match self {
             Self::BadKey => Reply::refused(401, "invalid_api_key", "Incorrect API key provided"),
             Self::Quota => Reply::refused(429, "insufficient_quota", "You exceeded your current quota"),
-            // An hour that the program would spend in silence.
+            // An hour, for which the program would wait in silence.
             Self::Limit => Reply::later(429, 3600, "rate_limit_exceeded"),
             Self::Overloaded => Reply::refused(503, "server_is_overloaded", "overloaded"),
             Self::NoModel => Reply::refused(404, "model_not_found", "The model `test-model` does not exist"),
@@ -94,19 +94,19 @@ impl Trouble {
     }
 }
 
-/// The running stand-in.
+/// A running stand-in.
 pub enum Cloud {
-    /// Of the agent in the runner.
+    /// For the agent in the runner.
     Llm(Server),
-    /// Of Claude Code.
+    /// For Claude Code.
     Claude(Vendor),
-    /// Of Codex.
+    /// For Codex.
     Codex(Server),
-    /// Of Gemini CLI.
+    /// For Gemini CLI.
     Gemini(Server),
 }
 
-/// What decides what the model says.
+/// Decides the model's answer.
 pub type Script = Box<dyn Fn(&Question) -> Word + Send + Sync>;
 
 impl Cloud {
@@ -146,7 +146,7 @@ impl Cloud {
         }))
     }
 
-    /// What leads an agent here.
+    /// Returns the content of `.env` that leads an agent here.
     pub fn dot_env(&self) -> String {
         match self {
             Self::Llm(server) | Self::Codex(server) | Self::Gemini(server) => server.dot_env(),
@@ -154,7 +154,7 @@ impl Cloud {
         }
     }
 
-    /// The same with a subscription's token where the vendor has such, else with the key.
+    /// Like [`dot_env`](Self::dot_env), but with a subscription's token if the vendor has such tokens.
     pub fn subscription(&self) -> String {
         match self {
             Self::Claude(vendor) => {
@@ -164,7 +164,7 @@ impl Cloud {
         }
     }
 
-    /// The key in it.
+    /// Returns the key in that `.env`.
     pub fn key(&self) -> &'static str {
         match self {
             Self::Llm(_) | Self::Codex(_) | Self::Gemini(_) => models::KEY,
@@ -172,7 +172,7 @@ impl Cloud {
         }
     }
 
-    /// What was asked so far.
+    /// Returns the requests so far.
     pub fn asked(&self) -> Vec<Question> {
         match self {
             Self::Llm(server) | Self::Codex(server) | Self::Gemini(server) => {

@@ -1,12 +1,11 @@
-//! A door that requests of a stand-in wait at, until a test opens it.
+//! A door that holds requests to a stand-in until a test opens it.
 
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-/// Nobody waits longer than this: a test that failed must not hang.
+/// The longest wait: a failed test must not hang.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A closed door.
 #[derive(Default)]
 pub struct Door {
     open: Mutex<bool>,
@@ -14,13 +13,13 @@ pub struct Door {
 }
 
 impl Door {
-    /// Lets everyone through from now on.
+    /// Opens the door for everyone, permanently.
     pub fn open(&self) {
         *self.open.lock().unwrap() = true;
         self.changed.notify_all();
     }
 
-    /// Waits until it is open.
+    /// Waits until the door is open.
     pub fn pass(&self) {
         let open = self.open.lock().unwrap();
         drop(self.changed.wait_timeout_while(open, LIMIT, |open| !*open).unwrap());

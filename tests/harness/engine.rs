@@ -1,4 +1,4 @@
-//! The engines' command lines, as a person would use them, and the users that use them.
+//! The engines' command lines, as people use them, and the users who run them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -7,27 +7,27 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::process::{getegid, geteuid};
 
-/// The user without rights whose rootless engines are tested when the tests run as root; `make test` adds it.
+/// The unprivileged user whose rootless engines are tested if the tests run as root; `make test` adds it.
 const ROOTLESS_USER: &str = "parlor-test";
 
-/// A user of this machine; a program run as one has that user's process id from the start.
+/// A user of this machine. A program that runs as one has that user's ids from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub uid: u32,
     pub gid: u32,
-    /// A group beside the user's own.
+    /// A group in addition to the user's own.
     pub extra_group: Option<u32>,
-    /// Where an engine of this user keeps its images.
+    /// The folder in which this user's engine keeps its images.
     pub home: Option<PathBuf>,
 }
 
 impl Account {
-    /// Any ids; they need no entry in the system's list of users.
+    /// Takes any ids; they need no entry in the system's list of users.
     pub fn ids(uid: u32, gid: u32) -> Self {
         Self { uid, gid, extra_group: None, home: None }
     }
 
-    /// The user of rootless engines; an error where the machine has none.
+    /// Returns the user of rootless engines, or an error if the machine has none.
     pub fn rootless() -> Result<Self, String> {
         let users = fs::read_to_string("/etc/passwd").map_err(|e| e.to_string())?;
         let line = users.lines().find(|line| line.split(':').next() == Some(ROOTLESS_USER));
@@ -37,12 +37,12 @@ impl Account {
         Ok(Self { home: Some(fields[5].into()), ..Self::ids(uid, gid) })
     }
 
-    /// The user that runs the tests.
+    /// Returns the user that runs the tests.
     pub fn me() -> Self {
         Self::ids(geteuid().as_raw(), getegid().as_raw())
     }
 
-    /// A program as this user, from a folder that every user may enter.
+    /// A program that runs as this user, in a folder that every user may enter.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         if self.uid == geteuid().as_raw() {
             return Command::new(program);
@@ -57,7 +57,7 @@ impl Account {
         command
     }
 
-    /// What an engine of this user needs to find what is the user's.
+    /// Returns the environment with which an engine's client finds this user's files.
     pub fn env(&self) -> Vec<(String, String)> {
         let Some(home) = &self.home else { return Vec::new() };
         let runtime = format!("/run/user/{}", self.uid);
@@ -69,17 +69,17 @@ impl Account {
     }
 }
 
-/// An engine's client, as some user.
+/// An engine's client that runs as some user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     pub program: String,
     pub user: Account,
-    /// Where the client finds its daemon, if not at the usual place.
+    /// The daemon's socket, if it is not at the usual place.
     pub socket: Option<PathBuf>,
 }
 
 impl Default for Engine {
-    /// The engine that tests use: `PARLOR_TEST_ENGINE`, else docker.
+    /// Returns the engine that tests use: `PARLOR_TEST_ENGINE`, else docker.
     fn default() -> Self {
         Self { program: name(), user: Account::me(), socket: None }
     }
@@ -90,13 +90,13 @@ impl Engine {
         Self { program: program.to_owned(), user, socket: None }
     }
 
-    /// The daemon of a user's rootless docker.
+    /// Returns a user's rootless docker.
     pub fn rootless_docker(user: Account) -> Self {
         let socket = format!("/run/user/{}/docker.sock", user.uid).into();
         Self { socket: Some(socket), ..Self::new("docker", user) }
     }
 
-    /// The value of `DOCKER_HOST` for this daemon, if it needs one.
+    /// Returns `DOCKER_HOST` for this daemon, if it needs one.
     pub fn docker_host(&self) -> Option<String> {
         self.socket.as_ref().map(|socket| format!("unix://{}", socket.display()))
     }
@@ -110,18 +110,17 @@ impl Engine {
         command
     }
 
-    /// Runs the client.
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap_or_else(|e| panic!("{} {args:?}: {e}", self.program))
     }
 
-    /// Runs the client with a file as its input.
+    /// Runs the client with a file as stdin.
     pub fn run_with(&self, args: &[&str], input: File) -> Output {
         let mut command = self.command(args);
         command.stdin(Stdio::from(input)).output().unwrap_or_else(|e| panic!("{} {args:?}: {e}", self.program))
     }
 
-    /// What the client prints, by line.
+    /// Returns the lines that the client prints.
     pub fn lines(&self, args: &[&str]) -> Vec<String> {
         let output = self.run(args);
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -129,7 +128,7 @@ impl Engine {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// Names of all containers with a label, in any state.
+    /// Returns the names of all containers with a label, in any state.
     pub fn containers(&self, label: &str) -> Vec<String> {
         self.lines(&["ps", "--all", "--filter", &format!("label={label}"), "--format", "{{.Names}}"])
     }
@@ -141,7 +140,7 @@ impl Engine {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Ends containers by name; missing ones are fine.
+    /// Removes containers by name; missing ones are ignored.
     pub fn remove(&self, names: &[String]) {
         if !names.is_empty() {
             let mut args = vec!["rm", "--force"];
@@ -150,14 +149,14 @@ impl Engine {
         }
     }
 
-    /// Whether it answers here; else why not.
+    /// Checks that the engine works here; else returns why not.
     pub fn answers(&self) -> Result<(), String> {
         let output = self.command(&["version"]).output().map_err(|e| format!("{}: {e}", self.program))?;
         if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
 }
 
-/// The program of the engine that tests use.
+/// Returns the program name of the engine that tests use.
 pub fn name() -> String {
     std::env::var("PARLOR_TEST_ENGINE").unwrap_or_else(|_| "docker".to_owned())
 }
@@ -167,12 +166,12 @@ pub fn run(args: &[&str]) -> Output {
     Engine::default().run(args)
 }
 
-/// What that client prints, by line.
+/// Returns the lines that this client prints.
 pub fn lines(args: &[&str]) -> Vec<String> {
     Engine::default().lines(args)
 }
 
-/// The engine's version: client and server.
+/// Returns the engine's version: client and server.
 pub fn version() -> String {
     let formats = ["{{.Client.Version}} (client), {{.Server.Version}} (server)", "{{.Client.Version}}"];
     let answers = formats.iter().map(|format| run(&["version", "--format", format]));

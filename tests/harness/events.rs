@@ -1,4 +1,4 @@
-//! The event stream, read by a thread of its own so that each event carries the time it arrived.
+//! Reads the event stream on a separate thread, so that each event has its time of arrival.
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -10,15 +10,14 @@ use serde_json::Value;
 
 use super::http::Connection;
 
-/// One event.
 #[derive(Debug, Clone)]
 pub struct Event {
     pub id: Option<String>,
     pub name: String,
     pub data: Value,
-    /// When its last byte was here.
+    /// The time at which its last byte arrived.
     pub at: Instant,
-    /// The same as `CLOCK_MONOTONIC` nanoseconds.
+    /// The same time as `CLOCK_MONOTONIC` nanoseconds.
     pub ns: i128,
 }
 
@@ -31,31 +30,30 @@ impl Event {
         self.name == "message" && self.data["chatJid"] == jid
     }
 
-    /// Whether it says that the turn with a message has ended in a state.
+    /// Returns true if the event reports that the message's turn reached this state.
     pub fn is_turn(&self, jid: &str, state: &str, seq: i64) -> bool {
         self.name == "turn"
             && self.data["chatJid"] == jid
             && self.data["state"] == state
             && self.data["throughSeq"].as_i64().is_some_and(|through| {
-                // A command is done alone.
+                // A command's turn has no other messages.
                 through == seq || (through > seq && self.data["reason"] != "command")
             })
     }
 }
 
-/// An open stream.
 #[derive(Debug)]
 pub struct Events {
     incoming: Receiver<Event>,
-    /// Everything that came, in order.
+    /// All events so far, in order.
     pub seen: Vec<Event>,
-    /// Events before it are not looked at by [`wait`](Self::wait) any more.
+    /// [`wait`](Self::wait) ignores events before this index.
     mark: usize,
     socket: UnixStream,
 }
 
 impl Events {
-    /// Opens the stream at a cursor, or from now on. Returns when the host follows.
+    /// Opens the stream at a cursor, or from now on. Returns when the host has begun to follow.
     pub fn open(socket: &Path, since: Option<&str>) -> Self {
         Self::follow(socket, &since.map_or("/v1/events".to_owned(), |since| format!("/v1/events?since={since}")))
     }
@@ -76,7 +74,7 @@ impl Events {
         Self { incoming, seen: Vec::new(), mark: 0, socket }
     }
 
-    /// The next event, if one comes in time.
+    /// Returns the next event; None after the time limit.
     pub fn next(&mut self, limit: Duration) -> Option<Event> {
         match self.incoming.recv_timeout(limit) {
             Ok(event) => {
@@ -87,7 +85,7 @@ impl Events {
         }
     }
 
-    /// Waits for an event that fits, among those since the last [`forget`](Self::forget).
+    /// Waits for a matching event among those since the last [`forget`](Self::forget).
     #[track_caller]
     pub fn wait(&mut self, what: &str, limit: Duration, fits: impl Fn(&Event) -> bool) -> Event {
         if let Some(event) = self.seen[self.mark..].iter().find(|e| fits(e)) {
@@ -103,13 +101,13 @@ impl Events {
         }
     }
 
-    /// Waits for the text that fits in a chat.
+    /// Waits for a matching text in a chat.
     #[track_caller]
     pub fn message(&mut self, jid: &str, limit: Duration, fits: impl Fn(&str) -> bool) -> Event {
         self.wait(&format!("text in {jid}"), limit, |e| e.is_message(jid) && fits(e.text()))
     }
 
-    /// Waits until the turn with a message is done.
+    /// Waits until a message's turn is done.
     #[track_caller]
     pub fn turn_done(&mut self, jid: &str, seq: i64, limit: Duration) -> Event {
         self.wait(&format!("end of the turn with {seq} in {jid}"), limit, |e| {
@@ -118,18 +116,18 @@ impl Events {
         })
     }
 
-    /// Looks only at what comes from now on.
+    /// Ignores all events so far.
     pub fn forget(&mut self) {
         while self.next(Duration::ZERO).is_some() {}
         self.mark = self.seen.len();
     }
 
-    /// Texts of a chat so far, in order.
+    /// Returns a chat's texts so far, in order.
     pub fn texts(&self, jid: &str) -> Vec<String> {
         self.seen.iter().filter(|e| e.is_message(jid)).map(|e| e.text().to_owned()).collect()
     }
 
-    /// The id of the last event that has one.
+    /// Returns the id of the last event that has one.
     pub fn cursor(&self) -> Option<String> {
         self.seen.iter().rev().find_map(|e| e.id.clone())
     }
@@ -157,7 +155,7 @@ fn read(mut connection: Connection, outgoing: &Sender<Event>) {
         buffer.extend_from_slice(&chunk);
         let (at, ns) = (Instant::now(), super::monotonic_ns());
         loop {
-            // The end of a frame may straddle two chunks.
+            // The end of a frame may be split between two chunks.
             let from = searched;
             let Some(end) = memchr::memmem::find(&buffer[from..], b"\n\n") else {
                 searched = buffer.len().saturating_sub(1);

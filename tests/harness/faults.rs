@@ -1,29 +1,29 @@
-//! Faults between the program and its disk.
+//! Faults of the host's disk, threads and clock, which preloaded libraries inject.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Environment that makes each sync of the host's files slower.
+/// Returns the environment that delays each sync of the host's files.
 pub fn slow_sync(ms: u32) -> Vec<(String, String)> {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     let shim = SHIM.get_or_init(|| compile("fsync_delay"));
     vec![("LD_PRELOAD".into(), shim.display().to_string()), ("FSYNC_DELAY_MS".into(), ms.to_string())]
 }
 
-/// Environment that makes every write and sync of the host's database fail while a file exists.
+/// Returns the environment that makes every write and sync of the host's database fail while a file exists.
 pub fn io_switch(switch: &Path) -> Vec<(String, String)> {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     let shim = SHIM.get_or_init(|| compile("io_fault"));
     vec![("LD_PRELOAD".into(), shim.display().to_string()), ("IO_FAULT_SWITCH".into(), switch.display().to_string())]
 }
 
-/// Environment that lets the host have so many threads beside its first one.
+/// Returns the environment that limits the number of the host's threads beside its first one.
 pub fn thread_limit(threads: usize) -> Vec<(String, String)> {
     vec![("LD_PRELOAD".into(), thread_shim()), ("THREAD_LIMIT".into(), threads.to_string())]
 }
 
-/// Environment that makes a thread of the host panic while a file exists, the next time that it looks at the clock.
+/// Returns the environment that makes a thread of the host panic at its next look at the clock, while a file exists.
 pub fn panic_switch(thread: &str, switch: &Path) -> Vec<(String, String)> {
     let switch = switch.display().to_string();
     vec![
@@ -38,7 +38,7 @@ fn thread_shim() -> String {
     SHIM.get_or_init(|| compile("thread_fault")).display().to_string()
 }
 
-/// Builds a library that is loaded before the C library's own functions.
+/// Compiles a library that is loaded before the C library.
 fn compile(name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/harness").join(name).with_extension("c");
     let shim = super::host::scratch().join(format!("{name}-{}.so", std::process::id()));
@@ -53,7 +53,7 @@ fn compile(name: &str) -> PathBuf {
     shim
 }
 
-/// A disk of a few megabytes; unmounted when dropped. Only root can mount.
+/// A disk of a few megabytes, which is unmounted when it is dropped. Only root can mount.
 #[derive(Debug)]
 pub struct SmallDisk {
     path: PathBuf,
@@ -61,7 +61,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one; none without the right to.
+    /// Mounts a disk; None if the user may not mount.
     pub fn mount(mib: u32) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
@@ -78,7 +78,7 @@ impl SmallDisk {
         &self.path
     }
 
-    /// Fills what is left; returns the file, to make room again.
+    /// Fills the rest of the disk; returns the file, whose removal makes space again.
     pub fn fill(&self) -> PathBuf {
         let file = self.path.join("ballast");
         let mut writer = std::fs::File::create(&file).unwrap();

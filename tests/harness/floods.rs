@@ -1,13 +1,13 @@
-//! Rooms that write as fast as the machine lets them.
+//! Rooms that write as fast as the machine allows.
 
 use super::events::Events;
 use super::host::Host;
 use super::{SOON, eventually};
 
-/// Work without a word. Not one of [`OF_WORDS`].
+/// A flood of work without output. It is not in [`OF_WORDS`].
 pub const OF_WORK: (&str, &str) = ("work on every core", "for n in 1 2 3 4; do (while :; do :; done) & done; wait");
 
-/// Each flood's name, and the script that runs in place of the agent for as long as it is let.
+/// Each flood's name, and its script, which runs in the agent's place until it is ended.
 pub const OF_WORDS: [(&str, &str); 4] = [
     ("one line without an end", "while :; do dd if=/dev/zero bs=1M count=1024; done > /proc/1/fd/1"),
     ("short lines", "exec yes x > /proc/1/fd/1"),
@@ -15,7 +15,7 @@ pub const OF_WORDS: [(&str, &str); 4] = [
     ("broken markers", "exec yes ---NANOCLAW_OUTPUT_END--- > /proc/1/fd/1"),
 ];
 
-/// Lets a flood begin in a group of the test agent. Its turn never ends by itself.
+/// Starts a flood in a group of the test agent. Its turn never ends by itself.
 pub fn begin(host: &Host, (jid, folder): (&str, &str), script: &str) {
     let sign = host.root().join("groups").join(folder).join("loud");
     let _ = std::fs::remove_file(&sign);
@@ -23,7 +23,7 @@ pub fn begin(host: &Host, (jid, folder): (&str, &str), script: &str) {
     eventually("the flood begins", SOON, || sign.exists().then_some(()));
 }
 
-/// Ends a flood with its room. `events` are those of its chat.
+/// Ends a flood and its room. `events` are those of its chat.
 pub fn end(host: &Host, jid: &str, events: &mut Events) {
     host.send(jid, "/stop");
     events.wait("the room's end", SOON, |e| e.name == "run" && e.data["state"] == "stopped");

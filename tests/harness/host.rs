@@ -1,4 +1,4 @@
-//! A running `parlor up` on a home of its own.
+//! A running `parlor up` with its own home.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,12 +14,12 @@ use super::events::Events;
 use super::http::{Api, messages_path};
 use super::{SOON, eventually, image};
 
-/// A folder on a real disk for homes; short, for the socket's path must be.
+/// Returns a folder on a real disk for homes; its path is short, because the socket's path must be.
 pub fn scratch() -> PathBuf {
     PathBuf::from("/var/tmp")
 }
 
-/// How a host is to be started.
+/// The options for starting a host.
 #[derive(Debug, Default)]
 pub struct Builder {
     env: Vec<(String, String)>,
@@ -41,7 +41,7 @@ impl Builder {
         self
     }
 
-    /// Sets several.
+    /// Sets several environment variables.
     pub fn envs(mut self, pairs: Vec<(String, String)>) -> Self {
         self.env.extend(pairs);
         self
@@ -53,37 +53,37 @@ impl Builder {
         self
     }
 
-    /// Starts the host with so many file descriptors.
+    /// Limits the host's file descriptors.
     pub fn open_files(mut self, limit: u32) -> Self {
         self.open_files = Some(limit);
         self
     }
 
-    /// Starts this program in Parlor's place; it gets the same arguments.
+    /// Starts this program in Parlor's place, with the same arguments.
     pub fn binary(mut self, program: &Path) -> Self {
         self.binary = Some(program.to_owned());
         self
     }
 
-    /// Error lines of the log that contain this text are expected.
+    /// Declares log lines with `ERROR` that contain this text as expected.
     pub fn tolerate(mut self, text: &str) -> Self {
         self.tolerated.push(text.to_owned());
         self
     }
 
-    /// The content of `.env`.
+    /// Sets the content of `.env`.
     pub fn dot_env(mut self, content: &str) -> Self {
         self.dot_env = Some(content.to_owned());
         self
     }
 
-    /// Uses this engine; what it shows of containers is asked there, too.
+    /// Uses this engine, also for finding the host's containers.
     pub fn engine(mut self, engine: &Engine) -> Self {
         self.engine = engine.clone();
         self
     }
 
-    /// Runs the host as this user, who then owns the home. Needs root.
+    /// Runs the host as this user, who then owns the home. Only root can do this.
     pub fn user(mut self, user: &Account) -> Self {
         self.user = Some(user.clone());
         self
@@ -97,7 +97,7 @@ impl Builder {
         host
     }
 
-    /// Makes the home, but starts nothing yet.
+    /// Creates the home, but starts nothing yet.
     pub fn prepare(self) -> Host {
         let dir = match &self.home {
             Some(_) => None,
@@ -114,7 +114,7 @@ impl Builder {
         fs::create_dir_all(&outside).unwrap();
         let mut builder = self;
         if let Some(user) = &builder.user {
-            // A build folder may be closed to other users.
+            // The build folder may not be accessible to other users.
             let binary = outside.join("parlor");
             fs::copy(builder.binary.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_parlor"))), &binary).unwrap();
             builder.binary = Some(binary);
@@ -129,18 +129,17 @@ impl Builder {
     }
 }
 
-/// A host, running or not.
 #[derive(Debug)]
 pub struct Host {
     builder: Builder,
     root: PathBuf,
-    /// Log and the operator's own folder: not below the home.
+    /// The folder of the log and the operator's own files, outside of the home.
     outside: PathBuf,
     _dir: Option<tempfile::TempDir>,
     child: Option<Child>,
-    /// Its API.
+    /// The host's API.
     pub api: Api,
-    /// How long the last start took until it was ready.
+    /// The time that the last start took until the host was ready.
     pub ready_after: Duration,
 }
 
@@ -149,12 +148,12 @@ impl Host {
         Builder::default()
     }
 
-    /// The installation's folder.
+    /// Returns the installation's folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The operator's folder with allowlists.
+    /// Returns the operator's folder, which has the allowlists.
     pub fn config_dir(&self) -> PathBuf {
         self.outside.join(".config/parlor")
     }
@@ -163,7 +162,7 @@ impl Host {
         self.child.as_ref().expect("the host does not run").id()
     }
 
-    /// Starts the program and waits until it says it is ready.
+    /// Starts the program and waits until it reports that it is ready.
     #[track_caller]
     pub fn start(&mut self) {
         self.image();
@@ -181,7 +180,7 @@ impl Host {
         self.ready_after = started.elapsed();
     }
 
-    /// Starts the program without waiting.
+    /// Starts the program without waiting for it.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the host runs already");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
@@ -197,7 +196,7 @@ impl Host {
         self.child = Some(command.spawn().unwrap());
     }
 
-    /// The program with this home and a clean environment; for other commands against the host.
+    /// Returns the program with this home and a clean environment, for other commands against the host.
     pub fn command(&self) -> Command {
         let binary = self.builder.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_parlor").into());
         let mut command = match &self.builder.user {
@@ -213,16 +212,16 @@ impl Host {
             .env("TZ", "UTC")
             .args(["--home".as_ref(), self.root.as_os_str()]);
         if let Some(user) = &self.builder.user {
-            // A user's engine is found by the user's own home; the operator's folder stays this host's.
+            // A user's engine is found by the user's own home; the operator's folder is still this host's.
             command.env("XDG_CONFIG_HOME", self.outside.join(".config")).envs(user.env());
         } else if let Some(docker_host) = self.builder.engine.docker_host() {
-            // The tester may have the right to use root's docker as well, which would come first.
+            // The user may also have access to root's docker, which would be preferred.
             command.env("DOCKER_HOST", docker_host);
         }
         command
     }
 
-    /// The scripted agent's image, in this host's engine.
+    /// Returns the scripted agent's image in this host's engine.
     fn image(&self) -> String {
         if self.builder.engine == Engine::default() {
             return image::test_agent().to_owned();
@@ -234,7 +233,7 @@ impl Host {
         self.api.try_call("GET", "/readyz", b"").is_ok_and(|response| response.status == 200)
     }
 
-    /// Everything the host logged.
+    /// Returns the whole log of the host.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
@@ -259,7 +258,7 @@ impl Host {
         self.api.post("/v1/groups", &group).expect(201);
     }
 
-    /// Registers a group and makes it the owner's.
+    /// Registers a group as the main group.
     #[track_caller]
     pub fn register_main(&self, jid: &str, folder: &str) {
         self.register(jid, folder);
@@ -273,17 +272,17 @@ impl Host {
         self.api.post(&messages_path(jid), &message).expect(202).json()["seq"].as_i64().unwrap()
     }
 
-    /// Events from now on.
+    /// Opens the event stream from now on.
     pub fn events(&self) -> Events {
         Events::open(self.api.socket(), None)
     }
 
-    /// Events after a cursor.
+    /// Opens the event stream after a cursor.
     pub fn events_since(&self, cursor: &str) -> Events {
         Events::open(self.api.socket(), Some(cursor))
     }
 
-    /// Sends a message and waits for its turn to be done; returns what the agent said meanwhile.
+    /// Sends a message and waits until its turn is done; returns the texts that the agent sent meanwhile.
     #[track_caller]
     pub fn ask(&self, jid: &str, text: &str) -> Vec<String> {
         let mut events = self.events();
@@ -292,7 +291,7 @@ impl Host {
         events.texts(jid)
     }
 
-    /// The installation's id on its containers' labels; none before the first start.
+    /// Returns the installation's id, which labels its containers; None before the first start.
     pub fn instance(&self) -> Option<String> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let db = rusqlite::Connection::open_with_flags(self.root.join("data/parlor.db"), flags).ok()?;
@@ -300,44 +299,44 @@ impl Host {
         db.query_row("SELECT value FROM meta WHERE key IN ('instance', 'instance_id')", [], |row| row.get(0)).ok()
     }
 
-    /// Names of this host's containers, in any state.
+    /// Returns the names of this host's containers, in any state.
     pub fn containers(&self) -> Vec<String> {
         self.instance().map(|id| self.builder.engine.containers(&format!("parlor.instance={id}"))).unwrap_or_default()
     }
 
-    /// Waits until none of this host's containers is left.
+    /// Waits until this host has no containers.
     #[track_caller]
     pub fn wait_no_containers(&self) {
         eventually("no container is left", SOON, || self.containers().is_empty().then_some(()));
     }
 
-    /// `kill -9`.
+    /// Kills the host with SIGKILL.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("the host does not run");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Sends a signal.
+    /// Sends a signal to the host.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid() as i32).unwrap(), signal).unwrap();
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Ends the host with SIGTERM, and waits for its end.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.wait_ended()
     }
 
-    /// How the program ended, if it has.
+    /// Returns the program's exit status, if it has exited.
     pub fn try_ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.as_mut().unwrap().try_wait().unwrap()?;
         self.child = None;
         Some(status)
     }
 
-    /// Waits for the end of a host that was told to end.
+    /// Waits for the end of a host that was asked to exit.
     #[track_caller]
     pub fn wait_ended(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
@@ -356,14 +355,14 @@ impl Host {
         }
     }
 
-    /// `kill -9`, then a start.
+    /// Kills the host with SIGKILL and starts it again.
     #[track_caller]
     pub fn crash_and_restart(&mut self) {
         self.kill();
         self.start();
     }
 
-    /// Lines of the log that no test expects.
+    /// Returns the unexpected errors in the log.
     fn complaints(&self) -> Vec<String> {
         let log = self.log();
         let bad = log.lines().filter(|line| line.contains("ERROR") || line.contains("panicked at"));
@@ -386,7 +385,7 @@ impl Drop for Host {
             eprintln!("--- log of the host ---\n{}", tail(&self.log(), 200));
         }
         if !passed && ran {
-            // What an engine's client was just starting shows up later.
+            // A container that an engine's client was just starting appears later.
             std::thread::sleep(Duration::from_secs(2));
         }
         let left = self.instance().map(|id| self.builder.engine.containers_if_any(&format!("parlor.instance={id}")));
@@ -404,7 +403,7 @@ fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Copies a folder with everything in it, as an operator's backup would.
+/// Copies a folder with all its content, as an operator's backup would.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client of its own, so that tests see what really is on the wire.
+//! A small HTTP/1.1 client, so that tests see the bytes on the wire.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,14 +7,13 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-/// One connection, kept alive.
+/// A connection that is kept alive.
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<UnixStream>,
     request: Vec<u8>,
 }
 
-/// An answer.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,
@@ -23,22 +22,20 @@ pub struct Response {
 }
 
 impl Response {
-    /// A header's value; the name in lower case.
+    /// Returns a header's value; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e} in {}", self.text()))
     }
 
-    /// Fails unless the status is the expected one.
+    /// Panics unless the status is the expected one.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
@@ -81,7 +78,7 @@ impl Connection {
         self.stream.get_mut().write_all(&self.request)
     }
 
-    /// Status and headers, names in lower case.
+    /// Reads the status and the headers, with names in lower case.
     pub fn head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|s| s.parse().ok());
@@ -97,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// The next chunk of a chunked body; none at its end.
+    /// Reads the next chunk of a chunked body; returns None at its end.
     pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let line = self.line()?;
         let size = usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16);
@@ -108,7 +105,7 @@ impl Connection {
         Ok((size > 0).then_some(chunk))
     }
 
-    /// The socket, to end the connection from another thread.
+    /// Returns the socket, so that another thread can end the connection.
     pub fn socket(&self) -> io::Result<UnixStream> {
         self.stream.get_ref().try_clone()
     }
@@ -141,7 +138,7 @@ impl Api {
         &self.socket
     }
 
-    /// Calls once; an error leaves the next call a new connection.
+    /// Sends one request; after an error the next request gets a new connection.
     pub fn try_call(&self, method: &str, path: &str, body: &[u8]) -> io::Result<Response> {
         let mut kept = self.connection.lock().unwrap();
         let mut connection = match kept.take() {
@@ -155,7 +152,7 @@ impl Api {
 
     #[track_caller]
     fn call(&self, method: &str, path: &str, body: &[u8]) -> Response {
-        // A kept connection may be from before a restart.
+        // The kept connection may be older than a restart.
         self.try_call(method, path, body)
             .or_else(|_| self.try_call(method, path, body))
             .unwrap_or_else(|e| panic!("{method} {path}: {e}"))
@@ -171,7 +168,7 @@ impl Api {
         self.call("POST", path, body.to_string().as_bytes())
     }
 
-    /// Posts a message with files, by their names.
+    /// Posts a message with files: their names and contents.
     #[track_caller]
     pub fn post_form(&self, jid: &str, message: &Value, files: &[(&str, &[u8])]) -> Response {
         self.call("POST", &messages_path(jid), &form(message, files))
@@ -188,10 +185,10 @@ impl Api {
     }
 }
 
-/// What stands between the parts of a form.
+/// The boundary between the parts of a form.
 const BOUNDARY: &str = "parlor-test-form";
 
-/// A message with files as a form.
+/// Encodes a message with files as a form.
 pub fn form(message: &Value, files: &[(&str, &[u8])]) -> Vec<u8> {
     let head = |name: &str| format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name={name}\r\n\r\n");
     let mut body = format!("{}{message}\r\n", head("\"message\"")).into_bytes();
@@ -204,7 +201,7 @@ pub fn form(message: &Value, files: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// The path of a chat's messages.
+/// Returns the path of a chat's messages.
 pub fn messages_path(jid: &str) -> String {
     format!("/v1/chats/{jid}/messages")
 }

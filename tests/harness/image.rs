@@ -1,4 +1,4 @@
-//! The images that tests run: the scripted agent, and an agent in plain shell that knows nothing of Parlor.
+//! The images that tests run: the scripted agent, and an agent in plain shell that does not know Parlor.
 
 use std::env;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::engine::Engine;
 
-/// All of them: a folder that the archive does not name, an engine makes as closed as it likes.
+/// All folders of the image: a folder that is not in the archive would get its mode from the engine.
 const FOLDERS: [(&str, u32); 9] = [
     ("app", 0o755),
     ("bin", 0o755),
@@ -23,20 +23,20 @@ const FOLDERS: [(&str, u32); 9] = [
     ("workspace/ipc", 0o755),
 ];
 
-/// The image of the scripted agent (`tests/agent`) in the engine that tests use, made once.
+/// Returns the image of the scripted agent (`tests/agent`) in the engine that tests use; built once.
 pub fn test_agent() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
     IMAGE.get_or_init(|| test_agent_in(&Engine::default()))
 }
 
-/// The image of the scripted agent in some engine.
+/// Returns the image of the scripted agent in the given engine.
 pub fn test_agent_in(engine: &Engine) -> String {
     static BINARY: OnceLock<Vec<u8>> = OnceLock::new();
     let binary = BINARY.get_or_init(|| fs::read(agent_binary()).unwrap());
     import(engine, "parlor-test-agent", binary, "/app/agent-runner")
 }
 
-/// The image of the agent in plain shell (`tests/fixtures/v1-agent.sh`).
+/// Returns the image of the agent in plain shell (`tests/fixtures/v1-agent.sh`).
 pub fn shell_agent() -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
     IMAGE.get_or_init(|| {
@@ -45,12 +45,12 @@ pub fn shell_agent() -> &'static str {
     })
 }
 
-/// An image whose agent is this shell script.
+/// Returns an image whose agent is this shell script.
 pub fn script(name: &str, script: &str) -> String {
     import(&Engine::default(), &format!("parlor-test-{name}"), script.as_bytes(), "/app/agent.sh")
 }
 
-/// What tests build Parlor's image `full` on; made once per machine.
+/// Returns the base image of Parlor's image `full` in tests; built once per machine.
 pub fn full_base() -> &'static str {
     static BASE: OnceLock<()> = OnceLock::new();
     BASE.get_or_init(|| {
@@ -61,17 +61,17 @@ pub fn full_base() -> &'static str {
     "parlor-test-base:bookworm"
 }
 
-/// The static scripted agent; built by a cargo of its own, in the folder where the build of parlor makes the runner, with
-/// which it shares its libraries.
+/// Builds the static scripted agent with a separate cargo. It uses the folder in which build.rs builds the runner,
+/// and shares the runner's libraries.
 fn agent_binary() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("parlor-runner");
     let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    // The profile that build.rs takes for the runner in this kind of build.
+    // The profile that build.rs uses for the runner in this kind of build.
     let profile = if cfg!(debug_assertions) { "runner-dev" } else { "runner" };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in env::vars_os() {
-        // What the outer cargo set for this test must not reach the inner one.
+        // Variables that the outer cargo set for this test must not reach the inner one.
         let name = name.to_string_lossy().into_owned();
         let keep = ["CARGO_HOME", "CARGO_NET_OFFLINE"].contains(&name.as_str());
         if !keep && (name.starts_with("CARGO") || name.starts_with("RUSTFLAGS")) {
@@ -90,7 +90,7 @@ fn agent_binary() -> PathBuf {
     folder.join(target).join(profile).join("parlor-test-agent")
 }
 
-/// Makes an image from scratch with busybox and one program, unless it is there.
+/// Makes an image from scratch with busybox and one program, unless it exists.
 fn import(engine: &Engine, name: &str, program: &[u8], entrypoint: &str) -> String {
     let busybox = fs::read("/bin/busybox").unwrap_or_else(|e| panic!("/bin/busybox: {e}: apt install busybox-static"));
     let digest = Sha256::new().chain_update(program).chain_update(&busybox).chain_update(entrypoint);
@@ -127,7 +127,7 @@ fn import(engine: &Engine, name: &str, program: &[u8], entrypoint: &str) -> Stri
     archive.finish().unwrap();
     let start = format!("ENTRYPOINT [\"{entrypoint}\"]");
     let args = ["import", "--change", &start, "--change", "WORKDIR /workspace/group", "-", &image];
-    // Through stdin: an engine of another user cannot read the file.
+    // The archive goes over stdin: an engine of another user cannot read the file.
     let output = engine.run_with(&args, File::open(&tar).unwrap());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     image

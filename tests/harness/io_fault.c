@@ -1,4 +1,4 @@
-/* Fails every write and sync while a switch file exists, as a disk does that was remounted read-only or is dying. */
+/* Fails every write and sync while a switch file exists, like a dying disk, or one that was remounted read-only. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
-//! Runs the real program against a real engine, with the scripted agent in its rooms. Everything here looks at Parlor
+//! Runs the real program against a real engine, with the scripted agent in its rooms. The harness sees Parlor only
 //! from outside: processes, containers, files, and the wire of the local API.
 //!
-//! A [`host::Host`] that is dropped after its test passed is ended by SIGTERM, and must leave no container and no error
-//! in its log; so every test checks this, too.
+//! If a test passed, dropping its [`host::Host`] ends the host by SIGTERM and checks that it leaves no container and
+//! no error in its log; so every test checks this, too.
 
-// Each program that includes the harness uses a part of it.
+// Each program that includes the harness uses only a part of it.
 #![allow(dead_code)]
 
 pub mod claude;
@@ -26,10 +26,10 @@ pub mod vendor;
 
 use std::time::{Duration, Instant};
 
-/// How long anything that should happen soon may take on a busy machine.
+/// Time limit, on a busy machine, of anything that should happen soon.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// Asks again until there is an answer; for what has no event to wait for.
+/// Calls `ask` again and again until it returns a value; for conditions without an event to wait for.
 pub fn eventually<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
@@ -41,7 +41,7 @@ pub fn eventually<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
     }
 }
 
-/// `CLOCK_MONOTONIC` in nanoseconds: one clock for the host and all containers.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds, which is the same clock for the host and all containers.
 pub fn monotonic_ns() -> i128 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)

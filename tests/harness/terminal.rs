@@ -1,4 +1,4 @@
-//! A person's terminal: a program on the other side of a pseudo terminal, the keys that are pressed, and what is shown.
+//! A person's terminal: a program behind a pseudo-terminal, the pressed keys, and the shown text.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -11,31 +11,31 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::{SOON, eventually};
 
-/// Ctrl-C and Ctrl-D.
+/// The keys Ctrl-C and Ctrl-D.
 pub const CTRL_C: &str = "\u{3}";
 pub const CTRL_D: &str = "\u{4}";
-/// The arrow key.
+/// The arrow key up.
 pub const UP: &str = "\u{1b}[A";
 
-/// A terminal of 80 columns with a program in it.
+/// A terminal of 80 columns that runs a program.
 #[derive(Debug)]
 pub struct Terminal {
     master: Option<File>,
     output: Receiver<Vec<u8>>,
-    /// Everything that was shown, as it came.
+    /// The shown text so far, with its escape sequences.
     pub shown: String,
-    /// Where [`wait`](Self::wait) looks from.
+    /// The position from which [`wait`](Self::wait) searches.
     mark: usize,
     child: Child,
 }
 
 impl Terminal {
-    /// Starts a program as the leader of a terminal's session, as a terminal emulator does.
+    /// Starts a program as the leader of the terminal's session, as a terminal emulator does.
     pub fn open(program: &Command) -> Self {
         Self::open_wide(program, 80)
     }
 
-    /// The same with so many columns.
+    /// Like [`open`](Self::open), with the given number of columns.
     pub fn open_wide(program: &Command, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
@@ -53,7 +53,7 @@ impl Terminal {
         let (outgoing, output) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // Ends with an error when the last program on the other side is gone.
+            // The read fails when the last program on the other side is gone.
             while let Ok(length @ 1..) = reader.read(&mut buffer) {
                 if outgoing.send(buffer[..length].to_vec()).is_err() {
                     return;
@@ -63,18 +63,17 @@ impl Terminal {
         Self { master: Some(master), output, shown: String::new(), mark: 0, child }
     }
 
-    /// Makes the window so many columns wide.
+    /// Sets the window's number of columns.
     pub fn resize(&self, columns: u16) {
         let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(self.master.as_ref().unwrap(), size).unwrap();
     }
 
-    /// Presses keys.
     pub fn press(&mut self, keys: &str) {
         self.master.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until a text is shown, and looks only behind it from then on. Returns what was shown up to its end.
+    /// Waits until a text is shown, and returns the shown text up to its end. The next wait searches after it.
     #[track_caller]
     pub fn wait(&mut self, text: &str) -> String {
         let deadline = Instant::now() + SOON;
@@ -92,7 +91,7 @@ impl Terminal {
         }
     }
 
-    /// Whether what is typed is shown.
+    /// Returns true if the terminal echoes typed text.
     pub fn echoes(&self) -> bool {
         let modes = tcgetattr(self.master.as_ref().unwrap()).unwrap().local_modes;
         modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
@@ -108,10 +107,10 @@ impl Terminal {
         (status, std::mem::take(&mut self.shown))
     }
 
-    /// Closes the window: the kernel hangs up.
+    /// Closes the window: the kernel sends a hang-up.
     #[track_caller]
     pub fn close(mut self) -> ExitStatus {
-        // The reading thread holds the other handle of it, and ends when the child does; the hang-up is sent here.
+        // The reading thread holds the other handle, and ends only with the child; so the hang-up is sent here.
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
         self.master = None;

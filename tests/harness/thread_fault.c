@@ -1,4 +1,4 @@
-/* Threads of Parlor that fail: THREAD_LIMIT is how many it may have at once beside the first. While the file
+/* Threads of Parlor that fail: THREAD_LIMIT limits the number of threads beside the first one. While the file
    THREAD_CLOCK_SWITCH exists, the clock fails in the thread THREAD_CLOCK_NAME, at which Rust's library panics. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Programs that it starts have this library, too. */
+/* Programs that Parlor starts load this library, too, but must not fail. */
 static int is_parlor(void)
 {
     return strcmp(program_invocation_short_name, "parlor") == 0;

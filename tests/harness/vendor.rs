@@ -1,4 +1,4 @@
-//! A stand-in for the vendor's cloud: it speaks the Messages API over a real socket, and a test says what it answers.
+//! A stand-in for Anthropic's cloud: it speaks the Messages API over a real socket, and a test decides its answers.
 //! The agent that asks it is the real one.
 
 use std::io::{BufRead, BufReader, Write};
@@ -14,39 +14,38 @@ use super::{engine, image};
 /// A request for an answer.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// The credentials, as they came: `x-api-key`, or `authorization`.
+    /// The credentials, unchanged: `x-api-key`, or `authorization`.
     pub credentials: String,
-    /// The request.
     pub body: Value,
 }
 
 impl Asked {
-    /// Texts and results of tools in the last message of the user, without the agent's own reminders.
+    /// Returns texts and tools' results of the user's last message, without the agent's own reminders.
     pub fn last(&self) -> Vec<String> {
         let user = self.messages().rfind(|message| message["role"] == "user");
         user.map(texts).unwrap_or_default().into_iter().filter(|text| !text.starts_with("<system-reminder>")).collect()
     }
 
-    /// Everything that was said in the conversation, as one text.
+    /// Returns all texts of the conversation, joined.
     pub fn said(&self) -> String {
         self.messages().flat_map(texts).collect::<Vec<_>>().join("\n")
     }
 
-    /// The system prompt.
+    /// Returns the system prompt.
     pub fn system(&self) -> String {
         let own = texts(&json!({ "content": self.body["system"] }));
         let inside = self.messages().filter(|message| message["role"] == "system").flat_map(texts);
         own.into_iter().chain(inside).collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether a tool's result is the last thing that came.
+    /// Returns true if the newest message has a tool's result.
     pub fn has_result(&self) -> bool {
         let user = self.messages().rfind(|message| message["role"] == "user");
         let blocks = user.and_then(|message| message["content"].as_array());
         blocks.is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"))
     }
 
-    /// Whether it belongs to the conversation, and is not one of the agent's small questions beside it.
+    /// Returns true if the request belongs to the conversation, and is not one of the agent's small side requests.
     pub fn is_turn(&self) -> bool {
         self.body["tools"].as_array().is_some_and(|tools| !tools.is_empty())
     }
@@ -72,29 +71,29 @@ fn texts(message: &Value) -> Vec<String> {
     }
 }
 
-/// What the cloud answers.
+/// The cloud's answer.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// A text, which ends the turn.
     Say(String),
-    /// A text, and a count of tokens in the conversation that is about to be too much.
+    /// A text, with a count of tokens that almost fills the context.
     SayWhenFull(String),
-    /// A command for the shell tool.
+    /// A call of the shell tool with this command.
     Bash(String),
-    /// Another tool with this input.
+    /// A call of another tool with this input.
     Tool(&'static str, Value),
     /// A refusal: status, kind of error, further headers.
     Refuse(u16, &'static str, Vec<(&'static str, String)>),
 }
 
-/// Tokens of an answer: what a turn costs can be worked out from them.
+/// Tokens of an answer, from which a turn's cost can be calculated.
 const INPUT_TOKENS: u64 = 100;
 
 type Script = Box<dyn Fn(&Asked) -> Answer + Send + Sync>;
 
-/// The running stand-in.
+/// A running stand-in.
 pub struct Vendor {
-    /// Where rooms reach it.
+    /// The URL for rooms.
     pub url: String,
     shared: Arc<Shared>,
 }
@@ -105,8 +104,8 @@ struct Shared {
 }
 
 impl Vendor {
-    /// Listens where the engine's default network reaches this machine. The script is asked for each answer, from as
-    /// many threads as there are requests; it may wait.
+    /// Listens where the engine's default network reaches this machine. The script decides each answer. It is called
+    /// from one thread per request, and may wait.
     pub fn start(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let address = gateway();
         let listener = TcpListener::bind((address.as_str(), 0)).or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();
@@ -122,21 +121,21 @@ impl Vendor {
         Self { url, shared }
     }
 
-    /// What was asked so far, the agent's small questions left out.
+    /// Returns the requests so far, without the agent's small side requests.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().iter().filter(|asked| asked.is_turn()).cloned().collect()
     }
 
-    /// The content of an `.env` that leads the agent here.
+    /// Returns the content of `.env` that leads the agent here.
     pub fn dot_env(&self) -> String {
         format!("ANTHROPIC_BASE_URL={}\nANTHROPIC_API_KEY={KEY}\n", self.url)
     }
 }
 
-/// The key that hosts of tests have.
+/// The key of the tests' hosts.
 pub const KEY: &str = "sk-ant-test-8d1f02c7e9";
 
-/// This machine's address in the default network of the engine that tests use: where a room's packets leave it.
+/// Returns this machine's address in the default network of the engine that tests use: the gateway of its rooms.
 fn gateway() -> String {
     let image = image::test_agent();
     let routes = engine::lines(&["run", "--rm", "--entrypoint", "/bin/busybox", image, "ip", "route"]);
@@ -147,7 +146,7 @@ fn gateway() -> String {
 impl Shared {
     fn serve(&self, stream: &TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
-        // An agent that goes away in the middle is no failure of the cloud.
+        // An agent that closes the connection in the middle is no failure of the cloud.
         while let Some((head, body)) = request(&mut reader) {
             if self.respond(stream, &head, &body).is_err() {
                 return;
@@ -227,7 +226,7 @@ fn json_response(mut stream: &TcpStream, status: u16, headers: &[(&str, String)]
     )
 }
 
-/// The agent takes messages with one id for parts of one message.
+/// Ids are unique, because the agent treats messages with one id as parts of one message.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 fn message(asked: &Asked, content: &[Value], stop: Option<&str>, tokens: u64) -> Value {
@@ -238,7 +237,7 @@ fn message(asked: &Asked, content: &[Value], stop: Option<&str>, tokens: u64) ->
     })
 }
 
-/// The answer as the stream of events that the vendor sends.
+/// Sends the answer as the vendor's stream of events.
 fn sse(mut stream: &TcpStream, asked: &Asked, block: &Value, stop: &str, tokens: u64) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
     let mut event = |data: Value| {

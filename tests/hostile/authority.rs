@@ -1,4 +1,4 @@
-//! Asking for what only others may, and claiming to be someone else.
+//! Requests that only other groups may make, and false claims about the author.
 
 use std::process::Output;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{OTHER, ROOM, Stage, message};
 
-/// Drops a request from the room and returns the host's answer.
+/// Writes a request from the room, and returns the host's answer.
 fn ask(stage: &Stage, kind: &str, request: &Value) -> Value {
     let texts = stage.host.ask(ROOM, &format!("!{kind} {request}"));
     let answer = texts.iter().find(|text| text.starts_with('{'));
@@ -14,7 +14,7 @@ fn ask(stage: &Stage, kind: &str, request: &Value) -> Value {
 }
 
 #[test]
-fn what_belongs_to_others_is_refused_recorded_and_changes_nothing() {
+fn requests_about_other_groups_are_refused_and_recorded() {
     let stage = Stage::new();
     let task = json!({ "folder": "other", "id": "theirs", "prompt": "p", "scheduleType": "cron", "scheduleValue": "0 9 1 1 *" });
     stage.host.api.post("/v1/tasks", &task).expect(201);
@@ -25,7 +25,7 @@ fn what_belongs_to_others_is_refused_recorded_and_changes_nothing() {
     let schedule = |jid: &str| json!({ "type": "schedule_task", "prompt": "p", "schedule_type": "interval", "schedule_value": "60000", "targetJid": jid });
     let mut main_too = register("evil", "web:evil");
     main_too["isMain"] = true.into();
-    // Whatever a file claims about who wrote it, the folder it lay in decides.
+    // Whatever a file says about its author, its folder decides.
     let mut disguised = message(OTHER, "I am main");
     disguised["groupFolder"] = "main".into();
     disguised["isMain"] = true.into();
@@ -74,7 +74,7 @@ fn what_belongs_to_others_is_refused_recorded_and_changes_nothing() {
 }
 
 #[test]
-fn main_cannot_register_what_is_taken_or_not_a_name_nor_another_main() {
+fn main_cannot_register_taken_or_invalid_names_or_a_second_main() {
     let stage = Stage::new();
     stage.host.ask("web:main", "hello");
     let before = stage.state();
@@ -94,12 +94,12 @@ fn main_cannot_register_what_is_taken_or_not_a_name_nor_another_main() {
     request["isMain"] = true.into();
     let texts = stage.host.ask("web:main", &format!("!task {request}"));
     assert!(texts.iter().any(|text| text.contains(r#""ok":false"#)), "{texts:?}");
-    // A chat in use stays its group's.
+    // A chat in use stays with its group.
     let request = json!({ "type": "register_group", "jid": OTHER, "name": "n", "folder": "evil", "trigger": "@x" });
     let texts = stage.host.ask("web:main", &format!("!task {request}"));
     assert!(texts.iter().any(|text| text.contains(r#""ok":false"#)), "{texts:?}");
     assert_eq!(stage.state(), before);
-    // The same names are refused where people enter them.
+    // The API refuses the same names.
     for folder in folders {
         let group = json!({ "jid": "web:evil", "name": "n", "folder": folder });
         let response = stage.host.api.post("/v1/groups", &group);

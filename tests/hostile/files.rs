@@ -1,4 +1,4 @@
-//! Things in place of files, and files that are a trap.
+//! Other objects in the place of files, and files that are traps.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use crate::harness::process;
 use crate::harness::{SOON, eventually};
 
 impl Stage {
-    /// Why files of the room were put into quarantine.
+    /// Returns the reasons why files of the room were quarantined.
     fn reasons(&self) -> Vec<String> {
         let dir = self.data("quarantine/room");
         let reasons = names(&dir).into_iter().filter(|name| name.ends_with(".reason"));
         reasons.map(|name| fs::read_to_string(dir.join(name)).unwrap()).collect()
     }
 
-    /// Waits until nothing is left of what the room dropped.
+    /// Waits until the host has handled all files of the room.
     fn wait_empty(&self) {
         eventually("all files are handled", SOON, || {
             let left = ["ipc/room/messages", "ipc/room/tasks", "claimed"].map(|dir| names(&self.data(dir)).len());
@@ -25,7 +25,7 @@ impl Stage {
 }
 
 #[test]
-fn what_is_not_a_file_is_put_away_and_nobody_waits_for_it() {
+fn objects_other_than_files_are_quarantined_without_blocking() {
     let stage = Stage::new();
     stage.host.ask(OTHER, "hello");
     let before = stage.seen();
@@ -43,7 +43,7 @@ ln ../current_tasks.json hard.json
     stage.attack(&format!("echo '{}' > /workspace/ipc/messages/zzz.json", message(ROOM, "after")));
     sent(&mut events, ROOM, "after");
     stage.wait_empty();
-    // Devices and sockets are made only where the room may make them.
+    // A room may not be allowed to create devices and sockets.
     let reasons = stage.reasons();
     assert!(reasons.len() >= 8, "{reasons:#?}");
     assert_eq!(stage.attack("cat /workspace/ipc/current_tasks.json"), "[]");
@@ -52,7 +52,7 @@ ln ../current_tasks.json hard.json
 }
 
 #[test]
-fn huge_and_deep_files_are_refused_at_bounded_memory_and_time() {
+fn huge_and_deep_files_are_refused_in_bounded_memory_and_time() {
     let stage = Stage::new();
     stage.host.ask(OTHER, "hello");
     let mut events = stage.host.events();
@@ -86,7 +86,7 @@ printf '{{"type":"message","chatJid":"{ROOM}","text":"after"}}' > t; mv t messag
 }
 
 #[test]
-fn names_are_data() {
+fn file_names_are_treated_as_data() {
     let stage = Stage::new();
     stage.host.ask(ROOM, "hello");
     let mut events = stage.host.events();
@@ -116,7 +116,7 @@ put ignored .json; put ignored x.json.tmp; put ignored x.JSON; echo ok"#,
     eventually("the broken one is put away", SOON, || (stage.reasons_or_none().len() == 1).then_some(()));
     let reason = &stage.reasons()[0];
     assert!(!reason.contains('\u{1b}') && reason.contains("\\u{1b}"), "{reason:?}");
-    // What a name says is neither a line nor a colour of the log.
+    // A name cannot start a line or set a colour in the log.
     let log = stage.host.log();
     assert!(!log.contains('\u{1b}'), "an escape is in the log");
     assert!(!log.lines().any(|line| line.starts_with("2026 WARN")), "a name made a line of the log");
@@ -130,13 +130,13 @@ impl Stage {
     }
 }
 
-/// A file that goes on changing after it was taken: what was read and checked once is what counts.
+/// A file that is changed after it was taken: the content that was read and checked once counts.
 #[test]
-fn a_file_that_changes_between_check_and_use_has_one_meaning() {
+fn file_changed_between_check_and_use_has_one_meaning() {
     let stage = Stage::new();
     stage.host.ask(ROOM, "hello");
     let mut events = stage.host.events();
-    // Both texts have one length, so that each write in place gives a whole file at any moment.
+    // Both texts have the same length, so that the file is whole at any moment.
     let mine = message("web:room", "mine").to_string();
     let others = message("web:main", "hers").to_string();
     assert_eq!(mine.len(), others.len());
@@ -162,7 +162,7 @@ done; echo '{}' > messages/zzz.json; echo ok",
 }
 
 #[test]
-fn the_mess_that_a_run_leaves_is_cleared_and_the_next_one_starts_as_ever() {
+fn leftovers_of_a_run_are_cleared_and_the_next_run_starts() {
     let stage = Stage::new();
     stage.host.ask(OTHER, "hello");
     let printed = stage.attack(
@@ -175,7 +175,7 @@ mkdir locked; : > locked/x; chmod 000 locked; ln -s / root; mkfifo pipe; echo ma
     stage.end_run();
     assert_eq!(stage.host.ask(OTHER, "meanwhile"), ["echo: meanwhile"]);
     assert_eq!(stage.host.ask(ROOM, "again"), ["echo: again"]);
-    // Those of the two live rooms.
+    // The folders of the two live rooms.
     eventually("the folder is gone", SOON, || (names(&stage.data("inputs")).len() == 2).then_some(()));
     let answer = stage.host.ask(ROOM, &format!("!message {}", message(ROOM, "answered")));
     assert!(answer.iter().any(|text| text.contains(r#""ok":true"#)), "{answer:?}");

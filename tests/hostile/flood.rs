@@ -1,11 +1,11 @@
-//! More files than anyone can handle.
+//! More files than the host can handle at once.
 
 use std::time::{Duration, Instant};
 
 use super::{OTHER, ROOM, Stage, names};
 use crate::harness::SOON;
 
-/// The median time of warm follow-ups of the other group.
+/// Returns the median time of the other group's follow-ups.
 fn warm(stage: &Stage, count: usize, tag: &str) -> Duration {
     let mut events = stage.host.events();
     let mut all: Vec<Duration> = (0..count)
@@ -23,23 +23,23 @@ fn warm(stage: &Stage, count: usize, tag: &str) -> Duration {
 
 fn quick_enough(quiet: Duration, loud: Duration) {
     println!("follow-ups of another group: {quiet:?} quiet, {loud:?} in the flood");
-    // The floor is for machines that have much else to do at the moment.
+    // The lower limit is for machines that are busy with other work.
     assert!(loud < (quiet * 3).max(Duration::from_millis(500)), "{quiet:?} quiet, {loud:?} in the flood");
 }
 
 #[test]
-fn a_heap_of_files_and_then_a_steady_flood_delay_nobody_else_and_are_reported_once() {
+fn flood_of_files_delays_no_other_group_and_is_reported_once() {
     let stage = Stage::new();
     stage.host.ask(OTHER, "hello");
     stage.host.ask(ROOM, "hello");
     let quiet = warm(&stage, 15, "quiet");
-    // A heap: many small files at once.
+    // First many small files at once.
     let heap = "cd /workspace/ipc/messages; n=0; while [ $n -lt 20000 ]; do n=$((n+1)); : > $n.json; done; echo heap";
     assert_eq!(stage.attack(heap), "heap");
     let messages = stage.data("ipc/room/messages");
     assert!(names(&messages).len() > 10_000, "the heap is no heap");
     quick_enough(quiet, warm(&stage, 15, "heap"));
-    // A flood: as fast as one program can for three seconds, through renames that each make an event.
+    // Then a flood: for three seconds as fast as one program can, with renames that each cause an event.
     let mut events = stage.host.events();
     let flood = stage.host.send(ROOM, "!ipcflood 20000");
     let loud = warm(&stage, 15, "flood");
@@ -49,7 +49,7 @@ fn a_heap_of_files_and_then_a_steady_flood_delay_nobody_else_and_are_reported_on
     let log = stage.host.log();
     assert_eq!(log.matches("floods its IPC folder").count(), 1, "a flood is reported once");
     assert!(log.lines().count() < 100, "a flood fills the log: {} lines", log.lines().count());
-    // Others' files are still taken at once.
+    // Files of other groups are still handled at once.
     let asked = Instant::now();
     let answer = stage.host.ask(OTHER, &format!("!message {}", super::message(OTHER, "through")));
     assert!(answer.iter().any(|text| text.contains(r#""ok":true"#)), "{answer:?}");

@@ -1,4 +1,4 @@
-//! Links in place of what the host reads and writes.
+//! Links in the place of files that the host reads and writes.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{OTHER, ROOM, Stage, message, names, sent};
 use crate::harness::{SOON, eventually};
 
-/// A room whose every name that the host uses leads to the canary; `exchange` while the run lives, or left for the next.
+/// Returns a script that makes a link to the canary from every name that the host uses.
 fn links(canary: &str) -> String {
     format!(
         "(cd /workspace/ipc
@@ -24,21 +24,21 @@ echo done) 2>/dev/null"
 }
 
 #[test]
-fn links_in_place_of_the_hosts_files_lead_nowhere_and_the_next_run_starts() {
+fn links_at_the_hosts_names_lead_nowhere_and_the_next_run_starts() {
     let stage = Stage::new();
     stage.host.ask(ROOM, "hello");
     let before = stage.seen();
     let canary = stage.canary.display().to_string();
     let mut events = stage.host.events();
     assert_eq!(stage.attack(&links(&canary)), "done");
-    // While the run lives the host makes the folders anew, and what is dropped there is served.
+    // While the run lives, the host creates the folders again, and handles files that are written there.
     eventually("folders of the room's own", SOON, || {
         let own = |side| fs::symlink_metadata(stage.data("ipc/room").join(side)).is_ok_and(|m| m.is_dir());
         ["messages", "tasks", "results"].iter().all(own).then_some(())
     });
     let result = stage.host.ask(ROOM, &format!("!message {}", message(ROOM, "while it lives")));
     assert!(result[0].contains(r#""ok":true"#) || result[1].contains(r#""ok":true"#), "{result:?}");
-    // And once more, left behind for the next run.
+    // Once more, as leftovers for the next run.
     assert_eq!(stage.attack(&links(&canary)), "done");
     stage.end_run();
     assert_eq!(stage.host.ask(ROOM, "again"), ["echo: again"]);
@@ -47,17 +47,17 @@ fn links_in_place_of_the_hosts_files_lead_nowhere_and_the_next_run_starts() {
     sent(&mut events, ROOM, "while it lives");
     sent(&mut events, ROOM, "in the next run");
     assert!(!events.texts(ROOM).contains(&"from the canary".to_owned()));
-    // The snapshots are files again, with what belongs in them.
+    // The snapshots are regular files again, with the right content.
     let shown = stage.attack("cd /workspace/ipc; cat current_tasks.json; [ -L current_tasks.json ] || echo file");
     assert_eq!(shown, "[]file");
-    // Skills are there again, in a folder of the agent's own.
+    // The skills exist again, in a folder of the agent's own.
     let skills = stage.data("sessions/room/.claude/skills");
     assert!(fs::symlink_metadata(&skills).is_ok_and(|m| m.is_dir()), "{skills:?}");
     assert_eq!(stage.seen(), before);
 }
 
 #[test]
-fn a_link_inside_a_skill_is_replaced_and_not_followed() {
+fn link_inside_a_skill_is_replaced_and_not_followed() {
     let stage = Stage::new();
     stage.host.ask(ROOM, "hello");
     let skills = stage.data("sessions/room/.claude/skills");
@@ -78,13 +78,13 @@ fn a_link_inside_a_skill_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn what_is_no_folder_where_a_run_mounts_something_does_not_keep_the_next_run_from_starting() {
+fn objects_at_a_mount_point_do_not_block_the_next_run() {
     let stage = Stage::new();
     let canary = stage.canary.display().to_string();
     stage.host.ask(ROOM, "hello");
     let before = stage.seen();
-    // The input folder is mounted into the IPC folder: what stands there is seen from a second room of the group, or
-    // from the host's side only; here it is put there as another room of the group would.
+    // The input folder is mounted into the IPC folder. Only a second room of the group, or the host, sees what is at
+    // its place; here it is put there as a second room would do it.
     for (number, spoil) in
         ["ln -s {canary} input", "ln -s nowhere input", "echo x > input", "mkfifo input"].iter().enumerate()
     {
@@ -97,7 +97,7 @@ fn what_is_no_folder_where_a_run_mounts_something_does_not_keep_the_next_run_fro
         assert_eq!(stage.host.ask(ROOM, &text), [format!("echo: {text}")], "{spoil}");
         assert_eq!(stage.host.ask(ROOM, "follow up"), ["echo: follow up"], "{spoil}");
     }
-    // Folders where files are expected.
+    // Folders in the place of files.
     stage.attack(
         "cd /workspace/ipc; for f in current_tasks.json available_groups.json; do rm -rf $f; mkdir -p $f/x; done
 cd /home/node/.claude; rm -rf settings.json skills; mkdir -p settings.json/x; echo x > skills
@@ -110,12 +110,12 @@ cd /app/agent; rm -f agent.toml; mkfifo agent.toml",
 }
 
 #[test]
-fn names_swapped_in_a_loop_while_runs_start_lead_nowhere() {
+fn names_swapped_in_a_loop_during_starts_lead_nowhere() {
     let stage = Stage::new();
     stage.host.ask(ROOM, "hello");
     let before = stage.seen();
     let canary = stage.canary.display();
-    // A task of its own beside the chat's run: while that one starts and ends, this one swaps, for as long as it is let.
+    // A separate task beside the chat's run: while that run starts and ends, the task swaps names without a pause.
     let swap = format!(
         "(cd /workspace/ipc; while [ ! -e /workspace/group/stop ]; do
 for d in messages tasks results /home/node/.claude/skills; do
@@ -136,7 +136,7 @@ done; rm -rf *.old; echo ended > /workspace/group/ended) >/dev/null 2>&1"
     let started = Instant::now();
     let mut runs = 0;
     while started.elapsed() < Duration::from_secs(10) {
-        // Each starts with the sync of skills, snapshots and folders, in the middle of the swapping.
+        // Each start syncs skills, snapshots and folders, in the middle of the swapping.
         let answers = stage.host.ask(ROOM, "!exit 0");
         assert_eq!(answers.last().map(String::as_str), Some("exiting"));
         runs += 1;
@@ -147,13 +147,13 @@ done; rm -rf *.old; echo ended > /workspace/group/ended) >/dev/null 2>&1"
     let rounds = fs::read(rounds).unwrap().len() / 2;
     assert!(rounds > 20 && runs > 1, "{rounds} rounds, {runs} runs");
     assert_eq!(stage.seen(), before);
-    // Left alone, the room recovers.
+    // When the swapping ends, the room recovers.
     let answer = eventually("the room recovers", SOON, || {
         let answers = stage.host.ask(ROOM, &format!("!message {}", message(ROOM, "recovered")));
         answers.iter().any(|text| text.contains(r#""ok":true"#)).then_some(answers)
     });
     assert!(!answer.is_empty());
-    // All that was said up to here.
+    // Skips all texts up to here.
     sent(&mut events, ROOM, "recovered");
     assert!(!events.texts(ROOM).contains(&"from the canary".to_owned()));
     stage.host.api.delete("/v1/tasks/swapper");

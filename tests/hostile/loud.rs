@@ -1,4 +1,4 @@
-//! A room that writes, or works, as fast as the machine lets it.
+//! A room that writes, or works, as fast as the machine allows.
 
 use std::time::{Duration, Instant};
 
@@ -6,24 +6,24 @@ use super::{OTHER, ROOM, Stage};
 use crate::harness::events::Events;
 use crate::harness::{SOON, eventually, floods, process};
 
-/// Each flood is measured in turns with quiet. A ratio is that of neighbouring rounds, which have the same machine, and the
-/// middle one counts: what else the machine does comes and goes within a few of them.
+/// Number of rounds; each measures a quiet and a loud half. A ratio compares the halves of one round, which see the
+/// same machine, and the median ratio counts: other load on the machine comes and goes within a few rounds.
 const ROUNDS: usize = 7;
-/// Follow-ups of the other group in each half of a round: the last but one is what 95 of 100 are no worse than.
+/// Follow-ups of the other group in each half of a round: of 21, the last but one is the 95th percentile.
 const SAMPLES: usize = 21;
-/// How many times slower a flood of words may make the other group's follow-ups.
+/// Factor by which a flood of output may slow the other group's follow-ups.
 const SLOWER: f64 = 3.0;
-/// The same for their common case beside work on every core: a room has its share of the cores by right, and where an engine
-/// keeps all containers in one group of processes, that share is up to half of each core.
+/// The same factor for their median beside work on every core: a room is entitled to its share of the cores, and on
+/// engines that keep all containers in one cgroup, that share is up to half of each core.
 const SLOWER_BESIDE_WORK: f64 = 10.0;
-/// What a ratio is of at least: below it single wake-ups of the machine are what is measured.
+/// The smallest time in a ratio: below it, single wake-ups of the machine would decide.
 const LEAST: Duration = Duration::from_millis(3);
-/// How long memory may take to be given back.
+/// Time limit for memory to be released.
 const GIVEN_BACK: Duration = Duration::from_secs(60);
-/// KiB that the host may have more afterwards.
+/// KiB that the host may use more afterwards.
 const KEPT: u64 = 10 << 10;
 
-/// Times of follow-ups of the other group, in order of asking.
+/// Returns the times of the other group's follow-ups, in order of asking.
 fn follow_ups(stage: &Stage, events: &mut Events, tag: &str) -> Vec<Duration> {
     let one = |n: usize| {
         let text = format!("{tag} {n}");
@@ -42,7 +42,7 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times[times.len() * percent / 100]
 }
 
-/// How many times slower follow-ups are in a flood, in the middle of all rounds.
+/// Returns the factor by which a flood slows follow-ups: the median of all rounds.
 fn slower(stage: &Stage, events: &mut Events, own: &mut Events, flood: &str, percent: usize) -> f64 {
     let mut ratios: Vec<f64> = (0..ROUNDS)
         .map(|round| {
@@ -59,7 +59,7 @@ fn slower(stage: &Stage, events: &mut Events, own: &mut Events, flood: &str, per
 }
 
 #[test]
-fn a_room_at_full_speed_neither_slows_its_neighbours_down_nor_keeps_memory() {
+fn flooding_room_neither_slows_others_nor_keeps_memory() {
     let stage = Stage::new();
     stage.host.ask(OTHER, "hello");
     let mut own = Events::of_chat(stage.host.api.socket(), ROOM);

@@ -1,4 +1,4 @@
-//! What a hostile room must not achieve, played through the mounts of real containers against a running host.
+//! Attacks of a hostile room, made through the mounts of real containers against a running host.
 
 mod authority;
 mod files;
@@ -20,18 +20,18 @@ use crate::harness::SOON;
 use crate::harness::events::Events;
 use crate::harness::host::{Builder, Host};
 
-/// The attacker's chat and folder.
+/// The attacker's chat.
 const ROOM: &str = "web:room";
-/// The chat of the group that must not notice anything.
+/// The chat of another group, which must not be affected.
 const OTHER: &str = "web:other";
 
-/// A host with `main`, the attacker's `room` and `other`.
+/// A host with the groups `main`, `room` (the attacker) and `other`.
 struct Stage {
     host: Host,
     canary: PathBuf,
 }
 
-/// Everything that could change about a file.
+/// All properties of a file that an attack could change.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     path: PathBuf,
@@ -52,7 +52,7 @@ impl Stage {
         host.register_main("web:main", "main");
         host.register(ROOM, "room");
         host.register(OTHER, "other");
-        // What an attack wants to reach: a folder that looks like a room's, beside the groups.
+        // The target of an attack: a folder that looks like a room's, beside the groups.
         let canary = host.root().join("canary");
         for dir in ["messages", "tasks", "results", "skills"] {
             fs::create_dir_all(canary.join(dir)).unwrap();
@@ -62,16 +62,16 @@ impl Stage {
         Self { host, canary }
     }
 
-    /// Has the attacker's agent run a script; returns what it printed.
+    /// Runs a script in the attacker's agent; returns its output.
     #[track_caller]
     fn attack(&self, script: &str) -> String {
-        // What files ask for may be said in the same turn.
+        // Texts that files request may be sent in the same turn.
         let texts = self.host.ask(ROOM, &format!("!sh echo @@\n{script}"));
         let printed = texts.iter().find_map(|text| text.strip_prefix("@@"));
         printed.unwrap_or_else(|| panic!("{texts:?}")).trim_start().to_owned()
     }
 
-    /// Ends the attacker's run, so that the next message starts another.
+    /// Ends the attacker's run, so that the next message starts a new one.
     #[track_caller]
     fn end_run(&self) {
         let mut events = self.host.events();
@@ -80,28 +80,28 @@ impl Stage {
         events.wait("end of the run", SOON, |e| e.name == "run" && e.data["state"] == "succeeded");
     }
 
-    /// The canary as it is.
+    /// Returns the canary's present state.
     fn seen(&self) -> Vec<Seen> {
         let mut all = Vec::new();
         look(&self.canary, &mut all);
         all
     }
 
-    /// What lies in a folder below `data/`.
+    /// Returns the path of a folder below `data/`.
     fn data(&self, path: &str) -> PathBuf {
         self.host.root().join("data").join(path)
     }
 
-    /// Recorded refusals, newest first.
+    /// Returns the recorded refusals, the newest first.
     fn refusals(&self) -> Vec<Value> {
         self.host.api.get("/v1/refusals?limit=1000").expect(200).json()["refusals"].as_array().unwrap().clone()
     }
 
-    /// Everything stored that an attack might want to change.
+    /// Returns all stored data that an attack might change.
     fn state(&self) -> [Value; 3] {
         let rows = ["/v1/groups", "/v1/tasks", "/v1/sessions"].map(|path| self.host.api.get(path).expect(200).json());
         rows.map(|mut rows| {
-            // Session ids of the runs that the test itself makes are its own doing.
+            // The test's own runs change the sessions' ids.
             if let Some(sessions) = rows.get_mut("sessions") {
                 *sessions = Value::Null;
             }
@@ -133,7 +133,7 @@ fn message(chat: &str, text: &str) -> Value {
     json!({ "type": "message", "chatJid": chat, "text": text })
 }
 
-/// Names in a folder, sorted, as text.
+/// Returns the names in a folder as text, sorted.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -141,7 +141,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Waits until the host has sent a text that an IPC file asked for.
+/// Waits until the host has sent a text that an IPC file requested.
 #[track_caller]
 fn sent(events: &mut Events, chat: &str, text: &str) {
     events.message(chat, SOON, |t| t == text);

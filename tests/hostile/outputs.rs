@@ -1,4 +1,4 @@
-//! What an agent may print.
+//! Hostile outputs of an agent.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ fn says(text: &str) -> String {
 }
 
 #[test]
-fn what_is_valid_among_disorder_is_delivered_in_order() {
+fn valid_outputs_among_garbage_are_delivered_in_order() {
     let stage = Stage::new();
     let mut bytes: Vec<u8> = Vec::new();
     let mut put = |part: &[u8]| bytes.extend_from_slice(part);
@@ -73,11 +73,11 @@ fn what_is_valid_among_disorder_is_delivered_in_order() {
         "é😀 byte by byte",
         "the end",
     ];
-    // A text that `!chunks` announces comes as its own output.
+    // The text of `!chunks` is a separate output.
     assert_eq!(texts, expected);
     assert_eq!(stage.host.ask(ROOM, "still here"), ["echo: still here"]);
     assert_eq!(stage.host.containers().len(), 1, "the same run goes on");
-    // A run's complaints that the chat hears of are few, so this is for another one.
+    // The chat gets only a few complaints per run, so the next case needs a new run.
     stage.end_run();
     let open = base64(format!("{START}\n{{\"status\":\"success\"").as_bytes());
     let texts = stage.host.ask(ROOM, &format!("!say a start without an end\n!raw {open}\n!crash 0"));
@@ -86,12 +86,12 @@ fn what_is_valid_among_disorder_is_delivered_in_order() {
     assert_eq!(stage.host.ask(ROOM, "again"), ["echo: again"]);
 }
 
-/// Outputs of the flood, and which of them have a text.
+/// Number of the flood's outputs, and how many have a text.
 const OUTPUTS: usize = 1_000_000;
 const EVERY: usize = 100;
 
 #[test]
-fn a_million_outputs_and_a_line_without_an_end_need_no_memory_and_delay_nobody() {
+fn flood_of_outputs_needs_no_memory_and_delays_nobody() {
     let limits = Host::builder().env("CONTAINER_MAX_OUTPUT_SIZE", 1 << 20).env("PARLOR_MAX_RESULT_SIZE", 8 << 20);
     let stage = Stage::with(limits);
     let host = &stage.host;
@@ -105,7 +105,7 @@ fn a_million_outputs_and_a_line_without_an_end_need_no_memory_and_delay_nobody()
     };
     let mut events = host.events();
 
-    // A line of 128 MiB inside an output: it is dropped with one complaint, and what follows is read.
+    // A line of 128 MiB inside an output: it is dropped with one complaint, and the rest is read.
     let began = Instant::now();
     let line = "dd if=/dev/zero bs=1M count=128 2>/dev/null; echo";
     let script = format!("(echo {START}; {line}; echo {END}) > /proc/1/fd/1; echo after a long line");
@@ -118,7 +118,7 @@ fn a_million_outputs_and_a_line_without_an_end_need_no_memory_and_delay_nobody()
     assert_eq!(texts[1], "after a long line");
     grown("a line without an end", 48);
 
-    // A million outputs, as agents have them: most say only that work goes on, and texts are spread among them.
+    // A million outputs: most are heartbeats, with texts spread among them.
     let began = Instant::now();
     let flood = host.send(ROOM, &format!("!flood-outputs {OUTPUTS} {EVERY}"));
     let mut slowest = Duration::ZERO;
@@ -139,7 +139,7 @@ fn a_million_outputs_and_a_line_without_an_end_need_no_memory_and_delay_nobody()
     assert_eq!(host.ask(OTHER, "beside noise"), ["echo: beside noise"]);
     events.turn_done(ROOM, noise, SOON);
     grown("noise on stderr", 64);
-    // All of it was one run, and each output was counted.
+    // All outputs came from one run, and each was counted.
     assert_eq!(host.containers().len(), 2);
     stage.end_run();
     let run = host.api.get("/v1/runs?folder=room").json()["runs"][0].clone();
@@ -147,7 +147,7 @@ fn a_million_outputs_and_a_line_without_an_end_need_no_memory_and_delay_nobody()
 }
 
 #[test]
-fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
+fn fields_of_outputs_are_cleaned_and_limited() {
     let stage = Stage::new();
     let raw = |json: &serde_json::Value| format!("!raw {}", base64(frame(&json.to_string()).as_bytes()));
     let names: Vec<String> = (0..5_000).map(|n| format!("{n:08}.json")).collect();
@@ -164,7 +164,7 @@ fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
     }
     assert_eq!(stage.host.api.get("/v1/usage?folder=room").json()["usage"], serde_json::json!([]));
 
-    // An error is one line of bounded length wherever it is shown.
+    // An error is one line of limited length wherever it is shown.
     let mut events = stage.host.events();
     let error = format!("it\n\u{1b}[31mfailed\u{1b}[0m {}", "é".repeat(50_000));
     let failed = serde_json::json!({
@@ -179,7 +179,7 @@ fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
     assert!(notice.contains("it failed éé") && notice.chars().count() < 2_500, "{notice}");
     assert!(!notice.chars().any(char::is_control), "{notice:?}");
 
-    // Broken ends of turns that nobody waits for are complaints like any other.
+    // Broken ends of turns without a waiting message are ordinary complaints.
     stage.host.ask(ROOM, "hello again");
     let (broken, mut events) = (frame(r#"{"status":"success","result":5}"#).repeat(500), stage.host.events());
     stage.host.send(ROOM, &format!("!raw {}", base64(broken.as_bytes())));
@@ -189,7 +189,7 @@ fn what_an_agent_says_of_itself_is_cleaned_and_held_to_limits() {
     let texts = events.texts(ROOM);
     assert!(texts.len() < 10, "{} texts: {texts:?}", texts.len());
 
-    // The end of stderr, which the host makes a reason of.
+    // The end of stderr, which the host shows as the reason.
     stage.host.send(ROOM, "!crash 3 \u{1b}]0;title\u{7}it \u{1b}[31mbroke\u{1b}[0m\u{8}");
     let run = events.wait("the crashed run", SOON, |e| e.name == "run" && e.data["state"] == "failed");
     assert_eq!(run.data["error"], "Container exited with code 3: it broke");

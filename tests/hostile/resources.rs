@@ -1,4 +1,4 @@
-//! Taking what the machine has.
+//! Rooms that exhaust the machine's resources.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::harness::SOON;
 use crate::harness::host::Host;
 
 impl Stage {
-    /// Whether the engine holds rooms to a limit here; where it cannot, the host must say so.
+    /// Returns true if the engine enforces a limit here; if it cannot, the host must say so.
     fn limits(&self, what: &str) -> bool {
         let status = self.host.api.get("/v1/status").expect(200).json();
         let unsupported = status["engine"]["unsupported"].as_array().unwrap();
@@ -25,7 +25,7 @@ impl Stage {
 }
 
 #[test]
-fn a_fork_bomb_stays_in_its_room() {
+fn fork_bomb_stays_in_its_room() {
     let stage = Stage::with(Host::builder());
     if !stage.limits("pids") {
         return;
@@ -43,14 +43,14 @@ fn a_fork_bomb_stays_in_its_room() {
     }
     stage.host.send(ROOM, "/stop");
     stage.other_answers("after it");
-    // The bomb's turn may have ended by itself before the stop: what it printed comes first then.
+    // The bomb's turn may have ended by itself before the stop: then its output comes first.
     let said = stage.host.ask(ROOM, "again");
     assert_eq!(said.last().map(String::as_str), Some("echo: again"));
     assert!(said.len() <= 2, "{} texts", said.len());
 }
 
 #[test]
-fn a_memory_hog_ends_alone_and_the_chat_hears_of_it() {
+fn memory_hog_is_killed_alone_and_the_chat_is_notified() {
     let stage = Stage::new();
     if !stage.limits("memory") {
         return;
@@ -60,7 +60,7 @@ fn a_memory_hog_ends_alone_and_the_chat_hears_of_it() {
     let mut events = stage.host.events();
     let seq = stage.host.send(ROOM, "!once !memory 512");
     stage.other_answers("meanwhile");
-    // Killed, named with its setting, and not tried again: it would only meet the same limit.
+    // Killed, reported with its setting, and not tried again: it would only reach the same limit.
     events.wait("a failed turn", SOON, |event| event.is_turn(ROOM, "failed", seq));
     let texts = events.texts(ROOM);
     assert!(

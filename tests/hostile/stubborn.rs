@@ -1,4 +1,4 @@
-//! Containers that do not want to end.
+//! Containers that refuse to end.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use serde_json::json;
 use crate::harness::host::Host;
 use crate::harness::{SOON, engine, eventually, image};
 
-/// Hard timeout of the tests' groups: idle timeout and half a minute are its least, so both are short.
+/// Hard timeout of the tests' groups. It is at least the idle timeout plus half a minute, so both are short.
 const TIMEOUT: u64 = 31_000;
 
 #[test]
-fn a_deaf_agent_is_stopped_by_the_person_and_by_the_end_of_the_host() {
+fn deaf_agent_is_stopped_by_a_person_and_by_a_shutdown() {
     let mut host = Host::builder().start();
     host.register("web:room", "room");
     let mut events = host.events();
@@ -29,7 +29,7 @@ fn a_deaf_agent_is_stopped_by_the_person_and_by_the_end_of_the_host() {
     host.wait_no_containers();
     assert_eq!(host.ask("web:room", "once more"), ["echo: once more"]);
     assert_ne!(host.containers(), room);
-    // It neither reads what it is told nor takes a hint at the end.
+    // The agent neither reads its inputs nor exits on `_close`.
     let mut events = host.events();
     let seq = host.send("web:room", "!ignore-input");
     events.turn_done("web:room", seq, SOON);
@@ -41,7 +41,7 @@ fn a_deaf_agent_is_stopped_by_the_person_and_by_the_end_of_the_host() {
 
 /// Three kinds at once, so that their timeouts pass together.
 #[test]
-fn deaf_agents_are_gone_soon_after_their_timeout_and_their_groups_work_again() {
+fn deaf_agents_end_at_their_timeout_and_their_groups_work_again() {
     let host = Host::builder().env("IDLE_TIMEOUT", "1000").env("CONTAINER_TIMEOUT", "1000").start();
     let kinds = [("hangs", "!once !hang"), ("daemons", "!once !daemon\n!once !hang"), ("forgets", "!ignore-input")];
     let mut events = host.events();
@@ -65,7 +65,7 @@ fn deaf_agents_are_gone_soon_after_their_timeout_and_their_groups_work_again() {
     }
 }
 
-/// An image whose program never looks at what it is given.
+/// An image whose program never reads its input.
 struct Blind(String);
 
 impl Blind {
@@ -89,12 +89,12 @@ impl Drop for Blind {
 }
 
 #[test]
-fn an_agent_that_never_reads_a_large_input_is_stopped_like_any_other() {
+fn agent_that_never_reads_a_large_input_is_stopped() {
     let blind = Blind::make();
     let host = Host::builder().start();
     host.register_with("web:room", "room", &json!({ "image": blind.0 }));
     host.register("web:other", "other");
-    // Five times as long in the prompt: more than any pipe holds.
+    // Escaping makes the prompt five times as long: more than any pipe holds.
     let message = json!({ "sender": "ann", "text": "&".repeat(250_000) });
     host.api.post("/v1/chats/web:room/messages", &message).expect(202);
     eventually("its container", SOON, || (host.containers().len() == 1).then_some(()));

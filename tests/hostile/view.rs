@@ -1,4 +1,4 @@
-//! What the mounts hide.
+//! The files that mounts hide.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::{OTHER, Stage, names};
 use crate::harness::host::Host;
 use crate::harness::{SOON, eventually};
 
-/// A word that only they who may see it should find.
+/// A word that only the permitted groups may find.
 const WORD: &str = "plover-1c7e";
 
 fn plant(stage: &Stage) -> Vec<PathBuf> {
@@ -31,19 +31,19 @@ fn plant(stage: &Stage) -> Vec<PathBuf> {
     places.to_vec()
 }
 
-/// Everything in the container, but for what the kernel shows.
+/// Reads every file in the container, except for those of the kernel.
 const SEARCH: &str = "find / -xdev -type f ! -path '/proc/*' ! -path '/sys/*' 2>/dev/null | head -1 >/dev/null
 find / \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -type f -exec grep -l WORD {} + 2>/dev/null | sort";
 
 fn search() -> String {
-    // The word is put together inside, or the search would find its own question.
+    // The word is put together inside, or the search would find its own command line.
     SEARCH.replace("WORD", "\"$(printf '%s-%s' plover 1c7e)\"")
 }
 
 #[test]
-fn a_room_sees_its_own_folder_and_nothing_of_others() {
+fn room_sees_its_own_folder_and_nothing_of_others() {
     let stage = Stage::with(Host::builder().dot_env(&format!("SOME_KEY={WORD}\n")));
-    // In the database, too.
+    // The word is in the database, too.
     stage.host.ask(OTHER, &format!("remember {WORD}"));
     plant(&stage);
     fs::create_dir_all(stage.host.root().join("groups/global")).unwrap();
@@ -53,7 +53,7 @@ fn a_room_sees_its_own_folder_and_nothing_of_others() {
     assert_eq!(stage.attack(&search()), "/workspace/group/mine.txt");
     let tree = stage.attack("ls /workspace; ls -d /workspace/project /workspace/extra 2>&1 | grep -c 'No such'");
     assert!(!tree.contains("project\n") && !tree.contains("extra\n") && tree.ends_with('2'), "{tree}");
-    // The shared memory is for reading.
+    // The shared memory is readable.
     let read = stage.attack(
         "(echo x > /workspace/global/x; rm -f /workspace/global/shared.txt) 2>/dev/null; cat /workspace/global/shared.txt",
     );
@@ -81,7 +81,7 @@ fn main_sees_the_installation_without_its_secrets_and_cannot_write_it() {
 }
 
 #[test]
-fn a_room_full_of_env_files_neither_stops_main_nor_chooses_what_is_hidden_from_it() {
+fn room_full_of_env_files_neither_stops_main_nor_hides_its_files() {
     let stage = Stage::new();
     let (host, root) = (&stage.host, stage.host.root());
     host.ask(OTHER, "hello");
@@ -92,7 +92,7 @@ fn a_room_full_of_env_files_neither_stops_main_nor_chooses_what_is_hidden_from_i
     let main = |text: &str| host.ask("web:main", text);
     let end = || assert_eq!(main("!exit 0").last().map(String::as_str), Some("exiting"));
     end();
-    // Thousands of them, some deep, with every name that a file can have; main sees nothing of the room.
+    // Thousands of them, some deep, with every possible kind of name; main sees nothing of the room.
     stage.attack(
         "mkdir -p a/b/c; for n in $(seq 3000); do echo key > .env.$n; echo key > a/b/c/.env$n; done; echo open > notes
 echo key > \"$(printf '.env:a,b\\n\\001\\377')\"; mkfifo .env-pipe; ln -s /workspace/group/CLAUDE.md .env-link",
@@ -101,7 +101,7 @@ echo key > \"$(printf '.env:a,b\\n\\001\\377')\"; mkfifo .env-pipe; ln -s /works
     assert_eq!(main(look), ["besiderules"]);
     assert!(crate::room::inspect(host, "main")["Mounts"].as_array().unwrap().len() < 20);
     end();
-    // They come and go, and take turns with links to what main should keep, while main starts again and again.
+    // They come and go, and alternate with links to files that main should keep, while main starts again and again.
     stage.attack(
         "rm -rf a .env*; (mkdir -p d e; while [ ! -e stop ]; do
 echo key > .env; rm .env; ln -s /workspace/group/CLAUDE.md .env; rm .env; echo key > d/.env; mv d x; ln -s /workspace/group d; rm d; mv x d; rm d/.env

@@ -1,4 +1,4 @@
-//! `parlor import`: an installation of NanoClaw moves in, and its groups go on where they were.
+//! `parlor import`: moves an installation of NanoClaw to Parlor, where its groups continue.
 
 mod nanoclaw;
 
@@ -15,12 +15,12 @@ use crate::harness::{SOON, eventually, rows};
 use nanoclaw::{Nanoclaw, SESSION, all_rows, home_files, json_of, replies, same_files, same_rows, tree};
 
 #[test]
-fn an_installation_moves_in_and_its_groups_go_on() {
+fn import_moves_an_installation_and_its_groups_continue() {
     let nanoclaw = Nanoclaw::current();
     let source = tree(nanoclaw.dir.path());
     let mut host = Host::builder().env("PARLOR_PROVIDER", "image").tolerate("no channel").prepare();
 
-    // A dry run says the same and does nothing.
+    // A dry run reports the same and changes nothing.
     let before = tree(host.root().parent().unwrap());
     let dry = nanoclaw.import(&host, &["--dry-run"]);
     assert_eq!(tree(host.root().parent().unwrap()), before);
@@ -78,7 +78,7 @@ fn an_installation_moves_in_and_its_groups_go_on() {
     assert_eq!((main.len(), &main[0]["folder"]), (1, &json!("main")));
     let tasks = json_of(&host, &["tasks", "list", "--all"]);
     let task = |id: &str| tasks.as_array().unwrap().iter().find(|t| t["id"] == id).cloned().unwrap();
-    // A start plans the tasks of the host's zone anew.
+    // A start plans the tasks again in the host's zone.
     let due = task("task-1-cron")["nextDue"].as_str().unwrap().to_owned();
     assert!(due.ends_with("T09:00:00.000Z") && !due.starts_with("2099"), "{due}");
     assert_eq!(task("task-1-cron")["contextMode"], "group");
@@ -92,7 +92,7 @@ fn an_installation_moves_in_and_its_groups_go_on() {
         (Some("failed"), Some("good morning, all"))
     );
 
-    // What nobody had answered is answered, in the session that was; what was answered is not, and is not shown again.
+    // Unanswered messages are answered in the imported session; answered ones are neither answered nor shown again.
     let texts = eventually("the reply is there", SOON, || {
         let texts = replies(&host, "family@g.us");
         (texts.len() >= 2).then_some(texts)
@@ -108,11 +108,11 @@ fn an_installation_moves_in_and_its_groups_go_on() {
         (!states.contains_key("pending") && !states.contains_key("in_flight")).then_some(())
     });
 
-    // While it runs, nothing is imported.
+    // While the host runs, nothing can be imported.
     for args in [&[][..], &["--dry-run"]] {
         assert!(nanoclaw.refused(&host, args).contains("a host runs with the home"), "{args:?}");
     }
-    // Files and sessions that went since do not come back.
+    // Files and sessions that were deleted since then do not come back.
     host.api.delete("/v1/sessions/family").expect(204);
     fs::remove_file(host.root().join("groups/family/notes.txt")).unwrap();
     host.terminate();
@@ -128,7 +128,7 @@ fn an_installation_moves_in_and_its_groups_go_on() {
 }
 
 #[test]
-fn the_oldest_installations_have_files_in_place_of_tables() {
+fn import_reads_files_of_the_oldest_installations() {
     let groups = json!({
         "self@s.whatsapp.net": { "name": "Me", "folder": "main", "trigger": "@Andy", "added_at": "2025-12-01T00:00:00.000Z" },
         "club@g.us": { "name": "Club", "folder": "club", "trigger": "@Andy", "added_at": "odd", "requiresTrigger": false,
@@ -165,7 +165,7 @@ fn the_oldest_installations_have_files_in_place_of_tables() {
         .unwrap();
     assert_eq!(found, (true, "isolated".to_owned(), "and now".to_owned()));
 
-    // A file that is broken costs what was in it, nothing else.
+    // A broken file loses only its own content.
     fs::write(nanoclaw.path("data/router_state.json"), "{broken").unwrap();
     let other = Host::builder().prepare();
     let report = nanoclaw.import(&other, &[]);
@@ -174,7 +174,7 @@ fn the_oldest_installations_have_files_in_place_of_tables() {
 }
 
 #[test]
-fn a_killed_import_is_completed_by_the_next() {
+fn import_that_was_killed_is_completed_by_the_next() {
     let nanoclaw = Nanoclaw::current();
     for n in 0..400 {
         nanoclaw.write(&format!("groups/family/many/{n}.txt"), &format!("file {n}").repeat(500));
@@ -184,7 +184,7 @@ fn a_killed_import_is_completed_by_the_next() {
     let source = tree(nanoclaw.dir.path());
 
     let host = Host::builder().prepare();
-    // The database with all rows comes last: while there are files but no rows, the import is in the middle.
+    // The database with all rows comes last: while there are files but no rows, the import is not finished.
     let mut broken_off = 0;
     for files in [1, 40, 150, 390] {
         let mut child = nanoclaw.command(&host, &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -196,7 +196,7 @@ fn a_killed_import_is_completed_by_the_next() {
         broken_off += u32::from(child.wait().unwrap().code().is_none());
     }
     assert!(broken_off > 0, "no import was killed");
-    // What a kill in the middle of a file leaves.
+    // The remains of a kill in the middle of a file.
     let unfinished = host.root().join("groups/family/many/.parlor-new-0000000000000000");
     fs::write(&unfinished, "half").unwrap();
     let before =
@@ -213,7 +213,7 @@ fn a_killed_import_is_completed_by_the_next() {
 }
 
 #[test]
-fn what_is_in_use_here_stays_as_it_is() {
+fn import_leaves_existing_files_and_groups_unchanged() {
     let nanoclaw = Nanoclaw::current();
     let mut host = Host::builder().start();
     host.register_main("tty:main", "main");
@@ -221,7 +221,7 @@ fn what_is_in_use_here_stays_as_it_is() {
     host.terminate();
     fs::create_dir_all(host.root().join("groups/work_team/a/b")).unwrap();
     fs::write(host.root().join("groups/work_team/a/b/c.txt"), "another").unwrap();
-    // What a container of an earlier life may have left in the way: nothing is written through it.
+    // An earlier container may have left a link in the way: nothing is written through it.
     let outside = host.config_dir().parent().unwrap().to_owned();
     fs::create_dir_all(&outside).unwrap();
     symlink(&outside, host.root().join("groups/unregistered")).unwrap();
@@ -258,14 +258,14 @@ fn what_is_in_use_here_stays_as_it_is() {
     assert_eq!(main, "tty:main");
     drop(db);
 
-    // For people the same in words.
+    // Without `--json` the same is printed in words.
     let output = nanoclaw.command(&host, &[]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("Left out:") && text.contains("To do:") && text.contains("used by the chat web:f"), "{text}");
 }
 
 #[test]
-fn what_is_no_installation_is_refused_without_a_trace() {
+fn import_refuses_other_folders_and_leaves_no_trace() {
     let nanoclaw = Nanoclaw::new("CREATE TABLE chats (jid TEXT)", &[]);
     let host = Host::builder().prepare();
     let before = tree(host.root());
@@ -283,7 +283,7 @@ fn what_is_no_installation_is_refused_without_a_trace() {
 }
 
 #[test]
-fn changes_that_are_only_in_the_log_come_along() {
+fn import_includes_changes_in_the_databases_log() {
     let nanoclaw = Nanoclaw::new(include_str!("../fixtures/nanoclaw.sql"), &[]);
     let db = Connection::open(nanoclaw.path("store/messages.db")).unwrap();
     db.pragma_update(None, "journal_mode", "wal").unwrap();

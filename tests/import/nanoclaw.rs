@@ -1,4 +1,4 @@
-//! Installations of NanoClaw to import, and what can be seen of an import.
+//! Installations of NanoClaw for the import tests, and the visible results of an import.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +13,10 @@ use serde_json::Value;
 use crate::harness::host::{Host, scratch};
 use crate::harness::rows;
 
-/// A transcript of Claude Code.
+/// The path of a transcript of Claude Code.
 pub const SESSION: &str = "data/sessions/family/.claude/projects/-workspace-group/session-family.jsonl";
 
-/// NanoClaw's folder, and what lies outside of it.
+/// NanoClaw's folder, and the files outside it.
 pub struct Nanoclaw {
     pub dir: tempfile::TempDir,
 }
@@ -33,7 +33,7 @@ impl Nanoclaw {
         new
     }
 
-    /// The last version's.
+    /// An installation of the last version.
     pub fn current() -> Self {
         let files = [
             ("groups/main/CLAUDE.md", "I am the owner's."),
@@ -104,7 +104,7 @@ impl Nanoclaw {
 pub struct Report(pub Value);
 
 impl Report {
-    /// `name: detail` of every item with an outcome.
+    /// Returns `name: detail` of every item with an outcome.
     pub fn of(&self, kind: &str, outcome: &str) -> Vec<String> {
         let items = self.0["items"].as_array().unwrap().iter();
         let fits = items.filter(|item| item["kind"] == kind && item["outcome"] == outcome);
@@ -123,7 +123,7 @@ impl Report {
     }
 }
 
-/// Everything below a folder: mode, owner, size, time, content.
+/// Describes everything below a folder: mode, owner, size, time, content.
 pub fn tree(root: &Path) -> BTreeMap<String, String> {
     fn walk(root: &Path, dir: &Path, all: &mut BTreeMap<String, String>) {
         let Ok(entries) = fs::read_dir(dir) else { return };
@@ -131,7 +131,7 @@ pub fn tree(root: &Path) -> BTreeMap<String, String> {
             let path = entry.unwrap().path();
             let meta = fs::symlink_metadata(&path).unwrap();
             let content = if meta.is_file() { format!("{:?}", fs::read(&path).unwrap()) } else { String::new() };
-            // A folder's time changes when a lock or copy comes and goes, and `.env` is written anew.
+            // A folder's time changes with locks and copies, and `.env` is rewritten.
             let time = if meta.is_dir() || path.ends_with(".env") { 0 } else { meta.mtime() };
             let (mode, uid) = (meta.mode(), meta.uid());
             let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
@@ -146,7 +146,7 @@ pub fn tree(root: &Path) -> BTreeMap<String, String> {
     all
 }
 
-/// Names only what differs.
+/// Compares files; a failure names only the differences.
 #[track_caller]
 pub fn same_files(found: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) {
     let other: Vec<_> = found.iter().filter(|(name, what)| wanted.get(*name) != Some(what)).collect();
@@ -154,7 +154,7 @@ pub fn same_files(found: &BTreeMap<String, String>, wanted: &BTreeMap<String, St
     assert!(other.is_empty() && missing.is_empty(), "other: {other:?}\nmissing: {missing:?}");
 }
 
-/// Names only the rows that differ.
+/// Compares rows; a failure names only the differences.
 #[track_caller]
 pub fn same_rows(found: &[String], wanted: &[String]) {
     let other: Vec<_> = found.iter().filter(|row| !wanted.contains(row)).collect();
@@ -163,7 +163,7 @@ pub fn same_rows(found: &[String], wanted: &[String]) {
     assert_eq!(found, wanted, "the same rows in another order");
 }
 
-/// Files of a home without the database's own and the lock.
+/// Describes a home's files, except for the database's own and the lock.
 pub fn home_files(host: &Host) -> BTreeMap<String, String> {
     tree(host.root())
         .into_iter()
@@ -171,7 +171,7 @@ pub fn home_files(host: &Host) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Every row of a home's database but its random ids.
+/// Returns every row of a home's database without its random ids.
 pub fn all_rows(host: &Host) -> Vec<String> {
     let db = rows::database(host);
     let mut all = Vec::new();
@@ -202,7 +202,7 @@ pub fn json_of(host: &Host, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Texts that wait for, or failed on the way to, a chat that no channel serves.
+/// Returns texts that wait, or failed, for a chat that no channel serves.
 pub fn replies(host: &Host, jid: &str) -> Vec<String> {
     let db = rows::database(host);
     let mut s = db.prepare("SELECT text FROM outbox WHERE jid = ?1 ORDER BY seq").unwrap();

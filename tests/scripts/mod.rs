@@ -1,11 +1,12 @@
-//! `scripts/`: what is decided for every state of a machine, and what somebody is told who can install nothing.
+//! Tests of `scripts/`: the decisions for every state of a machine, and the advice for users who cannot install
+//! anything.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::harness::engine::Engine;
 
-/// Runs sh in the repository with `scripts/plan.sh` at hand.
+/// Runs sh in the repository with `scripts/plan.sh` loaded.
 fn sh(script: &str) -> String {
     let output = Command::new("sh")
         .args(["-euc", &format!(". scripts/plan.sh\n{script}")])
@@ -16,18 +17,18 @@ fn sh(script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Facts as `rights packages systemd docker own podman`, and every step until the end when each step fails to change
-/// anything.
+/// The facts are `rights packages systemd docker own podman`. The second column has every step until the end, if no
+/// step changes anything.
 #[test]
-fn every_state_of_a_machine_has_its_steps_and_its_end() {
+fn plan_has_steps_and_an_end_for_every_state_of_a_machine() {
     let rows = [
-        // What works is used, and nothing else is done.
+        // A working engine is used, and nothing else is done.
         ("root apt no answers none answers", "use-docker"),
         ("none none no stopped answers none", "use-own"),
         ("none apt no forbidden none answers", "use-podman"),
         ("root apt yes stopped none answers", "use-podman"),
         ("root apt no blind none answers", "use-podman"),
-        // Nothing at all.
+        // No engine at all.
         ("root apt no none none none", "install-docker install-podman stop-broken"),
         ("sudo apt yes none none none", "install-podman stop-broken"),
         ("none apt yes none none none", "stop-rights"),
@@ -39,18 +40,18 @@ fn every_state_of_a_machine_has_its_steps_and_its_end() {
         ("sudo none no client none none", "stop-packages"),
         ("root apt yes leftover none none", "install-podman stop-broken"),
         ("none apt yes leftover none none", "stop-rights"),
-        // A daemon that does not run.
+        // A daemon that is not running.
         ("root apt yes stopped none none", "start-service install-podman stop-broken"),
         ("root apt no stopped none none", "start-daemon install-podman stop-broken"),
         ("sudo apt no stopped none broken", "start-daemon stop-broken"),
         ("none apt no stopped none none", "stop-rights"),
-        // One that runs: not for us, or not for anybody.
+        // A daemon that runs, but is not accessible or does not work.
         ("sudo apt yes forbidden none none", "use-docker-by-sudo"),
         ("none apt yes forbidden none none", "stop-forbidden"),
         ("none apt yes forbidden none broken", "stop-forbidden"),
         ("root apt yes silent none none", "wait install-podman stop-broken"),
         ("none apt yes silent none none", "wait stop-broken"),
-        // Another machine's.
+        // A daemon on another machine.
         ("root apt yes elsewhere none none", "stop-elsewhere"),
         ("root apt yes elsewhere none answers", "use-podman"),
         // Rootless docker.
@@ -58,7 +59,7 @@ fn every_state_of_a_machine_has_its_steps_and_its_end() {
         ("sudo apt yes client stopped none", "start-own install-podman stop-broken"),
         ("none none no client blind none", "stop-blind"),
         ("none none no client lame none", "stop-broken"),
-        // Podman that lacks something.
+        // Podman without a part that it needs.
         ("sudo apt no none none noinit", "install-init stop-broken"),
         ("root apt no none none noinit", "install-init install-docker stop-broken"),
         ("none apt no none none noinit", "stop-rights"),
@@ -87,10 +88,10 @@ fn every_state_of_a_machine_has_its_steps_and_its_end() {
     assert_eq!(found.len(), rows.len());
 }
 
-/// Whatever the facts: known words, no step twice, an end; nothing is installed or started without the right to; and no end
-/// that refuses while some engine answers.
+/// For any facts: only known steps, no step twice, and an end; nothing is installed or started without the right to;
+/// and setup never refuses while some engine works.
 #[test]
-fn no_state_of_a_machine_is_forgotten() {
+fn plan_covers_all_combinations_of_facts() {
     let found = sh(r#"
         for rights in root sudo none; do for packages in apt none; do for systemd in yes no; do
         for docker in none client stopped silent forbidden elsewhere leftover lame blind answers; do
@@ -141,9 +142,9 @@ fn no_state_of_a_machine_is_forgotten() {
     assert_eq!(count, 3 * 2 * 2 * 10 * 5 * 6);
 }
 
-/// On a machine with nothing but a Debian, as a user without any right.
+/// On a machine with only Debian, as a user without any rights.
 #[test]
-fn who_can_install_nothing_is_told_everything_at_once() {
+fn user_who_cannot_install_gets_all_advice_at_once() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let doubles = "mkdir /tmp/double && for name in rustc cargo; do printf '#!/bin/sh\\necho rustc 1.999.0\\n' >/tmp/double/$name; done
         chmod 755 /tmp/double/*; export HOME=/tmp PATH=/tmp/double:$PATH; cd /src && scripts/setup.sh run; echo \"rc $?\"";
@@ -169,10 +170,10 @@ fn who_can_install_nothing_is_told_everything_at_once() {
     assert!(told.contains(" podman runc uidmap "), "{told}");
 }
 
-/// `make run` starts and `make install` copies the program that was built, also with `CARGO_TARGET_DIR`. `cargo` and the
-/// program are doubles.
+/// `make run` starts and `make install` copies the program that was built, even with `CARGO_TARGET_DIR`. `cargo` and
+/// the program are doubles.
 #[test]
-fn the_program_is_found_wherever_its_builder_keeps_builds() {
+fn make_run_and_install_find_the_program_in_any_target_folder() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = tempfile::tempdir().unwrap();
     let script = r#"

@@ -1,6 +1,6 @@
 //! The provider `exec`: a program in the group's folder is the agent.
 //!
-//! It gets the prompt on stdin, and what it writes to stdout is the reply. See `docs/WRITING_AGENTS.md`.
+//! The program gets the prompt on stdin, and its stdout is the reply. See `docs/WRITING_AGENTS.md`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,9 +15,9 @@ use crate::tool;
 
 /// The program's name in the group's folder.
 const PROGRAM: &str = "agent";
-/// The most that is kept of a reply.
+/// The longest reply that is kept, in bytes.
 const REPLY_LIMIT: usize = 4 * 1024 * 1024;
-/// The most of stderr that a failure shows, in characters.
+/// Characters of stderr that a failure shows, from its end.
 const STDERR_TAIL: usize = 1000;
 
 /// The program as a provider.
@@ -25,17 +25,17 @@ const STDERR_TAIL: usize = 1000;
 pub struct Exec {
     room: Room,
     program: PathBuf,
-    /// Where the program is for the people of the chat.
+    /// The program's path as people in the chat know it.
     shown: String,
-    /// What was sent before belongs to the first prompt alone.
+    /// True before the first prompt: texts that an earlier try sent concern it alone.
     first: bool,
 }
 
 impl Exec {
-    /// The program is `agent` in the group's folder, or what `PARLOR_EXEC` names.
+    /// The program is `agent` in the group's folder, or the one that `PARLOR_EXEC` names.
     pub fn new(room: Room) -> Self {
         let other = std::env::var_os("PARLOR_EXEC").map(PathBuf::from);
-        // The room's path means nothing outside of it.
+        // A path in the room means nothing outside it.
         let shown = other.as_ref().map_or_else(
             || format!("groups/{}/{PROGRAM}", room.input.group_folder),
             |program| program.display().to_string(),
@@ -109,14 +109,14 @@ fn usable(program: &Path, shown: &str) -> Result<(), String> {
     }
 }
 
-/// Returns what was sent before, as JSON; the last texts only and their beginnings, because an environment is small.
+/// Returns the texts sent before, as JSON: only the beginnings of the last ones, because an environment is small.
 fn shortened(sent: &[String]) -> String {
     let last = &sent[sent.len().saturating_sub(20)..];
     let texts: Vec<String> = last.iter().map(|text| text.chars().take(500).collect()).collect();
     serde_json::json!(texts).to_string()
 }
 
-/// The last `count` characters.
+/// Returns the last `count` characters.
 fn tail(text: &str, count: usize) -> &str {
     text.char_indices().rev().nth(count.saturating_sub(1)).map_or(text, |(at, _)| &text[at..])
 }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_counts_characters() {
+    fn tail_counts_characters() {
         assert_eq!(tail("aäöü", 2), "öü");
         assert_eq!(tail("a", 2), "a");
     }

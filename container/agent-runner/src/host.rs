@@ -1,4 +1,4 @@
-//! Asking the host for things and telling how it went: what the guide and the host tools share.
+//! Requests to the host and their answers: the common part of the guide and the host tools.
 
 use std::fs;
 use std::path::Path;
@@ -12,15 +12,15 @@ use parlor_protocol::{CommandResult, GroupsSnapshot, TaskSnapshot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How long the host may take to answer.
+/// Time that the host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a request came to nothing.
+/// The reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The host said no, and why.
+    /// The host refused it, for this reason.
     Refused(String),
-    /// The host has not answered for so long; it may still do what was asked.
+    /// The host did not answer within this time; it may still carry out the request.
     NoAnswer(Duration),
     /// The request could not be written.
     NotWritten(String),
@@ -41,12 +41,12 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Drops a request into `messages/` or `tasks/` and waits for the host's answer.
+/// Puts a request into `messages/` or `tasks/` and waits for the host's answer.
 pub fn ask(folders: &Folders, kind: &str, request: &impl Serialize) -> Result<CommandResult, Refusal> {
     ask_for(folders, kind, request, PATIENCE)
 }
 
-/// As [`ask`], with the patience of the caller.
+/// Like [`ask`], with the caller's time limit.
 pub fn ask_for(
     folders: &Folders,
     kind: &str,
@@ -62,17 +62,17 @@ pub fn ask_for(
     }
 }
 
-/// The group's tasks as the host last wrote them; for main those of every group.
+/// Returns the group's tasks as the host last wrote them; for main the tasks of all groups.
 pub fn tasks(folders: &Folders) -> Result<Vec<TaskSnapshot>, String> {
     snapshot(&folders.ipc.join("current_tasks.json"))
 }
 
-/// The chats the host knows; empty for every group but main.
+/// Returns the chats that the host knows; empty except for main.
 pub fn groups(folders: &Folders) -> Result<GroupsSnapshot, String> {
     snapshot(&folders.ipc.join("available_groups.json"))
 }
 
-/// A snapshot that was never written is an empty one.
+/// Reads a snapshot. One that was never written is empty.
 fn snapshot<T: DeserializeOwned + Default>(path: &Path) -> Result<T, String> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("{} is broken: {error}", path.display())),
@@ -81,17 +81,17 @@ fn snapshot<T: DeserializeOwned + Default>(path: &Path) -> Result<T, String> {
     }
 }
 
-/// The zone of the environment's `TZ`; UTC when it names none.
+/// Returns the zone of the environment's `TZ`; UTC if it names none.
 pub fn zone() -> Tz {
     std::env::var("TZ").ok().and_then(|name| name.trim_start_matches(':').parse().ok()).unwrap_or(Tz::UTC)
 }
 
-/// A time as people read it: `Mon 3 Aug 2026, 17:30:00 CEST`.
+/// Formats a time for people: `Mon 3 Aug 2026, 17:30:00 CEST`.
 pub fn readable(time: DateTime<Utc>, zone: Tz) -> String {
     time.with_timezone(&zone).format("%a %-d %b %Y, %H:%M:%S %Z").to_string()
 }
 
-/// The time now with its offset and the zone's name, as a sentence for agents.
+/// Returns the present time with its offset and the zone's name, as a sentence for agents.
 pub fn now_told(now: DateTime<Utc>, zone: Tz) -> String {
     let now = now.with_timezone(&zone);
     format!(
@@ -100,18 +100,18 @@ pub fn now_told(now: DateTime<Utc>, zone: Tz) -> String {
     )
 }
 
-/// The host's `nextRun`, as people read it.
+/// Returns the host's `nextRun`, formatted for people.
 pub fn next_run(result: &CommandResult, zone: Tz) -> Option<String> {
     let text = ["nextRun", "next_run"].iter().find_map(|key| result.details.get(*key)?.as_str())?;
     Some(readable_text(text, zone))
 }
 
-/// An RFC 3339 text as people read it; as it is when it is none.
+/// Formats an RFC 3339 text for people; returns any other text unchanged.
 pub fn readable_text(text: &str, zone: Tz) -> String {
     DateTime::parse_from_rfc3339(text).map_or_else(|_| text.to_owned(), |time| readable(time.with_timezone(&Utc), zone))
 }
 
-/// Returns which task a number of the list, an id, or the beginning of an id means.
+/// Finds a task by its number in the list, its id, or a unique beginning of its id.
 pub fn find_task<'a>(tasks: &'a [TaskSnapshot], wanted: &str) -> Result<&'a TaskSnapshot, String> {
     let wanted = wanted.trim().trim_start_matches('#');
     if let Some(task) = tasks.iter().find(|task| task.id.eq_ignore_ascii_case(wanted)) {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_has_its_offset_and_its_zone() {
+    fn now_told_has_the_offset_and_the_zone() {
         let now = "2026-08-03T15:30:00Z".parse().unwrap();
         let told = now_told(now, Tz::Europe__Berlin);
         assert!(told.starts_with("It is Mon 3 Aug 2026, 17:30:00 +02:00 in the time zone Europe/Berlin."), "{told}");

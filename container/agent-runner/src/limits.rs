@@ -1,30 +1,30 @@
-//! Limits of the room that the kernel enforced: of memory by ending a program, of processes by refusing a new one. A
-//! turn that failed with it would fail again, and its error says which setting helps.
+//! Detects room limits that the kernel enforced: at the memory limit it kills a program, at the process limit it
+//! refuses a new one. A turn that failed with it would fail again, and its error names the setting that helps.
 
 use std::fs;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use parlor_protocol::{ErrorKind, Output, Status};
 
-/// The group, for what its operator can do.
+/// The group's folder, for the advice to its operator.
 static GROUP: OnceLock<String> = OnceLock::new();
-/// What was enforced up to the end of the last turn.
+/// The counters at the end of the last turn.
 static SEEN: Mutex<Enforced> = Mutex::new(Enforced { memory: 0, processes: 0 });
 
-/// Names the group.
+/// Sets the group's folder.
 pub fn of_group(folder: &str) {
-    // Once per program.
+    // Set once per program.
     let _ = GROUP.set(folder.to_owned());
 }
 
-/// How often each limit was enforced since the room is there.
+/// Counters: how often each limit was enforced since the room began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Enforced {
     memory: u64,
     processes: u64,
 }
 
-/// A turn's last output: a failure that a limit explains says so.
+/// Returns the output of a failed turn with the limit as its cause; None if no limit explains it.
 pub fn explain(output: &Output) -> Option<Output> {
     let now = read();
     let before = std::mem::replace(&mut *SEEN.lock().unwrap_or_else(PoisonError::into_inner), now);
@@ -52,18 +52,18 @@ fn explained(output: &Output, before: Enforced, now: Enforced, group: &str) -> O
 }
 
 fn read() -> Enforced {
-    // The unified hierarchy, and the older one.
+    // cgroup v2 first, then v1.
     let memory = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
     let processes = ["/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"];
     Enforced { memory: first(&memory, "oom_kill"), processes: first(&processes, "max") }
 }
 
-/// A number in the first of these files that is there; 0 where none is.
+/// Returns a number in the first of these files that exists; 0 if none does.
 fn first(files: &[&str], key: &str) -> u64 {
     files.iter().find_map(|file| value(&fs::read_to_string(file).ok()?, key)).unwrap_or(0)
 }
 
-/// The number behind a word at the beginning of a line.
+/// Returns the number after a key at the beginning of a line.
 fn value(text: &str, key: &str) -> Option<u64> {
     let mut words = text.lines().map(|line| line.split_ascii_whitespace());
     words.find_map(|mut words| (words.next()? == key).then(|| words.next()?.parse().ok())?)
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_counters_are_read() {
+    fn kernel_counters_are_read() {
         assert_eq!(value("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "oom_kill"), Some(3));
         assert_eq!(value("low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\n", "max"), Some(7));
         assert_eq!(value("max\n", "max"), None);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_limit_that_explains_it() {
+    fn failure_names_the_limit_that_caused_it() {
         let failed = |error_kind| Output {
             status: Status::Error,
             error: Some("signal 9.".into()),
@@ -101,7 +101,7 @@ mod tests {
             assert!(error.contains("groups update bot "), "{error}");
             assert_eq!(told.error_kind, Some(ErrorKind::Refused));
         }
-        // What has a reason of its own keeps it; a limit of an earlier turn explains nothing now.
+        // A failure that has a reason keeps it; a limit of an earlier turn does not explain this one.
         assert_eq!(explained(&failed(Some(ErrorKind::Auth)), before, memory, "bot"), None);
         assert_eq!(explained(&failed(None), memory, memory, "bot"), None);
         assert_eq!(explained(&Output::default(), before, memory, "bot"), None);

@@ -1,5 +1,5 @@
-//! The program in the container: `agent-runner` runs an agent, and under the name `parlor-tool` (or as
-//! `agent-runner tool …`) it is the host tools' command line.
+//! The program in the container: `agent-runner` runs an agent. Under the name `parlor-tool`, or as
+//! `agent-runner tool …`, it is the command line of the host tools.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ const USAGE: &str = "agent-runner reads the JSON of a run on stdin; Parlor start
 `agent-runner mcp` offers the same tools to an MCP client on stdin and stdout.";
 
 fn main() -> ExitCode {
-    // A panic ends the program, also where it is built to unwind: half an agent would keep its room waiting.
+    // A panic aborts, even in a build that unwinds: a half-dead agent would keep its room waiting.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         None => run::main(),
         Some("mcp") if args.next().is_none() => mcp::main(),
         Some("tool") => tool::main(&args.collect::<Vec<_>>()),
-        // The hook that Claude Code calls before it compacts a conversation.
+        // Claude Code calls this hook before it compacts a conversation.
         Some("archive") => claude::transcript::main(),
         Some("--version") => {
             println!("agent-runner {}", env!("CARGO_PKG_VERSION"));

@@ -13,26 +13,26 @@ use rmcp::{ServerHandler, transport};
 
 use crate::tools::{self, Context, Done, Tool, Trouble};
 
-/// How long the host may take: a model waits more easily than a script.
+/// Time that the host may take to answer: a model can wait longer than a script.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const INSTRUCTIONS: &str = "Tools of Parlor, the host of this chat. Each waits for the host's answer: an error means that it \
                             was not done, or says that it is not known yet. Files are below /workspace/group.";
 
-/// The server of one run.
+/// The MCP server of one run.
 #[derive(Debug, Clone)]
 struct Server {
     context: Arc<Context>,
 }
 
-/// Serves until stdin ends.
+/// Serves requests until stdin ends.
 pub fn main() -> ExitCode {
     let context = Context { patience: PATIENCE, ..Context::load() };
     let served =
         tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| e.to_string()).and_then(
             |runtime| {
                 let served = runtime.block_on(serve(Server { context: Arc::new(context) }));
-                // A read of stdin that nobody waits for any more must not hold the end up.
+                // A blocked read of stdin must not delay the exit.
                 runtime.shutdown_background();
                 served
             },
@@ -73,12 +73,12 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // A tool that was not offered is called all the same: the host refuses it, and says why.
+        // A tool that was not offered is still called: the host refuses it, and gives the reason.
         let Some(tool) = tools::TABLE.iter().find(|tool| tool.name == request.name) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
         let (context, args) = (Arc::clone(&self.context), request.arguments.unwrap_or_default());
-        // Waits for the host on a thread of its own, so that other requests are answered meanwhile.
+        // A separate thread waits for the host, so that other requests are answered meanwhile.
         let called = tokio::task::spawn_blocking(move || tool.call(args, &context)).await;
         Ok(match called {
             Ok(outcome) => result(outcome).into(),

@@ -1,4 +1,4 @@
-//! The memory of a group: the file `CLAUDE.md` in its folder, a line for each fact.
+//! A group's memory: the file `CLAUDE.md` in its folder, with one line per fact.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// The file that holds the memory.
+/// The file's name.
 pub const FILE: &str = "CLAUDE.md";
-/// A memory that is changed line by line is not larger.
+/// The largest memory, in bytes, that is changed line by line.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Adds a line; one that is there already stays the only one, so that a turn that is tried again adds nothing twice.
+/// Adds a line. An existing line is not added again, so that a repeated turn changes nothing.
 ///
 /// # Errors
-/// When the file cannot be read or written.
+/// If the file cannot be read or written.
 pub fn append(folder: &Path, fact: &str) -> io::Result<()> {
     let path = folder.join(FILE);
     let before = fs::read(&path).or_else(|error| match error.kind() {
@@ -32,16 +32,16 @@ pub fn append(folder: &Path, fact: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The facts in it: lines that begin with a dash, without it.
+/// Returns the facts: the lines that begin with a dash, without the dash.
 pub fn facts(folder: &Path) -> Vec<String> {
     let text = read(&folder.join(FILE), MAX_BYTES).map_or_else(String::new, |(text, _)| text);
     text.lines().filter_map(|line| line.strip_prefix("- ")).map(|fact| fact.trim_end().to_owned()).collect()
 }
 
-/// Takes the line of a fact out. The file is replaced as a whole.
+/// Removes a fact's line. The file is replaced as a whole.
 ///
 /// # Errors
-/// When the file cannot be read or written, or is larger than a memory.
+/// If the file cannot be read or written, or is too large.
 pub fn remove(folder: &Path, fact: &str) -> io::Result<()> {
     let path = folder.join(FILE);
     let (text, left) = read(&path, MAX_BYTES).unwrap_or_default();
@@ -57,10 +57,10 @@ pub fn remove(folder: &Path, fact: &str) -> io::Result<()> {
     fs::rename(&fresh, &path)
 }
 
-/// The start of a memory file as text, and how many bytes of it are left out. None where there is no plain file, or
-/// nothing in it: whatever else bears its name must neither hold up a room nor fill it.
+/// Returns the beginning of a memory file as text, and the number of bytes left out. None if it is empty or not a
+/// regular file: other kinds of file must not block a room or fill its memory.
 pub fn read(path: &Path, limit: u64) -> Option<(String, u64)> {
-    // A pipe is opened without waiting for whoever writes to it.
+    // A pipe is opened without waiting for its writer.
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).ok()?;
     let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fact_is_written_once() {
+    fn fact_is_written_once() {
         let dir = tempfile::tempdir().unwrap();
         let memory = || fs::read_to_string(dir.path().join(FILE)).unwrap();
         fs::write(dir.path().join(FILE), "# Memory").unwrap();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_start_of_a_plain_file_is_read() {
+    fn read_returns_only_the_start_of_a_regular_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         assert_eq!(read(&path, 10), None);

@@ -1,15 +1,15 @@
-//! A name for whoever runs: the host chooses the number of the agent's user, and programs such as `ssh` and `whoami`
-//! want a name for it.
+//! Names the agent's user: the host chooses the user's number, and programs such as `ssh` and `whoami` need a name
+//! for it.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
-/// The name of a user or group that the image does not know.
+/// The name for a user or group that the image does not know.
 const NAME: &str = "agent";
 
-/// Adds this process's user and group to the image's lists where they are missing. An image whose lists are closed
-/// keeps them as they are, and its programs see the number alone.
+/// Adds this process's user and group to the image's lists if they are missing. If the image does not allow that, its
+/// programs see only the numbers.
 pub fn ensure() {
     let Ok(own) = fs::metadata("/proc/self") else { return };
     let home = std::env::var("HOME").unwrap_or_default();
@@ -17,7 +17,7 @@ pub fn ensure() {
         ("/etc/passwd", own.uid(), format!("{}::{}:/bin/sh", own.gid(), plain(&home))),
         ("/etc/group", own.gid(), String::new()),
     ] {
-        // Only where the image says that anybody may: that is no machine's own list.
+        // Only if everybody may write the list: no machine's own list allows that.
         if !fs::metadata(path).is_ok_and(|list| list.mode() & 0o002 != 0) {
             continue;
         }
@@ -28,12 +28,12 @@ pub fn ensure() {
     }
 }
 
-/// A folder as such a list can hold it.
+/// Returns a folder if the list's format allows its name.
 fn plain(home: &str) -> &str {
     if home.starts_with('/') && !home.contains([':', '\n']) { home } else { "/" }
 }
 
-/// The line to add to a list for a number; None if the list has the number.
+/// Returns the line to add for a number; None if the list has the number already.
 fn missing(list: &str, id: u32, rest: &str) -> Option<String> {
     let mut names = Vec::new();
     for line in list.lines() {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_missing_gets_a_line() {
+    fn missing_user_gets_a_line() {
         let list = "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n";
         assert_eq!(missing(list, 1000, ""), None);
         assert_eq!(missing(list, 0, ""), None);
@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(line, "agent:x:4242:100::/home/node:/bin/sh\n");
         assert_eq!(missing("agent:x:7:", 8, "").unwrap(), "\nagent8:x:8:\n");
         assert_eq!(missing("", 8, "").unwrap(), "agent:x:8:\n");
-        // Another field with the same number is another thing.
+        // The same number in another field is something else.
         assert!(missing("a:x:1:4242:::\n", 4242, "").is_some());
         assert_eq!((plain("/home/node"), plain("x"), plain("/a:b")), ("/home/node", "/", "/"));
     }

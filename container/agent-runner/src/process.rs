@@ -1,4 +1,4 @@
-//! Running a command to its end: its own process group, limits on time and output, and a kill from another thread.
+//! Runs a command to its end: in its own process group, with limits on time and output, and a kill from another thread.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-/// How long a stream may stay open after its process ended, because a process in the background holds it.
+/// Time that a stream may stay open after its process ended, because a background process holds it.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// The process group that works at the moment, for a kill from the signal thread. Clones share it.
+/// The process group that runs at the moment, so that the signal thread can kill it. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Working {
     group: Arc<Mutex<Option<Pid>>>,
     gentle: Arc<AtomicBool>,
 }
 
-/// How long a gentle end may take.
+/// Time that a gentle end may take.
 const GENTLE: Duration = Duration::from_millis(500);
 
 impl Working {
@@ -30,12 +30,12 @@ impl Working {
         self.group.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on an [`end`](Self::end) asks before it kills: what works has something to write down first.
+    /// Makes [`end`](Self::end) send SIGTERM before it kills: the program has files to write first.
     pub fn be_gentle(&self) {
         self.gentle.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the whole group, if there is one.
+    /// Ends the whole group, if there is one: at once, or gently.
     pub fn end(&self) {
         if self.gentle.load(Ordering::Relaxed) {
             if let Some(group) = *self.lock() {
@@ -57,7 +57,7 @@ impl Working {
     }
 }
 
-/// What is kept of a stream: its first and its last bytes.
+/// The kept part of a stream: its first and its last bytes.
 #[derive(Debug, Default, Clone)]
 pub struct Capture {
     head: Vec<u8>,
@@ -81,12 +81,12 @@ impl Capture {
         self.tail.drain(..over);
     }
 
-    /// Bytes that came and were not kept.
+    /// Returns the number of bytes that were not kept.
     pub fn left_out(&self) -> u64 {
         self.total - (self.head.len() + self.tail.len()) as u64
     }
 
-    /// The text, with a note where something was left out.
+    /// Returns the text, with a note if something was left out.
     pub fn text(&self) -> String {
         let tail: Vec<u8> = self.tail.iter().copied().collect();
         if self.left_out() == 0 {
@@ -97,23 +97,23 @@ impl Capture {
     }
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code; none after a signal.
+    /// The exit code; None after a signal.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// Whether it was killed for taking too long.
+    /// True if it was killed because its time was over.
     pub timed_out: bool,
-    /// Its stdout, or both streams when they were merged.
+    /// Its stdout, or both streams if they were merged.
     pub stdout: Capture,
-    /// Its stderr; empty when merged.
+    /// Its stderr; empty if it was merged.
     pub stderr: Capture,
 }
 
 impl Ended {
-    /// The end in words: `exit code 3`, `killed by signal 9`.
+    /// Returns the end in words: `exit code 3`, `killed by signal 9`.
     pub fn how(&self) -> String {
         how(self.code, self.signal)
     }
@@ -122,22 +122,22 @@ impl Ended {
 /// Limits and streams of a command.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// What it gets on stdin.
+    /// The text that it gets on stdin.
     pub stdin: &'a str,
-    /// stdout and stderr in one stream, in the order written.
+    /// True if stdout and stderr are captured as one stream, in the order written.
     pub merge: bool,
-    /// Copy stderr to ours, as log text.
+    /// True if stderr is copied to ours, as log text.
     pub log_stderr: bool,
-    /// Kept bytes per stream.
+    /// Bytes to keep per stream.
     pub keep: usize,
-    /// Killed after this; none lets it work as long as it wants.
+    /// It is killed after this time; None sets no limit.
     pub limit: Option<Duration>,
 }
 
 /// Runs a command to its end.
 ///
 /// # Errors
-/// When it cannot be started.
+/// If it cannot be started.
 pub fn run(command: &mut Command, plan: &Plan<'_>, working: &Working) -> io::Result<Ended> {
     command.process_group(0).stdin(Stdio::piped());
     let (out, out_writer) = io::pipe()?;
@@ -151,7 +151,7 @@ pub fn run(command: &mut Command, plan: &Plan<'_>, working: &Working) -> io::Res
     drop(err_writer);
 
     let mut child = start(command, working)?;
-    // The command holds our ends of the pipes: while it does, no stream would end.
+    // The command holds our ends of the pipes; until it drops them, no stream would end.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     feed(&mut child, plan.stdin);
     let stdout = Stream::read(out.into(), plan.keep, false);
@@ -171,20 +171,20 @@ pub fn run(command: &mut Command, plan: &Plan<'_>, working: &Working) -> io::Res
     })
 }
 
-/// Waits for the end without collecting, so that the process id stays ours until nobody may signal it any more.
+/// Waits for the end without reaping, so that the process id stays valid until nobody can signal it any more.
 fn release(child: &Child, working: &Working) {
     let pid = Pid::from_child(child);
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
     *working.lock() = None;
 }
 
-/// Waits for the end of a command that [`start`] started, and says in words how it ended.
+/// Waits for the end of a command that [`start`] started, and returns its end in words.
 pub(crate) fn collect(child: &mut Child, working: &Working) -> String {
     release(child, working);
     child.wait().map_or_else(|error| error.to_string(), |status| how(status.code(), status.signal()))
 }
 
-/// The end in words: `exit code 3`, `killed by signal 9`.
+/// Describes the end: `exit code 3`, `killed by signal 9`.
 fn how(code: Option<i32>, signal: Option<i32>) -> String {
     match (code, signal) {
         (Some(code), _) => format!("exit code {code}"),
@@ -193,7 +193,7 @@ fn how(code: Option<i32>, signal: Option<i32>) -> String {
     }
 }
 
-/// Starts it while the kill is locked out, so that a kill finds it or comes before it exists.
+/// Starts the command under the lock that a kill needs, so that a kill finds the group or comes before it exists.
 pub(crate) fn start(command: &mut Command, working: &Working) -> io::Result<Child> {
     let mut tries_left = 20;
     loop {
@@ -203,7 +203,7 @@ pub(crate) fn start(command: &mut Command, working: &Working) -> io::Result<Chil
                 *group = Some(Pid::from_child(&child));
                 return Ok(child);
             }
-            // A program that was just written is "busy" while any process still holds it open for writing.
+            // A program that was just written is "busy" while any process holds it open for writing.
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries_left > 0 => tries_left -= 1,
             Err(error) => return Err(error),
         }
@@ -212,7 +212,7 @@ pub(crate) fn start(command: &mut Command, working: &Working) -> io::Result<Chil
     }
 }
 
-/// Writes stdin beside the rest: a program that does not read must not block us, one that has exited is no failure.
+/// Writes stdin on a thread: a program that does not read it must not block us, and an exited one is not an error.
 fn feed(child: &mut Child, text: &str) {
     if let Some(mut stdin) = child.stdin.take() {
         let text = text.to_owned();
@@ -220,7 +220,7 @@ fn feed(child: &mut Child, text: &str) {
     }
 }
 
-/// A stream read by a thread of its own.
+/// A stream that a thread reads.
 struct Stream {
     shared: Arc<(Mutex<(Capture, bool)>, Condvar)>,
 }
@@ -290,7 +290,7 @@ impl Watchdog {
         Self { state }
     }
 
-    /// Whether it had to kill.
+    /// Stops the watchdog. Returns true if it had to kill.
     fn stop(self) -> bool {
         let mut clockwork = self.state.0.lock().unwrap_or_else(PoisonError::into_inner);
         clockwork.stopped = true;
@@ -310,7 +310,7 @@ mod tests {
     const PLAN: Plan<'_> = Plan { stdin: "", merge: true, log_stderr: false, keep: 1000, limit: None };
 
     #[test]
-    fn streams_merge_in_order_and_the_code_is_told() {
+    fn streams_merge_in_order_and_the_exit_code_is_returned() {
         let ended = shell("echo a; echo b >&2; cat; exit 3", &Plan { stdin: "c\n", ..PLAN });
         assert_eq!((ended.stdout.text().as_str(), ended.code), ("a\nb\nc\n", Some(3)));
         let apart = shell("echo a; echo b >&2; kill -9 $$", &Plan { merge: false, ..PLAN });
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_limited_for_the_whole_group() {
+    fn time_limit_kills_the_whole_group() {
         let start = Instant::now();
         let ended = shell("echo x; sleep 30 & sleep 30", &Plan { limit: Some(Duration::from_millis(200)), ..PLAN });
         assert!(ended.timed_out);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_in_the_background_does_not_hold_the_end_back() {
+    fn background_process_does_not_delay_the_end() {
         let start = Instant::now();
         let ended = shell("sleep 60 & echo $!", &PLAN);
         let took = start.elapsed();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn head_and_tail_are_kept_of_a_long_stream() {
+    fn long_stream_keeps_its_head_and_tail() {
         let ended = shell("seq 1 100000", &Plan { keep: 100, ..PLAN });
         let text = ended.stdout.text();
         assert!(text.starts_with("1\n2\n") && text.ends_with("99999\n100000\n"), "{text}");
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_does_not_read_is_no_failure() {
+    fn program_that_does_not_read_stdin_is_no_failure() {
         let ended = shell("exit 0", &Plan { stdin: &"x".repeat(1 << 20), ..PLAN });
         assert_eq!(ended.code, Some(0));
     }

@@ -1,4 +1,4 @@
-//! A provider: what answers the prompts of a run, what it gets, and how it says that it failed.
+//! The provider's interface: it answers the prompts of a run. Also the run's data for it, and its failures.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,43 +10,43 @@ use parlor_protocol::{ErrorKind, ImageAttachment, Output, RunInput, Status, Turn
 use crate::process::Working;
 use crate::wire::Wire;
 
-/// What a provider knows of its run. Clones share the channels.
+/// The data and channels of a run. Clones share the channels.
 #[derive(Debug, Clone)]
 pub struct Room {
-    /// What came on stdin.
+    /// The run's input from stdin.
     pub input: Arc<RunInput>,
     /// The session's id: the one to resume, else a fresh one.
     pub session: String,
-    /// Where things lie.
+    /// The folders of the room.
     pub folders: Folders,
-    /// For texts before a turn's end.
+    /// The agent's stdout, for texts before a turn's end.
     pub wire: Wire,
-    /// Where a command at work is noted, so that SIGTERM ends it too.
+    /// The running command, so that SIGTERM ends it, too.
     pub working: Working,
 }
 
-/// Something that answers prompts.
+/// An agent that answers prompts.
 pub trait Provider {
-    /// Answers the prompts of one turn, in order. Of the output only the outcome counts; the turn's end and the
-    /// consumed inputs are added by the caller. What comes during the turn may be taken from `mail`; what is left there
-    /// is the next turn's.
+    /// Answers the prompts of one turn, in order. Only the outcome in the output counts; the caller adds the turn's
+    /// end and the consumed inputs. Messages that come during the turn may be taken from `mail`; the rest belongs to
+    /// the next turn.
     fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output;
 }
 
-/// The run's inputs while a turn is at work.
+/// The run's inputs during a turn.
 #[derive(Debug)]
 pub struct Mail<'a> {
     inputs: &'a mut Inputs,
     /// Names of the inputs that the turn took.
     consumed: Vec<String>,
-    /// Pictures that came with the turn's prompts, until they are asked for.
+    /// Pictures of the turn's prompts that the provider has not taken yet.
     pictures: Vec<ImageAttachment>,
-    /// Set when the host asked for the end meanwhile; the turn still comes to its own.
+    /// True if the host asked for the end meanwhile; the turn is still completed.
     closed: &'a mut bool,
 }
 
 impl Mail<'_> {
-    /// The follow-ups that wait now. They count as consumed by this turn.
+    /// Takes the waiting follow-ups. They count as consumed by this turn.
     pub fn take(&mut self) -> Vec<String> {
         match self.inputs.take() {
             Some(Next::Inputs(list)) => self.note(list),
@@ -58,7 +58,7 @@ impl Mail<'_> {
         }
     }
 
-    /// Pictures of the prompts that the turn has had so far, each given once.
+    /// Takes the pictures of the turn's prompts so far, each once.
     pub fn pictures(&mut self) -> Vec<ImageAttachment> {
         std::mem::take(&mut self.pictures)
     }
@@ -74,7 +74,7 @@ impl Mail<'_> {
     }
 }
 
-/// Runs a provider: a turn for the first prompt, then a turn for whatever follow-ups wait, until `_close`.
+/// Runs a provider: a turn for the first prompt, then a turn for all waiting follow-ups, until `_close`.
 pub fn serve(mut provider: impl Provider, room: &Room, mut inputs: Inputs) -> ExitCode {
     let mut closed = false;
     let first = std::slice::from_ref(&room.input.prompt);
@@ -101,12 +101,12 @@ fn turn(provider: &mut impl Provider, room: &Room, prompts: &[String], mut mail:
     room.wire.end_turn(&Output { turn: Some(Turn::Done), consumed: mail.consumed, ..answer });
 }
 
-/// An output for a turn that failed.
+/// Makes the output of a failed turn.
 pub fn failure(reason: String) -> Output {
     Output { status: Status::Error, error: Some(reason), error_kind: Some(ErrorKind::Other), ..Output::default() }
 }
 
-/// The same for one that would fail again, whoever tries it.
+/// Makes the output of a turn that would fail again, whatever the retry.
 pub fn refused(reason: String) -> Output {
     Output { error_kind: Some(ErrorKind::Refused), ..failure(reason) }
 }

@@ -1,35 +1,34 @@
-//! The meaning of a vendor's refusal, and its consequence: one table for every provider.
+//! The meaning of a vendor's refusal, and its consequences: one table for all providers.
 //!
-//! The status decides first. Words only tell apart what one status stands for, so that no vendor's choice of words
-//! turns a refusal for good into a passing one. Of all refusals with a status of 4xx, only 408 and 429 pass by
-//! themselves.
+//! The status decides first. Words only distinguish the cases of one status, so that no vendor's wording turns a
+//! permanent refusal into a temporary one. Of all 4xx statuses, only 408 and 429 are temporary.
 
 use parlor_protocol::ErrorKind;
 use serde_json::Value;
 
-/// What a vendor said when it did not answer.
+/// A vendor's refusal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Refusal<'a> {
-    /// The status of HTTP; 0 where there was none, because an answer that had begun failed.
+    /// The HTTP status; 0 if there was none, because an answer that had begun failed.
     pub status: u16,
-    /// Words for the kind of error, the vendor's or its program's: `rate_limit_error`, `RESOURCE_EXHAUSTED`, …
+    /// The kind of error, in the vendor's or its program's words: `rate_limit_error`, `RESOURCE_EXHAUSTED`, …
     pub code: &'a str,
     /// The message for people.
     pub said: &'a str,
-    /// True if the vendor says when to come again.
+    /// True if the vendor says when to try again.
     pub waits: bool,
 }
 
-/// What it means.
+/// The meaning of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
-    /// The key is missing, wrong, or not allowed this.
+    /// The key is missing, wrong, or not permitted to do this.
     Auth,
-    /// The account has nothing left.
+    /// The account's credit or quota is used up.
     Quota,
-    /// Too much at once; it passes.
+    /// Too many requests; it passes.
     RateLimit,
-    /// The vendor has no time, or trouble of its own; it passes.
+    /// The vendor is overloaded, or has an internal error; it passes.
     Busy,
     /// The conversation has more tokens than the model takes.
     TooLong,
@@ -37,35 +36,35 @@ pub enum Meaning {
     TooLarge,
     /// The model cannot call tools.
     NoTools,
-    /// The model sees no pictures, or not these.
+    /// The model accepts no pictures, or not these.
     NoPictures,
-    /// There is no such model here.
+    /// The server has no such model.
     NoModel,
     /// The server has too little memory for the model.
     NoMemory,
-    /// A content filter holds back what was said.
+    /// A content filter blocked the conversation.
     Filtered,
-    /// The answer is longer than it may be.
+    /// The answer exceeded its limit.
     Cut,
-    /// Something in the request is wrong that a new conversation may not have.
+    /// The request has a fault that a new conversation may not have.
     Conversation,
     /// The same request would be refused again.
     ForGood,
-    /// There is no way to the vendor's server.
+    /// The vendor's server cannot be reached.
     Unreachable,
-    /// Nothing is known: it may pass.
+    /// The meaning is unknown: it may pass.
     Unknown,
 }
 
 impl Meaning {
-    /// Returns what the host is told, once nothing the provider itself can do has helped.
+    /// Returns the kind of error for the host, after the provider's own remedies have failed.
     pub fn kind(self) -> ErrorKind {
         match self {
             Self::Auth => ErrorKind::Auth,
             Self::Quota => ErrorKind::Quota,
             Self::RateLimit => ErrorKind::RateLimit,
             Self::Busy => ErrorKind::Overloaded,
-            // These lie in what was said before, and so not in a new conversation.
+            // The cause is in the conversation, and so not in a new one.
             Self::TooLong | Self::TooLarge | Self::NoPictures | Self::Filtered | Self::Conversation => {
                 ErrorKind::SessionRefused
             }
@@ -75,8 +74,7 @@ impl Meaning {
         }
     }
 
-    /// Returns what people can do about it, as sentences after a space; empty where the host says it or nothing is
-    /// known.
+    /// Returns the remedy as sentences that begin with a space; empty if the host adds it or none is known.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::NoModel => {
@@ -107,28 +105,28 @@ impl Meaning {
     }
 }
 
-/// A reason with its remedy, as sentences.
+/// Joins a reason and its remedy.
 pub fn with_remedy(reason: &str, meaning: Meaning) -> String {
     let (reason, remedy) = (reason.trim_end(), meaning.remedy());
     let stop = if remedy.is_empty() || reason.ends_with(['.', '!', '?', '…']) { "" } else { "." };
     format!("{reason}{stop}{remedy}")
 }
 
-/// Which statuses a row is for.
+/// The statuses of a row.
 #[derive(Debug, Clone, Copy)]
 enum Status {
-    /// This one.
+    /// Exactly this status.
     Is(u16),
-    /// From the first to the second.
+    /// From the first to the second status.
     From(u16, u16),
-    /// All, and none.
+    /// Any status, or none.
     Any,
 }
 
-/// A row of the table: it holds when the status fits and, where it has signs, one of them is there.
+/// A row of the table. It matches if the status fits and, if the row has signs, one of them is found.
 struct Row {
     status: Status,
-    /// Parts of codes, in small letters and digits alone.
+    /// Parts of codes, in small letters and digits only.
     codes: &'static [&'static str],
     /// Parts of messages, in small letters.
     words: &'static [&'static str],
@@ -171,7 +169,7 @@ const CREDIT: Signs = (
         "limit: 0",
     ],
 );
-/// A day's limit stays one, whenever the vendor wants to be asked again.
+/// A daily limit stays one, even if the vendor says when to try again.
 const DAY: Signs = (&["insufficientquota"], &["daily quota", "limit: 0"]);
 const LONG: Signs = (
     &["contextlengthexceeded", "contextwindowexceeded", "exceedcontextsize"],
@@ -250,7 +248,7 @@ const NO_WAY: Signs =
     (&["connectionfailed"], &["unable to connect", "connection error", "econnrefused", "enotfound", "fetch failed"]);
 const REQUEST: Signs = (&["invalidrequest", "badrequest", "invalidargument", "invalidprompt"], &[]);
 
-/// The first row that holds decides.
+/// The first matching row decides.
 const TABLE: &[Row] = &[
     all(Status::Is(401), Meaning::Auth),
     all(Status::Is(407), Meaning::Auth),
@@ -264,14 +262,14 @@ const TABLE: &[Row] = &[
     all(Status::Is(404), Meaning::NoModel),
     some(Status::Is(413), LONG, Meaning::TooLong),
     all(Status::Is(413), Meaning::TooLarge),
-    // 429 with a word of credit is the only one that does not pass; where the vendor names a time it does.
+    // Of 429, only a word about credit makes it permanent, and not if the vendor names a time.
     some(Status::Is(429), DAY, Meaning::Quota),
     some(Status::Is(429), CREDIT, Meaning::Quota),
     all(Status::Is(429), Meaning::RateLimit),
     all(Status::Is(408), Meaning::Busy),
     all(Status::Is(501), Meaning::ForGood),
     all(Status::Is(505), Meaning::ForGood),
-    // Servers of one's own say with 500 what others say with 400.
+    // Self-hosted servers answer 500 where others answer 400.
     some(Status::From(500, 599), TOOLS, Meaning::NoTools),
     some(Status::From(500, 599), MEMORY, Meaning::NoMemory),
     some(Status::From(500, 599), LONG, Meaning::TooLong),
@@ -281,7 +279,7 @@ const TABLE: &[Row] = &[
         Meaning::NoPictures,
     ),
     all(Status::From(500, 599), Meaning::Busy),
-    // From here on: the other refusals with 4xx, and those without a status.
+    // The rest is for other 4xx refusals, and those without a status.
     some(Status::Any, KEY, Meaning::Auth),
     some(Status::Any, CREDIT, Meaning::Quota),
     some(Status::Any, LONG, Meaning::TooLong),
@@ -300,7 +298,7 @@ const TABLE: &[Row] = &[
     all(Status::Any, Meaning::Unknown),
 ];
 
-/// Words of the vendors' programs, in small letters, for a session that cannot be resumed because it is not there.
+/// The vendors' programs use these words, in small letters, for a session that does not exist.
 const LOST: [&str; 10] = [
     // Claude Code
     "no conversation found",
@@ -318,13 +316,13 @@ const LOST: [&str; 10] = [
     "failed to find session",
 ];
 
-/// Returns true if a program that was to resume a session says that the session is not there.
+/// Returns true if a program's error says that the session to resume does not exist.
 pub fn is_lost(said: &str) -> bool {
     let said = said.to_lowercase();
     LOST.iter().any(|words| said.contains(words))
 }
 
-/// The vendor's own error, where its JSON stands in a message: words for its kind, and what it says.
+/// Returns the code and text of the vendor's own error, if its JSON is inside a message.
 pub fn inside(message: &str) -> Option<(String, String)> {
     let start = message.find('{')?;
     let value = serde_json::Deserializer::from_str(&message[start..]).into_iter::<Value>().next()?.ok()?;
@@ -334,7 +332,7 @@ pub fn inside(message: &str) -> Option<(String, String)> {
     Some((words.join(" "), said))
 }
 
-/// Returns what a refusal means.
+/// Returns the meaning of a refusal.
 pub fn meaning(refusal: Refusal<'_>) -> Meaning {
     let said = refusal.said.to_lowercase();
     let code = inside(refusal.said).map_or_else(String::new, |(code, _)| code) + " " + refusal.code;
@@ -345,7 +343,7 @@ pub fn meaning(refusal: Refusal<'_>) -> Meaning {
             Status::From(first, last) => (first..=last).contains(&refusal.status),
             Status::Any => true,
         };
-        // A minute's limit is called a quota, too: then the vendor says how long it lasts.
+        // A limit per minute may be called a quota, too: then the vendor says how long it lasts.
         let passes = row.means == Meaning::Quota && refusal.waits && refusal.status == 429 && !is_of(DAY, &code, &said);
         let bare = row.codes.is_empty() && row.words.is_empty();
         status && !passes && (bare || is_of((row.codes, row.words), &code, &said))

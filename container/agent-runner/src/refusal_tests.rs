@@ -6,9 +6,9 @@ fn at(status: u16, code: &str, said: &str) -> Meaning {
     meaning(Refusal { status, code, said, waits: false })
 }
 
-/// How each vendor says it.
+/// Each vendor's refusals, as it words them.
 #[test]
-fn every_vendors_refusals_mean_what_they_say() {
+fn refusals_of_each_vendor_are_understood() {
     use Meaning::{
         Auth, Busy, Conversation, Cut, Filtered, ForGood, NoMemory, NoModel, NoPictures, NoTools, Quota, RateLimit,
         TooLarge, TooLong, Unknown, Unreachable,
@@ -107,7 +107,7 @@ fn every_vendors_refusals_mean_what_they_say() {
 }
 
 #[test]
-fn the_vendors_error_is_found_inside_of_a_message() {
+fn vendors_error_is_found_inside_a_message() {
     let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"No. "},"id":"x"}"#;
     assert_eq!(
         inside(&format!("API Error: 400 {body} (see above)")),
@@ -119,9 +119,9 @@ fn the_vendors_error_is_found_inside_of_a_message() {
     assert_eq!(at(0, "other", body), Meaning::Conversation);
 }
 
-/// How each program says it. Whether a session was to be resumed at all, only the provider knows.
+/// Each program's words. Whether a session was to be resumed, only the provider knows.
 #[test]
-fn a_lost_session_is_known_by_the_programs_words() {
+fn lost_session_is_recognised_by_the_programs_words() {
     for said in [
         "No conversation found with session ID: x",
         "Error: --resume requires a valid session ID or session title when used with --print.",
@@ -138,7 +138,7 @@ fn a_lost_session_is_known_by_the_programs_words() {
 }
 
 #[test]
-fn a_quota_that_lasts_a_minute_is_a_limit() {
+fn quota_per_minute_is_a_rate_limit() {
     let said = "You exceeded your current quota, please check your plan and billing details.";
     let minute = Refusal { status: 429, code: "RESOURCE_EXHAUSTED", said, waits: true };
     assert_eq!(meaning(minute), Meaning::RateLimit);
@@ -147,9 +147,9 @@ fn a_quota_that_lasts_a_minute_is_a_limit() {
 }
 
 proptest! {
-    /// Whatever a vendor says beside it: a refusal with 4xx does not pass but with 408 and 429.
+    /// Whatever words come with it: a 4xx refusal is permanent, except for 408 and 429.
     #[test]
-    fn no_word_makes_a_refusal_pass(
+    fn words_never_make_a_refusal_temporary(
         status in 400u16..499,
         code in "(overloaded_error|api_error|rate_limit_error|server_error|unavailable|timeout|[a-z_]{0,12})",
         said in "(overloaded|try again later|temporarily unavailable|rate limit|[ -~]{0,40})",

@@ -1,4 +1,4 @@
-//! The start of a run: stdin, signals, and the provider that the run names.
+//! The start of a run: stdin, signals, and the choice of the provider.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -18,15 +18,15 @@ use crate::providers;
 use crate::tools::context;
 use crate::wire::Wire;
 
-/// How often a turn at work shows a sign of life.
+/// Interval of the heartbeats during a turn.
 const HEARTBEAT: Duration = Duration::from_secs(60);
-/// How long a frame in the making holds a SIGTERM back.
+/// The longest time that an unfinished frame delays the exit on SIGTERM.
 const FRAME_LIMIT: Duration = Duration::from_millis(50);
 
 /// Runs an agent from stdin to its end.
 pub fn main() -> ExitCode {
     passwd::ensure();
-    // Watched before stdin is read: no follow-up can come earlier than that.
+    // Watch before stdin is read: no follow-up can come earlier.
     let folders = Folders::from_env();
     let inputs = Inputs::open(&folders.input);
     let wire = Wire::new(heartbeat_interval());
@@ -56,13 +56,13 @@ fn read_stdin() -> Result<RunInput, String> {
     serde_json::from_slice(&bytes).map_err(|error| format!("stdin is not the JSON of a run: {error}"))
 }
 
-/// A minute; tests make it shorter with `PARLOR_HEARTBEAT_MS`.
+/// Returns the interval: a minute, or `PARLOR_HEARTBEAT_MS` in tests.
 fn heartbeat_interval() -> Duration {
     let ms = std::env::var("PARLOR_HEARTBEAT_MS").ok().and_then(|text| text.parse().ok()).filter(|ms| *ms > 0);
     ms.map_or(HEARTBEAT, Duration::from_millis)
 }
 
-/// On SIGTERM or SIGINT the command at work is killed and the program exits: 0 when idle, 143 out of a turn.
+/// On SIGTERM or SIGINT, kills the running command and exits: with 0 when idle, with 143 in a turn.
 fn end_on_signals(wire: Wire, working: Working) -> io::Result<()> {
     let (mut signalled, handler) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, handler.try_clone()?)?;

@@ -1,7 +1,7 @@
-//! A model's private thought, as far as it stands in the answer itself: `<think>…</think>` before the first word. Only
-//! there: a tag later in a text, or in code, is a part of what is said.
+//! Removes a model's private thoughts from its answer: `<think>…</think>` before the first word. Tags later in a
+//! text, or in code, belong to the answer.
 
-/// What opens a thought, and what closes it.
+/// The tags that begin and end a thought.
 const TAGS: [(&str, &str); 4] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -9,29 +9,29 @@ const TAGS: [(&str, &str); 4] = [
     ("<reasoning>", "</reasoning>"),
 ];
 
-/// Passes on an answer that comes in pieces, without the thoughts at its beginning.
+/// Passes on an answer piece by piece, without the thoughts at its beginning.
 #[derive(Debug, Default)]
 pub struct Filter {
     state: State,
-    /// What came and is not decided yet.
+    /// Text that is not decided yet.
     held: String,
-    /// A thought is over: what comes next is not to begin with the space after it.
+    /// True after a thought: the space that follows it is dropped.
     thought: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 enum State {
-    /// Nothing was said yet.
+    /// The answer has not begun.
     #[default]
     Before,
-    /// In a thought, up to this tag.
+    /// Inside a thought, up to this tag.
     Inside(&'static str),
-    /// Everything is passed on.
+    /// The answer has begun; everything is passed on.
     Said,
 }
 
 impl Filter {
-    /// Takes a piece; gives what can be passed on of all that came.
+    /// Takes a piece; returns the text that can be passed on now.
     pub fn push(&mut self, piece: &str) -> String {
         self.held.push_str(piece);
         loop {
@@ -39,7 +39,7 @@ impl Filter {
                 State::Said => return std::mem::take(&mut self.held),
                 State::Inside(close) => {
                     let Some(at) = self.held.find(close) else {
-                        // Its end may be in two pieces.
+                        // The closing tag may be split between two pieces.
                         let keep = self.held.char_indices().rev().nth(close.len() - 2).map_or(0, |(at, _)| at);
                         self.held.drain(..keep);
                         return String::new();
@@ -64,7 +64,7 @@ impl Filter {
         }
     }
 
-    /// Returns what is left at the end. A thought that never ended was one.
+    /// Returns the rest at the end. A thought without an end is dropped.
     pub fn finish(mut self) -> String {
         if matches!(self.state, State::Inside(_)) {
             return String::new();
@@ -80,15 +80,15 @@ impl Filter {
     }
 }
 
-/// A whole answer without its thoughts. Some servers leave out the tag that opens the first one: then the closing tag
-/// has a line of its own.
+/// Returns an answer without its thoughts. Some servers leave out the first opening tag: then the closing tag has a
+/// line of its own.
 pub fn without(answer: &str) -> String {
     let mut filter = Filter::default();
     let said = filter.push(answer) + &filter.finish();
     after_lone_close(&said).map_or(said.clone(), str::to_owned)
 }
 
-/// Returns what comes after a closing tag that nothing opened, outside of code.
+/// Returns the text after a closing tag without an opening one, outside of code.
 fn after_lone_close(text: &str) -> Option<&str> {
     let (mut at, mut code) = (0, false);
     for line in text.split_inclusive('\n') {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thoughts_at_the_beginning_go_and_everything_else_stays() {
+    fn thoughts_at_the_beginning_are_removed() {
         for (answer, said) in [
             ("<think>hm</think>Hello.", "Hello."),
             ("\n<think>\nhm < 3 </thin </think>\n\nHello.", "Hello."),
@@ -135,9 +135,9 @@ mod tests {
     }
 
     proptest! {
-        /// However an answer is cut into pieces, the same is passed on of it.
+        /// However an answer is split into pieces, the same text is passed on.
         #[test]
-        fn pieces_make_no_difference(
+        fn pieces_give_the_same_text_as_the_whole(
             answer in "(\\s{0,2}<think(ing)?>[a-z<>/ ä\n]{0,12}(</think(ing)?>)?)?[<>/a-zä \n]{0,12}(</?think>)?[a-zä]{0,5}",
             cuts in proptest::collection::vec(0usize..60, 0..12),
         ) {
@@ -156,9 +156,9 @@ mod tests {
             prop_assert_eq!(said, expected);
         }
 
-        /// What does not begin with a thought is not touched.
+        /// An answer that does not begin with a thought is unchanged.
         #[test]
-        fn nothing_else_is_lost(answer in "[a-z`*\n][ -~\n]{0,40}") {
+        fn answer_without_thoughts_is_unchanged(answer in "[a-z`*\n][ -~\n]{0,40}") {
             let mut filter = Filter::default();
             let said = filter.push(&answer) + &filter.finish();
             prop_assert_eq!(said, answer);

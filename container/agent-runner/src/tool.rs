@@ -1,4 +1,4 @@
-//! `parlor-tool`: the host's tools as a command line, for agents that are programs and scripts.
+//! `parlor-tool`: the command line of the host's tools, for agents that are programs and scripts.
 //!
 //! Every request waits for the host's answer. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
@@ -14,13 +14,13 @@ use crate::guide::when;
 use crate::provider::Room;
 use crate::tools::{Context, Form, Kind, TABLE, Tool, Trouble, context};
 
-/// The name under which the runner is this command line.
+/// The runner becomes this command line when it is started under this name.
 pub const NAME: &str = "parlor-tool";
 
-/// The options that say when, which set `schedule_type` and `schedule_value`.
+/// The options for a time, which set `schedule_type` and `schedule_value`.
 const WHEN: [&str; 4] = ["cron", "every", "in", "once"];
 
-/// Gives a command what it needs to find the tool: `parlor-tool` in its PATH, and the chat it speaks for.
+/// Prepares a command's environment: `parlor-tool` in its PATH, the chat it speaks for, and folders for packages.
 pub fn offer(command: &mut Command, room: &Room) {
     let input = &room.input;
     command
@@ -37,11 +37,11 @@ pub fn offer(command: &mut Command, room: &Room) {
     }
 }
 
-/// Where programs keep packages that they fetch, such as an MCP server of `npx -y`: in a folder that outlives the room,
-/// for the group alone.
+/// Variables and folders for packages that programs download, such as an MCP server of `npx -y`. The folders outlive
+/// the room, and belong to the group alone.
 const CACHES: [(&str, &str); 3] = [("npm_config_cache", "npm"), ("UV_CACHE_DIR", "uv"), ("PIP_CACHE_DIR", "pip")];
 
-/// A folder with the link `parlor-tool`; None if nothing can be written or the image has the name already.
+/// Returns a folder with the link `parlor-tool`; None if it cannot be made.
 fn link_dir() -> Option<PathBuf> {
     let dir = context::dir();
     let link = dir.join(NAME);
@@ -55,12 +55,12 @@ fn link_dir() -> Option<PathBuf> {
     Some(dir)
 }
 
-/// Returns true if a program name is this command line's.
+/// Returns true if a program's path has this command line's name.
 pub fn is_name(program: &str) -> bool {
     Path::new(program).file_name().is_some_and(|name| name == NAME)
 }
 
-/// Carries out one command line.
+/// Runs one command line.
 pub fn main(args: &[String]) -> ExitCode {
     match command(args) {
         Ok(text) => {
@@ -95,19 +95,19 @@ fn command(args: &[String]) -> Result<String, Trouble> {
     })
 }
 
-/// By its short name, or by the one that models know it by.
+/// Finds a tool by its short name, or by its name for models.
 fn find(verb: &str) -> Option<&'static Tool> {
     TABLE.iter().find(|tool| tool.command == verb || tool.name == verb)
 }
 
-/// What a command line says.
+/// The parsed command line.
 #[derive(Debug)]
 struct Given {
     args: Map<String, Value>,
     json: bool,
 }
 
-/// Reads words and options, in any order; after `--` everything is a word.
+/// Parses words and options, in any order; after `--` everything is a word.
 fn parse(tool: &Tool, args: &[String], now: DateTime<Utc>) -> Result<Given, Trouble> {
     let mut given = Given { args: Map::new(), json: false };
     let (mut words, mut when) = (Vec::new(), None);
@@ -157,7 +157,7 @@ fn parse(tool: &Tool, args: &[String], now: DateTime<Utc>) -> Result<Given, Trou
     Ok(given)
 }
 
-/// Puts the words into their places.
+/// Assigns the words to the tool's arguments.
 fn place(tool: &Tool, words: Vec<String>, args: &mut Map<String, Value>) -> Result<(), Trouble> {
     let count = words.len();
     let mut words = words.into_iter();
@@ -177,7 +177,7 @@ fn place(tool: &Tool, words: Vec<String>, args: &mut Map<String, Value>) -> Resu
     }
 }
 
-/// Sets type, value and zone of a schedule from the option that says when.
+/// Sets a schedule's type, value and zone from the option for the time.
 fn set_when(kind: &str, value: &str, now: DateTime<Utc>, args: &mut Map<String, Value>) -> Result<(), Trouble> {
     let bad = || Trouble::Usage(format!("--{kind} {value:?} is no duration: write 90s, 10m, 2h or 1d."));
     let zone = || std::env::var("TZ").ok().filter(|zone| !zone.is_empty());
@@ -185,7 +185,7 @@ fn set_when(kind: &str, value: &str, now: DateTime<Utc>, args: &mut Map<String, 
         "every" => ("interval", when::duration_ms(value).ok_or_else(bad)?.to_string(), zone()),
         "in" => {
             let (value, zone) = when::in_ms(when::duration_ms(value).ok_or_else(bad)?, now).ok_or_else(bad)?;
-            // Not the zone that was asked for: the time was worked out in this one.
+            // Not the requested zone: the time was calculated in this one.
             args.remove("timezone");
             ("once", value, Some(zone))
         }
@@ -199,7 +199,7 @@ fn set_when(kind: &str, value: &str, now: DateTime<Utc>, args: &mut Map<String, 
     Ok(())
 }
 
-/// The command line of a tool.
+/// Returns the synopsis of a tool's command.
 fn synopsis(tool: &Tool) -> String {
     let mut line = format!("{NAME} {}", tool.command);
     let mut when = false;
@@ -233,7 +233,7 @@ fn usage() -> String {
     text
 }
 
-/// All about one command.
+/// Returns the full help of a tool.
 fn explain(tool: &Tool) -> String {
     let mut text = format!("{}\n\n{}\n", synopsis(tool), tool.about);
     for arg in tool.args {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn options_and_words_come_in_any_order() {
+    fn options_and_words_are_parsed_in_any_order() {
         let given = read("schedule", &["say", "--every=10m", "it", "--zone", "UTC", "--", "--loud"]).unwrap();
         assert_eq!(
             Value::Object(given.args),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_told_apart_from_failure() {
+    fn wrong_usage_is_reported_as_such() {
         for (verb, wrong) in [
             ("schedule", &["x", "--loud"][..]),
             ("schedule", &["x"]),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_has_every_tool_and_every_option() {
+    fn help_has_every_tool_and_every_option() {
         let help = usage();
         for tool in TABLE {
             assert!(help.contains(&format!("{NAME} {}", tool.command)), "{}", tool.name);

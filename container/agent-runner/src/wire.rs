@@ -1,4 +1,4 @@
-//! stdout: whole frames from several threads, and a heartbeat while a turn works.
+//! The agent's stdout: whole frames from several threads, and a heartbeat during a turn.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ pub struct Wire {
 }
 
 struct Shared {
-    /// When the open turn began. Its lock is also what keeps frames whole.
+    /// The begin of the open turn. Its lock also keeps frames whole.
     turn: Mutex<Option<Instant>>,
     changed: Condvar,
-    /// Where outputs go: to stdout, or to a test.
+    /// Writes an output to stdout, or to a test.
     write: Box<dyn Fn(&Output) + Send + Sync>,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Wire {
-    /// A wire whose outputs a test reads.
+    /// Returns a wire whose outputs a test receives.
     #[cfg(test)]
     pub fn captured() -> (Self, std::sync::mpsc::Receiver<Output>) {
         let (to, outputs) = std::sync::mpsc::channel();
@@ -45,11 +45,11 @@ impl Wire {
         (Self { shared: Arc::new(Shared { write, ..Shared::default() }) }, outputs)
     }
 
-    /// A stdout that shows a sign of life each `heartbeat` while a turn is open.
+    /// Returns a stdout that writes a heartbeat in each interval while a turn is open.
     pub fn new(heartbeat: Duration) -> Self {
         let wire = Self::default();
         let beating = wire.clone();
-        // Without the thread a long turn merely shows no signs of life.
+        // Without the thread, a long turn only has no heartbeats.
         let _ = thread::Builder::new().name("heartbeat".into()).spawn(move || beating.beat(heartbeat));
         wire
     }
@@ -58,13 +58,13 @@ impl Wire {
         self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A turn begins.
+    /// Begins a turn.
     pub fn begin_turn(&self) {
         *self.lock() = Some(Instant::now());
         self.shared.changed.notify_one();
     }
 
-    /// A text for the chat before the turn's end.
+    /// Writes a text for the chat before the turn's end.
     pub fn say(&self, text: &str) {
         let output = Output { result: Some(text.to_owned()), turn: Some(Turn::Open), ..Output::default() };
         let guard = self.lock();
@@ -72,7 +72,7 @@ impl Wire {
         drop(guard);
     }
 
-    /// The turn's last output.
+    /// Ends the turn with its last output.
     pub fn end_turn(&self, output: &Output) {
         let mut turn = self.lock();
         *turn = None;
@@ -82,7 +82,7 @@ impl Wire {
         }
     }
 
-    /// Waits at most `limit` for a frame in the making; true when a turn was open.
+    /// Waits at most `limit` for an unfinished frame; returns true if a turn was open.
     pub fn settle(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         loop {
@@ -115,7 +115,7 @@ impl Wire {
     }
 }
 
-/// A host that is gone ends the agent: nobody is left to answer.
+/// Writes a frame. If that fails, the host is gone, and the agent exits.
 fn write(output: &Output) {
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_all(output.to_frame().as_bytes()).and_then(|()| stdout.flush()) {

@@ -1,4 +1,4 @@
-//! The MCP server as a real process, spoken to in plain JSON-RPC lines.
+//! The MCP server as a real process; the tests write plain lines of JSON-RPC.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,7 +15,7 @@ use support::{Agent, Home, RUNNER, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A client of a server at work.
+/// A client of a running server.
 struct Client {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -36,7 +36,7 @@ impl Client {
         Self { stdin: child.stdin.take(), child, lines, next: 0 }
     }
 
-    /// A server that has been greeted.
+    /// Starts a server and greets it.
     fn ready(home: &Home, is_main: bool) -> Self {
         let environment = [("PARLOR_CHAT_JID", "web:team"), ("PARLOR_IS_MAIN", if is_main { "1" } else { "0" })];
         let mut client = Self::start(home, &environment);
@@ -73,7 +73,7 @@ impl Client {
         answer["result"].clone()
     }
 
-    /// Calls a tool: whether it failed, and what it said.
+    /// Calls a tool. Returns whether it failed, and its text.
     fn call(&mut self, name: &str, args: &Value) -> (bool, String) {
         let answer = self.request("tools/call", &json!({"name": name, "arguments": args}));
         let result = &answer["result"];
@@ -83,7 +83,7 @@ impl Client {
         )
     }
 
-    /// The offered tools in short: `name(needed! optional)`.
+    /// Returns the offered tools in short: `name(needed! optional)`.
     fn tools(&mut self) -> Vec<String> {
         let answer = self.request("tools/list", &json!({}));
         let short = |tool: &Value| {
@@ -115,7 +115,7 @@ impl Drop for Client {
 }
 
 #[test]
-fn the_protocol_version_is_negotiated_and_the_end_of_stdin_is_the_end() {
+fn protocol_version_is_negotiated_and_stdins_end_is_the_end() {
     let home = Home::new();
     for (asked, given) in [("2024-11-05", Some("2024-11-05")), ("2025-06-18", Some("2025-06-18")), ("1999-01-01", None)]
     {
@@ -171,7 +171,7 @@ fn each_group_is_offered_its_tools() {
 }
 
 #[test]
-fn what_is_wrong_is_told_before_the_host_is_asked() {
+fn wrong_arguments_are_reported_before_the_host_is_asked() {
     let home = Home::new();
     fs::create_dir(home.path("group/folder")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", home.path("group/link")).unwrap();
@@ -209,7 +209,7 @@ fn what_is_wrong_is_told_before_the_host_is_asked() {
 }
 
 #[test]
-fn answers_of_the_host_are_told_as_they_are() {
+fn answers_of_the_host_are_passed_on_unchanged() {
     let home = Home::new();
     fs::write(home.path("group/a.txt"), "x").unwrap();
     let sent = home.host("messages", vec![json!({"ok": true}), json!({"ok": true, "size": 1})]);
@@ -229,7 +229,7 @@ fn answers_of_the_host_are_told_as_they_are() {
         json!({"type": "file", "chatJid": "web:team", "path": "a.txt", "caption": "see", "id": sent[1]["id"]});
     assert_eq!(sent[1], expected);
 
-    // What was not offered is the host's to refuse.
+    // The host refuses a tool that was not offered.
     let asked = home.host("tasks", vec![json!({"ok": false, "error": "only the main group may use refresh_groups"})]);
     let refused = client.call("refresh_groups", &json!({}));
     assert_eq!(refused, (true, "Parlor refused this: only the main group may use refresh_groups".into()));
@@ -243,12 +243,12 @@ fn answers_of_the_host_are_told_as_they_are() {
 }
 
 #[test]
-fn a_host_that_is_down_is_told_of_honestly_and_holds_nothing_else_up() {
+fn host_that_is_down_is_reported_and_delays_nothing_else() {
     let home = Home::new();
     let mut client = Client::ready(&home, false);
     let waiting = client.ask("tools/call", &json!({"name": "send_message", "arguments": {"text": "anyone?"}}));
     let ping = client.request("ping", &json!({}));
-    // It is the first answer.
+    // The ping is answered first.
     assert!(ping["result"].is_object(), "{ping}");
     let answer = client.answer();
     assert_eq!((&answer["id"], &answer["result"]["isError"]), (&json!(waiting), &json!(true)));
@@ -258,7 +258,7 @@ fn a_host_that_is_down_is_told_of_honestly_and_holds_nothing_else_up() {
 }
 
 #[test]
-fn a_server_with_an_environment_of_its_own_learns_of_the_run_by_a_file() {
+fn server_with_its_own_environment_reads_the_run_from_a_file() {
     let home = Home::new();
     home.program("#!/bin/sh\necho here\n");
     let input =

@@ -45,7 +45,7 @@ fn follow_ups_are_answered_in_order_and_reported_as_consumed() {
 }
 
 #[test]
-fn what_waits_during_a_turn_becomes_one_turn_in_name_order() {
+fn inputs_during_a_turn_become_one_turn_in_name_order() {
     let home = Home::new();
     let mut agent = Agent::start(&home, &input("run touch started; while [ ! -e go ]; do sleep 0.02; done"));
     eventually("the turn works", || home.path("group/started").exists());
@@ -69,7 +69,7 @@ fn what_waits_during_a_turn_becomes_one_turn_in_name_order() {
 }
 
 #[test]
-fn an_input_written_just_before_the_close_is_answered() {
+fn input_written_just_before_the_close_is_answered() {
     for round in 0..20 {
         let home = Home::new();
         let mut agent = Agent::start(&home, &input("hello"));
@@ -82,7 +82,7 @@ fn an_input_written_just_before_the_close_is_answered() {
 }
 
 #[test]
-fn a_long_turn_shows_signs_of_life_and_an_idle_run_none() {
+fn heartbeats_come_in_a_long_turn_and_not_when_idle() {
     let home = Home::new();
     let stdin = input("run while [ ! -e go ]; do sleep 0.02; done").to_string();
     let agent = Agent::start_with(&home, &stdin, &[("PARLOR_HEARTBEAT_MS", "40")]);
@@ -99,14 +99,14 @@ fn a_long_turn_shows_signs_of_life_and_an_idle_run_none() {
 }
 
 #[test]
-fn sigterm_ends_an_idle_run_well_and_a_working_one_with_everything_it_started() {
+fn sigterm_ends_an_idle_run_and_a_working_one_with_its_children() {
     let home = Home::new();
     let mut idle = Agent::start(&home, &input("hello"));
     idle.reply();
     let asked = Instant::now();
     idle.signal("-TERM");
     assert_eq!(idle.end().code(), Some(0));
-    // What has not ended after ten seconds is killed.
+    // A runner that has not exited after ten seconds is killed.
     assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
 
     let mut busy = Agent::start(&home, &input("run sleep 600 & echo $! > child; echo $$ > shell; sleep 600"));
@@ -122,7 +122,7 @@ fn sigterm_ends_an_idle_run_well_and_a_working_one_with_everything_it_started() 
 }
 
 #[test]
-fn the_guide_makes_a_task_and_says_what_the_host_said() {
+fn guide_makes_a_task_and_reports_the_hosts_answer() {
     let home = Home::new();
     let accepted = json!({"ok": true, "taskId": "T1", "nextRun": "2026-11-23T07:30:00.000Z"});
     let host = home.host("tasks", vec![accepted, json!({"ok": false, "error": "at most 100 active tasks"})]);
@@ -147,7 +147,7 @@ fn the_guide_makes_a_task_and_says_what_the_host_said() {
 }
 
 #[test]
-fn the_guide_knows_in_the_next_room_what_it_offered_and_how_to_take_back() {
+fn guide_remembers_its_offer_and_its_undo_in_the_next_room() {
     let home = Home::new();
     let host = home.host("tasks", vec![json!({"ok": true, "taskId": "T1"}), json!({"ok": true})]);
     let agent = Agent::start(&home, &input("reminde me in 5 minuts to call Ann"));
@@ -166,7 +166,7 @@ fn the_guide_knows_in_the_next_room_what_it_offered_and_how_to_take_back() {
 }
 
 #[test]
-fn the_guide_says_once_that_a_model_can_be_connected() {
+fn guide_says_once_that_a_model_can_be_connected() {
     let home = Home::new();
     let agent = Agent::start(&home, &input("write a poem"));
     assert!(agent.reply().contains("parlor setup"));
@@ -178,7 +178,7 @@ fn the_guide_says_once_that_a_model_can_be_connected() {
 }
 
 #[test]
-fn the_guide_admits_that_the_host_has_not_answered() {
+fn guide_reports_that_the_host_has_not_answered() {
     let home = Home::new();
     let agent = Agent::start(&home, &input("remind me in 10 seconds to smile"));
     let reply = agent.reply();
@@ -186,7 +186,7 @@ fn the_guide_admits_that_the_host_has_not_answered() {
 }
 
 #[test]
-fn the_guide_changes_the_task_that_a_number_means() {
+fn guide_changes_the_task_with_that_number() {
     let home = Home::new();
     let task = |id: &str, status: &str| {
         json!({"id": id, "groupFolder": "team", "prompt": format!("Remind the chat: {id}"), "schedule_type": "interval",
@@ -203,7 +203,7 @@ fn the_guide_changes_the_task_that_a_number_means() {
     assert_eq!(agent.reply(), "Done: reminder “BBBB2” is cancelled.");
     let requests = host.join().unwrap();
     assert_eq!((&requests[0]["type"], &requests[0]["taskId"]), (&json!("cancel_task"), &json!("BBBB2")));
-    // The others keep their numbers, so that the same words never end another task.
+    // The other tasks keep their numbers, so that the same words never end another task.
     fs::write(
         home.path("ipc/current_tasks.json"),
         json!([task("CCCC3", "active"), task("AAAA1", "active")]).to_string(),
@@ -216,7 +216,7 @@ fn the_guide_changes_the_task_that_a_number_means() {
 }
 
 #[test]
-fn a_due_task_says_its_reminder_and_waits_for_the_close() {
+fn due_task_says_its_reminder_and_waits_for_the_close() {
     for (prompt, text) in
         [("Remind the chat: buy milk", "Reminder: buy milk"), ("water plants", "Reminder: water plants")]
     {
@@ -244,7 +244,7 @@ fn commands_run_in_the_groups_folder_and_end_at_their_limit() {
 }
 
 #[test]
-fn a_broken_stdin_and_an_unknown_provider_are_errors_that_say_why() {
+fn broken_stdin_and_unknown_provider_are_reported() {
     let home = Home::new();
     let mut agent = Agent::start_with(&home, "{\"prompt\": 1", &[]);
     let output = agent.output();
@@ -260,7 +260,7 @@ fn a_broken_stdin_and_an_unknown_provider_are_errors_that_say_why() {
     );
     assert!(output.error.unwrap().contains("oracle"));
 
-    // Nor does another try bring an interpreter.
+    // A missing interpreter would still be missing on a retry.
     home.program("#!/no/such/interpreter\n");
     let output = Agent::start(&home, &with(input("hello"), "provider", json!("exec"))).output();
     assert_eq!(output.error_kind, Some(ErrorKind::Refused), "{output:?}");
@@ -271,7 +271,7 @@ fn exec(prompt: &str) -> Value {
 }
 
 #[test]
-fn a_program_is_the_agent() {
+fn exec_program_is_the_agent() {
     let home = Home::new();
     home.program(
         "#!/bin/sh\nprintf '%s|' \"$PARLOR_CHAT_JID\" \"$PARLOR_GROUP\" \"$PARLOR_SESSION_ID\" \"$PARLOR_IS_TASK\" \
@@ -295,7 +295,7 @@ fn a_program_is_the_agent() {
 }
 
 #[test]
-fn a_program_that_fails_or_is_missing_is_an_error_that_helps() {
+fn exec_program_that_fails_or_is_missing_is_reported() {
     let home = Home::new();
     let agent = Agent::start(&home, &exec("x"));
     let advice = agent.output();
@@ -318,7 +318,7 @@ fn a_program_that_fails_or_is_missing_is_an_error_that_helps() {
 }
 
 #[test]
-fn a_program_has_the_host_tools_in_its_path_and_hears_refusals() {
+fn exec_program_has_the_host_tools_and_gets_refusals() {
     let home = Home::new();
     home.program(
         "#!/bin/sh\nparlor-tool send 'in between'; echo code $?\nparlor-tool pause T9 2>&1; echo code $?\n\
@@ -337,7 +337,7 @@ fn a_program_has_the_host_tools_in_its_path_and_hears_refusals() {
 }
 
 #[test]
-fn sigterm_kills_a_programs_whole_group() {
+fn sigterm_kills_the_exec_programs_whole_group() {
     let home = Home::new();
     home.program("#!/bin/sh\ntrap '' TERM\nsleep 600 &\necho $! > child\nwait; sleep 600\n");
     let mut agent = Agent::start(&home, &exec("x"));
@@ -350,7 +350,7 @@ fn sigterm_kills_a_programs_whole_group() {
 }
 
 #[test]
-fn the_tool_schedules_lists_and_registers() {
+fn parlor_tool_schedules_lists_and_registers() {
     let home = Home::new();
     let tool = |args: &[&str]| {
         let mut command = Command::new(RUNNER);
@@ -376,14 +376,14 @@ fn the_tool_schedules_lists_and_registers() {
     assert!(code == Some(2) && error.contains("no command \"dance\"") && error.contains("parlor-tool send"), "{error}");
 }
 
-/// The shell blocks of the handbook for agents.
+/// Returns the shell blocks of the handbook for agents.
 fn handbook_scripts() -> Vec<String> {
     let handbook = include_str!("../../../docs/WRITING_AGENTS.md");
     handbook.split("```sh\n").skip(1).map(|rest| rest.split("```\n").next().unwrap_or(rest).to_owned()).collect()
 }
 
 #[test]
-fn the_handbooks_program_is_an_agent() {
+fn handbooks_program_is_an_agent() {
     let home = Home::new();
     home.program(&handbook_scripts()[0]);
     let prompt = "<messages>\n<message sender=\"a\" time=\"t\">one</message>\n\
@@ -392,7 +392,7 @@ fn the_handbooks_program_is_an_agent() {
 }
 
 #[test]
-fn the_handbooks_whole_agent_speaks_the_protocol() {
+fn handbooks_whole_agent_speaks_the_protocol() {
     let script = include_str!("../../../tests/fixtures/v1-agent.sh");
     assert_eq!(handbook_scripts()[1], script, "the handbook shows the script that is tested");
     let home = Home::new();
@@ -412,7 +412,7 @@ fn the_handbooks_whole_agent_speaks_the_protocol() {
 }
 
 #[test]
-fn a_task_that_an_earlier_try_of_the_turn_made_counts_as_made() {
+fn task_made_by_an_earlier_try_of_the_turn_is_not_made_again() {
     let prompt = "<messages>\n<message sender=\"a\" time=\"2026-01-01T00:00:00.000Z\">remind me in 1 hour to smile</message>\n\
                   </messages>";
     let mut ids = Vec::new();
@@ -432,7 +432,7 @@ fn a_task_that_an_earlier_try_of_the_turn_made_counts_as_made() {
 }
 
 #[test]
-fn a_session_of_another_provider_is_missing_at_once() {
+fn session_of_another_provider_is_reported_missing_at_once() {
     for (provider, id) in [
         ("claude", "019a7b3c4d5e00010123456789abcdef"),
         ("claude", "--help"),

@@ -1,4 +1,4 @@
-//! Files of the IPC folders: fresh ids, names that sort in order of writing, and atomic writes.
+//! The IPC folders' files: new ids, names that sort by time of writing, and atomic writes.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -9,10 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::Value;
 
-/// A fresh id of 32 hexadecimal digits; fits the host's `^[A-Za-z0-9_-]{1,64}$`.
+/// Returns a new id of 32 hexadecimal digits, which fits the host's `^[A-Za-z0-9_-]{1,64}$`.
 ///
-/// The first digits are the time in milliseconds, so that ids sort by it; the rest is random. Should the system's
-/// random source be closed to the container, time, process id and a counter still keep ids of one group apart.
+/// The first digits are the time in milliseconds, so that ids sort by it; the rest is random. If the container has no
+/// access to the system's random source, then time, process id and a counter still keep the ids of one group apart.
 pub fn fresh_id() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -25,10 +25,10 @@ pub fn fresh_id() -> String {
     format!("{millis:012x}{:04x}{:016x}", counter & 0xffff, u64::from_be_bytes(random))
 }
 
-/// Writes `dir/name` at once: first `name.tmp`, then a rename, so that no reader sees half a file.
+/// Writes `dir/name` atomically: first `name.tmp`, then a rename, so that no reader sees half a file.
 ///
 /// # Errors
-/// When the folder is missing or not writable; nothing is left behind then.
+/// If the folder is missing or not writable; nothing is left behind then.
 pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let unfinished = dir.join(format!("{name}.tmp"));
     let written = File::create(&unfinished)
@@ -40,21 +40,21 @@ pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> 
     written
 }
 
-/// The folders and zone an agent works with. Everything but tests uses the fixed ones.
+/// The folders of an agent. Only tests use others than the fixed ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
-    /// `messages/`, `tasks/`, `results/` and the snapshots.
+    /// The IPC folder, with `messages/`, `tasks/`, `results/` and the snapshots.
     pub ipc: PathBuf,
-    /// Follow-ups of this run.
+    /// The folder of this run's follow-ups.
     pub input: PathBuf,
-    /// The group's workspace.
+    /// The group's folder.
     pub group: PathBuf,
-    /// Memory shared with every group.
+    /// The memory that all groups share.
     pub global: PathBuf,
 }
 
 impl Folders {
-    /// The folders of the container, each of which the environment may move (tests do): `PARLOR_IPC_DIR`,
+    /// Returns the container's folders. The environment can replace each (tests do): `PARLOR_IPC_DIR`,
     /// `PARLOR_INPUT_DIR`, `PARLOR_GROUP_DIR`, `PARLOR_GLOBAL_DIR`.
     pub fn from_env() -> Self {
         let folder = |key, default: &str| std::env::var_os(key).map_or_else(|| default.into(), PathBuf::from);
@@ -66,11 +66,10 @@ impl Folders {
         }
     }
 
-    /// Drops a request into `messages/` or `tasks/` under a fresh id, which it returns; the host answers with a
+    /// Writes a request into `messages/` or `tasks/` under a new id, and returns the id; the host answers with a
     /// result file of that id.
     ///
-    /// # Errors
-    /// When the request is no JSON object, or the file cannot be written.
+    /// # Errors If the request is not a JSON object, or the file cannot be written.
     pub fn request(&self, kind: &str, request: &impl Serialize) -> io::Result<String> {
         let id = fresh_id();
         let mut json = serde_json::to_value(request)?;
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_unique_sort_by_time_and_fit_the_hosts_form() {
+    fn fresh_ids_are_unique_sort_by_time_and_fit_the_hosts_form() {
         let ids: Vec<String> = (0..1000).map(|_| fresh_id()).collect();
         let mut sorted = ids.clone();
         sorted.sort();
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_one_whole_file_that_carries_its_id() {
+    fn request_is_one_whole_file_with_its_id() {
         let home = tempfile::tempdir().unwrap();
         let path = || home.path().into();
         let folders = Folders { ipc: path(), input: path(), group: path(), global: path() };
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_leaves_nothing() {
+    fn failed_write_leaves_no_file() {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("x.json")).unwrap();
         assert!(write_atomically(home.path(), "x.json", b"{}").is_err());

@@ -1,4 +1,4 @@
-//! The run's input folder: follow-ups in their order, and `_close`.
+//! The run's input folder: follow-ups in order, and `_close`.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,42 +9,42 @@ use std::time::Duration;
 use crate::watch::{FALLBACK, Watch};
 use crate::{CLOSE_SENTINEL, ImageAttachment, InputFile};
 
-/// One follow-up.
+/// A follow-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// The file's name, for `consumed`.
+    /// The file's name, which an output reports in `consumed`.
     pub name: String,
-    /// Its text.
+    /// The message's text.
     pub text: String,
-    /// Pictures that came with it.
+    /// Pictures of the message.
     pub images: Vec<ImageAttachment>,
 }
 
-/// What the host wants next.
+/// The host's next order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Follow-ups, in order; at least one.
     Inputs(Vec<Input>),
-    /// The end of the run.
+    /// End the run.
     Close,
 }
 
-/// The watched input folder.
+/// The input folder and its watcher.
 #[derive(Debug)]
 pub struct Inputs {
     dir: PathBuf,
     watch: Watch,
-    /// Files that were read but could not be removed, so that they are not taken twice.
+    /// Names of files that were read but cannot be removed, so that they are not read twice.
     stuck: HashSet<String>,
 }
 
 impl Inputs {
-    /// Begins to watch the folder; it may appear later.
+    /// Starts to watch the folder, which may be created later.
     pub fn open(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), watch: Watch::new(dir), stuck: HashSet::new() }
     }
 
-    /// Waits until the host wants something.
+    /// Waits for the host's next order.
     pub fn wait(&mut self) -> Next {
         loop {
             if let Some(next) = self.take() {
@@ -54,7 +54,7 @@ impl Inputs {
         }
     }
 
-    /// As [`Self::wait`], but for about `timeout` at most.
+    /// Like [`Self::wait`], but waits for about `timeout` at most; None if nothing came.
     pub fn wait_for(&mut self, timeout: Duration) -> Option<Next> {
         self.take().or_else(|| {
             self.watch.wait(timeout);
@@ -62,9 +62,9 @@ impl Inputs {
         })
     }
 
-    /// Returns what the host wants now. A close counts only when no input is left.
+    /// Returns the host's present order, if any. `_close` counts only if no input is left.
     pub fn take(&mut self) -> Option<Next> {
-        // Looked for before the listing and obeyed after it: what was written before `_close` is then in the listing.
+        // `_close` is checked before the listing: an input that was written before it is then in the listing.
         let close = fs::symlink_metadata(self.dir.join(CLOSE_SENTINEL)).is_ok();
         let inputs = self.read_all();
         if !inputs.is_empty() {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn all_inputs_come_in_name_order_and_before_close() {
+    fn inputs_come_in_name_order_and_before_close() {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), "0002.json", "b");
         put(dir.path(), "0001.json", "a");
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_input_does_not_hide_the_others() {
+    fn broken_input_does_not_hide_the_others() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("0001.json"), "{").unwrap();
         put(dir.path(), "0002.json", "b");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_appears_later_is_found() {
+    fn folder_that_is_created_later_is_found() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("input");
         let mut inputs = Inputs::open(&dir);

@@ -1,19 +1,19 @@
-//! JSON that strict readers refuse although its meaning is clear: half a surrogate pair (what JavaScript and Python
-//! write of a text that was cut in the middle of an emoji), bytes that are no UTF-8, control characters as they are, a
-//! byte order mark, and numbers that are none.
+//! Reads JSON that strict parsers refuse although its meaning is clear: half a surrogate pair (JavaScript and Python
+//! write one for a text that was cut in the middle of an emoji), invalid UTF-8, raw control characters, a byte order
+//! mark, and numbers such as `NaN`.
 
 use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
 const MARK: &[u8] = b"\xef\xbb\xbf";
-/// Bytes that a text may gain by being mended, in each of two steps: a hostile one would gain five for each it has.
+/// Bytes that mending may add to a text, in each of two steps: a hostile text would gain five bytes for each it has.
 const GROWTH: usize = 16 << 20;
 
-/// Reads JSON; what a strict reader refuses is read once more as [`mend`] makes it.
+/// Parses JSON. If the strict parser refuses it, parses the result of [`mend`].
 ///
 /// # Errors
-/// When it is no JSON even so, or does not fit the type.
+/// If it is no JSON even then, or does not fit the type.
 pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     match serde_json::from_slice(json) {
         Err(error) if error.is_syntax() => match mend(json) {
@@ -25,7 +25,7 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     }
 }
 
-/// The same for a text.
+/// Like [`from_slice`], for a text.
 ///
 /// # Errors
 /// Like [`from_slice`].
@@ -33,10 +33,9 @@ pub fn from_str<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
     from_slice(json.as_bytes())
 }
 
-/// Replaces what a strict reader refuses: half a surrogate pair and bytes that are no UTF-8 by U+FFFD, a control
-/// character in a string by its escape, `NaN` and infinities by `null`; a byte order mark is left out. Strict JSON
-/// stays as it is. A text that gained much already gains no more: what is left of bytes that are no UTF-8 becomes `?`, and
-/// of control characters spaces.
+/// Replaces what a strict parser refuses: half a surrogate pair and invalid UTF-8 by U+FFFD, a control character in a
+/// string by its escape, `NaN` and infinities by `null`; a byte order mark is dropped. Strict JSON is unchanged. When
+/// the text has grown by its limit, invalid UTF-8 becomes `?`, and control characters become spaces.
 pub fn mend(json: &[u8]) -> Cow<'_, [u8]> {
     within(json, GROWTH)
 }
@@ -57,7 +56,7 @@ fn within(json: &[u8], growth: usize) -> Cow<'_, [u8]> {
     }
 }
 
-/// The text, with U+FFFD for bytes that are no UTF-8, and `?` for those that it has no room for.
+/// Returns the text, with U+FFFD for invalid bytes, or `?` when the growth is used up.
 fn utf8(bytes: &[u8], growth: usize) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -82,10 +81,10 @@ fn utf8(bytes: &[u8], growth: usize) -> Cow<'_, str> {
 struct Mender<'a> {
     text: &'a [u8],
     at: usize,
-    /// How much of the text is in `out`, or replaced there.
+    /// Number of the text's bytes that are in `out`, unchanged or replaced.
     kept: usize,
     out: Vec<u8>,
-    /// Bytes that it may gain yet.
+    /// Bytes that the text may still gain.
     growth: usize,
 }
 
@@ -115,12 +114,12 @@ impl Mender<'_> {
         }
     }
 
-    /// Puts other bytes in the place of the next ones; where the text would grow too long, those of `short`.
+    /// Replaces the next bytes with `with`, or with `short` if the text would grow too long.
     fn replace(&mut self, length: usize, with: &[u8], short: &[u8]) {
         let left = self.growth.checked_sub(with.len().saturating_sub(length));
         let with = if left.is_some() { with } else { short };
         if self.out.capacity() == 0 {
-            // At once: a buffer that doubles would take more than the text may gain.
+            // Reserve the largest size at once: a buffer that doubles would take more memory than the limit allows.
             self.out.reserve_exact(self.text.len() + self.growth.min(self.text.len().saturating_mul(5)));
         }
         self.growth = left.unwrap_or(self.growth);
@@ -138,7 +137,7 @@ impl Mender<'_> {
         }
     }
 
-    /// The UTF-16 unit whose escape stands here.
+    /// Returns the UTF-16 unit whose escape is at this position.
     fn unit(&self, at: usize) -> Option<u16> {
         let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
         let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_is_read() {
+    fn careless_json_is_read_as_meant() {
         for (json, text) in [
             (&br#""a\ud83d""#[..], "a\u{fffd}"),
             (br#""\ud83d\ude00""#, "\u{1f600}"),
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_text_gains_little() {
+    fn hostile_text_grows_little() {
         let text = |piece: &[u8]| [b"\"", &piece.repeat(4 << 20)[..], b"\""].concat();
         for piece in [&b"\x01"[..], b"\n", b"\xff"] {
             let json = text(piece);
@@ -207,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_stays_broken() {
+    fn broken_json_stays_broken() {
         for json in [&b"{"[..], b"\"", b"\"\\u12\"", b"\"\\ud83d", b"\"\\", b"{'a': 1}", b"", b"N", b"nan"] {
             assert_eq!(read(json), None, "{}", String::from_utf8_lossy(json));
         }
     }
 
-    /// Pieces of a string as careless writers put them down, and what is meant.
+    /// A piece of a string as careless writers produce it, and its meaning.
     fn piece() -> impl Strategy<Value = (Vec<u8>, String)> {
         prop_oneof![
             "[a-zé😀 /]{0,6}".prop_map(|text| (text.clone().into_bytes(), text)),
@@ -231,8 +230,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_careless_string_is_read_as_it_is_meant(pieces in proptest::collection::vec(piece(), 0..20)) {
-            // A piece that ends in half a pair never stands before one that could complete it: each has a letter after it.
+        fn careless_string_is_read_as_meant(pieces in proptest::collection::vec(piece(), 0..20)) {
+            // A piece that ends in half a pair never precedes one that could complete it: a letter follows each piece.
             let mut json = b"{\"text\":\"".to_vec();
             let mut meant = String::new();
             for (bytes, text) in &pieces {
@@ -244,13 +243,13 @@ mod tests {
         }
 
         #[test]
-        fn strict_json_stays_as_it_is(value in "\\PC{0,40}", key in "\\PC{0,10}", number in any::<f64>()) {
+        fn strict_json_is_unchanged(value in "\\PC{0,40}", key in "\\PC{0,10}", number in any::<f64>()) {
             let json = serde_json::json!({ key: [value, number, null] }).to_string();
             prop_assert!(matches!(mend(json.as_bytes()), Cow::Borrowed(same) if same == json.as_bytes()));
         }
 
         #[test]
-        fn any_bytes_are_mended_without_a_panic_and_once(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn mend_never_panics_and_is_idempotent(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let once = mend(&bytes).into_owned();
             prop_assert_eq!(mend(&once).into_owned(), once.clone());
         }

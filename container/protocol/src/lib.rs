@@ -1,8 +1,8 @@
 //! The wire protocol between host and agent: stdin, stdout, and the files under `/workspace/ipc`.
 //!
-//! Names of fields and markers are those of `NanoClaw` v1, whose images work unmodified; what Parlor adds is optional on
-//! both sides. Both sides use this crate, and an agent of your own can: it depends on serde alone. The feature `io`
-//! watches the folders in which inputs and results come.
+//! Fields and markers have the names of `NanoClaw` v1, whose images work unmodified; Parlor's additions are optional
+//! on both sides. Both sides use this crate, and other agents can use it, too: it depends on serde alone. The feature
+//! `io` watches the folders of inputs and results.
 
 #![forbid(unsafe_code)]
 
@@ -25,19 +25,19 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Begins an output on stdout; counts only as a whole line.
+/// The line before an output on stdout; it counts only as a whole line.
 pub const OUTPUT_START: &str = "---NANOCLAW_OUTPUT_START---";
-/// Ends an output on stdout; counts only as a whole line.
+/// The line after an output on stdout; it counts only as a whole line.
 pub const OUTPUT_END: &str = "---NANOCLAW_OUTPUT_END---";
-/// The name of the file in the input folder that asks the agent to finish and exit.
+/// The file in the input folder that asks the agent to finish and exit.
 pub const CLOSE_SENTINEL: &str = "_close";
-/// Where the group's IPC folder lies in the container.
+/// The group's IPC folder in the container.
 pub const IPC_DIR: &str = "/workspace/ipc";
-/// Where the run's input folder lies in the container.
+/// The run's input folder in the container.
 pub const INPUT_DIR: &str = "/workspace/ipc/input";
-/// Where the group's workspace lies in the container.
+/// The group's folder in the container.
 pub const GROUP_DIR: &str = "/workspace/group";
-/// Where the memory shared with every group lies in the container.
+/// The folder in the container with the memory that all groups share.
 pub const GLOBAL_DIR: &str = "/workspace/global";
 
 /// The one JSON object on stdin, followed by end of file.
@@ -46,49 +46,49 @@ pub const GLOBAL_DIR: &str = "/workspace/global";
 pub struct RunInput {
     /// The first prompt.
     pub prompt: String,
-    /// The session to resume; none starts a new one.
+    /// The session to resume; None starts a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// The group's folder name.
     pub group_folder: String,
     /// The chat that the run answers.
     pub chat_jid: String,
-    /// True if the group is the owner's.
+    /// True for the main group, which belongs to the owner.
     pub is_main: bool,
-    /// Set for a scheduled task's run.
+    /// True for the run of a scheduled task.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_scheduled_task: bool,
-    /// The name the agent answers to.
+    /// The name that the agent answers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assistant_name: Option<String>,
-    /// Keys the provider needs; never written anywhere else.
+    /// Keys for the provider. They are never written anywhere else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
-    /// Pictures that came with the prompt.
+    /// Pictures of the prompt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_attachments: Vec<ImageAttachment>,
     /// The run's id (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// Which provider of the runner answers (Parlor): `guide`, `exec`, `claude`, …
+    /// The runner's provider (Parlor): `guide`, `exec`, `claude`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// The model that the operator chose for the group (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The installation's model, for groups that choose none themselves (Parlor).
+    /// The installation's model, for groups without one of their own (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
-    /// What the group may choose itself in its `agent.toml` (Parlor).
+    /// The limits of the group's own settings in its `agent.toml` (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_may: Option<AgentMay>,
-    /// What an earlier try of this batch already sent to the chat (Parlor).
+    /// Texts that an earlier try of this batch already sent to the chat (Parlor).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<String>,
 }
 
 impl fmt::Debug for RunInput {
-    /// Without the secrets: what is printed may end in a log.
+    /// Leaves out the secrets: debug output may end up in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunInput")
             .field("run_id", &self.run_id)
@@ -99,16 +99,16 @@ impl fmt::Debug for RunInput {
     }
 }
 
-/// The operator's bounds for what a group chooses itself.
+/// The operator's limits on a group's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentMay {
-    /// Kinds of settings that count: `model`, `prompt`, `tools`, `mcp`, `hooks`, `env`.
+    /// Kinds of settings that the group may set: `model`, `prompt`, `tools`, `mcp`, `hooks`, `env`.
     pub set: Vec<String>,
-    /// Models that may be chosen, with a `*` at a name's end for any rest; none allows all.
+    /// Models that the group may choose; a `*` at a name's end stands for any rest. None allows all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-    /// What the host did not follow of the file, for the chat.
+    /// Settings of the file that the host did not use, for the chat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -117,24 +117,24 @@ pub struct AgentMay {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageAttachment {
-    /// Path below the group's folder.
+    /// The path below the group's folder.
     pub relative_path: String,
-    /// For example `image/png`.
+    /// The media type, for example `image/png`.
     pub media_type: String,
 }
 
-/// Whether a turn went well.
+/// The outcome of an output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The turn goes well.
+    /// The turn succeeds so far.
     #[default]
     Success,
     /// The turn failed.
     Error,
 }
 
-/// Whether the turn that an output belongs to goes on.
+/// The state of the output's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Turn {
@@ -144,7 +144,7 @@ pub enum Turn {
     Done,
 }
 
-/// What kind of failure an error output reports.
+/// The kind of failure that an error output reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -162,55 +162,55 @@ pub enum ErrorKind {
     SessionMissing,
     /// The model's server refuses the conversation as it is; a new one may work.
     SessionRefused,
-    /// The same request would be refused again, whatever the session: nobody but the operator or the group can help.
+    /// The same request would be refused again in any session: only the operator or the group can change that.
     Refused,
-    /// Anything else, also kinds that this version does not know.
+    /// Any other error, including kinds that this version does not know.
     #[serde(other)]
     Other,
 }
 
-/// One output: the JSON between two marker lines.
+/// An output: the JSON between two marker lines.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
     /// Success or error.
     pub status: Status,
-    /// Text for the chat; none is never sent.
+    /// Text for the chat; None sends nothing.
     #[serde(default)]
     pub result: Option<String>,
     /// The session that the next run resumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_session_id: Option<String>,
-    /// What went wrong.
+    /// The reason of an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether the turn goes on (Parlor; v1 runners leave it out).
+    /// The state of the turn (Parlor; v1 runners leave it out).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
-    /// Only a sign of life (Parlor): resets the hard timer and nothing else.
+    /// True for a heartbeat (Parlor): it resets the hard timer and has no other effect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heartbeat: bool,
-    /// Names of the input files this turn took in (Parlor).
+    /// Names of the input files that this turn consumed (Parlor).
     #[serde(default, deserialize_with = "limits::names", skip_serializing_if = "Vec::is_empty")]
     pub consumed: Vec<String>,
     /// The kind of error (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_kind: Option<ErrorKind>,
-    /// When to try again, RFC 3339 (Parlor).
+    /// The earliest time of the next try, RFC 3339 (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<String>,
-    /// Tokens of this turn, as the provider reports them (Parlor).
+    /// Tokens of this turn, as the provider counts them (Parlor).
     #[serde(default, deserialize_with = "limits::counts", skip_serializing_if = "Option::is_none")]
     pub usage: Option<serde_json::Value>,
-    /// Cost of this turn in US dollars (Parlor).
+    /// The cost of this turn in US dollars (Parlor).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
 }
 
 impl Output {
-    /// The output as it goes to stdout, markers and all.
+    /// Returns the frame for stdout: the JSON with its marker lines.
     pub fn to_frame(&self) -> String {
-        // Output holds only strings, numbers and JSON values: serialising it cannot fail.
+        // Output has only strings, numbers and JSON values: serialising it cannot fail.
         let json = serde_json::to_string(self).unwrap_or_default();
         format!("{OUTPUT_START}\n{json}\n{OUTPUT_END}\n")
     }
@@ -220,117 +220,117 @@ impl Output {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum InputFile {
-    /// A follow-up for the live agent.
+    /// A follow-up for the running agent.
     Message {
         /// The follow-up's text.
         text: String,
-        /// Pictures that came with it (Parlor).
+        /// Pictures of the follow-up (Parlor).
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         images: Vec<ImageAttachment>,
     },
 }
 
-/// A file an agent drops into `messages/`.
+/// A file that an agent writes into `messages/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum MessageFile {
     /// Sends a text to a chat.
     #[serde(rename_all = "camelCase")]
     Message {
-        /// The chat to write to.
+        /// The chat that gets the text.
         chat_jid: String,
         /// The text.
         text: String,
-        /// A name to show as the sender, where the channel can.
+        /// A name to show as the sender, if the channel supports that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sender: Option<String>,
-        /// The platform's id of the message it answers (Parlor).
+        /// The platform's id of the message to reply to (Parlor).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<String>,
     },
     /// Sends a file of the group's folder to a chat (Parlor).
     #[serde(rename_all = "camelCase")]
     File {
-        /// The chat to send it to.
+        /// The chat that gets the file.
         chat_jid: String,
-        /// Its path below the group's folder.
+        /// The file's path below the group's folder.
         path: String,
-        /// A text that goes with it.
+        /// A text that is shown with the file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
-        /// The platform's id of the message it answers.
+        /// The platform's id of the message to reply to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<String>,
     },
 }
 
-/// A file an agent drops into `tasks/`. Field names mix two styles because `NanoClaw` v1's do.
+/// A file that an agent writes into `tasks/`. Its field names mix two styles, as in `NanoClaw` v1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TaskFile {
     /// Creates a scheduled task.
     ScheduleTask {
-        /// The task's id; the host makes one when absent.
+        /// The task's id; if it is absent, the host makes one.
         #[serde(default, rename = "taskId", skip_serializing_if = "Option::is_none")]
         task_id: Option<String>,
-        /// What the agent is asked when the task is due.
+        /// The prompt that the agent gets when the task is due.
         prompt: String,
-        /// `cron`, `interval` or `once`.
+        /// The type: `cron`, `interval` or `once`.
         schedule_type: String,
-        /// Five cron fields, milliseconds, or a local time.
+        /// The value: five cron fields, milliseconds, or a local time.
         schedule_value: String,
-        /// `group` or `isolated` (default).
+        /// The context: `group` or `isolated` (default).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         context_mode: Option<String>,
-        /// The chat whose group the task is for.
+        /// The chat whose group gets the task.
         #[serde(rename = "targetJid")]
         target_jid: String,
-        /// An IANA zone; the host's when absent.
+        /// An IANA time zone; the default is the host's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
-        /// `run` (default) or `skip`: what happens to missed times.
+        /// The treatment of missed times: `run` (default) or `skip`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         missed: Option<String>,
     },
     /// Pauses a task.
     PauseTask {
-        /// Which.
+        /// The task's id.
         #[serde(rename = "taskId")]
         task_id: String,
     },
     /// Resumes a paused task.
     ResumeTask {
-        /// Which.
+        /// The task's id.
         #[serde(rename = "taskId")]
         task_id: String,
     },
-    /// Ends a task for good.
+    /// Ends a task permanently.
     CancelTask {
-        /// Which.
+        /// The task's id.
         #[serde(rename = "taskId")]
         task_id: String,
     },
-    /// Runs a task once, now, beside its schedule.
+    /// Runs a task once, now, in addition to its schedule.
     RunTaskNow {
-        /// Which.
+        /// The task's id.
         #[serde(rename = "taskId")]
         task_id: String,
     },
-    /// Changes a task; absent fields stay.
+    /// Changes a task; absent fields are unchanged.
     UpdateTask {
-        /// Which.
+        /// The task's id.
         #[serde(rename = "taskId")]
         task_id: String,
-        /// New prompt.
+        /// The new prompt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prompt: Option<String>,
-        /// New type; needs a new value.
+        /// The new type, which needs a new value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schedule_type: Option<String>,
-        /// New value.
+        /// The new value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schedule_value: Option<String>,
-        /// New zone.
+        /// The new time zone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
     },
@@ -338,80 +338,80 @@ pub enum TaskFile {
     RefreshGroups {},
     /// Registers a group (main only).
     RegisterGroup {
-        /// The chat.
+        /// The chat's id.
         jid: String,
-        /// Its name.
+        /// The group's name.
         name: String,
-        /// Its folder.
+        /// The group's folder name.
         folder: String,
-        /// Its trigger.
+        /// The group's trigger.
         trigger: String,
-        /// Whether it answers only when triggered; yes when absent.
+        /// True (default) if the group answers only messages with the trigger.
         #[serde(default, rename = "requiresTrigger", skip_serializing_if = "Option::is_none")]
         requires_trigger: Option<bool>,
-        /// Of this only `additionalMounts` and `timeout` count.
+        /// Further settings, of which only `additionalMounts` and `timeout` are used.
         #[serde(default, rename = "containerConfig", skip_serializing_if = "Option::is_none")]
         container_config: Option<serde_json::Value>,
     },
 }
 
-/// What a refusal says of a task whose id is taken: for an agent that chose the id itself and asks again, this is
-/// success.
+/// The words in a refusal of a task whose id exists. An agent that chose the id itself and repeats a request may
+/// treat it as success.
 pub const EXISTS_ALREADY: &str = "exists already";
 
-/// What the host writes to `results/<id>.json`.
+/// The host's answer in `results/<id>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandResult {
-    /// True if the host did what was asked.
+    /// True if the command succeeded.
     pub ok: bool,
-    /// Why not.
+    /// The reason of the refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What else the command returns (`taskId`, `nextRun`, …).
+    /// Further values that the command returns (`taskId`, `nextRun`, …).
     #[serde(flatten)]
     pub details: serde_json::Map<String, serde_json::Value>,
 }
 
-/// One entry of `current_tasks.json`.
+/// An entry of `current_tasks.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskSnapshot {
     /// The task's id.
     pub id: String,
-    /// Whose task it is.
+    /// The folder of the task's group.
     #[serde(rename = "groupFolder")]
     pub group_folder: String,
-    /// What it asks.
+    /// The task's prompt.
     pub prompt: String,
-    /// `cron`, `interval` or `once`.
+    /// The type: `cron`, `interval` or `once`.
     pub schedule_type: String,
-    /// The schedule as it was given.
+    /// The schedule's value, as it was given.
     pub schedule_value: String,
-    /// `active` or `paused`.
+    /// The state: `active` or `paused`.
     pub status: String,
-    /// When it is due next, RFC 3339 UTC.
+    /// The time of the next run, RFC 3339 UTC.
     pub next_run: Option<String>,
 }
 
-/// One entry of `available_groups.json`.
+/// An entry of `available_groups.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupSnapshot {
-    /// The chat.
+    /// The chat's id.
     pub jid: String,
-    /// Its name.
+    /// The chat's name.
     pub name: String,
-    /// When someone wrote last, RFC 3339 UTC.
+    /// The time of the last message, RFC 3339 UTC.
     pub last_activity: String,
-    /// True if it is a registered group.
+    /// True if the chat is a registered group.
     pub is_registered: bool,
 }
 
-/// `available_groups.json`.
+/// The content of `available_groups.json`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupsSnapshot {
-    /// Known chats; empty for every group but main.
+    /// The known chats; empty except for main.
     pub groups: Vec<GroupSnapshot>,
-    /// When the list was made, RFC 3339 UTC.
+    /// The time of this list, RFC 3339 UTC.
     pub last_sync: String,
 }

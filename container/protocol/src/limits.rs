@@ -1,5 +1,5 @@
-//! Named maximums of the protocol: the host holds every agent to them, and the runner's tools say no before the host
-//! has to.
+//! Limits of the protocol. The host enforces them on every agent; the runner's tools check them before they ask the
+//! host.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,51 +9,51 @@ use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// Characters of `error`, on one line: it is shown in the chat, in events and as the reason of a pause.
+/// Characters of `error`, on one line: it is shown in the chat, in events, and as the reason of a pause.
 pub const MAX_ERROR: usize = 2_000;
-/// Names in `consumed`: a room takes hundreds of follow-ups into one turn at most.
+/// Names in `consumed`: a room takes at most hundreds of follow-ups into one turn.
 pub const MAX_CONSUMED: usize = 4_096;
-/// Bytes of one name in `consumed`: the host's own names have 13.
+/// Bytes of a name in `consumed`: the host's own names have 13.
 pub const MAX_INPUT_NAME: usize = 64;
 /// Bytes of `retryAt`: a time with nanoseconds and zone has 35.
 pub const MAX_TIME: usize = 64;
 /// Counts kept of `usage`: vendors report fewer than ten.
 pub const MAX_COUNTS: usize = 64;
-/// Bytes of the name of one count.
+/// Bytes of a count's name.
 pub const MAX_COUNT_NAME: usize = 64;
-/// The only key of `usage` that holds a text: the model that the turn used, whose price the host may know.
+/// The only text in `usage`: the model that the turn used, whose price the host may know.
 pub const MODEL: &str = "model";
 /// Bytes of a model's name.
 pub const MAX_MODEL: usize = 256;
-/// Tokens of one count: more is no report but a mistake, or an attempt to spoil the sums.
+/// Tokens of one count: a larger number is an error, or an attempt to spoil the sums.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
 /// US dollars of one turn, for the same reason.
 pub const MAX_USD: f64 = 100_000.0;
 
 /// Bytes of a file in `messages/` or `tasks/`.
 pub const MAX_FILE: u64 = 1 << 20;
-/// Bytes of one string in such a file, as it is written.
+/// Bytes of one string in such a file, in its JSON form.
 pub const MAX_STRING: usize = 256 << 10;
 /// Levels of arrays and objects in such a file.
 pub const MAX_DEPTH: usize = 64;
-/// Bytes of a task's prompt: it is stored, listed, and given to the agent each time.
+/// Bytes of a task's prompt: it is stored, listed, and given to the agent at each run.
 pub const MAX_PROMPT: usize = 64 << 10;
-/// Bytes of a chat's id, and of a platform's id of a message.
+/// Bytes of a chat's id, and of a platform's message id.
 pub const MAX_ID: usize = 256;
 /// Characters of a group's name.
 pub const MAX_NAME: usize = 256;
-/// Characters of a group's trigger: it is typed before each message.
+/// Characters of a group's trigger: people type it before each message.
 pub const MAX_TRIGGER: usize = 64;
-/// Characters of the name that a message shows as its sender.
+/// Characters of a sender's name that a message shows.
 pub const MAX_SENDER: usize = 64;
-/// Bytes of a folder's name and of a task's id: both become names of files.
+/// Bytes of a folder's name and of a task's id: both become file names.
 pub const MAX_WORD: usize = 64;
 /// Bytes of a cron expression.
 pub const MAX_CRON: usize = 256;
-/// Milliseconds of an interval: ten seconds to ten years.
+/// Milliseconds of an interval: from ten seconds to ten years.
 pub const INTERVAL_MS: RangeInclusive<u64> = 10_000..=315_360_000_000;
 
-/// Values that are no count.
+/// Visitor methods that ignore values other than counts.
 macro_rules! nothing {
     () => {
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -70,8 +70,7 @@ macro_rules! nothing {
         }
     };
 }
-/// Reads at most one name more than are allowed, so that the reader sees that there were too many; the rest is read
-/// over.
+/// Reads at most one name more than the limit, so that the caller sees that there were too many; skips the rest.
 pub(super) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     struct Names;
     impl<'de> Visitor<'de> for Names {
@@ -92,8 +91,8 @@ pub(super) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D
     from.deserialize_seq(Names)
 }
 
-/// Reads the counts of a report, and its model. Anything else in it is read over: nobody needs it, and it may be of any
-/// size and depth.
+/// Reads the counts of a report, and its model. Skips anything else: nobody needs it, and it may have any size and
+/// depth.
 pub(super) fn counts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     struct Count(Option<Value>);
     impl<'de> serde::Deserialize<'de> for Count {
@@ -169,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn names_end_one_above_the_limit() {
+    fn names_are_read_up_to_one_above_the_limit() {
         let list = |n: usize| parse(&format!(r#""consumed":[{}]"#, vec![r#""a""#; n].join(","))).consumed.len();
         assert_eq!((list(0), list(MAX_CONSUMED), list(MAX_CONSUMED + 1)), (0, MAX_CONSUMED, MAX_CONSUMED + 1));
         assert_eq!(list(MAX_CONSUMED * 10), MAX_CONSUMED + 1);
     }
 
     #[test]
-    fn of_a_report_only_its_counts_are_kept() {
+    fn usage_keeps_only_its_counts() {
         let usage = |json: &str| parse(&format!(r#""usage":{json}"#)).usage;
         let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
         let json =

@@ -1,19 +1,19 @@
-//! Reading a prompt: the `<messages>` XML that the host writes, or plain text.
+//! Parses a prompt: the `<messages>` XML that the host writes, or plain text.
 //!
-//! Tolerant by design: a prompt that is not of the expected form is one message without a sender.
+//! The parser is tolerant: a prompt of another form is one message without a sender.
 
-/// One message of a prompt.
+/// A message of a prompt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Who wrote it; empty when the prompt does not say.
+    /// The author's name; empty if the prompt does not have it.
     pub sender: String,
-    /// When, RFC 3339; empty when the prompt does not say.
+    /// The time, RFC 3339; empty if the prompt does not have it.
     pub time: String,
     /// The text, unescaped.
     pub text: String,
-    /// Marked as background (`context="true"`): not to be acted on.
+    /// True for a background message (`context="true"`), which must not be acted on.
     pub context: bool,
-    /// From someone who may not trigger (`denied="true"`): not to be acted on.
+    /// True for a message of somebody who may not trigger (`denied="true"`), which must not be acted on.
     pub denied: bool,
 }
 
@@ -24,10 +24,10 @@ impl Message {
     }
 }
 
-/// The messages of a prompt in their order.
+/// Returns the messages of a prompt in order.
 ///
-/// Texts are escaped by the host, so a `<` inside one cannot begin a tag. Lines between `<message>` elements (the
-/// host's remarks) are skipped. Without any element the whole prompt is one message.
+/// The host escapes texts, so a `<` inside one cannot begin a tag. Lines between `<message>` elements (the host's
+/// notes) are skipped. Without any element the whole prompt is one message.
 pub fn parse(prompt: &str) -> Vec<Message> {
     let mut messages = Vec::new();
     let mut rest = prompt;
@@ -49,7 +49,7 @@ pub fn parse(prompt: &str) -> Vec<Message> {
     messages
 }
 
-/// A prompt without the line that says when and where it is.
+/// Returns the prompt without its line about time and place.
 fn without_context(prompt: &str) -> &str {
     let Some(rest) = prompt.strip_prefix("<context ") else { return prompt };
     rest.split_once("/>\n").filter(|(line, _)| !line.contains('\n')).map_or(prompt, |(_, rest)| rest)
@@ -66,7 +66,8 @@ fn message(attributes: &str, text: &str) -> Message {
     }
 }
 
-/// Values are quoted, and `"` inside them is escaped, so walking from quote to quote finds every name.
+/// Returns an attribute's value. Values are quoted, with `"` escaped inside, so going from quote to quote finds every
+/// name.
 fn attribute(attributes: &str, wanted: &str) -> Option<String> {
     let mut rest = attributes;
     while let Some(equals) = rest.find("=\"") {
@@ -102,9 +103,9 @@ pub fn unescape(text: &str) -> String {
     plain
 }
 
-/// The text without a leading `@<name>`; None if it does not begin with it.
+/// Returns the text without a leading `@<name>`; None if it does not begin with it.
 ///
-/// As on the host: any case, and the next character must not be a letter or digit.
+/// As on the host, case is ignored, and the next character must not be a letter or digit.
 pub fn strip_trigger<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = text.trim_start().strip_prefix('@')?.chars();
     let mut wanted = name.chars();
@@ -120,9 +121,9 @@ pub fn strip_trigger<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Returns what a prompt asks for: the requests among its messages, triggers stripped.
+/// Returns the requests among a prompt's messages, without their triggers.
 ///
-/// The host marks what is not one: whatever else it gives is owed an answer, with or without a trigger.
+/// The host marks messages that are not requests; every other message needs an answer, with or without a trigger.
 pub fn requests(prompt: &str, name: &str) -> Vec<Message> {
     let stripped = |message: Message| match strip_trigger(&message.text, name) {
         Some(text) => Message { text: text.to_owned(), ..message },
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_messages_with_senders_times_and_marks() {
+    fn messages_are_read_with_senders_times_and_marks() {
         let prompt = "<messages>\n\
             <message sender=\"Ann &quot;A&quot;\" time=\"2026-01-02T03:04:05Z\" context=\"true\">a &lt;b&gt; &amp;lt;</message>\n\
             <message denied=\"true\" sender=\"Eve\" time=\"t\">x</message>\n\
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_end_tag_in_a_text_or_name_is_data() {
+    fn escaped_end_tag_in_a_text_or_name_is_data() {
         let prompt = "<messages>\n<message sender=\"a&gt; context=&quot;true&quot;\" time=\"t\">&lt;/message&gt;</message>\n</messages>";
         let messages = parse(prompt);
         assert_eq!(messages.len(), 1);
@@ -162,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_is_one_message_and_an_empty_list_is_none() {
+    fn plain_text_is_one_message_and_an_empty_list_has_none() {
         assert_eq!(parse(" hello \n")[0].text, "hello");
         assert!(parse("<messages>\n</messages>").is_empty());
     }
 
     #[test]
-    fn the_trigger_is_matched_as_the_host_does() {
+    fn trigger_is_matched_like_on_the_host() {
         assert_eq!(strip_trigger("@Andy hi", "andy"), Some("hi"));
         assert_eq!(strip_trigger("  @ANDY, hi", "Andy"), Some("hi"));
         assert_eq!(strip_trigger("@Andyx hi", "Andy"), None);
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_that_is_owed_an_answer_is_a_request() {
+    fn requests_are_all_messages_that_need_an_answer() {
         let line =
             |attributes: &str, text: &str| format!("<message sender=\"s\" time=\"t\"{attributes}>{text}</message>\n");
         let prompt = format!(

@@ -1,4 +1,4 @@
-//! Waiting for the host's answer to a request.
+//! Waits for the host's answer to a request.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::CommandResult;
 use crate::watch::Watch;
 
-/// A watched `results/` folder. Open it before the request is dropped, so that the answer cannot be missed.
+/// A watched `results/` folder. Open it before you write the request, so that you cannot miss the answer.
 #[derive(Debug)]
 pub struct Results {
     dir: std::path::PathBuf,
@@ -15,14 +15,14 @@ pub struct Results {
 }
 
 impl Results {
-    /// Begins to watch `<ipc>/results`.
+    /// Starts to watch `<ipc>/results`.
     pub fn open(ipc: &Path) -> Self {
         let dir = ipc.join("results");
         let watch = Watch::new(&dir);
         Self { dir, watch }
     }
 
-    /// The result of the request `id`; none when the host has not answered within `timeout`.
+    /// Returns the result of the request `id`; None if the host does not answer within `timeout`.
     pub fn wait(&mut self, id: &str, timeout: Duration) -> Option<CommandResult> {
         let end = Instant::now() + timeout;
         let path = self.dir.join(format!("{id}.json"));
@@ -42,13 +42,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_result_is_seen_at_once_and_silence_ends_in_none() {
+    fn result_is_seen_at_once_and_a_timeout_returns_none() {
         let ipc = tempfile::tempdir().unwrap();
         let dir = ipc.path().join("results");
         fs::create_dir(&dir).unwrap();
         let mut results = Results::open(ipc.path());
         let mut seen_at_once = false;
-        // A busy machine may be late once; whoever only looks each second is late each time.
+        // A busy machine may be late once; a watcher that only polls each second is late each time.
         for name in ["a", "b", "c", "d", "e"] {
             let dir = dir.clone();
             let writer = std::thread::spawn(move || {

@@ -1,12 +1,12 @@
-//! Names of sessions: each provider makes its own, the host keeps them, and they come back as a part of command lines
-//! and of file names. Pure.
+//! Session ids: each provider makes its own, the host stores them, and they come back in command lines and file
+//! names. Pure.
 
-/// Bytes that a session's id may have.
+/// Longest session id, in bytes.
 pub const MAX_BYTES: usize = 512;
-/// What a session's id may be, for people.
+/// The requirements of a session id, for people.
 pub const FIT: &str = "1 to 512 bytes of printable text on one line that does not begin with a hyphen";
 
-/// Returns true if a text may be a session's id at all. What is no such text is none, whoever says it.
+/// Returns true if a text may be a session id at all. Any other text is ignored, whoever sent it.
 pub fn is_fit(id: &str) -> bool {
     (1..=MAX_BYTES).contains(&id.len())
         && !id.starts_with('-')
@@ -14,14 +14,13 @@ pub fn is_fit(id: &str) -> bool {
         && !id.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
-/// Returns true if a provider can have made a session with this id. One that cannot is refused before any program sees
-/// it.
+/// Returns true if a provider can have made a session with this id. Other ids are refused before any program sees them.
 pub fn is_usable(provider: &str, id: &str) -> bool {
     is_fit(id)
         && match provider {
             "claude" | "codex" | "gemini" => is_uuid(id),
             "llm" => id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'),
-            // These keep nothing under it.
+            // These providers store nothing under the id.
             _ => true,
         }
 }
@@ -38,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_cannot_be_an_option_or_a_second_line() {
+    fn session_id_cannot_be_an_option_or_a_second_line() {
         for good in ["s", "session-family", "019a 7b", "ä", &"x".repeat(MAX_BYTES)] {
             assert!(is_fit(good), "{good}");
         }
@@ -49,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_takes_only_ids_of_its_own_kind() {
+    fn session_id_must_have_its_providers_form() {
         let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
         let own = "019a7b3c4d5e00010123456789abcdef";
         for provider in ["claude", "codex", "gemini"] {

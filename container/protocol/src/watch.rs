@@ -1,4 +1,4 @@
-//! Waits for changes in one folder: inotify where it works, else a look each second.
+//! Waits for changes in one folder: with inotify if it works, else by polling each second.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
-/// The longest a change stays unseen when the kernel does not tell of it (no inotify, or a mount that has no events).
+/// The longest time that a change stays unseen if the kernel does not report it (no inotify, or a mount without
+/// events).
 pub(crate) const FALLBACK: Duration = Duration::from_secs(1);
 
 /// A watched folder.
@@ -19,7 +20,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch; look into the folder after this, and nothing is missed.
+    /// Starts to watch. A caller that lists the folder after this misses no change.
     pub(crate) fn new(dir: &Path) -> Self {
         let mut watch = Self { dir: dir.to_owned(), events: None };
         watch.subscribe();
@@ -33,7 +34,7 @@ impl Watch {
             inotify::init(flags).and_then(|events| inotify::add_watch(&events, &self.dir, wanted).map(|_| events)).ok();
     }
 
-    /// Returns after a change, after `timeout`, or after [`FALLBACK`]: the caller looks into the folder each time.
+    /// Returns after a change, after `timeout`, or after [`FALLBACK`]: the caller lists the folder each time.
     pub(crate) fn wait(&mut self, timeout: Duration) {
         let timeout = timeout.min(FALLBACK);
         let Some(events) = &self.events else {

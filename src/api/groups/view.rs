@@ -1,4 +1,4 @@
-//! A group as it is shown: what is stored of it, where its folder lies, and what its settings come to.
+//! The JSON view of a group: its stored row, its folder, and its effective settings.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::policy::mounts::MountRules;
 use crate::policy::trigger::Trigger;
 use crate::store::StoreError;
 
-/// A registered group, and what its settings come to.
+/// A registered group with its effective settings.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GroupShown")]
 pub(in crate::api) struct Shown {
@@ -30,28 +30,28 @@ pub(in crate::api) struct Shown {
     effective: Effective,
 }
 
-/// What counts for a group where it has no setting of its own.
+/// The settings that apply to the group after all defaults.
 #[derive(Serialize, JsonSchema)]
 struct Effective {
-    /// Who answers; null where nobody can.
+    /// The provider that answers; null if none can.
     provider: Option<&'static str>,
-    /// The model that was chosen for it, if one was.
+    /// The model chosen for the group, or in the installation's settings, if any.
     model: Option<String>,
-    /// What calls the agent.
+    /// The word that calls the agent.
     trigger: String,
 }
 
-/// A group whose settings were given.
+/// A group after its registration or change.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GroupChanged")]
 pub(in crate::api) struct Changed {
     #[serde(flatten)]
     shown: Shown,
-    /// What will not come of its settings, and why.
+    /// Settings that will have no effect, with the reasons.
     notes: Vec<String>,
 }
 
-/// The schema of container settings that are merged: any key may be null.
+/// The schema of a change of container settings: any key may be null.
 pub(super) fn change_of_config(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = ContainerConfig::json_schema(generator);
     let members = schema.ensure_object();
@@ -68,25 +68,25 @@ pub(super) fn change_of_config(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-/// One group.
+/// Makes the view of one group.
 pub(super) async fn one(api: &Api, group: Group) -> Result<Shown, Problem> {
     Ok(all(api, vec![group]).await?.pop().ok_or(StoreError::Closed)?)
 }
 
-/// All groups.
+/// Makes the views of all given groups.
 pub(super) async fn all(api: &Api, groups: Vec<Group>) -> Result<Vec<Shown>, Problem> {
     let settings = api.deps.settings.clone();
-    // It reads `.env`.
+    // Reading the keys is blocking I/O on `.env`.
     let shown = tokio::task::spawn_blocking(move || {
         let keys = secrets::read(&settings.home, &settings.secret_keys).unwrap_or_default();
         let means = provider::Means::of(keys.keys().map(String::as_str), settings.home.full_image().exists());
         groups.into_iter().map(|group| show(&settings, group, means)).collect()
     });
-    // Broken off because the host ends.
+    // Fails only when the host shuts down.
     Ok(shown.await.map_err(|_| StoreError::Closed)?)
 }
 
-/// A group whose settings were just given, with what will not come of them.
+/// The view of a group after a change, with notes on the mounts that will be refused.
 pub(super) async fn changed(api: &Api, group: Group) -> Result<Changed, Problem> {
     let settings = api.deps.settings.clone();
     let of = group.clone();
@@ -104,7 +104,7 @@ fn show(settings: &Settings, group: Group, means: provider::Means) -> Shown {
     Shown { path: settings.home.group(&group.folder), effective, group }
 }
 
-/// Why each of a group's extra mounts that its rooms will not have is refused.
+/// The reasons why extra mounts of this group will be refused.
 fn refused_mounts(settings: &Settings, group: &Group) -> Vec<String> {
     if group.container_config.additional_mounts.is_empty() {
         return Vec::new();
@@ -113,13 +113,13 @@ fn refused_mounts(settings: &Settings, group: &Group) -> Vec<String> {
     mounts::refused(settings, group, &rules.get())
 }
 
-/// Makes a group's folder, so that its program and its memory can be put there before its first run. A folder that
-/// cannot be made is made, or its fault told, by that run.
+/// Makes a group's folder, so that its program and its memory can be put there before its first run. If this fails,
+/// the first run tries again and reports the error.
 pub(super) async fn make_folder(api: &Api, group: &Group) {
     let (home, folder, owner) = (api.deps.settings.home.clone(), group.folder.clone(), api.deps.owner);
     let path: PathBuf = home.group(&folder);
     let made = tokio::task::spawn_blocking(move || agent::workspace(&home, &folder, owner).map(drop)).await;
     if let Ok(Err(error)) = made {
-        tracing::warn!("the folder of group {} was not made: {error} ({})", group.folder, path.display());
+        tracing::warn!("cannot create the folder of group {}: {error} ({})", group.folder, path.display());
     }
 }

@@ -1,5 +1,5 @@
-//! The OpenAPI 3.1 document, made from the types that handlers take and give: a route cannot be made without its
-//! description, and a description cannot name a type that its handler does not use.
+//! The OpenAPI 3.1 document, made from the types of handlers' parameters and answers. A route cannot be added without
+//! a description, and a description cannot name a type that the handler does not use.
 
 mod operation;
 mod parts;
@@ -26,13 +26,13 @@ use self::schemas::Schemas;
 use super::problem;
 use super::router::Api;
 
-/// The routes, each with its description.
+/// The router, and the description of each route.
 pub(super) struct Routes {
     router: Router<Api>,
     document: Document,
 }
 
-/// Where a route lies, and how it is described.
+/// The address and the description of a route.
 struct Route {
     method: &'static str,
     path: &'static str,
@@ -97,7 +97,7 @@ impl Routes {
     }
 }
 
-/// The document; made when it is first asked for.
+/// The document; rendered at the first request.
 pub(super) struct Document {
     routes: Vec<Route>,
     bytes: OnceLock<Bytes>,
@@ -110,7 +110,7 @@ impl fmt::Debug for Document {
 }
 
 impl Document {
-    /// Its JSON.
+    /// Makes the document's JSON.
     pub(super) fn json(&self) -> Value {
         let mut schemas = Schemas::new();
         let mut paths: Map<String, Value> = Map::new();

@@ -1,4 +1,4 @@
-//! One operation of the document: a method of a path.
+//! The description of one operation: a method of a path.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::schemas::Schemas;
 use crate::api::problem::CODES;
 use crate::channel::attach::MAX_FILES;
 
-/// A refusal that operations share.
+/// A refusal that many operations share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) enum Status {
     BadRequest,
@@ -41,7 +41,7 @@ impl Status {
         Self::Unavailable,
     ];
 
-    /// Its number, its name in the document, and when it comes.
+    /// Its status number, its name in the document, and its description.
     fn parts(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::BadRequest => (400, "BadRequest", "The request is wrong; `detail` names the field"),
@@ -61,7 +61,7 @@ impl Status {
     }
 }
 
-/// The shared responses, by their names.
+/// The shared responses by name.
 pub(super) fn refusals(problem: &Value) -> Value {
     let refusal = |status: Status| {
         let (number, name, when) = status.parts();
@@ -80,7 +80,7 @@ pub(super) fn refusals(problem: &Value) -> Value {
     Value::Object(Status::ALL.into_iter().map(refusal).collect())
 }
 
-/// An operation that is being described.
+/// The description of an operation, as it is built.
 pub(in crate::api) struct Operation {
     path: &'static str,
     schemas: Schemas,
@@ -105,20 +105,20 @@ impl Operation {
         operation.fails(&[Status::Unauthorized, Status::Forbidden, Status::Unavailable])
     }
 
-    /// Its id and its summary.
+    /// Sets its id and its summary.
     pub(in crate::api) fn is(mut self, id: &str, summary: &str) -> Self {
         self.described.insert("operationId".into(), id.into());
         self.described.insert("summary".into(), summary.into());
         self
     }
 
-    /// More about it.
+    /// Sets its long description.
     pub(in crate::api) fn explained(mut self, text: &str) -> Self {
         self.described.insert("description".into(), text.into());
         self
     }
 
-    /// Refusals that it may answer with.
+    /// Adds refusals.
     pub(in crate::api) fn fails(mut self, with: &[Status]) -> Self {
         for status in with {
             let (number, name, _) = status.parts();
@@ -127,13 +127,13 @@ impl Operation {
         self
     }
 
-    /// An answer without a body, or whose body comes with [`Self::content`].
+    /// Adds an answer without a body; [`Self::content`] adds a body.
     pub(in crate::api) fn answers(mut self, status: StatusCode, what: &str) -> Self {
         self.responses.insert(status.as_u16(), json!({ "description": what }));
         self
     }
 
-    /// The body of an answer that is not JSON of a type.
+    /// Sets the body of an answer that is not JSON of a type.
     pub(in crate::api) fn content(mut self, status: StatusCode, kind: &str, schema: &Value) -> Self {
         if let Some(response) = self.responses.get_mut(&status.as_u16()) {
             response["content"][kind] = json!({ "schema": schema });
@@ -141,7 +141,7 @@ impl Operation {
         self
     }
 
-    /// A header of an answer.
+    /// Adds a header to an answer.
     pub(in crate::api) fn header(mut self, status: StatusCode, name: &str, what: &str) -> Self {
         if let Some(response) = self.responses.get_mut(&status.as_u16()) {
             response["headers"][name] = json!({ "description": what, "schema": { "type": "string" } });
@@ -155,19 +155,19 @@ impl Operation {
         self.answers(status, what).content(status, "application/json", &schema)
     }
 
-    /// The schema of a type that is given in a place of its own.
+    /// Returns the schema of an answer's type, for a place of its own.
     pub(in crate::api) fn given<T: JsonSchema>(&mut self) -> Value {
         self.schemas.given::<T>()
     }
 
-    /// A parameter in a header.
+    /// Adds a parameter in a header.
     pub(in crate::api) fn takes_header(mut self, name: &str, what: &str) -> Self {
         let schema = json!({ "type": "string" });
         self.parameters.push(json!({ "name": name, "in": "header", "description": what, "schema": schema }));
         self
     }
 
-    /// A body in JSON.
+    /// Sets a JSON body.
     pub(in crate::api) fn body<T: JsonSchema>(mut self, required: bool) -> Self {
         let schema = self.schemas.taken::<T>();
         self.content.insert("application/json".into(), json!({ "schema": schema }));
@@ -175,11 +175,11 @@ impl Operation {
         self.fails(&[Status::BadRequest, Status::Timeout, Status::TooLarge, Status::MediaType])
     }
 
-    /// The same as a form: the JSON in its first part, files in those behind.
+    /// Adds the alternative as a form: the JSON in the first part, files in the others.
     pub(in crate::api) fn or_form<T: JsonSchema>(mut self) -> Self {
         let message = self.schemas.taken::<T>();
         let file = json!({ "type": "string", "contentMediaType": "application/octet-stream" });
-        // No `maxItems`: a message with more files is taken, and each file too many is refused in the answer.
+        // No `maxItems`: a message with more files is accepted, and the answer lists each surplus file as refused.
         let about = format!("The first {MAX_FILES} files are taken; the answer says of each other one that it is not.");
         let form = json!({
             "schema": {
@@ -232,7 +232,7 @@ impl Operation {
     }
 }
 
-/// A query has no null: a parameter without a value is left out.
+/// Removes null from a parameter's schema: a query has no null, and a parameter without a value is left out.
 fn absent_instead_of_null(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
     if members.get("default").is_some_and(Value::is_null) {

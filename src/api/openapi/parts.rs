@@ -1,4 +1,4 @@
-//! How the parts of a handler's signature describe themselves.
+//! Descriptions of the types in handlers' signatures.
 
 use std::future::Future;
 
@@ -13,17 +13,17 @@ use crate::api::body::{Id, Json, Params};
 use crate::api::problem::Problem;
 use crate::api::router::Api;
 
-/// What a handler takes from a request.
+/// A parameter of a handler: a part of the request.
 pub(in crate::api) trait Takes {
     fn describe(operation: Operation) -> Operation;
 }
 
-/// What a handler answers.
+/// The result of a handler.
 pub(in crate::api) trait Gives {
     fn describe(operation: Operation) -> Operation;
 }
 
-/// A handler whose parts describe themselves.
+/// A handler whose parameters and result are described.
 pub(in crate::api) trait Described<D> {
     fn describe(operation: Operation) -> Operation;
 }
@@ -54,14 +54,14 @@ impl Takes for State<Api> {
     }
 }
 
-/// Described beside its route: the handler reads it itself.
+/// Described beside its route, because the handler reads the request itself.
 impl Takes for Request {
     fn describe(operation: Operation) -> Operation {
         operation
     }
 }
 
-/// The same.
+/// Described beside its route, too.
 impl Takes for HeaderMap {
     fn describe(operation: Operation) -> Operation {
         operation
@@ -104,14 +104,14 @@ impl<T: Gives> Gives for Result<T, Problem> {
     }
 }
 
-/// Described beside its route: the type says nothing about what is in it.
+/// Described beside its route: the type does not show the content.
 impl Gives for Response {
     fn describe(operation: Operation) -> Operation {
         operation
     }
 }
 
-/// `201` with what was made.
+/// `201` with the new object.
 pub(in crate::api) struct Created<T>(pub(in crate::api) T);
 
 impl<T: serde::Serialize> IntoResponse for Created<T> {
@@ -126,7 +126,7 @@ impl<T: JsonSchema> Gives for Created<T> {
     }
 }
 
-/// `202` with what was taken.
+/// `202` with the accepted object.
 pub(in crate::api) struct Accepted<T>(pub(in crate::api) T);
 
 impl<T: serde::Serialize> IntoResponse for Accepted<T> {
@@ -141,7 +141,7 @@ impl<T: JsonSchema> Gives for Accepted<T> {
     }
 }
 
-/// `204`: done, and nothing to say.
+/// `204`: success without a body.
 pub(in crate::api) struct NoContent;
 
 impl IntoResponse for NoContent {

@@ -1,14 +1,14 @@
-//! The JSON Schemas of what is taken and of what is given. A type may differ in the two: a field with a default need not
-//! be sent, but is always answered.
+//! The JSON Schemas of requests and of answers. A type may have two schemas: a request may leave out a field with a
+//! default, but an answer always has it.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value};
 
-/// Where the document keeps schemas.
+/// The place of schemas in the document.
 const PLACE: &str = "/components/schemas";
 
-/// Both generators.
+/// One generator for requests and one for answers.
 pub(super) struct Schemas {
     taken: SchemaGenerator,
     given: SchemaGenerator,
@@ -28,12 +28,12 @@ impl Schemas {
         }
     }
 
-    /// The schema of a request's part, by reference where it has a name.
+    /// The schema of a request's part; a reference if the type has a name.
     pub(super) fn taken<T: JsonSchema>(&mut self) -> Value {
         self.taken.subschema_for::<T>().to_value()
     }
 
-    /// The schema of a request's part, written out.
+    /// The schema of a request's part, never a reference.
     pub(super) fn taken_whole<T: JsonSchema>(&mut self) -> Value {
         T::json_schema(&mut self.taken).to_value()
     }
@@ -43,7 +43,8 @@ impl Schemas {
         self.given.subschema_for::<T>().to_value()
     }
 
-    /// All schemas with a name. Where a type's two differ, the one that is taken is called `…Input`, also in `paths`.
+    /// All named schemas. If a type has two different ones, the request's is named `…Input`, and references in
+    /// `paths` follow.
     pub(super) fn finish(mut self, paths: &mut Value) -> Map<String, Value> {
         let mut all = self.given.take_definitions(true);
         let mut taken = self.taken.take_definitions(true);
@@ -69,7 +70,7 @@ fn input(name: &str) -> String {
     format!("{name}Input")
 }
 
-/// Leads references to these names to the ones for input.
+/// Changes references to these names into references to their `…Input` schemas.
 fn rename(value: &mut Value, names: &[String]) {
     match value {
         Value::Object(members) => {
@@ -88,7 +89,7 @@ fn rename(value: &mut Value, names: &[String]) {
     }
 }
 
-/// The schema of a number from 1 to a largest one.
+/// The schema of a number from 1 to `MAX`.
 pub(in crate::api) fn at_most<const MAX: u32>(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX })
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document against the routes, the answers and docs/API.md.
+//! Compares the OpenAPI document with the routes, their answers, and docs/API.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ pub(super) fn document() -> &'static Value {
     DOCUMENT.get_or_init(|| router::routes().into_parts().1.json())
 }
 
-/// Every operation: method in capitals, path, and what the document says of it.
+/// Every operation: method in capitals, path, and its description in the document.
 fn operations() -> impl Iterator<Item = (String, &'static str, &'static Value)> {
     document()["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
         let methods = methods.as_object().unwrap().iter();
@@ -23,14 +23,14 @@ fn operations() -> impl Iterator<Item = (String, &'static str, &'static Value)> 
     })
 }
 
-/// An operation by its method and a target.
+/// Finds an operation by its method and a request's target.
 fn operation(method: &str, target: &str) -> Option<&'static Value> {
     let target = target.split('?').next().unwrap();
     let fits = |path: &str| {
         let (path, target): (Vec<&str>, Vec<&str>) = (path.split('/').collect(), target.split('/').collect());
         path.len() == target.len() && path.iter().zip(target).all(|(one, other)| one.starts_with('{') || *one == other)
     };
-    // A path that is written out goes before one with a place for an id.
+    // A literal path takes precedence over one with a placeholder.
     let found = operations().filter(|(of, path, _)| of == method && fits(path));
     found.min_by_key(|(_, path, _)| path.contains('{')).map(|(_, _, operation)| operation)
 }
@@ -42,12 +42,12 @@ fn resolved(value: &'static Value) -> &'static Value {
     }
 }
 
-/// The content of an answer by its type.
+/// The content of an answer, by media type.
 fn content(operation: &'static Value, status: &str) -> &'static Value {
     &resolved(&operation["responses"][status])["content"]
 }
 
-/// Holds an answer against the document.
+/// Checks an answer against the document.
 #[track_caller]
 pub(super) fn hold(method: &str, target: &str, answer: &Answer) {
     let Some(operation) = operation(method, target) else {
@@ -70,7 +70,7 @@ pub(super) fn hold(method: &str, target: &str, answer: &Answer) {
     }
 }
 
-/// Holds a value against a schema, which must name all that is in it.
+/// Checks a value against a schema, which must name all members of the value.
 #[track_caller]
 pub(super) fn fits(what: &str, schema: &Value, value: &Value) {
     let wrong = faults(document(), schema, value);
@@ -79,7 +79,7 @@ pub(super) fn fits(what: &str, schema: &Value, value: &Value) {
     assert!(more.is_empty(), "{what} is not described: {more:?}");
 }
 
-/// Holds the data of an event against its schema.
+/// Checks the data of an event against its schema.
 #[track_caller]
 pub(super) fn event(name: &str, data: &Value) {
     let stream = &operation("GET", "/v1/events").unwrap()["responses"]["200"]["content"]["text/event-stream"];
@@ -89,7 +89,7 @@ pub(super) fn event(name: &str, data: &Value) {
 }
 
 #[tokio::test]
-async fn the_document_has_the_routes_there_are_and_no_others() {
+async fn document_has_exactly_the_routes_of_the_router() {
     let api = start().await;
     let served = api.call("GET", "/v1/openapi.json", None).await;
     assert_eq!((&served.json(), served.headers["content-type"].to_str().unwrap()), (document(), "application/json"));
@@ -99,7 +99,7 @@ async fn the_document_has_the_routes_there_are_and_no_others() {
         by_path.entry(path).or_default().insert(method);
     }
     for (path, methods) in by_path {
-        // What it answers to a method that nothing takes names all that it takes.
+        // A `405` must name all methods of the path.
         let target = path.replace("{jid}", "web:a").replace("{folder}", "a").replace("{id}", "a");
         let refused = api.call("PUT", &target, None).await;
         refused.problem(405, "method_not_allowed");
@@ -113,7 +113,7 @@ async fn the_document_has_the_routes_there_are_and_no_others() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_schema_is_used() {
+fn document_references_resolve_and_every_schema_is_used() {
     fn references<'a>(value: &'a Value, all: &mut BTreeSet<&'a str>) {
         match value {
             Value::Object(members) => {
@@ -143,7 +143,7 @@ fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/API.md")).unwrap()
 }
 
-/// Texts in backquotes that are a method and a path.
+/// The backquoted texts of a line that are a method and a path.
 fn routes(line: &str) -> impl Iterator<Item = (&str, &str)> {
     line.split('`')
         .skip(1)
@@ -153,7 +153,7 @@ fn routes(line: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 #[test]
-fn the_page_has_the_routes_of_the_document_with_their_parameters() {
+fn api_page_has_the_routes_and_parameters_of_the_document() {
     let page = page();
     let rows = page.lines().filter(|line| line.starts_with("| `"));
     let documented: BTreeSet<Route> = rows
@@ -178,7 +178,7 @@ fn the_page_has_the_routes_of_the_document_with_their_parameters() {
 }
 
 #[test]
-fn the_page_has_the_codes_of_the_document_by_status() {
+fn api_page_has_the_error_codes_of_the_document_by_status() {
     let page = page();
     let (_, table) = page.split_once("| status | codes |").unwrap();
     let mut documented = BTreeSet::new();
@@ -190,7 +190,7 @@ fn the_page_has_the_codes_of_the_document_by_status() {
     assert_eq!(documented, BTreeSet::from(CODES));
 }
 
-/// Examples of the page: the text before the block since the last heading, and the block.
+/// The examples of docs/API.md: the text between the last heading and the block, and the block.
 fn examples(page: &str) -> Vec<(&str, Value)> {
     let mut all = Vec::new();
     for section in page.split("\n#").skip(1) {
@@ -204,7 +204,7 @@ fn examples(page: &str) -> Vec<(&str, Value)> {
 }
 
 #[test]
-fn the_page_s_examples_are_true_and_every_answer_has_one() {
+fn api_page_examples_fit_their_schemas_and_every_answer_has_one() {
     let page = page();
     let mut shown = BTreeSet::new();
     for (heading, example) in examples(&page) {

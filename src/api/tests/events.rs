@@ -1,4 +1,4 @@
-//! The event stream.
+//! Tests of the event stream.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::domain::event::{Event, TurnState};
 use crate::domain::typing::Typing;
 
 #[tokio::test]
-async fn events_are_seen_live_and_again_after_a_cursor() {
+async fn events_arrive_live_and_again_after_a_cursor() {
     let api = start().await;
     let mut live = Events::open(&api.socket(), "", &[]).await;
     let begin = live.headers["parlor-cursor"].to_str().unwrap().to_owned();
@@ -31,7 +31,7 @@ async fn events_are_seen_live_and_again_after_a_cursor() {
 
     let mut all = Events::open(&api.socket(), &format!("?since={begin}"), &[]).await;
     assert_eq!(all.next().await.unwrap().2["text"], text);
-    // What a browser saw last counts more than the address it was given.
+    // The browser's last event id takes precedence over the address of its first request.
     let id = id.unwrap();
     let mut rest = Events::open(&api.socket(), &format!("?since={begin}"), &[("last-event-id", &id)]).await;
     assert_eq!(rest.next().await.unwrap().1, "turn");
@@ -39,7 +39,7 @@ async fn events_are_seen_live_and_again_after_a_cursor() {
 }
 
 #[tokio::test]
-async fn a_chat_sees_only_its_own() {
+async fn stream_of_one_chat_has_only_its_events() {
     let api = start().await;
     let mut own = Events::open(&api.socket(), "?chat=web:b", &[]).await;
     for n in 0..1500 {
@@ -58,7 +58,7 @@ async fn a_chat_sees_only_its_own() {
 }
 
 #[tokio::test]
-async fn every_client_sees_what_others_write_once() {
+async fn messages_of_other_clients_arrive_once_at_every_client() {
     let api = start().await;
     api.group("web:a", "room").await;
     let mut live = Events::open(&api.socket(), "?chat=web:a", &[]).await;
@@ -77,7 +77,7 @@ async fn every_client_sees_what_others_write_once() {
     });
     assert_eq!((id.is_some(), name.as_str(), &data), (true, "message_in", &expected));
     assert_eq!(live.next().await.unwrap().2["text"], "the answer", "the repetition is no news");
-    // A text that is no longer kept takes nothing of the rest with it.
+    // An expired text must not remove the rest of its event.
     api.store.write(|tx| Ok(tx.execute("DELETE FROM inbound", [])?)).await.unwrap();
     let begin = format!("?since={}-0", api.store.id());
     let (_, _, data) = Events::open(&api.socket(), &begin, &[]).await.next().await.unwrap();
@@ -86,7 +86,7 @@ async fn every_client_sees_what_others_write_once() {
 }
 
 #[tokio::test]
-async fn cursors_that_cannot_be_followed_are_told_to_resync() {
+async fn cursors_that_cannot_be_followed_get_resync() {
     let api = start().await;
     for text in ["one", "two", "three"] {
         api.say("web:a", text).await;
@@ -101,7 +101,7 @@ async fn cursors_that_cannot_be_followed_are_told_to_resync() {
         let answer = api.call("GET", &format!("/v1/events?since={bad}"), None).await;
         assert!(answer.status == 400 || answer.status == 410, "{bad}: {answer:?}");
     }
-    // The first two expire: 1 is behind them, 2 is just at their end.
+    // The first two events expire: cursor 1 is too old, and cursor 2 just fits.
     api.store.write(|tx| Ok(tx.execute("DELETE FROM events WHERE seq <= 2", [])?)).await.unwrap();
     api.call("GET", &format!("/v1/events?since={id}-1"), None).await.problem(410, "resync");
     let mut rest = Events::open(&api.socket(), &format!("?since={id}-2"), &[]).await;
@@ -113,7 +113,7 @@ async fn cursors_that_cannot_be_followed_are_told_to_resync() {
 }
 
 #[tokio::test]
-async fn a_text_of_48_mib_arrives_in_one_event() {
+async fn text_of_48_mib_arrives_in_one_event() {
     let api = start().await;
     let mut live = Events::open(&api.socket(), "", &[]).await;
     let text = "0123456789abcde\n".repeat(3 << 20);
@@ -143,7 +143,7 @@ async fn quiet_streams_are_kept_alive_and_end_with_the_host() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_holds_nothing_up_and_loses_nothing() {
+async fn slow_reader_blocks_nobody_and_loses_nothing() {
     let api = start().await;
     let mut slow = Events::open(&api.socket(), "", &[]).await;
     let mut quick = Events::open(&api.socket(), "", &[]).await;

@@ -1,4 +1,4 @@
-//! What was said in a chat, as clients page through it and poll.
+//! Tests of reading a chat's messages: paging back and polling.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn texts(page: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_client_that_polls_gets_what_was_stored_since_its_last_answer() {
+async fn polling_returns_messages_stored_since_the_last_answer() {
     let api = start().await;
     api.call("GET", MESSAGES, None).await.problem(404, "not_found");
     api.group("web:a", "room").await;
@@ -34,7 +34,7 @@ async fn a_client_that_polls_gets_what_was_stored_since_its_last_answer() {
     assert_eq!((texts(&first), &first["before"]), (vec!["two", "one"], &Value::Null));
     let newest = page(&api, "?limit=1").await;
     assert_eq!(texts(&newest), ["two"]);
-    // A page before another is no place to poll from.
+    // A page of older messages gives no cursor for polling.
     let older = page(&api, &format!("?before={}", newest["before"].as_str().unwrap())).await;
     assert_eq!((texts(&older), &older["after"]), (vec!["one"], &Value::Null));
     assert_eq!(texts(&page(&api, &format!("?after={}", after(&first))).await), Vec::<&str>::new());
@@ -46,7 +46,7 @@ async fn a_client_that_polls_gets_what_was_stored_since_its_last_answer() {
 }
 
 #[tokio::test]
-async fn cursors_of_messages_that_cannot_be_followed_are_refused() {
+async fn history_cursors_that_cannot_be_followed_are_refused() {
     let api = start().await;
     api.group("web:a", "room").await;
     api.say("web:a", "one").await;

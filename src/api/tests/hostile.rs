@@ -1,4 +1,4 @@
-//! What must be refused, and clients that are slow, many or malformed.
+//! Requests that must be refused, and clients that are slow, many or malformed.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn tcp(settings: &mut Settings) {
 }
 
 #[tokio::test]
-async fn tcp_takes_the_right_token_from_the_right_place_alone() {
+async fn tcp_accepts_only_the_right_token_in_the_right_header() {
     let api = start_with(tcp, Limits::default()).await;
     let host = api.tcp.unwrap().to_string();
     let host = ("host", host.as_str());
@@ -39,7 +39,7 @@ async fn tcp_takes_the_right_token_from_the_right_place_alone() {
 }
 
 #[tokio::test]
-async fn half_of_the_tcp_settings_is_refused() {
+async fn tcp_address_or_token_alone_is_refused() {
     let api = start().await;
     for (listen, token) in [(Some("127.0.0.1:0".parse().unwrap()), None), (None, Some("t".into()))] {
         let mut settings = (*api.settings).clone();
@@ -50,7 +50,7 @@ async fn half_of_the_tcp_settings_is_refused() {
 }
 
 #[tokio::test]
-async fn a_dead_hosts_socket_is_replaced_and_a_live_ones_is_not() {
+async fn socket_of_a_dead_host_is_replaced_and_of_a_live_one_is_not() {
     use std::os::unix::fs::PermissionsExt;
     let api = start().await;
     let mode = std::fs::metadata(api.socket()).unwrap().permissions().mode();
@@ -69,7 +69,7 @@ async fn a_dead_hosts_socket_is_replaced_and_a_live_ones_is_not() {
 }
 
 #[tokio::test]
-async fn a_home_with_a_long_path_has_a_socket_too() {
+async fn socket_works_in_a_home_with_a_long_path() {
     let long = "d".repeat(120);
     let api = start_with(
         |settings| {
@@ -97,7 +97,7 @@ async fn bodies_that_are_too_large_or_too_deep_are_refused() {
     let text = "x".repeat(4 << 20);
     let answer = api.call("POST", "/v1/chats/web:lab/messages", Some(json!({"sender": "u", "text": text}))).await;
     assert!(answer.problem(413, "body_too_large").contains("4194304"));
-    // Without a length, too.
+    // The same without an announced length.
     let mut stream = UnixStream::connect(api.socket()).await.unwrap();
     stream
         .write_all(b"POST /v1/chats/web:lab/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -105,7 +105,8 @@ async fn bodies_that_are_too_large_or_too_deep_are_refused() {
         .unwrap();
     let chunk = format!("{:x}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20));
     for _ in 0..12 {
-        // Refused in the middle, and still listened to: whoever writes everything first gets the answer, too.
+        // The refusal comes in the middle of the body, but the rest is still read: a client that writes everything
+        // first also gets the answer.
         stream.write_all(chunk.as_bytes()).await.unwrap();
     }
     let mut answer = [0; 12];
@@ -129,7 +130,7 @@ async fn slow_heads_and_bodies_are_cut_off() {
     let limits = Limits { head: Duration::from_millis(300), body: Duration::from_millis(300), ..Limits::default() };
     let api = start_with(tcp, limits).await;
     api.group("web:lab", "lab").await;
-    // A head that trickles in: each byte alone is in time.
+    // The head arrives byte by byte; each byte alone is in time.
     let mut slow = TcpStream::connect(api.tcp.unwrap()).await.unwrap();
     let mut closed = false;
     for byte in b"GET /v1/status HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ".iter().chain(std::iter::repeat_n(&b'x', 200)) {
@@ -139,7 +140,7 @@ async fn slow_heads_and_bodies_are_cut_off() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // All its bytes take five seconds at least.
+    // A full head at this pace would take at least five seconds.
     assert!(closed, "closed while it trickled");
     let mut slow = UnixStream::connect(api.socket()).await.unwrap();
     slow.write_all(b"POST /v1/chats/web:lab/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
@@ -153,13 +154,13 @@ async fn slow_heads_and_bodies_are_cut_off() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_its_answer_unread_is_cut_off() {
+async fn client_that_leaves_its_answer_unread_is_cut_off() {
     let limits = Limits { stall: Duration::from_millis(200), ..Limits::default() };
     let api = start_with(|_| {}, limits).await;
     let mut stuck = Events::open(&api.socket(), "", &[]).await;
     api.say("web:a", &"x".repeat(8 << 20)).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
-    // What had been sent before can be read; the rest never comes.
+    // Bytes sent before the cut can be read; the rest never comes.
     let mut ended = false;
     while let Some(frame) = http_body_util::BodyExt::frame(&mut stuck.body).await {
         ended = frame.is_err();
@@ -169,7 +170,7 @@ async fn a_client_that_leaves_its_answer_unread_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_body_that_a_page_of_another_origin_can_send_is_not_taken() {
+async fn body_types_that_another_origin_can_send_are_refused() {
     let api = start_with(tcp, Limits::default()).await;
     api.group("web:lab", "lab").await;
     let body = json!({"sender": "u", "text": "hi"}).to_string();
@@ -211,7 +212,7 @@ async fn a_body_that_a_page_of_another_origin_can_send_is_not_taken() {
         assert_eq!(send(path, "POST", &[kind], &body).await.status, 202, "{kind}");
     }
     assert_eq!(send("/v1/outbox/retry", "POST", &[], "").await.status, 200, "nothing needs no kind");
-    // A target with another host than the header's.
+    // The target's host differs from the header's.
     let token = format!("Bearer {TOKEN}");
     let own = format!("localhost:{}", api.tcp.unwrap().port());
     let headers = [("host", own.as_str()), ("authorization", token.as_str())];
@@ -221,7 +222,7 @@ async fn a_body_that_a_page_of_another_origin_can_send_is_not_taken() {
 }
 
 #[tokio::test]
-async fn malformed_requests_get_an_answer_or_the_door() {
+async fn malformed_requests_get_an_error_or_are_closed() {
     let api = start().await;
     for bytes in
         [&b"\0\0\0\0\r\n\r\n"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\r\n\r\n"]
@@ -260,7 +261,7 @@ async fn a_thousand_idle_connections_disturb_nobody() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_are_told_so_and_others_come_back_later() {
+async fn connections_over_the_limit_get_503_until_others_end() {
     let api = start_with(|_| {}, Limits { connections: 3, ..Limits::default() }).await;
     let mut held = Vec::new();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Messages in.
+//! Tests of incoming messages.
 
 use serde_json::json;
 
@@ -12,10 +12,10 @@ async fn post(api: &Served, jid: &str, body: serde_json::Value) -> Answer {
 type Row = (String, String, i64);
 
 #[tokio::test]
-async fn a_message_is_stored_once_whatever_is_sent_twice() {
+async fn message_sent_twice_is_stored_once() {
     let api = start().await;
     api.group("web:lab", "lab").await;
-    // With another offset than the host's.
+    // The timestamp has another offset than the host's.
     let now = chrono::Utc::now().with_timezone(&chrono::FixedOffset::east_opt(3600).unwrap());
     let (ms, now) = (now.timestamp_millis(), now.to_rfc3339());
     let body = json!({"sender": "u1", "senderName": "Uma", "text": "hi", "id": "m-1", "timestamp": now});
@@ -42,7 +42,7 @@ async fn a_message_is_stored_once_whatever_is_sent_twice() {
 }
 
 #[tokio::test]
-async fn an_unregistered_chat_is_refused_and_then_known() {
+async fn unregistered_chat_is_refused_and_then_known() {
     let api = start().await;
     let answer = post(&api, "web:new", json!({"sender": "u1", "text": "hi"})).await;
     assert!(answer.problem(404, "chat_not_registered").contains("parlor groups add"));
@@ -53,7 +53,7 @@ async fn an_unregistered_chat_is_refused_and_then_known() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named() {
+async fn bad_requests_get_errors_that_name_the_fault() {
     let api = start().await;
     api.group("web:lab", "lab").await;
     let detail =
@@ -81,7 +81,7 @@ async fn what_is_wrong_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_clear_is_taken_however_it_is_written() {
+async fn fields_in_every_unambiguous_form_are_accepted() {
     let api = start().await;
     api.group("web:lab", "lab").await;
     let send = async |body: &[u8]| {
@@ -135,10 +135,10 @@ async fn what_is_clear_is_taken_however_it_is_written() {
 }
 
 #[tokio::test]
-async fn a_full_store_says_so_and_when_to_come_back() {
+async fn full_store_answers_503_with_retry_after() {
     let api = start().await;
     api.group("web:lab", "lab").await;
-    // A real full database: no page may be added any more.
+    // A really full database: it may add no page.
     api.store.write(|tx| Ok(tx.query_row("PRAGMA max_page_count = 1", [], |_| Ok(()))?)).await.unwrap();
     let mut full = None;
     for n in 0..200 {

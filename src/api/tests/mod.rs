@@ -39,9 +39,9 @@ use crate::policy::senders::SenderRules;
 use crate::store::outbox::{self, Route};
 use crate::store::{Store, Wake, groups};
 
-/// A served API and what a test needs of it.
+/// A served API, and its parts that tests use.
 pub(crate) struct Served {
-    /// The installation, where the test did not bring its own.
+    /// The folder of the installation, if the test did not bring its own.
     dir: Option<tempfile::TempDir>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Store,
@@ -67,7 +67,7 @@ async fn start_with(change: impl FnOnce(&mut Settings), limits: Limits) -> Serve
     Served { dir: Some(dir), ..serve_settings(settings, limits).await }
 }
 
-/// Serves an installation that is there.
+/// Serves an existing installation.
 pub(crate) async fn serve_settings(settings: Settings, limits: Limits) -> Served {
     let settings = Arc::new(settings);
     let (wake, wakes) = mpsc::unbounded_channel();
@@ -101,7 +101,7 @@ impl Served {
         self.settings.home.socket()
     }
 
-    /// Registers a group by the store's own means.
+    /// Registers a group directly in the store.
     pub(crate) async fn group(&self, jid: &str, folder: &str) {
         let group = Group {
             folder: folder.parse().unwrap(),
@@ -153,7 +153,7 @@ impl Served {
     }
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -166,7 +166,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
     }
 
-    /// Checks that it is a problem document of a status and code, and gives its text.
+    /// Checks that the answer is a problem document with this status and code, and returns its detail.
     fn problem(&self, status: u16, code: &str) -> String {
         let json = self.json();
         assert_eq!((self.status, json["code"].as_str()), (status, Some(code)), "{json}");
@@ -204,7 +204,7 @@ async fn request<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Answer { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
-/// An event stream as a client reads it.
+/// An event stream, read as a client would.
 struct Events {
     body: Incoming,
     buffer: Vec<u8>,
@@ -225,7 +225,7 @@ impl Events {
         Self { body, buffer: Vec::new(), headers: parts.headers }
     }
 
-    /// The next block of lines, comments included; none at the end.
+    /// Returns the next block of lines, comments included, or None at the end.
     async fn block(&mut self) -> Option<String> {
         let mut from = 0;
         loop {

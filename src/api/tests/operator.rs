@@ -1,4 +1,4 @@
-//! What an operator sees and changes.
+//! Tests of the operator's routes.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ async fn groups_are_registered_changed_and_removed() {
 }
 
 #[tokio::test]
-async fn container_settings_that_no_engine_would_take_are_refused() {
+async fn container_settings_that_no_engine_accepts_are_refused() {
     let api = start().await;
     api.group("web:lab", "lab").await;
     for bad in [
@@ -69,7 +69,7 @@ async fn container_settings_that_no_engine_would_take_are_refused() {
 }
 
 #[tokio::test]
-async fn tasks_have_a_whole_life() {
+async fn tasks_are_created_changed_listed_and_cancelled() {
     let api = start().await;
     api.group("web:lab", "lab").await;
     let new = json!({"folder": "lab", "id": "t1", "prompt": "look", "scheduleType": "cron", "scheduleValue": "0 9 * * *",
@@ -138,7 +138,7 @@ async fn runs_are_listed_stopped_and_their_logs_read() {
     let folder = api.settings.home.runs(&"busy".parse().unwrap());
     std::fs::create_dir_all(&folder).unwrap();
     let path = run_log::path(&folder, ended);
-    // The run is writing it: whoever asks gets all of it or nothing.
+    // A run is writing this log: a reader must get all of it or nothing.
     std::fs::write(path.with_extension("log.tmp"), "").unwrap();
     api.call("GET", &format!("/v1/runs/{ended}/log"), None).await.problem(404, "no_log");
     std::fs::write(path, "exit 1").unwrap();
@@ -150,7 +150,7 @@ async fn runs_are_listed_stopped_and_their_logs_read() {
 }
 
 #[tokio::test]
-async fn sessions_outbox_status_and_health() {
+async fn sessions_outbox_status_and_health_are_served() {
     let api = start().await;
     api.group("web:busy", "busy").await;
     api.call("GET", "/v1/sessions/busy", None).await.problem(404, "not_found");

@@ -1,8 +1,8 @@
-//! Holds JSON against the schemas of the document. A keyword that is not known here fails, so that nothing passes unseen.
+//! Validates JSON against the schemas of the document. An unknown keyword is a fault, so that none is ignored.
 
 use serde_json::{Map, Value};
 
-/// Keywords that demand nothing.
+/// Keywords without a check here.
 const WORDS: [&str; 12] = [
     "description",
     "title",
@@ -18,7 +18,7 @@ const WORDS: [&str; 12] = [
     "unevaluatedProperties",
 ];
 
-/// What is wrong with a value, each fault with its place; nothing when it fits.
+/// The faults of a value, each with its place; empty if it fits.
 pub(super) fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut all = Vec::new();
     check(document, schema, value, "", &mut all);
@@ -167,7 +167,7 @@ fn look(document: &Value, schemas: &[&Value], value: &Value, at: &str, all: &mut
     }
 }
 
-/// A schema, and all that it consists of.
+/// A schema and all schemas that it consists of.
 fn parts<'a>(document: &'a Value, schema: &'a Value, all: &mut Vec<&'a Value>) {
     all.push(schema);
     if let Some(there) = schema["$ref"].as_str() {
@@ -179,7 +179,7 @@ fn parts<'a>(document: &'a Value, schema: &'a Value, all: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn what_does_not_fit_is_found() {
+fn faults_of_values_are_found() {
     use serde_json::json;
     let document = json!({ "components": { "schemas": { "Word": { "type": "string", "pattern": "^[a-z]+$" } } } });
     let word = json!({ "$ref": "#/components/schemas/Word" });

@@ -1,4 +1,4 @@
-//! Messages with files.
+//! Tests of messages with files.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,10 +14,10 @@ use super::super::Limits;
 use super::{Answer, Served, request, start_with};
 use crate::store::{groups, inbound};
 
-/// A picture of one white dot.
+/// A PNG of one white pixel.
 const PICTURE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU\x00\x00\x00\x0aIDATx\x9cc\xf8\x0f\x00\x01\x01\x01\x00\xb18\xf6\x14\x00\x00\x00\x00IEND\xaeB`\x82";
 
-/// A file as a form brings it: what goes into its head, and its bytes.
+/// A file in a form: its header lines and its bytes.
 type Part<'a> = (&'a str, &'a [u8]);
 
 fn form(message: &Value, files: &[Part<'_>]) -> Vec<u8> {
@@ -60,7 +60,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Nothing is on its way any more. A client that is gone is noticed when its connection is.
+/// Waits until no upload is left. The server notices a client's end only when the connection ends.
 async fn nothing_waits(api: &Served) {
     let dir = api.settings.home.data().join("inbox-files");
     for _ in 0..2000 {
@@ -80,7 +80,7 @@ async fn lab() -> Served {
 }
 
 #[tokio::test]
-async fn files_come_with_their_message_and_once() {
+async fn uploaded_files_are_stored_once_with_their_message() {
     let api = lab().await;
     let typed = format!("{}\r\nContent-Type: application/pdf", named("my report.pdf"));
     let files: [Part<'_>; 3] = [(&typed, b"%PDF\r\n--x"), (&named("dot.png"), PICTURE), (&named("empty"), b"")];
@@ -99,11 +99,11 @@ async fn files_come_with_their_message_and_once() {
     let mode = fs::metadata(folder(&api).join(&names(&folder(&api))[0])).unwrap().mode() & 0o7777;
     assert_eq!(mode, 0o644);
     nothing_waits(&api).await;
-    // Sent again, as by a client that missed the answer, and with something else in it.
+    // Sent again with other content, as by a client that missed the answer.
     let again = post(&api, "1", "look", &[(&named("other.txt"), b"other")]).await;
     assert_eq!(again, answer);
     assert_eq!(names(&folder(&api)).len(), 3);
-    // At the same time, too: one of them wins.
+    // Sent twice at the same time: one wins.
     let message = json!({"sender": "ann", "text": "", "id": "2"});
     let both = form(&message, &[(&named("a.txt"), b"a")]);
     let (first, second) = tokio::join!(post_raw(&api, "web:lab", both.clone()), post_raw(&api, "web:lab", both));
@@ -114,7 +114,7 @@ async fn files_come_with_their_message_and_once() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_named_and_the_rest_is() {
+async fn refused_files_are_listed_and_the_others_are_stored() {
     let api = lab().await;
     let large = vec![b'x'; 5000];
     let fits = vec![b'x'; 4096];
@@ -141,7 +141,7 @@ async fn what_is_not_taken_is_named_and_the_rest_is() {
 }
 
 #[tokio::test]
-async fn files_after_many_that_cannot_be_taken_are_taken() {
+async fn files_after_many_refused_ones_are_stored() {
     let api = lab().await;
     let (bad, good) = (named("..."), [named("a.txt"), named("b.txt")]);
     let mut files: Vec<Part<'_>> = vec![(&bad, b"x"); 25];
@@ -157,7 +157,7 @@ async fn files_after_many_that_cannot_be_taken_are_taken() {
 }
 
 #[tokio::test]
-async fn who_is_not_heard_writes_nothing_to_disk() {
+async fn denied_senders_write_no_files_to_disk() {
     let api = lab().await;
     fs::create_dir_all(&api.settings.config_dir).unwrap();
     let rules =
@@ -172,7 +172,7 @@ async fn who_is_not_heard_writes_nothing_to_disk() {
     let known = api.store.read(groups::chats).await.unwrap();
     assert!(known.iter().any(|chat| chat.jid.as_str() == "web:new"));
     assert_eq!(send("web:shut", "ann", "hi").await.json()["attachments"], Value::Null);
-    // The rules are looked at again within a moment.
+    // The sender rules are read again after a moment.
     let denied = loop {
         let answer = send("web:lab", "eve", "hi").await.json();
         if answer["role"] == "denied" {
@@ -194,7 +194,7 @@ async fn who_is_not_heard_writes_nothing_to_disk() {
 }
 
 #[tokio::test]
-async fn broken_forms_are_told_and_leave_nothing() {
+async fn broken_forms_are_refused_and_leave_nothing() {
     let api = start_with(
         |settings| settings.max_attachment_bytes = 4096,
         Limits { body: Duration::from_millis(300), body_bytes: 8192, ..Limits::default() },
@@ -225,10 +225,10 @@ async fn broken_forms_are_told_and_leave_nothing() {
     }
     let text = post_raw(&api, "web:lab", form(&json!({"sender": "ann", "text": " "}), &[])).await;
     assert!(text.problem(400, "invalid_field").contains("empty"));
-    // Without an end that can be awaited, and with one that is announced.
+    // With an announced length the body is refused at once.
     let huge = vec![b'x'; 60_000];
     post_raw(&api, "web:lab", form(&message, &[(&named("h"), &huge)])).await.problem(413, "body_too_large");
-    // Chunked, so that nothing is announced: by hand, and slowly.
+    // Chunked, so nothing is announced: written by hand, slowly.
     let socket = api.socket();
     let slow = tokio::task::spawn_blocking(move || {
         let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
@@ -253,7 +253,7 @@ async fn broken_forms_are_told_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn a_hostile_folder_leads_nowhere_and_stops_nothing() {
+async fn hostile_attachments_folder_leads_nowhere_and_stops_nothing() {
     let api = lab().await;
     let outside = api.settings.home.root().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -275,7 +275,7 @@ async fn a_hostile_folder_leads_nowhere_and_stops_nothing() {
         assert!(names(&outside).is_empty());
         fs::rename(&place, group.join(format!("before{n}"))).unwrap();
     }
-    // Where nothing can be put the message goes on without.
+    // If no file can be placed, the message is stored without files.
     fs::remove_dir_all(&group).unwrap();
     fs::remove_dir(api.settings.home.groups()).unwrap();
     let answer = post(&api, "last", "hi", &file).await;
@@ -285,13 +285,13 @@ async fn a_hostile_folder_leads_nowhere_and_stops_nothing() {
 }
 
 #[tokio::test]
-async fn what_no_message_names_is_swept() {
+async fn files_that_no_message_names_are_swept() {
     let api = lab().await;
     let answer = post(&api, "kept", "hi", &[(&named("a.txt"), b"a")]).await;
     let kept = answer["attachments"][0]["path"].as_str().unwrap().strip_prefix("attachments/").unwrap().to_owned();
     fs::write(folder(&api).join("lost.txt"), "of no message").unwrap();
     fs::write(folder(&api).join("own.txt"), "the agent's").unwrap();
-    // A copy to another disk that did not come to its end.
+    // An unfinished copy to another disk.
     fs::write(folder(&api).join(".parlor-new-1-1"), "hal").unwrap();
     let waiting = api.settings.home.data().join("inbox-files");
     let plan = |id: &str, names: &[&str]| {

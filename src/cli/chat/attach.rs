@@ -1,21 +1,21 @@
-//! Files of this machine that go with a message: which ones are meant, and whether they can be read.
+//! Local files that are sent with a message: finds and opens them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// The command of a conversation.
+/// The command of a conversation that sends a file.
 const COMMAND: &str = "/attach";
 
-/// A file, open to be sent.
+/// A file, opened for sending.
 #[derive(Debug)]
 pub(in crate::cli) struct Local {
     /// Its name without the path.
     pub(in crate::cli) name: String,
-    /// It.
+    /// The open file.
     pub(in crate::cli) file: File,
 }
 
-/// Opens files; says of the first that cannot be why, and what to do.
+/// Opens files. The error explains the first that cannot be opened.
 pub(super) fn open(paths: &[PathBuf]) -> Result<Vec<Local>, String> {
     paths.iter().map(|path| open_one(path)).collect()
 }
@@ -34,8 +34,8 @@ fn open_one(path: &Path) -> Result<Local, String> {
     Ok(Local { name, file })
 }
 
-/// Returns what `/attach PATH [TEXT]` names; none when the line is something else. A path with spaces stands in quotes,
-/// or has a backslash before each, or is all there is.
+/// Parses `/attach PATH [TEXT]`. Returns None for other lines. A path with spaces is quoted, or has a backslash
+/// before each space, or fills the line.
 pub(super) fn parse(line: &str, home: Option<&Path>) -> Option<Result<(PathBuf, String), String>> {
     let rest = line.trim().strip_prefix(COMMAND)?;
     if rest.starts_with(|c: char| !c.is_whitespace()) {
@@ -59,7 +59,7 @@ pub(super) fn parse(line: &str, home: Option<&Path>) -> Option<Result<(PathBuf, 
     Some(Ok((below(home, &path), text.trim().to_owned())))
 }
 
-/// The first word, backslashes taken out, and what follows it.
+/// Splits off the first word, without its backslashes.
 fn word(text: &str) -> (String, &str) {
     let mut word = String::new();
     let mut chars = text.char_indices();
@@ -73,7 +73,7 @@ fn word(text: &str) -> (String, &str) {
     (word, "")
 }
 
-/// A path, `~` taken for the person's home.
+/// Resolves `~` to the user's home.
 fn below(home: Option<&Path>, path: &str) -> PathBuf {
     match (home, path.strip_prefix('~')) {
         (Some(home), Some("")) => home.to_owned(),
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_names_a_file_and_a_text() {
+    fn attach_line_has_a_path_and_a_text() {
         let dir = tempfile::tempdir().unwrap();
         let home = Some(dir.path());
         std::fs::write(dir.path().join("two words.txt"), "x").unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_told() {
+    fn files_that_cannot_be_sent_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.txt");
         std::fs::write(&file, "x").unwrap();

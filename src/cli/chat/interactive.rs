@@ -1,4 +1,4 @@
-//! A conversation on the terminal: a line editor in a thread of its own, and what comes in printed above its prompt.
+//! A conversation on the terminal: a line editor in its own thread, and incoming texts printed above its prompt.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -20,9 +20,9 @@ use super::{COMMANDS, Room, Sent, attach, plain, window};
 use crate::domain::message::Role;
 
 const PROMPT: &str = "› ";
-/// Lines that the history keeps.
+/// The largest number of lines in the history.
 const HISTORY: usize = 10_000;
-/// How often a lost host is looked for.
+/// The interval of attempts to reach a lost host.
 const RETRY: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
@@ -32,7 +32,7 @@ const HELP: &str = "\
 /quit    leave; so do Ctrl-D, and Ctrl-C twice
 Everything else goes to the agent. Several lines can be pasted at once.";
 
-/// Talks until the person leaves; `host` says whether this process is the host.
+/// Runs the conversation until the person leaves. `host`: this process is the host.
 pub(super) async fn run(client: &Client, room: &Room, host: bool) -> Done {
     let events = client.events(None, Some(&room.jid)).await?;
     let simple = is_dumb() || !io::stdout().is_terminal();
@@ -47,12 +47,12 @@ pub(super) async fn run(client: &Client, room: &Room, host: bool) -> Done {
 
     let (lines, typed) = mpsc::unbounded_channel();
     let _keys = editor.is_some().then(Keys::hold);
-    // A line editor blocks; the thread ends with its terminal, at the latest with the process.
+    // The line editor blocks. Its thread ends with the terminal, at the latest with the process.
     std::thread::Builder::new().spawn(move || match editor {
         Some(editor) => edit(editor, &prompt, &lines),
         None => plain::read(&prompt, &lines),
     })?;
-    // Also a host that ends before its first event loses nothing.
+    // With this cursor, nothing is lost even if the host ends before its first event.
     let cursor = events.cursor().map(str::to_owned);
     Talk { client, room, screen, typed, cursor, unsent: VecDeque::new() }.go_on(events).await;
     Ok(())
@@ -66,20 +66,20 @@ fn editor(prompt: &Prompt) -> Result<Editor<Prompt, FileHistory>, Failure> {
     Ok(editor)
 }
 
-/// A conversation.
+/// The state of a conversation.
 struct Talk<'a> {
     client: &'a Client,
     room: &'a Room,
     screen: Screen,
     typed: mpsc::UnboundedReceiver<String>,
-    /// Where the events go on.
+    /// The place after the last event shown.
     cursor: Option<String>,
     /// Lines that wait for the host.
     unsent: VecDeque<String>,
 }
 
 impl Talk<'_> {
-    /// Sends what is typed and shows what comes, until the person leaves.
+    /// Sends typed lines and shows events, until the person leaves.
     async fn go_on(mut self, mut events: EventStream) {
         loop {
             tokio::select! {
@@ -106,7 +106,7 @@ impl Talk<'_> {
         }
     }
 
-    /// Waits for the host, and keeps what is typed meanwhile; none when the person leaves instead.
+    /// Waits for the host and keeps lines typed meanwhile. Returns None if the person leaves.
     async fn host_gone(&mut self) -> Option<EventStream> {
         self.screen.aside("The host is gone; waiting for it … What you write now is sent when it is back.");
         let back = again(self.client, self.room, &mut self.cursor, &self.screen);
@@ -125,7 +125,7 @@ impl Talk<'_> {
     async fn send_waiting(&mut self) {
         self.screen.aside("The host is back.");
         if !self.unsent.is_empty() {
-            // A host that is starting refuses messages; one that never gets ready says so to the first of them.
+            // A starting host refuses messages. If it does not get ready, sending the first message reports that.
             let _ = super::ready(self.client).await;
         }
         for text in std::mem::take(&mut self.unsent) {
@@ -147,14 +147,14 @@ impl Talk<'_> {
             Err(why) => return self.screen.aside(&format!("Not sent: {why}")),
         };
         match self.room.send(self.client, &said, files).await {
-            // The end of the events is about to tell it.
+            // The end of the event stream will report it.
             Err(ClientError::NoHost(_)) => self.unsent.push_back(text),
             Err(error) => self.screen.aside(&format!("Not sent: {error}")),
             Ok(sent) => self.sent(&sent),
         }
     }
 
-    /// Shows what became of a message, where that cannot be seen from what comes next.
+    /// Shows the result of sending, unless the following events will show it.
     fn sent(&mut self, sent: &Sent) {
         self.screen.sent(sent.seq);
         for file in &sent.refused {
@@ -176,7 +176,7 @@ fn help() -> String {
     format!("{COMMANDS}\n{HELP}")
 }
 
-/// Follows the events again, from the last one seen.
+/// Reconnects to the events after the last one seen.
 async fn again(client: &Client, room: &Room, cursor: &mut Option<String>, screen: &Screen) -> EventStream {
     loop {
         tokio::time::sleep(RETRY).await;
@@ -194,13 +194,14 @@ async fn again(client: &Client, room: &Room, cursor: &mut Option<String>, screen
     }
 }
 
-/// Holds the terminal so that keys stay keys between two lines, too, when the editor lets go of it: a Ctrl-C there would
-/// end the program as a signal, and a Ctrl-D would be lost. The end puts back what was, whatever the editor does then.
+/// Holds the terminal in raw mode between two lines, too, when the editor lets go of it. Otherwise Ctrl-C would end
+/// the program as a signal, and Ctrl-D would be lost. On drop, the original mode is restored, whatever the editor
+/// does then.
 struct Keys(Option<Termios>);
 
 impl Keys {
     fn hold() -> Self {
-        // The editor itself finds out when this is no terminal.
+        // If this is no terminal, the editor finds out itself.
         let before = tcgetattr(io::stdin()).ok();
         if let Some(mut held) = before.clone() {
             held.local_modes.remove(LocalModes::ISIG | LocalModes::ICANON | LocalModes::ECHO);
@@ -213,7 +214,7 @@ impl Keys {
 impl Drop for Keys {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // A terminal that is gone needs nothing.
+            // If the terminal is gone, there is nothing to restore.
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
         }
     }
@@ -224,7 +225,7 @@ fn edit(mut editor: Editor<Prompt, FileHistory>, prompt: &Prompt, lines: &mpsc::
     window::take();
     let history = history_file();
     if let Some(path) = &history {
-        // There is none at first.
+        // At first there is no history file.
         let _ = editor.load_history(path);
     }
     let mut interrupted = false;
@@ -251,14 +252,14 @@ fn edit(mut editor: Editor<Prompt, FileHistory>, prompt: &Prompt, lines: &mpsc::
         }
     }
     if let Some(path) = &history
-        // Not saved over: another terminal may have added its lines meanwhile.
+        // Appended, not overwritten: another terminal may have added its lines meanwhile.
         && let Err(error) = editor.append_history(path)
     {
         tell(&format!("parlor: the history was not kept in {}: {error}", path.display()));
     }
 }
 
-/// `~/.local/state/parlor/history`, its folder made.
+/// The history file, `~/.local/state/parlor/history`; its folder is created.
 fn history_file() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;

@@ -1,4 +1,4 @@
-//! `parlor chat`: talk to a group, through the running host or one that is started inside this process.
+//! `parlor chat`: talks to a group through the running host, or through a host started in this process.
 
 mod attach;
 mod interactive;
@@ -31,18 +31,18 @@ use crate::domain::message::Role;
 use crate::domain::words;
 use crate::policy::trigger::Trigger;
 
-/// Commands that every chat has.
+/// The commands of every chat.
 const COMMANDS: &str = "\
 /stop    end what the agent does now
 /new     begin a new conversation
 /status  show what runs and what waits";
-/// How long a host that is starting may take until it takes messages.
+/// How long a starting host may take until it accepts messages.
 const READY: Duration = Duration::from_secs(120);
-/// How long the end of a chat may be held up by what it says last.
+/// The time limit of the hint at the end of a chat.
 const HINT: Duration = Duration::from_secs(2);
-/// The sender of what is said here: only the host's own user reaches its socket.
+/// The sender of messages from here: only the host's own user reaches its socket.
 const OWNER: &str = "owner";
-/// What is said to senders who are on no list.
+/// The message for senders who are on no list.
 const DENIED: &str = "you may not trigger here (sender-allowlist.json)";
 
 #[derive(Debug, Args)]
@@ -63,7 +63,7 @@ pub(super) struct Chat {
     attach: Vec<PathBuf>,
 }
 
-/// The group that is talked to.
+/// The chat's group.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     jid: String,
@@ -72,19 +72,19 @@ pub(super) struct Room {
     trigger: Option<String>,
 }
 
-/// A text that the host has taken.
+/// A message that the host has accepted.
 #[derive(Debug, Clone)]
 struct Sent {
     seq: i64,
     role: Role,
-    /// Files that were not, each with the reason.
+    /// Files that were refused, each with the reason.
     refused: Vec<String>,
-    /// Why its sender is not heard, where nobody wants it so.
+    /// Why the sender cannot trigger, unless the operator wants it so.
     why: Option<String>,
 }
 
 impl Sent {
-    /// Returns what is said to senders whose words start nothing.
+    /// The explanation for a sender who cannot trigger.
     fn denial(&self) -> String {
         match &self.why {
             Some(why) => format!("until that file is mended only the owner's group may trigger: {why}"),
@@ -98,7 +98,7 @@ impl Room {
         Trigger::of(self.trigger.as_deref(), &self.assistant)
     }
 
-    /// Sends a text and files; gives its sequence number and what it means to the group.
+    /// Sends a text and files. Returns its sequence number and its role.
     async fn send(&self, client: &Client, text: &str, files: Vec<Local>) -> Result<Sent, ClientError> {
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| OWNER.into());
         let path = format!("/v1/chats/{}/messages", super::client::segment(&self.jid));
@@ -120,7 +120,7 @@ impl Room {
 }
 
 impl Chat {
-    /// Returns true if it goes on for more than one message.
+    /// Returns true if the chat is not a single message.
     pub(super) fn is_conversation(&self) -> bool {
         self.message.is_none()
     }
@@ -151,14 +151,14 @@ impl Chat {
     }
 }
 
-/// `parlor up --console`: a host, and a chat with its main group, until the chat ends.
+/// `parlor up --console`: runs a host, and a chat with its main group, until the chat ends.
 pub(super) async fn console<P: Program>(settings: Settings, program: &P) -> Done {
     let client = Client::of(&settings);
     let host = program.start(settings).await.map_err(|e| failed(&e))?;
     converse(&client, Some(host), talk(&client, None, None, true)).await
 }
 
-/// Talks until the end or a signal, then ends the host inside this process, if there is one.
+/// Runs the talk until its end or a signal, then ends the host inside this process, if any.
 async fn converse<H: Running>(client: &Client, host: Option<H>, talk: impl Future<Output = Done>) -> Done {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -186,7 +186,7 @@ async fn converse<H: Running>(client: &Client, host: Option<H>, talk: impl Futur
     end(host, again, result).await
 }
 
-/// Ctrl-C, SIGTERM, and the end of the terminal. None is lost between two waits.
+/// Ctrl-C, SIGTERM and SIGHUP. None is lost between two waits.
 struct Signals {
     int: Signal,
     term: Signal,
@@ -202,10 +202,10 @@ impl Signals {
         })
     }
 
-    /// The number of the signal that came.
+    /// Waits for the next signal and returns its number.
     async fn next(&mut self) -> u8 {
         let kind = tokio::select! {
-            // Of several at once the one that people send first.
+            // If several arrive at once, the one that people send comes first.
             biased;
             _ = self.int.recv() => SignalKind::interrupt(),
             _ = self.term.recv() => SignalKind::terminate(),
@@ -215,7 +215,7 @@ impl Signals {
     }
 }
 
-/// A host inside a command ends with it, and tasks fire only while a host runs.
+/// Warns that tasks fire only while a host runs: the host inside this command ends with it.
 async fn tasks_hint(client: &Client) {
     let Ok(answer) = client.get("/v1/tasks").await else { return };
     let count = answer["tasks"].as_array().into_iter().flatten().filter(|task| task["status"] == "active").count();
@@ -227,7 +227,7 @@ async fn tasks_hint(client: &Client) {
     tell(&format!("{what} only while a host runs: start one with `parlor up`."));
 }
 
-/// A host inside this process ends with the chat, at once when it is asked again; what went wrong first is what counts.
+/// Ends the host inside this process gracefully, or at once on another request. The first error is returned.
 pub(super) async fn end<H: Running>(host: Option<H>, again: impl Future<Output = ()>, result: Done) -> Done {
     let Some(host) = host else { return result };
     let hard = host.hard();
@@ -243,15 +243,15 @@ pub(super) async fn end<H: Running>(host: Option<H>, again: impl Future<Output =
     result.and(stopped.map_err(|e| failed(&e)))
 }
 
-/// One message.
+/// A single message.
 struct Said {
     text: String,
     files: Vec<Local>,
-    /// How long its answer is waited for.
+    /// How long to wait for its answer.
     limit: Option<Duration>,
 }
 
-/// Talks; `host` says whether this process is the host.
+/// Runs a conversation or sends a single message. `host`: this process is the host.
 async fn talk(client: &Client, group: Option<&str>, message: Option<Said>, host: bool) -> Done {
     ready(client).await?;
     let room = room(client, group).await?;
@@ -261,7 +261,7 @@ async fn talk(client: &Client, group: Option<&str>, message: Option<Said>, host:
     }
 }
 
-/// A time such as `90s`; a number alone is seconds.
+/// Parses a time such as `90s`; a bare number means seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
     let time = words::parse_seconds(text).filter(|time| !time.is_zero());
     time.ok_or_else(|| "use a number with s, m or h, such as 90s".into())
@@ -270,7 +270,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn read_stdin() -> Result<String, Failure> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|e| Failure::Failed(format!("cannot read stdin: {e}")))?;
-    // The newline that `echo` adds is no part of the message.
+    // The newline that `echo` adds is not part of the message.
     text.truncate(text.trim_end().len());
     Ok(text)
 }
@@ -288,7 +288,7 @@ async fn ready(client: &Client) -> Done {
     }
 }
 
-/// Finds the group; makes the owner's where there is none at all.
+/// Finds the group. If there is no group at all, registers main.
 pub(super) async fn room(client: &Client, wanted: Option<&str>) -> Result<Room, Failure> {
     let mut groups = all_groups(client).await?;
     if groups.is_empty() && wanted.is_none_or(|wanted| wanted == "main") {
@@ -327,13 +327,13 @@ pub(super) async fn room(client: &Client, wanted: Option<&str>) -> Result<Room, 
     })
 }
 
-/// Returns true if a group's chat is one of this program's own.
+/// Returns true if the group's chat belongs to the local API.
 fn is_local(group: &Value) -> bool {
     group["jid"].as_str().is_some_and(|jid| jid.starts_with("tty:") || jid.starts_with("web:"))
 }
 
-/// Main, or what was registered by that name while no group is the owner's yet; where that is in a chat of another
-/// platform, the only group that can be talked to here.
+/// The default group: main, or the folder `main` if no group is the owner's yet. If that one is on another platform
+/// and there is only one local group, the local one.
 fn default_group(groups: &[Value]) -> Option<&Value> {
     let is_main = |group: &&Value| group["isMain"] == true;
     let main = groups.iter().find(is_main).or_else(|| groups.iter().find(|group| group["folder"] == "main"))?;
@@ -352,7 +352,7 @@ async fn all_groups(client: &Client) -> Result<Vec<Value>, Failure> {
 async fn make_main(client: &Client) -> Done {
     let new = json!({ "jid": "tty:main", "name": "main", "folder": "main", "requiresTrigger": false });
     match client.call(Method::POST, "/v1/groups", Some(&new)).await {
-        // Another chat that began at the same time made it.
+        // Another chat that started at the same time has registered it.
         Ok(_) | Err(ClientError::Problem { status: 409, .. }) => {}
         Err(error) => return Err(error.into()),
     }

@@ -1,5 +1,5 @@
-//! Lines from a terminal that acts on no sequences, such as a shell inside an editor: it shows what is typed, takes it
-//! back and sends Ctrl-C and Ctrl-D by itself.
+//! Reads lines from a terminal without escape sequences, such as a shell inside an editor: the terminal itself
+//! echoes, edits, and sends Ctrl-C and Ctrl-D.
 
 use std::io::{self, BufRead};
 
@@ -14,7 +14,7 @@ pub(super) fn read(prompt: &Prompt, lines: &mpsc::UnboundedSender<String>) {
     loop {
         prompt.show();
         line.clear();
-        // Ctrl-D, or a terminal that is gone.
+        // Ctrl-D, or the terminal is gone.
         if !matches!(input.read_until(b'\n', &mut line), Ok(1..)) {
             return;
         }

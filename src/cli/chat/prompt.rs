@@ -1,8 +1,7 @@
 //! The prompt, and texts printed above it while someone types.
 //!
-//! The line editor's own printer waits for the terminal although keys that came in one piece wait in its buffer, so
-//! that a pasted or delayed line hangs; this follows the line through the editor's hook for hints and redraws it
-//! itself.
+//! The line editor's own printer waits for the terminal even while pasted keys are in its buffer, so a pasted or
+//! delayed line hangs. This module therefore follows the line through the editor's hint hook and redraws it itself.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -17,11 +16,11 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::super::{output, width};
 
-/// The line being edited, as far as the screen shows it. Clones share it.
+/// The edited line as the screen shows it. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Prompt {
     text: &'static str,
-    /// Whether the terminal acts on no sequences: lines are then shown by itself.
+    /// True if the terminal has no escape sequences: it then shows lines itself.
     simple: bool,
     line: Arc<Mutex<Line>>,
 }
@@ -31,9 +30,9 @@ struct Line {
     /// Whether the prompt is on the screen.
     open: bool,
     text: String,
-    /// Bytes before the cursor.
+    /// The cursor's position in bytes.
     cursor: usize,
-    /// Columns of the window in which it was drawn.
+    /// The width of the window when the line was drawn.
     columns: usize,
 }
 
@@ -53,19 +52,19 @@ impl Prompt {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The editor has let go of the terminal.
+    /// Notes that the editor has let go of the terminal.
     pub(super) fn left(&self) {
         *self.line() = Line::default();
     }
 
-    /// Shows the prompt where no editor does.
+    /// Shows the prompt if no editor does.
     pub(super) fn show(&self) {
         let mut line = self.line();
         line.open = true;
         write(self.text);
     }
 
-    /// Prints above the line that is being edited.
+    /// Prints a text above the edited line.
     pub(super) fn print_above(&self, text: &str) {
         let line = self.line();
         if !self.simple {
@@ -78,11 +77,11 @@ impl Prompt {
 
 fn write(text: &str) {
     let mut out = io::stdout().lock();
-    // A terminal that is gone ends the editor, too.
+    // If the terminal is gone, the editor ends, too.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Returns what takes the line off the screen, prints a text, and puts the line back with its cursor.
+/// Returns the bytes that remove the line, print a text, and draw the line again with its cursor.
 fn redraw(prompt: &str, line: &Line, text: &str, columns: usize) -> String {
     let text = text.replace('\n', "\r\n");
     if !line.open {
@@ -91,13 +90,13 @@ fn redraw(prompt: &str, line: &Line, text: &str, columns: usize) -> String {
     let cursor = position(prompt, &line.text[..line.cursor], columns);
     let end = position(prompt, &line.text, columns);
     let mut out = String::from("\r");
-    // Into memory: cannot fail.
+    // Writing into memory cannot fail.
     if cursor.0 > 0 {
         let _ = write!(out, "\u{1b}[{}A", cursor.0);
     }
     let _ = write!(out, "\u{1b}[J{text}\r\n{prompt}{}", line.text.replace('\n', "\r\n"));
     if end.1 == 0 && end.0 > 0 && !line.text.ends_with('\n') {
-        // A terminal goes to the next row only with the next character.
+        // After a full row, a terminal moves on only with the next character.
         out.push_str("\r\n");
     }
     if line.cursor < line.text.len() {
@@ -112,13 +111,13 @@ fn redraw(prompt: &str, line: &Line, text: &str, columns: usize) -> String {
     out
 }
 
-/// Returns what prepares a line for being drawn anew in a window that has changed: the editor goes back as many rows as
-/// the line had before, while terminals have broken it anew.
+/// Returns the bytes that prepare a redraw after the window's size changed: the editor goes back by the line's old
+/// number of rows, but terminals have wrapped the line anew.
 fn resized(prompt: &str, line: &Line, columns: usize) -> String {
     let before = &line.text[..line.cursor];
     let (was, end) = (position(prompt, before, line.columns).0, position(prompt, &line.text, line.columns).0);
     let mut out = String::from("\r");
-    // Into memory: cannot fail.
+    // Writing into memory cannot fail.
     let up = |out: &mut String, rows: usize| {
         if rows > 0 {
             let _ = write!(out, "\u{1b}[{rows}A");
@@ -131,7 +130,7 @@ fn resized(prompt: &str, line: &Line, columns: usize) -> String {
     out
 }
 
-/// Row and column after a prompt and a text, counted from the prompt's row.
+/// The row and column after a prompt and a text, counted from the prompt's row.
 fn position(prompt: &str, text: &str, columns: usize) -> (usize, usize) {
     let (mut row, mut column) = (0, 0);
     for grapheme in prompt.graphemes(true).chain(text.graphemes(true)) {
@@ -141,7 +140,7 @@ fn position(prompt: &str, text: &str, columns: usize) -> (usize, usize) {
         }
         let wide = if grapheme == "\t" { TAB - column % TAB } else { width::of_grapheme(grapheme) };
         column += wide;
-        // A wide character is not divided at the edge.
+        // A wide character is not split at the edge.
         if column > columns {
             (row, column) = (row + 1, wide);
         }
@@ -149,10 +148,10 @@ fn position(prompt: &str, text: &str, columns: usize) -> (usize, usize) {
     if column == columns { (row + 1, 0) } else { (row, column) }
 }
 
-/// Columns from one stop of tabs to the next.
+/// The distance of tab stops, in columns.
 const TAB: usize = 8;
 
-/// Called by the editor after each change of the line; gives no hints.
+/// The editor calls this after each change of the line; it gives no hints.
 impl Hinter for Prompt {
     type Hint = String;
 
@@ -172,12 +171,12 @@ impl Hinter for Prompt {
 impl Completer for Prompt {
     type Candidate = String;
 }
-/// Called by the editor also when only the cursor moves; colours nothing.
+/// The editor calls this also when only the cursor moves; it colours nothing.
 impl Highlighter for Prompt {
     fn highlight_char(&self, text: &str, cursor: usize, _: CmdKind) -> bool {
         self.line().is(text, cursor);
-        // The editor breaks a row that is full by itself, which a terminal takes for two lines when its window changes: the
-        // first character behind the edge has the whole line drawn again.
+        // The editor breaks a full row itself; after a resize, a terminal would take it for two lines. The first
+        // character after the edge therefore causes a redraw of the whole line.
         let (row, column) = position(self.text, text, output::columns());
         row > 0 && (1..=2).contains(&column)
     }
@@ -194,40 +193,40 @@ mod tests {
     }
 
     #[test]
-    fn without_a_line_a_text_is_just_printed() {
+    fn text_without_an_open_line_is_just_printed() {
         assert_eq!(drawn("", 0, false), "one\r\ntwo\r\n");
     }
 
     #[test]
-    fn a_line_is_put_back_below_the_text() {
+    fn edited_line_is_redrawn_below_the_text() {
         assert_eq!(drawn("abc", 3, true), "\r\u{1b}[Jone\r\ntwo\r\n> abc");
         assert_eq!(drawn("abc", 1, true), "\r\u{1b}[Jone\r\ntwo\r\n> abc\r\u{1b}[3C");
     }
 
     #[test]
-    fn lines_of_several_rows_are_taken_off_whole() {
-        // Eight characters fill the first row of ten columns with the prompt's two.
+    fn edited_line_of_several_rows_is_removed_completely() {
+        // Eight characters and the prompt's two fill the first row of ten columns.
         assert_eq!(drawn("abcdefghij", 10, true), "\r\u{1b}[1A\u{1b}[Jone\r\ntwo\r\n> abcdefghij");
         assert_eq!(drawn("ab\ncd", 1, true), "\r\u{1b}[Jone\r\ntwo\r\n> ab\r\ncd\r\u{1b}[1A\u{1b}[3C");
-        // A row that is just full: the cursor waits at its end.
+        // A row that is exactly full: the cursor waits at its end.
         assert_eq!(drawn("abcdefgh", 8, true), "\r\u{1b}[1A\u{1b}[Jone\r\ntwo\r\n> abcdefgh\r\n");
     }
 
     #[test]
-    fn a_window_that_changes_is_cleared_where_the_line_is_now() {
+    fn window_resize_clears_the_line_at_its_new_place() {
         let line = |text: &str, columns| Line { open: true, text: text.into(), cursor: text.len(), columns };
-        // Three rows of ten columns are two of twenty; the editor goes back two.
+        // Three rows of ten columns become two of twenty; the editor goes back two rows.
         let text = "a".repeat(22);
         assert_eq!(resized("> ", &line(&text, 10), 20), "\r\u{1b}[1A\u{1b}[J\n\n");
         assert_eq!(resized("> ", &line(&text, 40), 10), "\r\u{1b}[2A\u{1b}[J");
         assert_eq!(resized("> ", &line("abc", 40), 10), "\r\u{1b}[J");
-        // The cursor in the first of three rows.
+        // The cursor is in the first of three rows.
         let first = Line { cursor: 3, ..line(&text, 10) };
         assert_eq!(resized("> ", &first, 40), "\r\u{1b}[J\n\n\u{1b}[2A");
     }
 
     #[test]
-    fn characters_have_their_widths() {
+    fn position_counts_the_width_of_characters() {
         for (text, at) in [
             ("家族", (0, 6)),
             ("e\u{301}x", (0, 4)),

@@ -1,11 +1,11 @@
-//! Texts of a chat on a terminal.
+//! Formats the texts of a chat for a terminal.
 
 use serde_json::Value;
 
 use super::super::markdown;
 use super::super::output::{columns, harmless};
 
-/// The text of a message event, and where the file lies that came with it.
+/// The text of a message event, with the path of its file, if any.
 pub(super) fn message(data: &Value) -> String {
     let text = data["text"].as_str().unwrap_or_default();
     let (Some(name), Some(id)) = (data["file"]["name"].as_str(), data["deliveryId"].as_str()) else {
@@ -16,7 +16,7 @@ pub(super) fn message(data: &Value) -> String {
     format!("{text}{gap}(The file {name}, {size} bytes, is data/outbox-files/{id}/{name} in the home.)")
 }
 
-/// Markdown as a terminal shows it; as it is where there is no terminal.
+/// Renders Markdown for a terminal; without one, the text stays as it is.
 pub(super) fn text(text: &str, terminal: bool, colours: bool) -> String {
     if !terminal {
         return text.to_owned();
@@ -24,7 +24,7 @@ pub(super) fn text(text: &str, terminal: bool, colours: bool) -> String {
     markdown::render(text, columns(), colours)
 }
 
-/// Returns what somebody else wrote into the chat.
+/// Formats a message that somebody else wrote into the chat.
 pub(super) fn said(data: &Value, colours: bool) -> String {
     let name = data["senderName"].as_str().or_else(|| data["sender"].as_str()).unwrap_or_default();
     let mut said = data["text"].as_str().unwrap_or_default().to_owned();
@@ -37,7 +37,7 @@ pub(super) fn said(data: &Value, colours: bool) -> String {
     format!("{name} {}", harmless(&said))
 }
 
-/// Something of less weight than the conversation.
+/// Formats a remark of less weight than the conversation.
 pub(super) fn aside(text: &str, colours: bool) -> String {
     let safe = harmless(text);
     if colours { format!("\u{1b}[2m{safe}\u{1b}[0m") } else { safe.into_owned() }
@@ -50,14 +50,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_told_of_behind_its_caption() {
+    fn file_path_is_shown_after_its_caption() {
         assert_eq!(message(&json!({"text": "hi", "deliveryId": "D"})), "hi");
         let file = json!({"text": "see", "deliveryId": "D", "file": {"name": "a.txt", "size": 3}});
         assert_eq!(message(&file), "see\n\n(The file a.txt, 3 bytes, is data/outbox-files/D/a.txt in the home.)");
     }
 
     #[test]
-    fn what_others_write_has_their_name() {
+    fn messages_of_others_have_their_name() {
         let data = json!({"sender": "a", "senderName": "An\u{1b}n", "text": "two\nlines"});
         assert_eq!(said(&data, false), "An\u{fffd}n: two\nlines");
         let data = json!({"sender": "ann", "text": "", "attachments": [{"name": "a.txt", "path": "x"}]});

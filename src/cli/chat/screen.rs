@@ -1,4 +1,4 @@
-//! The part of a conversation above its prompt.
+//! The part of the screen above the prompt.
 
 use std::collections::HashSet;
 
@@ -7,14 +7,14 @@ use super::super::output::{colours, harmless};
 use super::prompt::Prompt;
 use super::{Room, render};
 
-/// The screen, as far as it depends on what came before.
+/// The state of the screen that depends on earlier events.
 pub(super) struct Screen {
     prompt: Prompt,
     colours: bool,
     assistant: String,
-    /// Whether it was shown that the agent works.
+    /// Whether the screen already shows that the agent works.
     working: bool,
-    /// Messages written here: they are on the screen as they were typed.
+    /// Messages typed here: they are on the screen already.
     own: HashSet<i64>,
 }
 
@@ -24,7 +24,7 @@ impl Screen {
         Self { prompt, colours: colours(), assistant, working: false, own: HashSet::new() }
     }
 
-    /// A message was written here.
+    /// Notes that a message was typed here.
     pub(super) fn sent(&mut self, seq: i64) {
         self.own.insert(seq);
     }
@@ -54,7 +54,7 @@ impl Screen {
         }
     }
 
-    /// Shows something of less weight than the conversation.
+    /// Shows a remark of less weight than the conversation.
     pub(super) fn aside(&self, text: &str) {
         self.print(&render::aside(text, self.colours));
     }

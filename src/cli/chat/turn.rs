@@ -1,4 +1,4 @@
-//! `parlor chat -m`: one message, its turn's answers, and an exit code that says how it went.
+//! `parlor chat -m`: sends one message and prints its turn's answers; the exit code is the result.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::wait::Watch;
 use super::{Room, Sent, render};
 use crate::domain::message::Role;
 
-/// Sends a text and prints what comes, for at most so long.
+/// Sends a text and prints the answers, at most until the time limit.
 pub(super) async fn run(client: &Client, room: &Room, text: &str, files: Vec<Local>, limit: Option<Duration>) -> Done {
     let terminal = std::io::stdout().is_terminal();
     let mut show = |text: &str| {
@@ -34,7 +34,7 @@ pub(super) async fn run(client: &Client, room: &Room, text: &str, files: Vec<Loc
     })
 }
 
-/// Sends a text and shows what comes, until its turn has ended.
+/// Sends a text and shows the answers until its turn has ended.
 pub(in crate::cli) async fn answer(
     client: &Client,
     room: &Room,
@@ -42,7 +42,7 @@ pub(in crate::cli) async fn answer(
     files: Vec<Local>,
     show: &mut impl FnMut(&str) -> Done,
 ) -> Done {
-    // Before the message: nothing it brings can be missed.
+    // Opened before the message is sent, so that no event is missed.
     let mut events = client.events(None, Some(&room.jid)).await?;
     let sent = room.send(client, text, files).await?;
     let Sent { seq, role, ref refused, .. } = sent;
@@ -59,7 +59,7 @@ pub(in crate::cli) async fn answer(
             );
             return Err(Failure::Code(NOT_ADDRESSED, text));
         }
-        // No turn ever comes of it.
+        // Such a message starts no turn.
         Role::Denied => return Err(Failure::Failed(sent.denial())),
     }
     let spinner = Spinner::new(&room.assistant);
@@ -89,7 +89,7 @@ async fn follow(
                 continue;
             }
         };
-        // A stream that breaks off is a host that ended without a word.
+        // If the stream breaks off, the host has ended.
         let Ok(Some(event)) = event else { break };
         match event.name.as_str() {
             "message" => {
@@ -114,8 +114,8 @@ async fn follow(
     ))
 }
 
-/// Returns how the turn ended, once one that covers the message has. A command is done alone, also while a turn goes
-/// on.
+/// Returns the result of the turn, if this event ends a turn that covers the message. A command is done alone, even
+/// while a turn goes on.
 fn ended(event: &ServerEvent, seq: i64) -> Option<Done> {
     let through = event.data["throughSeq"].as_i64()?;
     let alone = event.data["state"] == "done" && event.data["reason"] == "command";
@@ -136,7 +136,7 @@ fn ended(event: &ServerEvent, seq: i64) -> Option<Done> {
     }
 }
 
-/// Shows on terminals that the agent works.
+/// A spinner that shows on terminals that the agent works.
 struct Spinner(Option<ProgressBar>);
 
 impl Spinner {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_of_a_turn_that_covers_the_message_counts() {
+    fn turn_end_counts_only_if_it_covers_the_message() {
         assert!(ended(&turn("done", 4), 5).is_none());
         assert!(ended(&turn("failed", 4), 5).is_none());
         assert!(ended(&turn("started", 5), 5).is_none());

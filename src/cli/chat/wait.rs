@@ -1,4 +1,4 @@
-//! The reason for a wait, while no answer comes.
+//! Shows why a chat waits while no answer comes.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::super::client::Client;
 use super::super::times;
 
-/// How often the host is asked.
+/// The interval of queries to the host.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Asks the host what holds up a chat, and remembers what it said.
+/// Queries the host for the reason why a chat waits, and remembers the last one.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     client: &'a Client,
@@ -24,21 +24,21 @@ impl<'a> Watch<'a> {
     pub(super) fn new(client: &'a Client, jid: &'a str) -> Self {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first look is due at once; until the second, nothing is late.
+        // Skips the immediate first tick: until the second, nothing is late.
         looks.reset();
         Self { client, jid, looks, known: None }
     }
 
-    /// Waits for the next look. Safe to cancel.
+    /// Waits for the next query. Cancel-safe.
     pub(super) async fn due(&mut self) {
         self.looks.tick().await;
     }
 
-    /// The reason, when it is another one than the last time. A host that does not answer gives none.
+    /// Returns the reason if it differs from the last one. Returns None if the host does not answer.
     pub(super) async fn look(&mut self) -> Option<String> {
         let status = self.client.get("/v1/status").await.ok()?;
         let reason = reason(&status, self.jid)?;
-        // What counts down stays the same reason.
+        // A reason with a countdown stays the same reason.
         let kind = reason.replace(|c: char| c.is_ascii_digit(), "");
         let new = self.known.as_ref() != Some(&kind);
         self.known = Some(kind);
@@ -46,7 +46,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Returns why nothing runs for a chat, by the host's status.
+/// Finds in the host's status why nothing runs for a chat.
 fn reason(status: &Value, jid: &str) -> Option<String> {
     let group = status["groups"].as_array()?.iter().find(|group| group["jid"] == jid)?;
     if let Some(why) = group["paused"]["reason"].as_str() {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_that_of_the_chat() {
+    fn wait_reason_is_that_of_the_chat() {
         let status = json!({"groups": [
             {"jid": "tty:a", "waiting": "waits for a free container", "paused": null},
             {"jid": "tty:b", "waiting": null, "paused": null},

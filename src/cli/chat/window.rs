@@ -1,5 +1,5 @@
-//! Changes of the window's size. The line editor hears of them only when the signal breaks off its own reading, so no
-//! other thread may take it.
+//! Changes of the window's size. The line editor notices them only if the signal interrupts its own read, so no other
+//! thread may receive the signal.
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -7,13 +7,13 @@ fn size() -> SigSet {
     SigSet::from(Signal::SIGWINCH)
 }
 
-/// Leaves the signal to the thread that asks for it. To be called before there are others: they inherit this.
+/// Blocks the signal here and in all threads that inherit this. Call it before other threads are started.
 pub fn leave_to_editor() {
-    // Without it a line is drawn wrong after a change, nothing more.
+    // If this fails, a line is drawn wrong after a resize, and nothing worse.
     let _ = size().thread_block();
 }
 
-/// Takes the signal in this thread.
+/// Receives the signal in this thread.
 pub(super) fn take() {
     let _ = size().thread_unblock();
 }

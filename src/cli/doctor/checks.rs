@@ -1,4 +1,4 @@
-//! Folders, files, store, clock and the machine's limits.
+//! Checks of folders, files, store, clock and the machine's limits.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,12 +17,12 @@ use crate::config::settings::Settings;
 use crate::policy::mounts::{self, MountRules};
 use crate::policy::senders::{self, SenderRules};
 
-/// How long a host may take to answer.
+/// The time limit for the host's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Free space below which a host is in danger, and below which the doctor warns.
+/// Free space that endangers a host, and free space below which the doctor warns.
 const LOW: u64 = 200 << 20;
 const SCARCE: u64 = 2 << 30;
-/// Watches that a host with many groups may need, and instances.
+/// The inotify watches and instances that a host with many groups may need.
 const WATCHES: u64 = 8_192;
 const INSTANCES: u64 = 64;
 
@@ -47,7 +47,7 @@ pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether a host runs, and whether its lock and its socket agree.
+/// Checks whether a host runs, and whether its lock and its socket agree.
 fn host(settings: &Settings, live: &Result<serde_json::Value, ClientError>) -> Finding {
     const WHAT: &str = "host";
     let locked = is_locked(&settings.home.lock());
@@ -69,7 +69,7 @@ fn host(settings: &Settings, live: &Result<serde_json::Value, ClientError>) -> F
     }
 }
 
-/// Returns whether some process holds the lock; asking does not keep it.
+/// Returns true if a process holds the lock; the check does not keep it.
 fn is_locked(lock: &Path) -> io::Result<bool> {
     let file = match File::open(lock) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -82,7 +82,7 @@ fn is_locked(lock: &Path) -> io::Result<bool> {
     }
 }
 
-/// The folders that only the host's user may read, and that it must be able to write.
+/// Checks the folders that only the host's user may read, and that it must be able to write.
 fn folders(settings: &Settings) -> Vec<Finding> {
     const WHAT: &str = "folders";
     let home = &settings.home;
@@ -127,8 +127,8 @@ fn folders(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Returns whether agents, who are the host's own user, own the folders that are theirs. A host that is root repairs
-/// them itself.
+/// Checks that the host's user, as whom agents run, owns the agents' folders. A host that is root repairs owners
+/// itself.
 fn ownership(settings: &Settings) -> Option<Finding> {
     let me = rustix::process::geteuid();
     if me.is_root() {
@@ -147,7 +147,7 @@ fn ownership(settings: &Settings) -> Option<Finding> {
     Some(Finding::bad("ownership", found, format!("sudo chown -R {me} {}", home.root().display())))
 }
 
-/// Returns true if other users can get as far as this path: each folder above it lets them through.
+/// Returns true if other users can reach this path: each folder above it is searchable for them.
 fn reachable(path: &Path) -> bool {
     path.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|found| found.mode() & 0o001 != 0))
 }
@@ -194,7 +194,7 @@ async fn store_of_host(client: &Client) -> Finding {
     }
 }
 
-/// The store of a host that does not run: opened without changing anything, and checked.
+/// Checks the store if no host runs; it is opened without any change.
 fn store(path: &Path) -> Finding {
     const WHAT: &str = "store";
     if !path.exists() {
@@ -221,7 +221,7 @@ fn store(path: &Path) -> Finding {
     }
 }
 
-/// The clock against what is known to have happened already, and the zone against the system's.
+/// Compares the clock with the latest known time, and the zone with the system's.
 fn clock(settings: &Settings) -> Finding {
     const WHAT: &str = "clock";
     let now: DateTime<Utc> = SystemTime::now().into();

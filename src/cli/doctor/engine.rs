@@ -1,4 +1,4 @@
-//! The container engine and the agent's image.
+//! Checks of the container engine and of the agent's image.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ pub(super) async fn all(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// Returns true if the init that podman puts into containers is where podman looks for it.
+/// Returns true if podman finds the init that it puts into containers.
 fn has_init() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = ["/usr/libexec/podman", "/usr/lib/podman"].map(PathBuf::from);
@@ -85,7 +85,7 @@ async fn image(settings: &Settings, engine: &dyn ContainerEngine) -> Finding {
     }
 }
 
-/// Returns whether the vendor's program that is to answer can: it needs its image and a key.
+/// Checks that the vendor's program that is to answer has its image and a key.
 async fn program(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Finding> {
     let keys = secrets::read(&settings.home, &settings.secret_keys).unwrap_or_default();
     let means = provider::Means::of(keys.keys().map(String::as_str), settings.home.full_image().exists());

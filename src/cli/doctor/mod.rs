@@ -1,4 +1,4 @@
-//! `parlor doctor`: what a host needs, looked at for real, each with what to do.
+//! `parlor doctor`: checks everything that a host needs, and names a remedy for each fault.
 
 mod checks;
 mod engine;
@@ -19,16 +19,16 @@ pub(super) struct Doctor {
     json: bool,
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Good,
-    /// Works, but something is amiss.
+    /// It works, but there is a problem.
     Warn,
     Bad,
 }
 
-/// A check's outcome: what was looked at, what was found, what to do.
+/// The finding of a check: its subject, the result, the remedy.
 #[derive(Debug, Clone)]
 struct Finding {
     mark: Mark,

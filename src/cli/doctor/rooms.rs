@@ -1,4 +1,5 @@
-//! The view from a room: the installation's folders, and addresses and proxies that mean something else in there.
+//! Checks from inside a container: the installation's folders, and addresses and proxies that have another meaning
+//! there.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::container::look::{LookError, look};
 use crate::container::user;
 use crate::domain::clock::{Clock, SystemClock};
 
-/// Opens a room in the installation, where there is an image for it, and looks through it.
+/// Runs a container on the installation's folders, if there is an image, and checks what it sees.
 pub(super) async fn folders(settings: &Settings, engine: &dyn ContainerEngine) -> Option<Finding> {
     const WHAT: &str = "rooms";
     let data = settings.home.data();
@@ -52,7 +53,7 @@ fn remedy(error: &LookError, engine: &str, home: &Path) -> String {
     }
 }
 
-/// Addresses of this machine itself that agents are given: in a room they mean the room.
+/// Finds loopback addresses that agents are given: in a container they mean the container.
 pub(super) fn addresses(settings: &Settings, engine: &str) -> Vec<Finding> {
     if settings.network.as_deref() == Some("host") {
         return Vec::new();
@@ -66,7 +67,7 @@ fn address(name: &str, value: &SecretString, engine: &str) -> Option<Finding> {
     if !named || !is_loopback(value.expose_secret()) {
         return None;
     }
-    // Without a login that may be in it.
+    // A login in the address is not shown.
     let bare = value.expose_secret().rsplit('@').next().unwrap_or_default();
     let there = with_host(bare, proxies::gateway(engine));
     Some(Finding::warn(
@@ -82,7 +83,7 @@ fn address(name: &str, value: &SecretString, engine: &str) -> Option<Finding> {
     ))
 }
 
-/// Returns what rooms with a network get of this machine's proxies.
+/// Reports the proxies that containers with a network get.
 pub(super) fn proxies(settings: &Settings, engine: &str) -> Vec<Finding> {
     const WHAT: &str = "proxies";
     let given = settings.proxies.for_rooms(proxies::gateway(engine));
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_of_the_machine_itself_is_told_with_what_to_write() {
+    fn loopback_address_is_reported_with_a_replacement() {
         let told = |name: &str, value: &str| address(name, &SecretString::from(value.to_owned()), "docker");
         let finding = told("OLLAMA_HOST", "http://me:word@localhost:11434").unwrap();
         assert!(finding.found.starts_with("OLLAMA_HOST in .env"), "{}", finding.found);

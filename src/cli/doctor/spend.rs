@@ -7,11 +7,11 @@ use crate::config::answering::{self, Keys};
 use crate::config::settings::Settings;
 use crate::store::groups;
 
-/// Looks at each group. What is wrong for all of them is an error of the settings, and found there.
+/// Checks each group. A fault that concerns all groups is reported as an error of the settings.
 pub(super) fn all(settings: &Settings) -> Vec<Finding> {
     const WHAT: &str = "spending";
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // A store that cannot be read is found by the check of the store.
+    // The check of the store reports a store that cannot be read.
     let Ok(db) = Connection::open_with_flags(settings.home.database(), flags) else { return Vec::new() };
     let Ok(groups) = groups::all(&db) else { return Vec::new() };
     let keys = Keys::read(&settings.home, &settings.secret_keys);

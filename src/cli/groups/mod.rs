@@ -145,7 +145,7 @@ async fn add(client: &Client, jid: &str, folder: &str, main: bool, settings: &Gr
     Ok(())
 }
 
-/// A refusal in the words of the options.
+/// Rewrites a refusal in terms of the options.
 fn told(error: ClientError) -> Failure {
     match error {
         ClientError::Problem { detail, .. } => Failure::Failed(settings::in_words_of_options(&detail)),
@@ -153,7 +153,7 @@ fn told(error: ClientError) -> Failure {
     }
 }
 
-/// What will not come of what was set.
+/// Prints the settings that will have no effect.
 fn tell_notes(group: &Value) {
     for note in group["notes"].as_array().into_iter().flatten() {
         tell(&format!("parlor: {}", text(note)));

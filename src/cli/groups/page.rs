@@ -1,4 +1,4 @@
-//! A group for people: a line to a setting, with whose choice it is.
+//! Formats a group for people: one line for each setting, with its origin.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::cli::output::{harmless, text};
 use crate::cli::times;
 use crate::domain::words;
 
-/// Everything about a group.
+/// Formats everything about a group.
 pub(super) fn page(group: &Value) -> String {
     let config = &group["containerConfig"];
     let effective = &group["effective"];
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
-            // Into memory: cannot fail.
+            // Writing into memory cannot fail.
             let _ = writeln!(out, "{name:<11} {}", harmless(&value).replace('\n', "\n            "));
         }
     };
@@ -58,7 +58,7 @@ fn trigger(group: &Value) -> String {
     owned(&group["effective"]["trigger"], &group["trigger"])
 }
 
-/// A value, and that it is the installation's where the group has none of its own.
+/// Formats a value, and marks it as the installation's if the group has none of its own.
 fn owned(effective: &Value, own: &Value) -> String {
     match (effective.is_null(), own.is_null()) {
         (true, _) => String::new(),
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_told_in_lines() {
+    fn group_page_has_a_line_for_each_setting() {
         let group = json!({
             "folder": "lab", "path": "/srv/parlor/groups/lab", "jid": "web:lab", "name": "Lab\u{1b}[2J", "isMain": false,
             "trigger": null, "requiresTrigger": true, "createdAt": "2026-12-24T17:00:00Z",

@@ -24,7 +24,7 @@ pub(in crate::cli) struct GroupSettings {
     /// clears
     #[arg(long)]
     image: Option<String>,
-    // The id of the command line's own --provider is another one.
+    // The global option --provider has the id `provider`.
     /// Provider instead of the default one
     #[arg(id = "agent_provider", long = "agent-provider", value_name = "NAME")]
     provider: Option<String>,
@@ -73,7 +73,7 @@ pub(in crate::cli) struct GroupSettings {
     env: Vec<String>,
 }
 
-/// A number, or nothing, which clears.
+/// A number, or an empty value that clears the setting.
 #[derive(Debug, Clone, Copy)]
 struct Number(Option<u64>);
 
@@ -90,7 +90,7 @@ impl FromStr for Number {
     }
 }
 
-/// Milliseconds, or nothing, which clears.
+/// A time in milliseconds, or an empty value that clears the setting.
 #[derive(Debug, Clone, Copy)]
 struct Time(Option<u64>);
 
@@ -106,7 +106,7 @@ impl FromStr for Time {
     }
 }
 
-/// An amount of money, or nothing, which clears.
+/// An amount of money, or an empty value that clears the setting.
 #[derive(Debug, Clone, Copy)]
 struct Amount(Option<f64>);
 
@@ -123,7 +123,7 @@ impl FromStr for Amount {
 }
 
 impl GroupSettings {
-    /// The body of a request that sets what was given.
+    /// The request's body with the given settings.
     pub(super) fn body(&self) -> Result<Map<String, Value>, Failure> {
         let mut body = Map::new();
         if let Some(name) = &self.name {
@@ -212,7 +212,7 @@ fn or_null(text: &str) -> Value {
     if text.is_empty() { Value::Null } else { json!(text) }
 }
 
-/// `PATH[:NAME][:rw]`; a path has no colon of its own.
+/// Parses `PATH[:NAME][:rw]`; a path has no colon.
 fn mount(text: &str) -> Value {
     let (rest, writable) = match text.strip_suffix(":rw") {
         Some(rest) => (rest, true),
@@ -228,7 +228,7 @@ fn mount(text: &str) -> Value {
     mount
 }
 
-/// A refusal of the host with the option that the person typed, in the place of the field.
+/// Replaces a field's name in a refusal by the option that the person typed.
 pub(super) fn in_words_of_options(detail: &str) -> String {
     const NAMES: [(&str, &str); 15] = [
         ("memory", "--memory"),
@@ -250,20 +250,19 @@ pub(super) fn in_words_of_options(detail: &str) -> String {
     let Some(rest) = detail.strip_prefix("containerConfig") else { return detail.to_owned() };
     let rest = rest.trim_start_matches(['.', ':', ' ']).replace("; null clears it", "; an empty value clears it");
     let Some((field, why)) = rest.split_once(": ") else { return rest };
-    // One of several mounts has its number and its part.
+    // A field of one of several mounts has an index and a part.
     let name = field.split('[').next().unwrap_or(field);
     let option = NAMES.iter().find(|(key, _)| *key == name).map(|(_, option)| *option);
     option.map_or_else(|| rest.clone(), |option| format!("{option}: {why}"))
 }
 
-/// Returns what may be wrong with a chat's id: an id that no channel can serve is refused; an id that none serves yet
-/// gets a warning.
+/// Checks a chat's id: an id that no channel can serve is refused; an id that no channel serves yet gives a warning.
 pub(super) fn check_chat(jid: &str) -> Result<Option<String>, Failure> {
     match jid.split_once(':') {
         Some(("tty" | "web", name)) if !name.is_empty() => Ok(None),
         Some(("tty" | "web", _)) => Err(Failure::Usage(format!("chat {jid:?} has no name: use tty:NAME or web:NAME"))),
         Some(_) => Ok(Some(unserved(jid))),
-        // As WhatsApp writes them.
+        // The form of WhatsApp.
         None if jid.contains('@') => Ok(Some(unserved(jid))),
         None => Err(Failure::Usage(format!(
             "chat {jid:?} names no channel: use tty:{jid} for a terminal, or web:{jid} for clients of the API"
@@ -282,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_name_what_was_typed() {
+    fn errors_name_the_option_that_was_typed() {
         for (detail, said) in [
             (
                 "containerConfig.provider: provider \"gpt\" is not known: use a",
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn chats_that_nobody_serves_are_told() {
+    fn chats_without_a_channel_give_a_warning() {
         for fine in ["tty:a", "web:a"] {
             assert!(matches!(check_chat(fine), Ok(None)), "{fine}");
         }

@@ -1,4 +1,4 @@
-//! Text within a paragraph, a heading, an item or a cell.
+//! Inline text of a paragraph, a heading, an item or a cell.
 
 use std::ops::Range;
 
@@ -7,28 +7,28 @@ use pulldown_cmark::{Event, LinkType, Tag, TagEnd};
 use super::super::visible::harmless;
 use super::wrap::{Line, Style};
 
-/// Text that is being collected.
+/// The text collected so far.
 #[derive(Debug)]
 pub(super) struct Inline<'a> {
     source: &'a str,
     colours: bool,
     line: Line,
-    /// Styles around what comes next, with what is written when each ends.
+    /// The open styles, each with the text written at its end.
     open: Vec<(Style, Closing)>,
-    /// Where in the source what was written last ends.
+    /// The end of the written part of the source.
     written: usize,
 }
 
-/// What is written at the end of a span.
+/// The text written at the end of a span.
 #[derive(Debug)]
 enum Closing {
-    /// Only the style ends.
+    /// Nothing: only the style ends.
     Nothing,
-    /// A mark that stays.
+    /// A mark that is kept.
     Mark(String),
-    /// What stands in the source behind the last thing within.
+    /// The rest of the span's source after its last part.
     Source,
-    /// Where a link leads, in a lighter colour.
+    /// A link's address, in a lighter colour.
     Address(String),
 }
 
@@ -41,7 +41,7 @@ impl<'a> Inline<'a> {
         self.line.is_blank()
     }
 
-    /// Returns what was collected; the next begins empty.
+    /// Returns the collected text and begins anew.
     pub(super) fn take(&mut self) -> Line {
         std::mem::take(&mut self.line)
     }
@@ -58,7 +58,7 @@ impl<'a> Inline<'a> {
         self.line.push(&harmless(text), self.style().and(style));
     }
 
-    /// Takes an event within a block; `margin` says whether spaces at the beginning of a line are the text's own.
+    /// Handles an event within a block. `margin`: spaces at the beginning of a line belong to the text.
     pub(super) fn event(&mut self, event: Event<'a>, range: Range<usize>, margin: bool) {
         match event {
             Event::Start(tag) => {
@@ -69,7 +69,7 @@ impl<'a> Inline<'a> {
             Event::Code(code) => self.code(&code, &range),
             Event::SoftBreak | Event::HardBreak => {
                 if self.source[range.clone()].starts_with('\\') {
-                    // Shells and tables of figures end lines so.
+                    // Lines of shell commands and of tables end like this.
                     self.push("\\");
                 }
                 self.push("\n");
@@ -88,7 +88,7 @@ impl<'a> Inline<'a> {
         self.written = self.written.max(range.end);
     }
 
-    /// The spaces before the first word of a line.
+    /// Keeps the spaces before the first word of a line.
     pub(super) fn margin(&mut self, from: usize) {
         let rest = &self.source[from..];
         let spaces = rest.len() - rest.trim_start_matches([' ', '\t']).len();
@@ -136,12 +136,12 @@ impl<'a> Inline<'a> {
             }
             LinkType::Inline if self.colours => {
                 let title = if title.is_empty() { String::new() } else { format!(" \"{title}\"") };
-                // `[address](address)` needs no second one.
+                // `[address](address)` needs the address only once.
                 let same = title.is_empty()
                     && whole.strip_prefix('[').is_some_and(|rest| rest.starts_with(&format!("{address}](")));
                 if same { Closing::Nothing } else { Closing::Address(format!(" ({address}{title})")) }
             }
-            // By a name that is defined elsewhere in the text.
+            // A reference to a definition elsewhere in the text.
             _ => {
                 self.push(mark);
                 Closing::Source
@@ -169,8 +169,8 @@ impl<'a> Inline<'a> {
     }
 }
 
-/// Returns true if marks of emphasis are more likely meant as they stand: between letters or digits (`2*3*4`), and
-/// around what looks like parts of paths and patterns (`*.a/*.b`).
+/// Returns true if emphasis marks are probably meant literally: between letters or digits (`2*3*4`), and around parts
+/// of paths and patterns (`*.a/*.b`).
 fn is_literal(source: &str, range: &Range<usize>, mark: &str) -> bool {
     if mark == "~" {
         return true;

@@ -1,8 +1,8 @@
-//! Markdown on a terminal.
+//! Renders Markdown for a terminal.
 //!
-//! Nothing is lost: what has no look of its own on a terminal stays as it is written (bullets, hashes, HTML,
-//! definitions of links), and emphasis, which does, loses its marks only where they can be nothing else. Without
-//! colours the marks of emphasis stay, too. Code is never wrapped, so that it can be copied.
+//! Nothing is lost. Elements without a special look stay as written (bullets, hashes, HTML, definitions of links).
+//! Emphasis loses its marks only if they cannot mean anything else; without colours they stay, too. Code is never
+//! wrapped, so that it can be copied.
 
 mod inline;
 mod page;
@@ -16,7 +16,7 @@ use pulldown_cmark::{Options, Parser};
 
 use super::visible::harmless;
 
-/// A text as a terminal of so many columns shows it.
+/// Renders a text for a terminal of this width.
 pub(super) fn render(text: &str, columns: usize, colours: bool) -> String {
     let source = harmless(text);
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;

@@ -1,4 +1,4 @@
-//! The blocks of a text, one below the other, each behind the marks of the quotes and items that it is in.
+//! The blocks of a text in order, each after the marks of its quotes and list items.
 
 use std::ops::Range;
 
@@ -9,12 +9,12 @@ use super::table::Table;
 use super::within::{Container, behind_marks};
 use super::wrap::{Line, Long, Style, wrap};
 
-/// Columns that text gets however deep it is nested.
+/// The smallest width of text, however deep it is nested.
 const MIN_COLUMNS: usize = 10;
-/// Columns of a line across.
+/// The width of a horizontal rule.
 const RULE: usize = 40;
 
-/// The page as far as it is written.
+/// The page written so far.
 #[derive(Debug)]
 pub(super) struct Page<'a> {
     source: &'a str,
@@ -22,20 +22,20 @@ pub(super) struct Page<'a> {
     colours: bool,
     out: String,
     within: Vec<Container>,
-    /// The fewest containers since the last line.
+    /// The smallest nesting depth since the last line.
     shallow: usize,
-    /// The number of the next item of each list that is open; none for bullets.
+    /// The next number of each open list; None for bullets.
     lists: Vec<Option<u64>>,
     inline: Inline<'a>,
     block: Block,
-    /// Up to where the source has been shown.
+    /// The end of the shown part of the source.
     seen: usize,
 }
 
-/// The block whose events come.
+/// The open block.
 #[derive(Debug)]
 enum Block {
-    /// Text, also that of an item without a paragraph of its own.
+    /// Text, also that of an item without its own paragraph.
     Text,
     Code {
         text: String,
@@ -75,7 +75,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Everything that was written.
+    /// Returns the finished page.
     pub(super) fn end(mut self) -> String {
         self.flush();
         self.within.clear();
@@ -162,7 +162,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Text of a block, or of an item that has no block.
+    /// Handles text of a block, or of an item without a block.
     fn text(&mut self, event: Event<'a>, range: Range<usize>) {
         if self.inline.is_empty() && range.start >= self.seen {
             self.arrive(&range);
@@ -172,14 +172,14 @@ impl<'a> Page<'a> {
         self.inline.event(event, range, margin);
     }
 
-    /// The beginning of something that is shown: what lies before it comes first.
+    /// Begins a new element: first shows the skipped source before it.
     fn arrive(&mut self, range: &Range<usize>) {
         self.definitions(range.start);
         self.gap(range.start);
         self.seen = self.seen.max(range.end);
     }
 
-    /// A blank line where the source has one.
+    /// Writes a blank line if the source has one.
     fn gap(&mut self, until: usize) {
         let before = self.source[..self.seen.min(until)].trim_end().len();
         let between = &self.source[before..until];
@@ -192,8 +192,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Definitions of links between what was shown and what comes: no reader of Markdown shows them, but they may be
-    /// all that a list of sources consists of.
+    /// Shows definitions of links before the next element. Markdown readers hide them, but a list of sources may
+    /// consist only of them.
     fn definitions(&mut self, until: usize) {
         let Some(between) = self.source.get(self.seen..until) else { return };
         let mut within = false;
@@ -225,7 +225,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Writes the text that was collected.
+    /// Writes the collected text.
     fn flush(&mut self) {
         if !self.inline.is_empty() {
             let text = self.inline.take();
@@ -249,7 +249,7 @@ impl<'a> Page<'a> {
         let mut text = self.inline.take();
         text.restyle(Style::BOLD);
         self.lines(&text);
-        // A title that is underlined instead.
+        // A heading with an underline.
         let whole = self.whole(range);
         if !whole.starts_with('#')
             && let Some(under) = whole.trim_end().lines().last()
@@ -269,7 +269,7 @@ impl<'a> Page<'a> {
         self.line(&line);
     }
 
-    /// Code line by line, as it is.
+    /// Writes a code block line by line, unchanged.
     fn code(&mut self, range: &Range<usize>) {
         let Block::Code { text, info } = std::mem::replace(&mut self.block, Block::Text) else { return };
         let whole = self.whole(range);
@@ -303,13 +303,13 @@ impl<'a> Page<'a> {
             Event::Start(Tag::TableHead | Tag::TableRow) => table.row(range.start),
             Event::Start(Tag::TableCell) => {}
             Event::End(TagEnd::TableCell) => table.cell(self.inline.take(), range.end),
-            // Cells that the heading has no column for.
+            // Cells beyond the columns of the heading.
             Event::End(TagEnd::TableHead | TagEnd::TableRow) => table.rest(&self.source[..range.end]),
             Event::End(TagEnd::Table) => {
                 let Block::Table(table) = std::mem::replace(&mut self.block, Block::Text) else { return };
                 match table.lines(self.room(), self.colours) {
                     Some(lines) => lines.iter().for_each(|line| self.line(line)),
-                    // Too many columns: as it is written.
+                    // Too many columns: shown as written.
                     None => self.whole(&range).lines().for_each(|line| self.line(line.trim())),
                 }
             }
@@ -321,7 +321,7 @@ impl<'a> Page<'a> {
         &self.source[range.clone()]
     }
 
-    /// The mark of an item, as it is written; numbers count on.
+    /// The mark of an item as written; numbers are counted on.
     fn item_mark(&mut self, start: usize) -> String {
         let text = self.source[start..].trim_start();
         let Some(Some(number)) = self.lists.last_mut() else {
@@ -334,13 +334,13 @@ impl<'a> Page<'a> {
         mark
     }
 
-    /// Columns for text.
+    /// The width for text.
     fn room(&self) -> usize {
         let marks = self.within.iter().map(Container::columns);
         self.columns.saturating_sub(marks.sum()).max(MIN_COLUMNS)
     }
 
-    /// A line behind its marks.
+    /// Writes a line after its marks.
     fn line(&mut self, text: &str) {
         let colours = self.colours;
         let prefix: String = self.within.iter_mut().map(|container| container.next_mark(colours)).collect();
@@ -349,11 +349,11 @@ impl<'a> Page<'a> {
         self.shallow = self.within.len();
     }
 
-    /// Marks before a line that lies between two blocks: those of both.
+    /// The marks before a line between two blocks: those that both have.
     fn prefix_of_gap(&self) -> String {
         self.within.iter().take(self.shallow).map(|container| container.gap_mark(self.colours)).collect()
     }
 }
 
-/// What lines between blocks may consist of.
+/// The characters of lines between blocks.
 const BLANK: [char; 4] = [' ', '\t', '\n', '>'];

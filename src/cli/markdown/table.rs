@@ -1,18 +1,18 @@
-//! Tables by columns.
+//! Tables with aligned columns.
 
 use pulldown_cmark::Alignment;
 
 use super::wrap::{Line, Long, Style, wrap};
 
-/// Columns that a cell gets at the least.
+/// The smallest width of a cell.
 const MIN_CELL: usize = 4;
 
-/// A table that is being read.
+/// The table read so far.
 #[derive(Debug)]
 pub(super) struct Table {
     alignments: Vec<Alignment>,
     rows: Vec<Vec<Line>>,
-    /// Where in the source the last cell ends.
+    /// The end of the last cell in the source.
     end: usize,
 }
 
@@ -21,7 +21,7 @@ impl Table {
         Self { alignments, rows: Vec::new(), end: 0 }
     }
 
-    /// A new row.
+    /// Begins a new row.
     pub(super) fn row(&mut self, start: usize) {
         self.rows.push(Vec::new());
         self.end = start;
@@ -34,7 +34,7 @@ impl Table {
         }
     }
 
-    /// Takes what is left of a row as one more cell.
+    /// Adds the rest of a row as one more cell.
     pub(super) fn rest(&mut self, source: &str) {
         let rest = source.get(self.end..).unwrap_or_default();
         let rest = rest.trim_matches(|c: char| c == '|' || c.is_whitespace());
@@ -45,7 +45,7 @@ impl Table {
         }
     }
 
-    /// Its lines; none when it has too many columns for the terminal.
+    /// Formats the table. Returns None if it has too many columns for the terminal.
     pub(super) fn lines(mut self, columns: usize, colours: bool) -> Option<Vec<String>> {
         let widths = self.widths(columns)?;
         if let Some(heading) = self.rows.first_mut() {
@@ -66,7 +66,7 @@ impl Table {
         Some(out)
     }
 
-    /// The width of each column: as wide as its cells, less where the terminal is too narrow.
+    /// The width of each column: that of its widest cell, or less if the terminal is too narrow.
     fn widths(&self, columns: usize) -> Option<Vec<usize>> {
         let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let natural = |column: usize| {
@@ -81,7 +81,7 @@ impl Table {
             if widest <= MIN_CELL {
                 return None;
             }
-            // All of the widest together, down to the next or to what is left for each.
+            // Shrinks all of the widest columns together, to the next width or to their share of the space.
             let many = widths.iter().filter(|width| **width == widest).count();
             let next = widths.iter().copied().filter(|width| *width < widest).max().unwrap_or(MIN_CELL).max(MIN_CELL);
             let over = widths.iter().sum::<usize>() - room;
@@ -92,7 +92,7 @@ impl Table {
     }
 }
 
-/// A row, in as many lines as its highest cell.
+/// Formats a row in as many lines as its highest cell.
 fn row_lines(row: &[Line], widths: &[usize], alignments: &[Alignment], bar: &str, colours: bool) -> Vec<String> {
     let cells: Vec<Vec<Line>> = widths
         .iter()
@@ -110,7 +110,7 @@ fn row_lines(row: &[Line], widths: &[usize], alignments: &[Alignment], bar: &str
                 Some(Alignment::Center) => gap / 2,
                 _ => 0,
             };
-            // Nothing is padded at the end of a line.
+            // No padding at the end of a line.
             let right = if column + 1 == widths.len() { 0 } else { gap - left };
             parts.push(format!("{:left$}{text}{:right$}", "", ""));
         }

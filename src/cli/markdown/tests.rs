@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::render;
 
-/// With colours, their sequences taken out.
+/// Renders with colours, and removes their sequences.
 fn bare(text: &str, columns: usize) -> String {
     let mut out = String::new();
     let painted = render(text, columns, true);
@@ -15,7 +15,7 @@ fn bare(text: &str, columns: usize) -> String {
 }
 
 #[test]
-fn what_is_no_emphasis_is_shown_as_written() {
+fn literal_marks_are_shown_as_written() {
     for text in [
         "rm *.tmp ; 2*3*4 ; 0 9 * * 1-5",
         "E * x * 2*3*4",
@@ -45,7 +45,7 @@ fn what_is_no_emphasis_is_shown_as_written() {
 }
 
 #[test]
-fn marks_of_text_become_looks_where_there_are_colours_and_stay_where_there_are_none() {
+fn emphasis_becomes_colours_and_without_colours_keeps_its_marks() {
     for (text, shown) in [
         ("**bold**", "\u{1b}[1mbold\u{1b}[0m"),
         ("_italics_, *too*.", "\u{1b}[3mitalics\u{1b}[0m, \u{1b}[3mtoo\u{1b}[0m."),
@@ -67,7 +67,7 @@ fn marks_of_text_become_looks_where_there_are_colours_and_stay_where_there_are_n
 }
 
 #[test]
-fn code_is_shown_as_it_is() {
+fn code_is_shown_unchanged() {
     let long = "x".repeat(100);
     let text = format!(
         "Look:\n```python\nprint(1)  # a b\n\n\tif {long} y\n```\nand\n\n    four  spaces\n\n- in an item:\n  ```sh\n  ls\n  ```\n"
@@ -77,14 +77,14 @@ fn code_is_shown_as_it_is() {
     );
     assert_eq!(bare(&text, 40), shown);
     assert_eq!(render(&text, 40, false), text.trim_end());
-    // A fence of four holds fences of three.
+    // A fence of four backquotes can hold fences of three.
     assert_eq!(bare("````\n# H\n\n```python\nprint(1)\n```\n````", 40), "# H\n\n```python\nprint(1)\n```");
     assert_eq!(bare("~~~ x y\na\n~~~", 40), "x y\na");
     assert_eq!(render("```\nnever closed", 40, false), "```\nnever closed");
 }
 
 #[test]
-fn items_lie_below_the_text_of_what_they_belong_to() {
+fn list_items_are_indented_below_the_text_of_their_parent() {
     let text = "- one\n  - two\n    - three is longer than a line\n\n      of its own\n    - four\n  > quoted in two\n* new\n\n1. a\n1. b\n   - c";
     let shown = "- one\n  - two\n    - three is longer\n      than a line\n\n      of its own\n    - four\n  > quoted in two\n* new\n\n1. a\n2. b\n   - c";
     assert_eq!(bare(text, 24), shown);
@@ -104,7 +104,7 @@ fn lines_are_broken_between_words_and_beside_wide_characters() {
 }
 
 #[test]
-fn tables_have_columns() {
+fn tables_have_aligned_columns() {
     let text = "| Name | Größe | n |\n|:--|:-:|--:|\n| 家族 | **x** | 1 |\n| b \\| c | | 200 |\n| d | e | 3 | more |";
     assert_eq!(
         render(text, 80, false),
@@ -115,13 +115,13 @@ fn tables_have_columns() {
         bare(wide, 24),
         "a          │ b\n───────────┼───────────\none two    │ four five\nthree      │ six seven\n           │ eight"
     );
-    // More columns than fit.
+    // More columns than the terminal has room for.
     let many = format!("|{}\n|{}\n|{}", "h|".repeat(30), "-|".repeat(30), "c|".repeat(30));
     assert_eq!(bare(&many, 40), many);
 }
 
 #[test]
-fn what_a_text_hides_is_shown() {
+fn hidden_parts_of_a_text_are_shown() {
     assert_eq!(bare("&#27;[2J&#x202e;x\u{9b}", 80), "\u{fffd}[2J\u{fffd}x\u{fffd}");
 }
 
@@ -133,7 +133,7 @@ fn letters(text: &str) -> Vec<char> {
 fn is_kept(source: &str, shown: &str) -> bool {
     let (wanted, mut found) = (letters(source), letters(shown));
     if source.contains('|') {
-        // Cells of several lines stand beside each other.
+        // Cells of several lines are side by side, so only the set of letters is compared.
         return wanted.iter().all(|c| found.iter().position(|other| other == c).map(|at| found.remove(at)).is_some());
     }
     let mut found = found.into_iter();

@@ -1,8 +1,8 @@
-//! Quotes and items around a block, and the marks that their lines begin with.
+//! Quotes and list items around a block, and their marks at the beginning of lines.
 
 use super::wrap::Style;
 
-/// What a block lies in.
+/// A quote or a list item that contains a block.
 #[derive(Debug)]
 pub(super) enum Container {
     Quote { lines: usize, start: usize },
@@ -10,7 +10,7 @@ pub(super) enum Container {
 }
 
 impl Container {
-    /// Returns true if nothing of it is shown yet.
+    /// Returns true if none of its lines is shown yet.
     pub(super) fn is_bare(&self) -> bool {
         match self {
             Self::Quote { lines, .. } => *lines == 0,
@@ -24,7 +24,7 @@ impl Container {
         }
     }
 
-    /// Columns of its mark.
+    /// The width of its mark.
     pub(super) fn columns(&self) -> usize {
         match self {
             Self::Quote { .. } => 2,
@@ -32,7 +32,7 @@ impl Container {
         }
     }
 
-    /// Returns what stands before a line that belongs to it; an item's mark stands only before its first one.
+    /// Returns the mark before one of its lines; an item's mark is only before the first.
     pub(super) fn next_mark(&mut self, colours: bool) -> String {
         match self {
             Self::Quote { lines, .. } => *lines += 1,
@@ -45,7 +45,7 @@ impl Container {
         self.gap_mark(colours)
     }
 
-    /// Returns what stands before a line between two blocks of it.
+    /// Returns the mark before a line between two of its blocks.
     pub(super) fn gap_mark(&self, colours: bool) -> String {
         match self {
             Self::Quote { .. } => format!("{} ", Style::DIM.paint(">", colours)),

@@ -1,10 +1,10 @@
-//! Styled text, and lines that it is broken into.
+//! Styled text, and its wrapping into lines.
 
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::super::width;
 
-/// How a text looks; several at once.
+/// A set of text styles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Style(u8);
 
@@ -21,7 +21,7 @@ impl Style {
         Self(self.0 | other.0)
     }
 
-    /// The parameters of the terminal's sequence.
+    /// The parameters of the terminal's escape sequence.
     fn codes(self) -> String {
         let all = [
             (Self::BOLD, "1"),
@@ -34,7 +34,7 @@ impl Style {
         all.iter().filter(|(style, _)| self.0 & style.0 != 0).map(|(_, code)| *code).collect::<Vec<_>>().join(";")
     }
 
-    /// A text in this style.
+    /// Formats a text in this style.
     pub(super) fn paint(self, text: &str, colours: bool) -> String {
         if !colours || self == Self::PLAIN || text.is_empty() {
             return text.to_owned();
@@ -43,7 +43,7 @@ impl Style {
     }
 }
 
-/// A line, or a part of one.
+/// A styled line, or a part of one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     pieces: Vec<(String, Style)>,
@@ -51,7 +51,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Appends a text, which may have line breaks when the line is to be wrapped.
+    /// Appends a text; it may have line breaks if the line will be wrapped.
     pub(super) fn push(&mut self, text: &str, style: Style) {
         match self.pieces.last_mut() {
             Some((last, same)) if *same == style => last.push_str(text),
@@ -71,12 +71,12 @@ impl Line {
         self.width += std::mem::take(&mut other.width);
     }
 
-    /// Returns true if nothing of it can be seen.
+    /// Returns true if nothing of it is visible.
     pub(super) fn is_blank(&self) -> bool {
         self.pieces.iter().all(|(text, _)| text.trim().is_empty())
     }
 
-    /// Adds a style to all of it.
+    /// Adds a style to the whole line.
     pub(super) fn restyle(&mut self, style: Style) {
         for (_, own) in &mut self.pieces {
             *own = own.and(style);
@@ -88,16 +88,16 @@ impl Line {
     }
 }
 
-/// What becomes of a word that is wider than a line.
+/// The treatment of words wider than a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Long {
-    /// It goes over the edge, where the terminal breaks it: it can still be copied whole.
+    /// The word extends over the edge, where the terminal wraps it: it can still be copied whole.
     Over,
-    /// It is broken.
+    /// The word is broken into lines.
     Broken,
 }
 
-/// Breaks a text into lines of at most so many columns, between words, and beside wide characters.
+/// Wraps a text at this width, between words and beside wide characters.
 pub(super) fn wrap(text: &Line, columns: usize, long: Long) -> Vec<Line> {
     let mut lines =
         Lines { done: Vec::new(), line: Line::default(), gap: Line::default(), word: Line::default(), columns };
@@ -127,7 +127,7 @@ pub(super) fn wrap(text: &Line, columns: usize, long: Long) -> Vec<Line> {
     lines.done
 }
 
-/// Marks of wide scripts that begin no line.
+/// Punctuation of wide scripts that may not begin a line.
 fn is_closing(grapheme: &str) -> bool {
     matches!(grapheme, "、" | "。" | "，" | "．" | "）" | "」" | "』" | "】" | "》" | "！" | "？" | "：" | "；" | "ー")
 }
@@ -135,14 +135,14 @@ fn is_closing(grapheme: &str) -> bool {
 struct Lines {
     done: Vec<Line>,
     line: Line,
-    /// Spaces before the word.
+    /// The spaces before the word.
     gap: Line,
     word: Line,
     columns: usize,
 }
 
 impl Lines {
-    /// Puts the word where it fits.
+    /// Puts the word on this line or the next.
     fn place(&mut self) {
         if self.word.width == 0 && self.word.pieces.is_empty() {
             return;

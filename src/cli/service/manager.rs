@@ -1,21 +1,21 @@
-//! systemd, through its own commands: the system's manager, or a user's own.
+//! Calls systemd's commands: the manager of the system, or of a user.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::cli::Failure;
 
-/// Which manager runs the service.
+/// The systemd manager that runs the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manager {
-    /// The machine's, for which one must be root.
+    /// The system's manager, which only root can use.
     System,
-    /// The user's own.
+    /// The user's own manager.
     User,
 }
 
 impl Manager {
-    /// Returns where its units lie.
+    /// The folder of its unit files.
     pub(super) fn folder(self) -> Result<PathBuf, Failure> {
         if self == Self::System {
             return Ok("/etc/systemd/system".into());
@@ -29,7 +29,7 @@ impl Manager {
         })
     }
 
-    /// Returns what its units are started with.
+    /// The target that starts its units.
     pub(super) fn target(self) -> &'static str {
         match self {
             Self::System => "multi-user.target",
@@ -37,7 +37,7 @@ impl Manager {
         }
     }
 
-    /// `systemctl` with the manager chosen, as someone would type it.
+    /// The `systemctl` command for messages, as someone would type it.
     pub(super) fn spoken(self) -> &'static str {
         match self {
             Self::System => "systemctl",
@@ -45,7 +45,7 @@ impl Manager {
         }
     }
 
-    /// Returns how someone reads a service's log.
+    /// The command that shows a service's log.
     pub(super) fn log_command(self, name: &str) -> String {
         match self {
             Self::System => format!("journalctl -u {name}"),
@@ -62,7 +62,7 @@ impl Manager {
         command
     }
 
-    /// Runs `systemctl` and says what it said where it failed.
+    /// Runs `systemctl`; a failure has its output.
     pub(super) fn run(self, args: &[&str]) -> Result<(), Failure> {
         let spoken = format!("{} {}", self.spoken(), args.join(" "));
         let output = self
@@ -87,12 +87,12 @@ impl Manager {
     }
 }
 
-/// Returns true if systemd runs this machine: what its own programs look for.
+/// Returns true if systemd runs this machine. Its own programs test the same folder.
 pub(super) fn runs_here() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Lets a user's services live while the user is not logged in; the error says why not.
+/// Lets a user's services run while the user is not logged in. The error says why that failed.
 pub(super) fn linger() -> Result<(), String> {
     let output = Command::new("loginctl").arg("enable-linger").stdin(Stdio::null()).output();
     match output {

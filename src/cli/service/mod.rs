@@ -1,4 +1,4 @@
-//! `parlor service`: the host as a service of systemd, so that closing a terminal does not end the assistant.
+//! `parlor service`: runs the host as a systemd service, so that it does not end with a terminal.
 
 mod manager;
 mod unit;
@@ -20,7 +20,7 @@ use crate::config::settings::Settings;
 use manager::Manager;
 use unit::{MARK, Unit};
 
-/// How long a started service may take until it answers: the first start makes the agent's image.
+/// How long a started service may take until it answers: its first start builds the agent's image.
 const START: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Subcommand)]
@@ -59,7 +59,7 @@ impl Which {
         if self.system || (root && !self.user) { Manager::System } else { Manager::User }
     }
 
-    /// The unit's name, checked: it becomes a file's.
+    /// The checked name of the unit; it becomes a file's name.
     fn unit(&self) -> Result<String, Failure> {
         let fine = (1..=64).contains(&self.name.len())
             && self.name.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -158,14 +158,13 @@ fn text(settings: &Settings, manager: Manager) -> Result<String, Failure> {
     Ok(unit.text())
 }
 
-/// Returns who owns the installation, where that is not root; the service runs as the same user. systemd takes a
-/// number, too.
+/// The owner of the installation, unless that is root; the service runs as this user. systemd accepts a number, too.
 fn owner(home: &Path) -> Option<String> {
     let uid = fs::metadata(home).ok()?.uid();
     (uid != 0).then(|| uid.to_string())
 }
 
-/// The unit that is there, if it is one of ours; someone else's is left alone.
+/// The text of the existing unit, if Parlor made it; a foreign one is refused.
 fn ours(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
         Ok(text) if text.starts_with(MARK) => Ok(Some(text)),
@@ -199,9 +198,9 @@ fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("cannot {verb} {}: {error}{hint}", path.display()))
 }
 
-/// Settings that only this shell has.
+/// Settings that exist only in this shell's environment.
 fn from_the_shell() -> impl Iterator<Item = &'static str> {
-    // The zone of the machine is the service's, too; a terminal's log level is not meant for it.
+    // A service has the machine's zone anyway, and a terminal's log level is not meant for it.
     let names = config::names().map(|(env, _)| env).filter(|env| !["TZ", "LOG_LEVEL"].contains(env));
     names.filter(|env| std::env::var_os(env).is_some_and(|value| !value.is_empty()))
 }

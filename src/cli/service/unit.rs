@@ -3,29 +3,29 @@
 use std::path::Path;
 use std::time::Duration;
 
-/// The first line of every unit that Parlor made: others are left alone.
+/// The first line of every unit made by Parlor: units without it are not changed.
 pub(super) const MARK: &str = "# Made by `parlor service install`; made anew by it, too.";
 
-/// What a unit says.
+/// The contents of a unit.
 #[derive(Debug)]
 pub(super) struct Unit<'a> {
-    /// The program.
+    /// The program's path.
     pub(super) program: &'a Path,
-    /// The installation.
+    /// The installation's folder.
     pub(super) home: &'a Path,
-    /// Whom it runs as; none in a user's own manager, which knows.
+    /// The user as whom it runs; None for a user's own manager.
     pub(super) user: Option<&'a str>,
-    /// What the manager starts it with.
+    /// The target that starts it.
     pub(super) wanted_by: &'static str,
-    /// How long the host may take to end its rooms.
+    /// How long the host may take to end its runs.
     pub(super) grace: Duration,
 }
 
 impl Unit<'_> {
-    /// The unit file.
+    /// The text of the unit file.
     pub(super) fn text(&self) -> String {
         let user = self.user.map(|user| format!("User={user}\n")).unwrap_or_default();
-        // Only the system's manager knows these units; a user's own starts after them anyway.
+        // Only the system's manager knows these units; a user's manager starts after them anyway.
         let after = if self.user.is_some() || self.wanted_by == "multi-user.target" {
             "Wants=network-online.target\nAfter=network-online.target docker.service\n"
         } else {
@@ -39,19 +39,19 @@ impl Unit<'_> {
             line(&self.home.display().to_string()),
             quoted(self.program),
             quoted(self.home),
-            // What the host may take, and what killing what does not listen takes after that.
+            // The host's grace period, and the time for killing what does not end by itself.
             self.grace.as_secs() + 30,
             self.wanted_by,
         )
     }
 }
 
-/// One line, with what units expand taken literally.
+/// Puts a text on one line and escapes it, so that systemd expands nothing.
 fn line(text: &str) -> String {
     text.replace('%', "%%").replace(char::is_control, " ")
 }
 
-/// A word of a command line in a unit: quoted, and nothing in it expanded.
+/// Quotes a path for a unit's command line, so that systemd expands nothing.
 fn quoted(path: &Path) -> String {
     let mut out = String::from("\"");
     for c in path.display().to_string().chars() {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_path_is_expanded() {
+    fn unit_paths_are_not_expanded() {
         assert_eq!(quoted(Path::new(r#"/a b/%h/$HOME/"q"\"#)), r#""/a b/%%h/$$HOME/\"q\"\\""#);
     }
 }

@@ -1,5 +1,4 @@
-//! Questions on a terminal. Lines are read as the terminal gives them, byte by byte, so that nothing behind an answer is
-//! taken away from whoever reads next.
+//! Questions on a terminal. Lines are read byte by byte, so that input after an answer stays for the next reader.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -15,22 +14,22 @@ use super::super::output::say;
 use super::super::width as columns;
 use super::super::{Done, Failure};
 
-/// Lines that come this soon after an answer were pasted with it.
+/// Lines that follow an answer within this time were pasted with it.
 const PASTED: Duration = Duration::from_millis(100);
-/// A line of a pasted key that was broken has at least so many characters; a shorter one is something else.
+/// The smallest length of a further line of a pasted key; a shorter line is another answer.
 const PART: usize = 8;
-/// The widest a text becomes.
+/// The largest width of texts.
 const WIDEST: usize = 80;
 
-/// Whether there is somebody to ask.
+/// Returns true if questions can be asked.
 pub(super) fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// Asks, and hears of Ctrl-C meanwhile.
+/// Asks questions and watches for signals meanwhile.
 pub(super) struct Asker {
     signals: [Signal; 3],
-    /// Lines that were pasted with a key and are none of it: the next answers.
+    /// Lines pasted after a key that do not belong to it: they answer the next questions.
     waiting: Vec<Zeroizing<String>>,
 }
 
@@ -41,7 +40,7 @@ impl Asker {
         Ok(Self { signals, waiting: Vec::new() })
     }
 
-    /// Ends with Ctrl-C, or when the program is to end.
+    /// Waits for Ctrl-C, or another signal that ends the program.
     pub(super) async fn interrupted(&mut self) {
         let [int, term, hup] = &mut self.signals;
         tokio::select! {
@@ -51,14 +50,14 @@ impl Asker {
         }
     }
 
-    /// An answer, without the spaces around it; the end of input is an empty one.
+    /// Reads an answer without the spaces around it; at the end of input it is empty.
     pub(super) async fn line(&mut self, question: &str) -> Result<String, Failure> {
         prompt(question)?;
         let line = self.read().await?;
         Ok(line.trim().to_owned())
     }
 
-    /// A key: not shown, and without the line breaks and spaces that came with it.
+    /// Reads a key without echo, and removes pasted line breaks and spaces.
     pub(super) async fn key(&mut self, question: &str) -> Result<SecretString, Failure> {
         prompt(question)?;
         let quiet = Quiet::hold();
@@ -82,7 +81,7 @@ impl Asker {
         Ok(SecretString::from(key.as_str()))
     }
 
-    /// Yes or no; Enter is the one in capitals.
+    /// Asks for yes or no; Enter gives the default, which is in capitals.
     pub(super) async fn yes(&mut self, question: &str, default: bool) -> Result<bool, Failure> {
         let hint = if default { "[Y/n]" } else { "[y/N]" };
         loop {
@@ -130,7 +129,7 @@ fn read_line() -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Whether another line is there, or comes at once.
+/// Returns true if another line is there or comes at once.
 fn is_more() -> bool {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
@@ -138,14 +137,14 @@ fn is_more() -> bool {
     poll(&mut fds, Some(&wait)).is_ok_and(|ready| ready > 0)
 }
 
-/// Without what pasting brings along: spaces, control characters, the marks of a paste.
+/// Removes the by-products of pasting: spaces, control characters, paste markers.
 fn clean(text: &str) -> Zeroizing<String> {
     let text = Zeroizing::new(text.replace("\u{1b}[200~", "").replace("\u{1b}[201~", ""));
     let kept = text.chars().filter(|c| !c.is_control() && !c.is_whitespace());
     Zeroizing::new(kept.collect())
 }
 
-/// The terminal does not show what is typed. The end puts back what was.
+/// Switches echo off; the original mode is restored on drop.
 struct Quiet(Option<Termios>);
 
 impl Quiet {
@@ -162,13 +161,13 @@ impl Quiet {
 impl Drop for Quiet {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // A terminal that is gone needs nothing.
+            // If the terminal is gone, there is nothing to restore.
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
         }
     }
 }
 
-/// A text of its own, broken at the terminal's width.
+/// Prints a text, wrapped at the terminal's width.
 pub(super) fn tell(text: &str) -> Done {
     say(&format!("{}\n", wrapped(text, width())))
 }
@@ -185,8 +184,7 @@ fn width() -> usize {
     }
 }
 
-/// Lines of at most so many characters; what a line begins with before its first word, the lines that it is broken into
-/// keep as spaces.
+/// Wraps text at `width` characters; continuation lines keep the indentation of their line.
 fn wrapped(text: &str, width: usize) -> String {
     let mut out = Vec::new();
     for line in text.lines() {
@@ -202,7 +200,7 @@ fn wrapped(text: &str, width: usize) -> String {
             }
             if !fresh {
                 current.push(' ');
-                // What follows a number stands apart.
+                // The text after a number is indented.
                 if indent > start && current.trim().len() == number {
                     current.push(' ');
                 }
@@ -229,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_taken_as_they_are_pasted() {
+    fn pasted_keys_are_joined_and_cleaned() {
         assert_eq!(clean(" \u{1b}[200~sk-ant-1 2\r\t3\u{1b}[201~ ").as_str(), "sk-ant-123");
     }
 }

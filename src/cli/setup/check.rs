@@ -1,4 +1,4 @@
-//! The check of a key: the agent that would answer is asked for a word, in a real room.
+//! The check of a key: a real run asks the agent for a single word.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,22 +16,22 @@ use crate::container::detect::detect;
 use crate::container::full::FullImage;
 use crate::container::image::{self, Image, Inputs};
 
-/// How long an answer may take.
+/// The time limit of the answer.
 const LIMIT: Duration = Duration::from_secs(90);
-/// The least that a model can be asked.
+/// The shortest useful prompt.
 const WORD: &str = "This is a check that you can be reached. Answer with the one word: yes";
 
-/// What the check said.
+/// The result of the check.
 pub(super) enum Checked {
-    /// It answered after this long.
+    /// The agent answered after this time.
     Works(Duration),
-    /// It was asked, and this is why there was no answer.
+    /// The agent was asked and failed, for this reason.
     Fails(String),
-    /// It could not be asked.
+    /// The agent could not be asked, for this reason.
     Unknown(String),
 }
 
-/// Asks the agent that these settings and keys lead to. None when that was interrupted.
+/// Asks the agent that these settings and keys select. Returns None if it was interrupted.
 pub(super) async fn check(
     settings: &Settings,
     agent: &'static str,

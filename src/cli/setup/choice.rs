@@ -1,4 +1,4 @@
-//! The choices of the setup, and the needs of each. Pure.
+//! The choices of the setup, and their requirements. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::provider;
 
-/// Who answers.
+/// A choice of the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// Nobody with a model.
+    /// The guide, without a model.
     Guide,
-    /// Claude with a key.
+    /// Claude with an API key.
     Claude,
     /// Claude with a subscription.
     ClaudeToken,
@@ -19,17 +19,17 @@ pub(super) enum Choice {
     OpenAi,
     /// Google's models.
     Gemini,
-    /// The agent of `OpenAI` itself.
+    /// Codex, the agent of `OpenAI`.
     Codex,
-    /// Google's own agent.
+    /// Gemini CLI, Google's agent.
     GeminiCli,
-    /// A server of the operator's own.
+    /// The operator's own server.
     Server,
-    /// Nothing now.
+    /// No change now.
     Skip,
 }
 
-/// All, in the order of the menu.
+/// All choices in the order of the menu.
 const ALL: [Choice; 9] = [
     Choice::Guide,
     Choice::Claude,
@@ -42,7 +42,7 @@ const ALL: [Choice; 9] = [
     Choice::Skip,
 ];
 
-/// The line of the menu that an answer means: its number, a name, or the only label that holds the words.
+/// Finds the choice for an answer: its number, a name, or the only label that contains the words.
 pub(super) fn meant(offered: &[Choice], answer: &str) -> Result<Choice, String> {
     let answer = answer.trim().to_lowercase();
     if let Ok(number) = answer.parse::<usize>() {
@@ -52,7 +52,7 @@ pub(super) fn meant(offered: &[Choice], answer: &str) -> Result<Choice, String> 
     if let Some(choice) = offered.iter().find(|choice| choice.names().contains(&answer.as_str())) {
         return Ok(*choice);
     }
-    // A letter or two stand in nearly every line.
+    // Short answers would be part of nearly every label.
     let long = answer.chars().count() >= 4;
     let mut holding = offered.iter().filter(|choice| long && choice.label().to_lowercase().contains(&answer));
     match (holding.next(), holding.next()) {
@@ -62,7 +62,7 @@ pub(super) fn meant(offered: &[Choice], answer: &str) -> Result<Choice, String> 
     }
 }
 
-/// Keys in the order in which they decide who answers, where nothing else does.
+/// The keys in the order in which `auto` prefers them.
 const ORDER: [&str; 7] = [
     "CLAUDE_CODE_OAUTH_TOKEN",
     "ANTHROPIC_API_KEY",
@@ -73,13 +73,13 @@ const ORDER: [&str; 7] = [
     "OLLAMA_HOST",
 ];
 
-/// Whoever has keys, and the settings that send these elsewhere.
+/// A vendor with its keys, and the settings that would send these keys elsewhere.
 pub(super) struct Vendor {
-    /// As people know it.
+    /// The name for people.
     pub(super) name: &'static str,
-    /// Addresses, the first that is there.
+    /// The settings with an address; the first that is set counts.
     pub(super) addresses: &'static [&'static str],
-    /// Keys that go there. A token of Claude Code is none: it is Anthropic's in any case.
+    /// The keys sent to this address. Claude Code's token is not listed: it always goes to Anthropic.
     keys: &'static [&'static str],
 }
 
@@ -97,19 +97,19 @@ static VENDORS: [Vendor; 3] = [
     },
 ];
 
-/// What is in `.env`.
+/// The content of `.env`.
 pub(super) type Env = BTreeMap<String, String>;
-/// What is to be there, or not any more.
+/// New values for `.env`; None removes a key.
 pub(super) type Changes = BTreeMap<String, Option<SecretString>>;
 
 impl Choice {
-    /// Returns what this Parlor can offer.
+    /// The choices that this version of Parlor offers.
     pub(super) fn offered() -> Vec<Self> {
         let known = |choice: &Self| choice.provider() == provider::AUTO || provider::parse(choice.provider()).is_ok();
         ALL.into_iter().filter(known).collect()
     }
 
-    /// Returns how the menu names it.
+    /// The label in the menu.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Guide => "the guide: reminders, notes and commands; no account, no key",
@@ -124,7 +124,7 @@ impl Choice {
         }
     }
 
-    /// Returns what people type for it.
+    /// The words that people may type for it.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Guide => &["guide"],
@@ -139,7 +139,7 @@ impl Choice {
         }
     }
 
-    /// Returns what `PARLOR_PROVIDER` has to be for it.
+    /// The value of `PARLOR_PROVIDER` for it.
     pub(super) fn provider(self) -> &'static str {
         match self {
             Self::Guide => provider::GUIDE,
@@ -160,7 +160,7 @@ impl Choice {
         }
     }
 
-    /// Returns who is meant to get the key.
+    /// The vendor that gets the key.
     pub(super) fn vendor(self) -> Option<&'static Vendor> {
         let [anthropic, openai, google] = &VENDORS;
         match self {
@@ -171,12 +171,12 @@ impl Choice {
         }
     }
 
-    /// Returns true if its program is in the image `full` alone.
+    /// Returns true if its program is only in the image `full`.
     pub(super) fn needs_full_image(self) -> bool {
         self == Self::ClaudeToken || provider::needs_full_image(self.provider())
     }
 
-    /// Returns where one gets the key.
+    /// The place where one gets the key.
     pub(super) fn source(self) -> &'static str {
         match self {
             Self::Claude => "Keys are made at https://console.anthropic.com (API keys).",
@@ -191,7 +191,7 @@ impl Choice {
     }
 }
 
-/// A warning about a key that looks wrong; it may be right all the same.
+/// A warning about a key that looks wrong; it may still be right.
 pub(super) fn oddity(key: &str, value: &str) -> Option<String> {
     let prefix = match key {
         "ANTHROPIC_API_KEY" => "sk-ant-api",
@@ -214,7 +214,7 @@ pub(super) fn oddity(key: &str, value: &str) -> Option<String> {
     (!value.chars().all(plain)).then(|| "This has characters that keys usually do not have.".to_owned())
 }
 
-/// Returns which setting an address of a server of one's own is; an error says what is wrong with it.
+/// Finds the setting for the address of an own server. The error says what is wrong with the address.
 pub(super) fn server(address: &str) -> Result<(&'static str, String), String> {
     let address = address.trim().trim_end_matches('/');
     let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
@@ -227,21 +227,21 @@ pub(super) fn server(address: &str) -> Result<(&'static str, String), String> {
     }
 }
 
-/// Returns true if an address means the machine that it is used on: in a room that is the room itself.
+/// Returns true if an address is a loopback address: in a container it would mean the container.
 pub(super) fn is_loopback(address: &str) -> bool {
     let host = address.split("://").last().unwrap_or_default();
     let host = host.split('/').next().unwrap_or_default();
     host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]") || host == "::1"
 }
 
-/// Keys that would decide in favour of somebody else.
+/// Keys that would make `auto` choose another provider.
 pub(super) fn rivals<'a>(choice: Choice, own: &str, env: &'a Env) -> Vec<&'a str> {
     if choice.provider() != provider::AUTO || choice == Choice::Claude {
         return Vec::new();
     }
     let vendor = own.split('_').next().unwrap_or_default();
     let before = ORDER.iter().position(|key| *key == own).unwrap_or_default();
-    // With a token Claude Code still prefers a key.
+    // Even with a token, Claude Code prefers an API key.
     let before = if choice == Choice::ClaudeToken { &ORDER[1..3] } else { &ORDER[..before] };
     let rival = |key: &&str| !key.starts_with(vendor) && before.contains(key) && value(env, key).is_some();
     env.keys().map(String::as_str).filter(rival).collect()
@@ -252,7 +252,7 @@ pub(super) fn value<'a>(env: &'a Env, key: &str) -> Option<&'a str> {
     env.get(key).map(String::as_str).filter(|value| !value.trim().is_empty())
 }
 
-/// Keys that stay in `.env` and would go to a server that they were not given for, each with that server.
+/// Keys that stay in `.env` and would go to a server for which they were not given, each with that server.
 pub(super) fn strays(own: &str, env: &Env, changes: &Changes) -> Vec<(&'static str, String)> {
     let is = |key: &str| match changes.get(key) {
         Some(change) => change.as_ref().map(ExposeSecret::expose_secret),
@@ -263,7 +263,7 @@ pub(super) fn strays(own: &str, env: &Env, changes: &Changes) -> Vec<(&'static s
         let now = addresses.iter().find_map(|key| is(key));
         let moved = now != addresses.iter().find_map(|key| value(env, key));
         for key in *keys {
-            // Of a server that is chosen it was said that it needs no key, or another one.
+            // For a chosen server, the person said that it needs no key or another one.
             let unwanted = *key == "OPENAI_API_KEY" && own == "OPENAI_BASE_URL";
             let stays = *key != own && !changes.contains_key(*key) && value(env, key).is_some();
             if stays && (moved || unwanted) {
@@ -274,7 +274,7 @@ pub(super) fn strays(own: &str, env: &Env, changes: &Changes) -> Vec<(&'static s
     strays
 }
 
-/// An address without the login that may be in it.
+/// An address with its login hidden.
 pub(super) fn place(address: &str) -> String {
     match (address.split_once("://"), address.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn odd_keys_are_told_and_not_refused() {
+fn odd_keys_give_a_warning_and_are_not_refused() {
     assert_eq!(oddity("ANTHROPIC_API_KEY", "sk-ant-api03-0123456789abcdef"), None);
     assert_eq!(oddity("GEMINI_API_KEY", "AIzaSy0123456789abcdefg"), None);
     let why = |key, value| oddity(key, value).unwrap();
@@ -12,7 +12,7 @@ fn odd_keys_are_told_and_not_refused() {
 }
 
 #[test]
-fn addresses_say_whose_they_are() {
+fn server_addresses_determine_their_setting() {
     assert_eq!(server("box"), Ok(("OLLAMA_HOST", "box".into())));
     assert_eq!(server("http://box:11434/"), Ok(("OLLAMA_HOST", "http://box:11434".into())));
     assert_eq!(server(" https://box/v1/ "), Ok(("OPENAI_BASE_URL", "https://box/v1".into())));
@@ -23,7 +23,7 @@ fn addresses_say_whose_they_are() {
 }
 
 #[test]
-fn whoever_comes_first_is_a_rival() {
+fn keys_that_come_first_are_rivals() {
     let env: BTreeMap<String, String> =
         [("ANTHROPIC_API_KEY", "k"), ("OPENAI_BASE_URL", "u"), ("OPENAI_API_KEY", "k"), ("TZ", "UTC")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -46,7 +46,7 @@ fn changes(pairs: &[(&str, Option<&str>)]) -> Changes {
 }
 
 #[test]
-fn every_vendor_has_the_key_that_it_is_asked_for_and_addresses_that_agents_read() {
+fn vendors_have_their_key_and_addresses_that_agents_read() {
     for choice in ALL {
         assert_eq!(choice.vendor().is_some(), choice.key().is_some(), "{choice:?}");
     }
@@ -64,22 +64,22 @@ fn every_vendor_has_the_key_that_it_is_asked_for_and_addresses_that_agents_read(
 }
 
 #[test]
-fn a_key_for_a_vendor_does_not_go_to_a_server_of_ones_own() {
+fn vendor_key_that_would_go_to_an_own_server_is_a_stray() {
     let real = env(&[("OPENAI_API_KEY", "real"), ("CODEX_API_KEY", "real, too"), ("GEMINI_API_KEY", "g")]);
     let url = ("OPENAI_BASE_URL", Some("http://ann:pw@box/v1"));
     let both = [("OPENAI_API_KEY", "http://…@box/v1".to_owned()), ("CODEX_API_KEY", "http://…@box/v1".to_owned())];
     assert_eq!(strays("OPENAI_BASE_URL", &real, &changes(&[url])), both);
-    // What was given for it, and what is taken out, is none.
+    // A key given for the server, or removed, is no stray.
     let given = changes(&[url, ("OPENAI_API_KEY", Some("its own")), ("CODEX_API_KEY", None)]);
     assert_eq!(strays("OPENAI_BASE_URL", &real, &given), []);
-    // The same address once more, and "it needs none".
+    // The same address again, with the answer that it needs no key.
     let old = env(&[("OPENAI_BASE_URL", "http://box/v1"), ("OPENAI_API_KEY", "k"), ("CODEX_API_KEY", "k")]);
     let same = changes(&[("OPENAI_BASE_URL", Some("http://box/v1"))]);
     assert_eq!(strays("OPENAI_BASE_URL", &old, &same), [("OPENAI_API_KEY", "http://box/v1".to_owned())]);
 }
 
 #[test]
-fn a_key_for_a_server_of_ones_own_does_not_go_to_the_vendor() {
+fn own_servers_key_that_would_go_to_the_vendor_is_a_stray() {
     let old = env(&[
         ("ANTHROPIC_BASE_URL", "http://a"),
         ("ANTHROPIC_AUTH_TOKEN", "t"),
@@ -93,7 +93,7 @@ fn a_key_for_a_server_of_ones_own_does_not_go_to_the_vendor() {
     assert_eq!(strays("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"), [("ANTHROPIC_AUTH_TOKEN", "Anthropic".into())]);
     assert_eq!(strays("OLLAMA_HOST", "OPENAI_BASE_URL"), [("OPENAI_API_KEY", "OpenAI".into())]);
     assert_eq!(strays("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"), [("GOOGLE_API_KEY", "Google".into())]);
-    // Kept knowingly, or as it was.
+    // A key that the person kept knowingly, or that did not change.
     assert_eq!(strays("OPENAI_API_KEY", "OPENAI_BASE_URL"), []);
     assert_eq!(strays("OPENAI_API_KEY", "TZ"), []);
 }
@@ -106,7 +106,7 @@ fn addresses_are_shown_without_logins() {
 }
 
 #[test]
-fn an_answer_may_be_a_number_or_a_name() {
+fn menu_answer_may_be_a_number_or_a_name() {
     let offered = Choice::offered();
     for (answer, choice) in [
         ("1", Choice::Guide),
@@ -126,7 +126,7 @@ fn an_answer_may_be_a_number_or_a_name() {
 }
 
 #[test]
-fn only_agents_that_there_are_are_offered() {
+fn setup_offers_only_existing_agents() {
     let offered = Choice::offered();
     assert_eq!(offered[0], Choice::Guide);
     assert_eq!(offered.contains(&Choice::Codex), provider::parse("codex").is_ok());

@@ -11,8 +11,8 @@ use super::ask::tell;
 use super::choice::{self, Choice};
 
 impl Dialog {
-    /// Asks for the key or the address, and tells its name; none when none was given. What is there is not offered
-    /// again.
+    /// Asks for the key or the address and returns its name, or None if none was given. With `again`, the present
+    /// value is not offered.
     pub(super) async fn value(&mut self, choice: Choice, again: bool) -> Result<Option<String>, Failure> {
         let Some(key) = choice.key() else { return self.server().await };
         let moved = self.addresses(choice).await?;
@@ -43,7 +43,7 @@ impl Dialog {
         }
     }
 
-    /// Addresses that would send a vendor's key elsewhere. Whether one is taken out.
+    /// Offers to remove addresses that would send a vendor's key elsewhere. Returns true if one was removed.
     async fn addresses(&mut self, choice: Choice) -> Result<bool, Failure> {
         let mut moved = false;
         let Some(vendor) = choice.vendor() else { return Ok(moved) };
@@ -55,7 +55,7 @@ impl Dialog {
         Ok(moved)
     }
 
-    /// Keys that would go to a server that they were not given for.
+    /// Offers to remove keys that would go to a server for which they were not given.
     pub(super) async fn strays(&mut self, own: &str) -> Done {
         for (key, place) in choice::strays(own, &self.env, &self.changes) {
             let there = format!("There is {key} in .env, and it would go to {place} now.");
@@ -108,7 +108,7 @@ impl Dialog {
         }
     }
 
-    /// Claude Code's own login, where it is on this machine.
+    /// Starts Claude Code's own login, if the program is on this machine.
     async fn log_in(&mut self) -> Done {
         let found = std::env::var_os("PATH")
             .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("claude").is_file()));
@@ -123,7 +123,7 @@ impl Dialog {
         }
     }
 
-    /// Keys of others that would come first.
+    /// Offers to remove other vendors' keys that would come first.
     pub(super) async fn rivals(&mut self, choice: Choice, own: &str) -> Done {
         let rivals: Vec<String> = choice::rivals(choice, own, &self.env).into_iter().map(str::to_owned).collect();
         for key in rivals {

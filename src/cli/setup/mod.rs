@@ -1,4 +1,4 @@
-//! `parlor setup`: who answers, asked in a terminal; and the same question once at the first start.
+//! `parlor setup`: asks in a terminal who is to answer; the same question is asked once at the first start.
 
 mod ask;
 mod check;
@@ -49,8 +49,7 @@ impl Setup {
     }
 }
 
-/// Asks once, at the first start in a terminal, unless anything says who is to answer. Gives the settings as they are
-/// then.
+/// Asks once, at the first start in a terminal, unless settings or keys decide already. Returns the settings after it.
 pub(super) async fn at_first_start(
     overrides: &Overrides,
     settings: Settings,
@@ -68,7 +67,7 @@ pub(super) async fn at_first_start(
 
 fn is_answered(overrides: &Overrides, settings: &Settings) -> bool {
     let in_environment = |key: &str| std::env::var_os(key).is_some_and(|value| !value.is_empty());
-    // A file that cannot be read is reported where it is needed.
+    // A file that cannot be read is reported by the code that needs it.
     let Ok(file) = secrets::env_file(&settings.home.env_file()) else { return true };
     let in_file = |key: &str| file.get(key).is_some_and(|value| !value.is_empty());
     let set = |key: &str| in_environment(key) || in_file(key);
@@ -81,7 +80,7 @@ fn is_answered(overrides: &Overrides, settings: &Settings) -> bool {
         || settings.secret_keys.iter().any(|key| set(key))
 }
 
-/// What to do with a key that did not work.
+/// The next step after a key did not work.
 enum Next {
     Keep,
     Again,
@@ -90,9 +89,9 @@ enum Next {
 
 struct Dialog {
     settings: Settings,
-    /// What is in `.env`.
+    /// The content of `.env`.
     env: Env,
-    /// What is to be changed there.
+    /// The changes to be made there.
     changes: Changes,
     asker: Asker,
 }
@@ -131,7 +130,7 @@ impl Dialog {
         let offered = Choice::offered();
         let mut menu = String::from("Who is to answer in your groups?\n");
         for (index, choice) in offered.iter().enumerate() {
-            // Into memory: cannot fail.
+            // Writing into memory cannot fail.
             let _ = write!(menu, "\n  {}  {}", index + 1, choice.label());
         }
         tell(&menu)?;
@@ -148,7 +147,7 @@ impl Dialog {
         }
     }
 
-    /// The guide answers by itself where nothing else does.
+    /// Chooses the guide; nothing is written if it answers by default.
     fn guide(&mut self) -> Done {
         if self.auto() != Some(provider::GUIDE) || self.settings.provider != provider::AUTO {
             self.change("PARLOR_PROVIDER", Some(SecretString::from(provider::GUIDE)));
@@ -156,7 +155,7 @@ impl Dialog {
         environment_wins(provider::GUIDE)
     }
 
-    /// Asks for all that a model needs; false when nothing is to be kept.
+    /// Asks for everything that a model needs. Returns false if nothing is to be saved.
     async fn model(&mut self, choice: Choice) -> Result<bool, Failure> {
         if self.settings.provider != choice.provider() {
             self.change("PARLOR_PROVIDER", Some(SecretString::from(choice.provider())));
@@ -175,7 +174,7 @@ impl Dialog {
             match self.verdict().await? {
                 Next::Keep => return Ok(true),
                 Next::Skip => return Ok(false),
-                // Nothing of what was said stays: it was meant for another server, perhaps.
+                // All answers are dropped: they may have been meant for another server.
                 Next::Again => (self.changes, again) = (before.clone(), true),
             }
         }
@@ -193,7 +192,7 @@ impl Dialog {
         tell("`parlor image build full` makes it; until then the guide answers, or the first message waits for it.")
     }
 
-    /// Claude answers through Parlor's own agent, too.
+    /// Offers Claude Code; without it, Claude answers through Parlor's own agent.
     async fn offer_claude_code(&mut self) -> Done {
         if self.settings.image.is_some() || super::image::has_full(&self.settings).await {
             return Ok(());
@@ -208,7 +207,7 @@ impl Dialog {
         tell("`parlor image build full` makes it, any time.")
     }
 
-    /// A failure is reported, and does not lose what was typed.
+    /// Builds the image. A failure is reported and does not discard the answers.
     async fn make_image(&mut self) -> Done {
         let made = tokio::select! {
             made = super::image::make_full(&self.settings) => made,
@@ -222,7 +221,7 @@ impl Dialog {
         }
     }
 
-    /// Asks the agent, and what to do where that fails.
+    /// Checks the agent, and asks for the next step if the check fails.
     async fn verdict(&mut self) -> Result<Next, Failure> {
         let secrets = self.secrets();
         let Some(agent) = self.agent(&secrets) else { return Ok(Next::Keep) };
@@ -254,7 +253,7 @@ impl Dialog {
         }
     }
 
-    /// The keys as they will be.
+    /// The keys after the changes.
     fn secrets(&self) -> BTreeMap<String, SecretString> {
         let mut all: BTreeMap<String, SecretString> =
             self.env.iter().map(|(key, value)| (key.clone(), SecretString::from(value.as_str()))).collect();
@@ -268,14 +267,14 @@ impl Dialog {
         all
     }
 
-    /// Returns who answers with these keys; none where that is not one with a model.
+    /// The provider that answers with these keys; None if it has no model.
     fn agent(&self, secrets: &BTreeMap<String, SecretString>) -> Option<&'static str> {
         let means = Means::of(secrets.keys().map(String::as_str), self.settings.home.full_image().exists());
         let choice = provider::choose(&self.settings, &ContainerConfig::default(), means).ok()?;
         (choice.provider != provider::GUIDE).then_some(choice.provider)
     }
 
-    /// Returns who answers with the keys that are in `.env`, where nobody is named.
+    /// The provider that `auto` chooses with the keys in `.env`.
     fn auto(&self) -> Option<&'static str> {
         let keys = self.settings.secret_keys.iter().map(String::as_str);
         let there = keys.filter(|name| self.env.get(*name).is_some_and(|value| !value.is_empty()));
@@ -288,7 +287,7 @@ impl Dialog {
         self.changes.insert(key.to_owned(), value);
     }
 
-    /// Returns whether anything was written.
+    /// Writes the changes. Returns false if there were none.
     fn write(&self) -> Result<bool, Failure> {
         if self.changes.is_empty() {
             return Ok(false);
@@ -313,18 +312,18 @@ impl Dialog {
         Ok(true)
     }
 
-    /// It is not asked again; where that cannot be kept, it is.
+    /// Records that the question was asked. If that fails, it is asked again next time.
     fn remember(&self) {
         let marker = self.settings.home.setup_marker();
         let folder = self.settings.home.data();
         let made = image::make_data(&folder);
         if let Err(error) = made.and_then(|()| fs::write(&marker, "")) {
-            tracing::warn!("{} cannot be written: {error}", marker.display());
+            tracing::warn!("cannot write {}: {error}", marker.display());
         }
     }
 }
 
-/// Returns what the environment says wins over `.env`.
+/// Warns if a variable of the environment overrides `.env`.
 fn environment_wins(wanted: &str) -> Done {
     match std::env::var("PARLOR_PROVIDER") {
         Ok(said) if !said.is_empty() && said != wanted => tell(&format!(

@@ -92,7 +92,7 @@ pub(super) enum Tasks {
 }
 
 impl Tasks {
-    /// Returns true if it changes nothing.
+    /// Returns true if the command changes nothing.
     pub(super) fn reads(&self) -> bool {
         matches!(self, Self::List { .. } | Self::Show { .. } | Self::History { .. })
     }
@@ -154,7 +154,7 @@ async fn act(client: &Client, id: &str, method: Method, verb: &str, done: &str) 
     say(&format!("{}.\n", told(done, &task)))
 }
 
-/// Returns what was done; of a task that goes on also when it fires next.
+/// Formats the result; for an active task, also its next firing.
 fn told(done: &str, task: &Value) -> String {
     let next = if task["status"] == "active" { format!("; {}", when(task)) } else { String::new() };
     format!("{done} {}{next}", text(&task["id"]))
@@ -167,7 +167,7 @@ fn when(task: &Value) -> String {
     }
 }
 
-/// A task with its schedule in words, in the place of its parts.
+/// A task with its schedule in words instead of its parts.
 fn for_people(task: &Value) -> Value {
     let mut shown = json!({ "id": task["id"], "schedule": schedule::shown(task) });
     let hidden = ["id", "scheduleType", "scheduleValue", "timezone"];
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_done_is_told_once() {
+    fn task_result_is_printed_once() {
         let task = |status: &str| json!({ "id": "t1", "status": status, "nextDue": "2026-12-24T17:00:00Z" });
         assert_eq!(told("Paused", &task("paused")), "Paused t1");
         assert_eq!(told("Cancelled", &task("cancelled")), "Cancelled t1");

@@ -1,4 +1,4 @@
-//! A task's schedule, as the command line takes and shows it.
+//! A task's schedule: its options on the command line, and its text for people.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Schedule {
 }
 
 impl Schedule {
-    /// The fields of a request that say when.
+    /// The schedule fields of a request.
     pub(super) fn body(&self, now: DateTime<Utc>, zone: Tz) -> Result<Map<String, Value>, Failure> {
         let mut body = Map::new();
         let mut set = |kind: &str, value: String| {
@@ -84,7 +84,7 @@ fn interval(text: &str) -> Result<Duration, Failure> {
     Ok(every)
 }
 
-/// A local time so much after now, and the zone to read it in: UTC where the local time comes twice.
+/// The local time after a delay, and the zone in which to read it: UTC if the local time occurs twice.
 fn once_after(now: DateTime<Utc>, after: Duration, zone: Tz) -> Option<(String, Tz)> {
     let ten_years = Duration::from_millis(MAX_INTERVAL_MS);
     let due = now.checked_add_signed(chrono::TimeDelta::from_std(after.min(ten_years)).ok()?)?;
@@ -94,13 +94,13 @@ fn once_after(now: DateTime<Utc>, after: Duration, zone: Tz) -> Option<(String, 
     (after <= ten_years).then(|| (local.format("%Y-%m-%dT%H:%M:%S%.3f").to_string(), zone))
 }
 
-/// A task's schedule for people.
+/// Formats a task's schedule for people.
 pub(super) fn shown(task: &Value) -> String {
     let value = text(&task["scheduleValue"]);
     let zone = task["timezone"].as_str().map(|zone| format!(" ({zone})")).unwrap_or_default();
     match task["scheduleType"].as_str() {
         Some("interval") => value.parse().map_or(value, words::every),
-        // A fraction of a second is of no use to anyone.
+        // Fractions of a second are useless to people.
         Some("once") => format!("once {}{zone}", value.split('.').next().unwrap_or_default().replace('T', " ")),
         Some(kind) => format!("{kind} {value}{zone}"),
         None => value,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_are_refused_in_the_units_they_were_given_in() {
+    fn interval_errors_use_the_units_that_were_given() {
         assert!(interval("10s").is_ok() && interval("15m").is_ok() && interval("90000").is_ok());
         for (text, why) in [
             ("5s", "--every 5s is too short: use 10 seconds or more"),
@@ -125,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn a_time_from_now_is_the_same_instant_in_every_zone_and_season() {
-        // The clock of Berlin shows 02:30 twice in that night.
+    fn delay_from_now_is_the_same_instant_in_every_zone_and_season() {
+        // On this night, Berlin's clocks show 02:30 twice.
         let now = DateTime::parse_from_rfc3339("2026-10-24T23:30:00Z").unwrap().to_utc();
         for hours in [1, 2, 3, 24] {
             let after = Duration::from_secs(hours * 3600);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_are_shown_in_words() {
+    fn schedules_are_formatted_in_words() {
         for (kind, value, zone, shown) in [
             ("interval", "600000", None, "every 10 minutes"),
             ("cron", "0 9 * * 1-5", None, "cron 0 9 * * 1-5"),

@@ -1,11 +1,11 @@
-//! Parlor's additions to the protocol.
+//! Checks of Parlor's additions to the protocol.
 
 use std::time::Duration;
 
 use super::{Found, missing, no_occasion, not_seen, ok, why_not, wrong};
 use crate::conformance::seen::Seen;
 
-/// A turn that is longer must show a sign of life.
+/// The longest turn without a heartbeat.
 const BEAT: Duration = Duration::from_secs(75);
 
 pub(super) fn turn(seen: &Seen) -> Found {

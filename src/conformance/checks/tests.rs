@@ -7,7 +7,7 @@ fn turn() -> Turn {
     Turn { replies: 1, session: Some("s".into()), ..Turn::default() }
 }
 
-/// An agent that does everything the first version asks for, and nothing more.
+/// An agent that meets exactly the demands of the first version.
 fn good() -> Seen {
     let follow = Follow { name: "1.json".into(), answer: Ok(turn()), removed: true };
     let closing = Closing {
@@ -37,7 +37,7 @@ fn verdict(seen: &Seen, name: &str) -> Verdict {
 }
 
 #[test]
-fn a_v1_agent_holds_the_first_level_and_not_the_second() {
+fn v1_agent_passes_the_first_level_and_not_the_second() {
     let checks = judge(&good());
     assert!(holds(&checks, Level::V1), "{checks:?}");
     assert!(!holds(&checks, Level::Parlor));
@@ -47,7 +47,7 @@ fn a_v1_agent_holds_the_first_level_and_not_the_second() {
 }
 
 #[test]
-fn each_fault_is_in_its_own_line_alone() {
+fn each_fault_changes_only_its_own_check() {
     type Spoil = fn(&mut Seen);
     let spoils: [(&str, Verdict, Spoil); 9] = [
         ("stdin", Verdict::Wrong, |s| s.early = true),
@@ -72,7 +72,7 @@ fn each_fault_is_in_its_own_line_alone() {
 }
 
 #[test]
-fn an_agent_that_only_works_as_1000_is_told_so() {
+fn agent_that_works_only_as_user_1000_is_reported() {
     let mut seen = Seen { uid: 54_321, first: Err(Why::Ended("code 1".into())), ..Seen::default() };
     assert_eq!(verdict(&seen, "user"), Verdict::NotSeen);
     seen.as_node = Some(true);
@@ -82,7 +82,7 @@ fn an_agent_that_only_works_as_1000_is_told_so() {
 }
 
 #[test]
-fn requests_need_names_and_ids() {
+fn ipc_requests_need_names_and_ids() {
     let asked = |what: Result<&str, &str>, with_id| Asked {
         path: "messages/a.json".into(),
         what: what.map(str::to_owned).map_err(str::to_owned),

@@ -1,4 +1,4 @@
-//! The duties of every agent.
+//! Checks that every agent must pass.
 
 use super::{Found, missing, no_occasion, not_seen, ok, why_not, wrong};
 use crate::conformance::seen::{Seen, Why};

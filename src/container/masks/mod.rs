@@ -1,10 +1,11 @@
-//! The parts of the installation that main must not see: every `.env*` wherever it lies, found before each of its runs.
+//! The parts of the installation that main must not see: every `.env*` at any depth, found before each of its runs.
 //!
-//! A mask is mounted on a name, and only the operator's names stand still. In a group's folder a live room could put a
-//! link in a name's place between the search and the mount, and so choose what of main's own is hidden, or keep main
-//! from starting. So nothing is ever mounted below a group's folder: one that holds a `.env*` is hidden whole.
+//! A mask is mounted on a name, and only the operator's names cannot move. In a group's folder, a live room could
+//! replace the name by a link between the search and the mount, and so choose which of main's own files is hidden, or
+//! keep main from starting. So nothing is ever mounted below a group's folder: a group's folder with a `.env*` is
+//! hidden as a whole.
 //!
-//! The search has a budget. What it does not cover is hidden whole, too.
+//! The search has a budget. Folders that it does not cover are hidden as a whole, too.
 
 mod search;
 
@@ -22,22 +23,23 @@ use crate::config::home::Home;
 use crate::policy::mounts::engine_safe;
 use crate::safe_dir::{Kind, SafeDir};
 
-/// For one folder of the installation.
+/// The budget for one folder of the installation.
 const FOLDER_BUDGET: usize = 10_000;
-/// For all of them together.
+/// The budget for all of them together.
 const ALL_FOLDERS: usize = 40_000;
-/// For one group's folder, where there are few.
+/// The most for one group's folder, if there are few groups.
 const GROUP_BUDGET: usize = 10_000;
-/// Shared among all groups.
+/// The budget that all groups share.
 const ALL_GROUPS: usize = 60_000;
-/// For one group's folder, however many there are.
+/// The least for one group's folder, for any number of groups.
 const GROUP_LEAST: usize = 64;
-/// Masks of the installation's own folders; then each further folder that needs one is hidden whole.
+/// The most masks of the installation's own folders; beyond it, each further folder that needs one is hidden as a
+/// whole.
 const OWN_MASKS: usize = 64;
-/// Groups that are hidden one by one; with more all are.
+/// The most groups that are hidden one by one; beyond it, all are.
 const GROUP_MASKS: usize = 200;
 
-/// Everything that is hidden from main at the moment, by path relative to the installation.
+/// All paths that are hidden from main now, relative to the installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Masks {
     masks: BTreeMap<PathBuf, MountSource>,
@@ -45,13 +47,13 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Searches an installation; `known` is what earlier searches of it have seen. Fails when its own folder cannot be
-    /// read.
+    /// Searches an installation; `known` has the results of earlier searches. Returns an error if the installation's
+    /// folder cannot be read.
     pub fn find(home: &Home, known: &mut Known) -> io::Result<Self> {
         let root = SafeDir::open(home.root())?;
         let mut found = Self::default();
         found.masks.insert("data".into(), MountSource::Tmpfs);
-        // Also where there is none yet: it may come while the agent lives.
+        // Even without a `.env`, because it may appear while the agent lives.
         let env = if home.env_file().is_dir() { MountSource::Tmpfs } else { MountSource::Null };
         found.masks.insert(".env".into(), env);
         let mut links = Vec::new();
@@ -60,15 +62,15 @@ impl Masks {
             let entry = entry?;
             let kind = kind(&root, &entry)?;
             let path = PathBuf::from(&entry.name);
-            // What has such a name is not shown at all.
+            // Entries with such names are not mounted at all.
             if engine_safe(&path).is_err() || entry.name == "data" || entry.name == "groups" {
             } else if is_env(&entry.name) {
-                // The rest is not shown either; a mask of its own only tells the agent that there is something.
+                // Entries beyond the limit are not mounted; a mask only shows the agent that there is something.
                 if found.masks.len() < OWN_MASKS {
                     note(path, kind, &mut found.masks, &mut links);
                 }
             } else if entry.name == "parlor.toml" {
-                // It may hold a token.
+                // The file may hold a token.
                 found.masks.insert(path, MountSource::Null);
             } else if kind == Kind::Dir {
                 folders.push(path);
@@ -85,7 +87,7 @@ impl Masks {
         Ok(found)
     }
 
-    /// The installation's own folders, which rooms cannot write.
+    /// Searches the installation's own folders, which rooms cannot write.
     fn folders(&mut self, root: &SafeDir, folders: Vec<PathBuf>, links: &mut Vec<PathBuf>, known: &mut Known) {
         let mut left = ALL_FOLDERS;
         for path in folders {
@@ -101,7 +103,7 @@ impl Masks {
         }
     }
 
-    /// The groups' folders, where a mask would stand on the room's own names.
+    /// Searches the groups' folders, where a mask would be mounted on a name that the room can move.
     fn groups(&mut self, root: &SafeDir, home: &Home, links: &mut Vec<PathBuf>, known: &mut Known) {
         let name = Path::new("groups");
         // The operator may keep the groups elsewhere; then main does not see them.
@@ -158,7 +160,7 @@ impl Masks {
         self.whole.insert(path, why);
     }
 
-    /// A link of the operator's: a mask cannot be put on it, so what it leads to is hidden, where that is shown.
+    /// Handles a link of the operator: a mask cannot be mounted on it, so its target is hidden if main sees it.
     fn link(&mut self, home: &Home, link: &Path) {
         let Ok(real) = home.root().join(link).canonicalize() else { return };
         let Ok(path) = real.strip_prefix(home.root()) else { return };
@@ -175,12 +177,12 @@ impl Masks {
         }
     }
 
-    /// What engines cannot mount hides the folder above, and what lies in a hidden folder needs no mask.
+    /// Hides the folder above a path that engines cannot mount, and drops masks inside hidden folders.
     fn settle(&mut self) {
         while let Some(path) = self.masks.keys().find(|path| engine_safe(path).is_err()).cloned() {
             self.masks.remove(&path);
             self.whole.remove(&path);
-            // At the top it is not shown anyway.
+            // At the top, it is not mounted anyway.
             if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
                 self.hide(above.to_owned(), Why::Name);
             }
@@ -192,7 +194,7 @@ impl Masks {
         self.whole.retain(|path, _| !inside(path));
     }
 
-    /// Paths and what to mount on them, parents first.
+    /// Returns the paths and their mounts, parents first.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &MountSource)> {
         self.masks.iter().map(|(path, source)| (path.as_path(), source))
     }
@@ -202,7 +204,7 @@ impl Masks {
         is_env(name) || self.masks.contains_key(Path::new(name))
     }
 
-    /// Folders that are hidden although they are not secret themselves, and why.
+    /// Returns the folders that are hidden as a whole, and why.
     pub fn whole(&self) -> impl Iterator<Item = String> {
         self.whole.iter().map(|(path, why)| format!("{} ({why})", path.display()))
     }
@@ -210,7 +212,7 @@ impl Masks {
 
 impl fmt::Display for Masks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Always first: it is what people look for.
+        // Always first, because people look for it.
         f.write_str("data")?;
         self.masks
             .keys()

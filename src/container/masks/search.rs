@@ -1,4 +1,4 @@
-//! One search of a folder, within a budget, that does not read again what has not changed.
+//! One search of a folder, within a budget. It does not read unchanged folders again.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -10,27 +10,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::policy::mounts::engine_safe;
 use crate::safe_dir::{Entry, Kind, Meta, SafeDir};
 
-/// What reading a directory costs, an entry being one.
+/// The cost of reading a directory; an entry costs 1.
 const FOLDER_COST: usize = 8;
-/// Folders in folders; each is an open file while it is searched.
+/// The most nested folders; each is an open file during the search.
 pub(super) const DEPTH: usize = 32;
-/// Seconds after which a folder's last change counts as its last.
+/// The age in seconds after which a folder's last change is final.
 const SETTLED: i64 = 2;
-/// Masks in one folder; with more it is hidden whole.
+/// The most masks in one folder; beyond it, the folder is hidden as a whole.
 pub(super) const PER_FOLDER: usize = 16;
 
-/// Why a folder is hidden whole.
+/// Why a folder is hidden as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// A group's folder, with a `.env*` in it.
+    /// A group's folder has a `.env*` in it.
     Env,
     /// The budget was used up.
     TooLarge,
-    /// Folders lie too deep in it.
+    /// Its folders are nested too deep.
     TooDeep,
-    /// More masks than engines should be given.
+    /// It needs more masks than engines should get.
     TooMany,
-    /// What is to be masked has a name that engines cannot mount.
+    /// A path in it that needs a mask has a name that engines cannot mount.
     Name,
     /// It cannot be searched.
     Unreadable(io::ErrorKind),
@@ -49,24 +49,24 @@ impl fmt::Display for Why {
     }
 }
 
-/// What is to be hidden at a path.
+/// The thing to hide at a path.
 #[derive(Debug)]
 pub(super) enum Found {
     File,
-    /// Its own name is what is hidden, or it is hidden whole.
+    /// A folder: for its own name, or as a whole for this reason.
     Folder(Option<Why>),
 }
 
-/// A folder without a `.env*` and with nothing to search but other folders.
+/// A folder without a `.env*` that has only other folders to search.
 #[derive(Debug)]
 struct Clean {
-    /// When an entry last came or went. Only the kernel sets it.
+    /// The time when an entry was last added or removed. Only the kernel sets it.
     changed: (i64, i64),
     entries: usize,
     folders: Vec<OsString>,
 }
 
-/// What searches have seen, by device and inode; the next one looks only at what changed since.
+/// The results of searches, by device and inode; the next search reads only changed folders.
 #[derive(Debug, Default)]
 pub struct Known {
     before: HashMap<(u64, u64), Clean>,
@@ -74,7 +74,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// A search ends: what it did not come across is forgotten.
+    /// Ends a search: folders that it did not come across are forgotten.
     pub(super) fn turn(&mut self) {
         self.before = std::mem::take(&mut self.now);
     }
@@ -89,13 +89,14 @@ impl Known {
         self.before.values_mut().for_each(|clean| clean.entries = entries);
     }
 
-    /// Returns whether a folder is as it was seen before, and known to be clean.
+    /// Returns a folder's earlier result if it was clean and has not changed.
     fn take(&mut self, meta: &Meta) -> Option<Clean> {
         self.before.remove(&meta.id).filter(|clean| clean.changed == meta.changed)
     }
 
     fn keep(&mut self, meta: &Meta, clean: Clean) {
-        // The file system's clock goes in steps: what changed a moment ago may change again without showing it.
+        // The file system's clock goes in steps: a folder that changed a moment ago may change again with the same
+        // time.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
         if meta.changed.0 < now - SETTLED {
             self.now.insert(meta.id, clean);
@@ -105,11 +106,11 @@ impl Known {
 
 /// One search within a budget.
 pub(super) struct Search<'a> {
-    /// What it may still cost.
+    /// The rest of the budget.
     pub(super) left: usize,
-    /// The first thing found ends it.
+    /// True if the first find ends the search.
     pub(super) first: bool,
-    /// Links that are named like secrets.
+    /// Links whose names match `.env*`.
     pub(super) links: &'a mut Vec<PathBuf>,
     pub(super) known: &'a mut Known,
 }
@@ -120,7 +121,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Opens a folder and searches it; one that went meanwhile has nothing in it.
+    /// Opens a folder and searches it. A folder that is gone meanwhile counts as empty.
     pub(super) fn enter(
         &mut self,
         above: &SafeDir,
@@ -142,7 +143,7 @@ impl Search<'_> {
         }
         match above.open_dir(name.as_ref()) {
             Ok(dir) => {
-                // The name may lead to another folder by now.
+                // The name may belong to another folder by now.
                 let opened = dir.meta().map_err(unreadable)?;
                 let clean = clean.filter(|_| (opened.id, opened.changed) == (meta.id, meta.changed));
                 self.folder(&dir, &opened, clean, path, depth)
@@ -152,7 +153,7 @@ impl Search<'_> {
         }
     }
 
-    /// Returns what is to be masked in a folder, or why all of it is.
+    /// Returns the masks in a folder, or the reason to hide all of it.
     fn folder(
         &mut self,
         dir: &SafeDir,
@@ -188,7 +189,7 @@ impl Search<'_> {
         }
     }
 
-    /// Reads a folder: what is to be masked itself goes to `found`, and folders are returned, sorted.
+    /// Reads a folder: entries to mask go to `found`; returns its folders, sorted.
     fn list(
         &mut self,
         dir: &SafeDir,
@@ -225,7 +226,7 @@ impl Search<'_> {
     }
 }
 
-/// Some file systems do not say in a listing what an entry is.
+/// Returns an entry's kind, which some file systems do not list.
 pub(super) fn kind(dir: &SafeDir, entry: &Entry) -> io::Result<Kind> {
     match entry.kind {
         Kind::Unknown => Ok(dir.stat(&entry.name)?.map_or(Kind::Unknown, |meta| meta.kind)),

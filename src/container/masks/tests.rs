@@ -29,7 +29,7 @@ impl Place {
         symlink(target, self.dir.path().join(path)).unwrap();
         self
     }
-    /// Searches until all that is clean is known: what just changed is not.
+    /// Searches until all clean folders are known; a folder that just changed is not.
     fn settle(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -46,7 +46,7 @@ impl Place {
     fn masks(&self) -> Masks {
         Masks::find(&self.home, &mut self.known.borrow_mut()).unwrap()
     }
-    /// Paths, those of folders with a slash, without the two that are always there.
+    /// Returns the masked paths, folders with a slash, without the two that are always there.
     fn shown(&self) -> Vec<String> {
         let masks = self.masks();
         let shown = |(path, source): (&Path, &MountSource)| {
@@ -56,14 +56,14 @@ impl Place {
     }
 }
 
-/// Folders below the top and `groups/`, which are read each time.
+/// Counts the folders below the top and `groups/`, which are read each time.
 fn walk(dir: &Path) -> usize {
     let folders = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     folders.map(|path| usize::from(!path.ends_with("groups")) + walk(&path)).sum()
 }
 
 #[test]
-fn every_env_is_found_however_deep_and_nothing_else() {
+fn every_env_file_is_masked_at_any_depth() {
     let p = place();
     p.write("a/b/c/d/e/f/.env").write("a/b/.env.local").write("a/.envrc").write("a/b/env").write("a/x.env");
     p.write(".env.prod").write("a/venv/.env.d/one").write("data/x/.env").write("a/b/.environment/.env");
@@ -76,17 +76,17 @@ fn every_env_is_found_however_deep_and_nothing_else() {
 }
 
 #[test]
-fn a_groups_folder_is_hidden_whole_so_that_no_mask_stands_on_its_names() {
+fn group_folder_with_an_env_file_is_hidden_as_a_whole() {
     let p = place();
     p.write("groups/a/deep/er/.env").write("groups/b/notes.txt").write("groups/c/.env.example").write("groups/.env");
-    // A link is a name like any other, whatever it leads to.
+    // A link counts as a name like any other, whatever its target.
     p.write("groups/d/x").link("groups/d/.env", "/nowhere").link("groups/e", "/etc");
     assert_eq!(p.shown(), ["groups/.env", "groups/a/", "groups/c/", "groups/d/"]);
     assert_eq!(p.masks().whole().next().unwrap(), "groups/a (it holds a .env file)");
 }
 
 #[test]
-fn links_are_not_followed_and_those_of_the_operator_hide_what_they_lead_to() {
+fn links_are_not_followed_and_the_operators_hide_their_target() {
     let p = place();
     p.write("secrets/keys").write("groups/a/x/y").write("groups/b/x").write("data/x").write("keys/one");
     fs::create_dir(p.dir.path().join("tools")).unwrap();
@@ -101,7 +101,7 @@ fn links_are_not_followed_and_those_of_the_operator_hide_what_they_lead_to() {
 }
 
 #[test]
-fn what_engines_cannot_mount_hides_the_folder_above() {
+fn unmountable_paths_hide_the_folder_above() {
     let p = place();
     p.write("a/b/.env:x").write("a/c/.env,y").write("d/to:ols/.env").write("e/\u{1b}[2J/f/.env").write("g/h\n/x");
     p.write("x:y/.env").write(".env\"z").write("i/j/.env").write("k/fine:x/readme");
@@ -134,13 +134,13 @@ fn too_many_masks_hide_the_folder_and_too_many_groups_all_of_them() {
     }
     let masks = p.masks();
     assert!(masks.iter().count() < 2 * OWN_MASKS, "{}", masks.iter().count());
-    // Beyond the limit each is still hidden.
+    // Folders beyond the limit are still hidden.
     let last = format!("z{:02}", OWN_MASKS - 1);
     assert!(masks.iter().any(|(path, source)| path == Path::new(&last) && *source == MountSource::Tmpfs));
 }
 
 #[test]
-fn what_the_budget_does_not_cover_is_hidden() {
+fn folders_beyond_the_budget_are_hidden() {
     let p = place();
     for n in 0..FOLDER_BUDGET {
         fs::create_dir_all(p.dir.path().join("big/flat")).unwrap();
@@ -161,7 +161,7 @@ fn what_the_budget_does_not_cover_is_hidden() {
 }
 
 #[test]
-fn one_groups_size_does_not_use_up_what_the_others_have() {
+fn budget_of_a_group_is_not_used_up_by_others() {
     let p = place();
     for n in 0..GROUP_BUDGET {
         fs::create_dir_all(p.dir.path().join("groups/a")).unwrap();
@@ -192,12 +192,12 @@ fn thousands_of_groups_are_searched_in_no_time() {
 }
 
 #[test]
-fn what_is_known_is_looked_at_again_once_it_changed() {
+fn known_folders_are_searched_again_after_a_change() {
     let p = place();
     p.write("tools/a/readme").write("groups/a/b/c/notes").write("groups/b/x").write("groups/c/y/z");
     p.settle();
     assert_eq!(p.known.borrow().len(), 8);
-    // Deep in a group, in the place of a known folder, and where there was none.
+    // Deep in a group, in the place of a known folder, and in a new place.
     p.write("groups/a/b/c/.env").write("tools/a/.env");
     fs::rename(p.dir.path().join("groups/c/y"), p.dir.path().join("gone")).unwrap();
     p.write("groups/c/y/.env");
@@ -205,7 +205,7 @@ fn what_is_known_is_looked_at_again_once_it_changed() {
     fs::remove_file(p.dir.path().join("groups/a/b/c/.env")).unwrap();
     fs::remove_file(p.dir.path().join("tools/a/.env")).unwrap();
     assert_eq!(p.shown(), ["groups/c/"]);
-    // A budget counts what is known as well.
+    // Known folders cost budget as well.
     let mut known = p.known.borrow_mut();
     known.claim_entries(FOLDER_BUDGET);
     let masks = Masks::find(&p.home, &mut known).unwrap();
@@ -213,7 +213,7 @@ fn what_is_known_is_looked_at_again_once_it_changed() {
 }
 
 #[test]
-fn names_that_change_while_they_are_searched_end_in_a_mask_or_nothing() {
+fn names_that_change_during_the_search_are_masked_or_absent() {
     let p = place();
     p.write("groups/a/x/.env").write("groups/b/y");
     let (root, stop) = (p.dir.path().to_owned(), std::sync::atomic::AtomicBool::new(false));

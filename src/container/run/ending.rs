@@ -8,20 +8,20 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::EndReason;
 use crate::container::engine::{ContainerEngine, EngineError};
 
-/// What a container gets between being asked and being killed.
+/// The time between asking and killing.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// The same when the host shuts down: the agent had the whole grace of the shutdown before.
+/// The same at the host's shutdown: the agent had the shutdown's grace before.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
-/// After so long the run is given up as it is, and the container ended in the background.
+/// After this time the run ends in any case, and its container is ended in the background.
 const GIVE_UP: Duration = Duration::from_secs(20);
-/// Between two looks whether the name is gone.
+/// The wait between two checks whether the name is gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Between two tries to end a container that outlived its run.
+/// The wait between two tries to end a container that outlived its run.
 const RETRY: Duration = Duration::from_secs(10);
-/// Tries in the background; the next start of the host clears what is left even then.
+/// The number of tries in the background; the next start of the host removes containers that remain.
 const TRIES: u32 = 360;
 
-/// Ends a container; returns whether it is proved to be gone. Never takes much longer than 20 s.
+/// Ends a container. Returns true if it is proved to be gone. Takes little more than 20 s at most.
 pub(super) async fn end(engine: Arc<dyn ContainerEngine>, name: String, reason: EndReason) -> bool {
     let deadline = Instant::now() + GIVE_UP;
     let gone = timeout_at(deadline, async {
@@ -33,7 +33,7 @@ pub(super) async fn end(engine: Arc<dyn ContainerEngine>, name: String, reason: 
         if let Some(grace) = grace
             && let Err(error) = engine.stop(&name, grace).await
         {
-            tracing::warn!("stopping {name}: {error}");
+            tracing::warn!("cannot stop container {name}: {error}");
         }
         kill_until_gone(&*engine, &name).await
     })
@@ -42,7 +42,7 @@ pub(super) async fn end(engine: Arc<dyn ContainerEngine>, name: String, reason: 
         return true;
     }
     if let Ok(Err(error)) = gone {
-        tracing::warn!("ending {name}: {error}");
+        tracing::warn!("cannot end container {name}: {error}");
     }
     tokio::spawn(end_later(engine, name));
     false
@@ -58,7 +58,7 @@ async fn kill_until_gone(engine: &dyn ContainerEngine, name: &str) -> Result<(),
     }
 }
 
-/// Goes on after the run was given up: an engine that hangs or is down must not leave a container behind.
+/// Continues after the run has ended: a hanging or stopped engine must not leave a container behind.
 async fn end_later(engine: Arc<dyn ContainerEngine>, name: String) {
     for _ in 0..TRIES {
         sleep(RETRY).await;
@@ -66,5 +66,5 @@ async fn end_later(engine: Arc<dyn ContainerEngine>, name: String) {
             return;
         }
     }
-    tracing::error!("container {name} could not be ended: see `parlor doctor`");
+    tracing::error!("cannot end container {name}: see `parlor doctor`");
 }

@@ -1,4 +1,4 @@
-//! The stderr of a live run: a file that people can follow, until the run's log takes its place.
+//! The stderr of a live run: a file that people can follow until the run's log replaces it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Write;
@@ -9,37 +9,37 @@ use super::Redact;
 use crate::container::run_log;
 use crate::domain::ids::RunId;
 
-/// Bytes of a line that are held; a longer one is written in parts.
+/// The most bytes of a line that are held; a longer line is written in parts.
 const MAX_LINE: usize = 64 << 10;
 
-/// The file; it goes with this. Whatever cannot be written costs those who follow, and nobody else.
+/// The file, which is removed when dropped. A failed write affects only its readers.
 pub(super) struct Live {
     path: PathBuf,
     file: Option<File>,
-    /// The beginning of a line: secrets are taken out of whole ones.
+    /// The beginning of a line: secrets are removed from whole lines.
     partial: Vec<u8>,
-    /// Bytes that may still be written.
+    /// The bytes that may still be written.
     left: usize,
     redact: Redact,
 }
 
 impl Live {
-    /// A file in a group's folder of run logs, of at most `limit` bytes.
+    /// Makes the file in a group's folder of run logs, for at most `limit` bytes.
     pub(super) fn new(dir: &Path, run: RunId, limit: usize, redact: Redact) -> Self {
         let path = run_log::live_path(dir, run);
         let open = || {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
             File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)
         };
-        let file = open().map_err(|error| tracing::debug!("{}: {error}", path.display())).ok();
+        let file = open().map_err(|error| tracing::debug!("cannot make {}: {error}", path.display())).ok();
         Self { path, file, partial: Vec::new(), left: limit, redact }
     }
 
-    /// Takes what came.
+    /// Takes the next bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let before = self.partial.len();
         self.partial.extend_from_slice(bytes);
-        // What was held before has no end of a line: it is not searched again.
+        // The earlier bytes have no line end, so they are not searched again.
         let end = match memchr::memrchr(b'\n', bytes) {
             Some(at) => before + at + 1,
             None if self.partial.len() >= MAX_LINE => self.partial.len(),
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_lines_are_there_at_once_without_secrets_and_the_file_goes_with_the_run() {
+    fn live_stderr_has_whole_lines_without_secrets_and_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let logs = dir.path().join("runs/lab");
         let run = RunId(ulid::Ulid::from_parts(1, 2));

@@ -1,4 +1,4 @@
-//! The log of a run, as its end leaves it.
+//! The log that a run leaves.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::container::engine::{ContainerEngine, EngineError};
 use crate::container::run_log::{self, Record};
 use crate::domain::clock::SharedClock;
 
-/// A run that the engine did not start leaves a log, too.
+/// Writes the log of a run that the engine did not start.
 pub(super) fn not_started(engine: &dyn ContainerEngine, clock: &SharedClock, plan: Plan, error: &EngineError) {
     let (argv, started, error) = (engine.describe(&plan.spec), clock.now(), error.to_string());
     tokio::task::spawn_blocking(move || {
@@ -33,9 +33,9 @@ pub(super) fn not_started(engine: &dyn ContainerEngine, clock: &SharedClock, pla
     });
 }
 
-/// Writes a run's log; one that cannot be written is no failure of the run.
+/// Writes a run's log. A failure is only logged.
 pub(super) fn write(dir: &Path, record: &Record<'_>, redact: &Redact) {
     if let Err(error) = run_log::write(dir, record, |text| redact(text)) {
-        tracing::warn!("the log of run {} was not written to {}: {error}", record.run, dir.display());
+        tracing::warn!("cannot write the log of run {} to {}: {error}", record.run, dir.display());
     }
 }

@@ -1,7 +1,7 @@
 //! One run's life: start, streams, timers, end. A handle with verbs outside, one task inside.
 //!
-//! The task never waits for anyone but the engine: outputs that the group's actor has no time for stay in the pipe, and
-//! orders and timers are heard meanwhile. `state.rs` has the phases of a run.
+//! The task never waits for anything but the engine: outputs that the group's actor has no time for stay in the pipe,
+//! and orders and timers are handled meanwhile. `state.rs` has the phases of a run.
 
 mod ending;
 mod live;
@@ -29,25 +29,25 @@ use crate::domain::ids::RunId;
 
 /// Everything a run needs.
 pub struct Plan {
-    /// Its id.
+    /// The id of the run.
     pub id: RunId,
-    /// What to start.
+    /// The container to start.
     pub spec: RunSpec,
-    /// What goes to stdin; holds the secrets.
+    /// The object for stdin; it holds the secrets.
     pub input: RunInput,
     /// Its input folder.
     pub inputs: Inputs,
-    /// Its timers.
+    /// The limits for its timers.
     pub limits: Limits,
-    /// Bytes one output may have.
+    /// The most bytes of one output.
     pub max_output: usize,
-    /// Bytes of each stream the log keeps.
+    /// The most bytes of each stream that the log keeps.
     pub max_log: usize,
-    /// Where its log goes.
+    /// The folder for its log.
     pub log_dir: PathBuf,
-    /// True if the log holds everything but secrets.
+    /// True if the log holds everything except secrets.
     pub verbose: bool,
-    /// Takes the run's secrets out of what the agent prints.
+    /// Removes the run's secrets from the agent's output.
     pub redact: Redact,
 }
 
@@ -59,18 +59,18 @@ pub(crate) enum Order {
     End(EndReason),
 }
 
-/// Verbs of a live run.
+/// Handle to a live run.
 #[derive(Debug, Clone)]
 pub struct RunHandle {
     orders: mpsc::UnboundedSender<Order>,
 }
 
 impl RunHandle {
-    /// Writes a follow-up with its pictures into the run's input folder. What the run does not answer is in its
-    /// outcome.
+    /// Writes a follow-up with its pictures into the run's input folder. If the run does not answer it, the outcome
+    /// says so.
     pub fn deliver(&self, name: String, text: String, images: Vec<ImageAttachment>) {
         let file = InputFile::Message { text, images };
-        // A run that is gone has its outcome on the way.
+        // If the run is gone, its outcome is on the way.
         let _ = self.orders.send(Order::Deliver { name, file });
     }
     /// Asks the agent to finish and exit.
@@ -83,34 +83,34 @@ impl RunHandle {
     }
 }
 
-/// What a run tells its group, in order.
+/// An event of a run for its group, in order.
 #[derive(Debug)]
 pub enum RunEvent {
-    /// What the agent put out since the last event.
+    /// The agent's outputs since the last event.
     Outputs(Vec<Item>),
-    /// It is gone; nothing follows.
+    /// The run has ended; no event follows.
     Ended(Box<Outcome>),
 }
 
-/// One thing the agent put out.
+/// One item of the agent's output.
 #[derive(Debug)]
 pub enum Item {
     /// An output.
     Output {
-        /// It, with secrets taken out.
+        /// The output, without secrets.
         output: Box<Output>,
-        /// What it settles, when it ends a turn.
+        /// The inputs that it settles, if it ends a turn.
         settled: Option<Settled>,
         /// True if a turn is open after it.
         open: bool,
-        /// Its share of the memory that outputs on their way may use.
+        /// Its share of the memory for outputs on their way.
         share: OwnedSemaphorePermit,
     },
-    /// Something that was not an output, for a notice in the chat.
+    /// Something that cannot be parsed as an output, for a notice in the chat.
     Unreadable {
-        /// What is wrong with it.
+        /// The error.
         why: String,
-        /// What is settled with it, where it was the end of a turn: nobody will hear a better one.
+        /// The inputs that it settles if it was the end of a turn, because no better end will follow.
         settled: Option<Settled>,
         /// True if a turn is open after it.
         open: bool,

@@ -1,4 +1,4 @@
-//! The streams of a run: stdin is written, stdout decoded and parsed, stderr kept; each in a task of its own.
+//! The streams of a run: stdin is written, stdout decoded and parsed, stderr kept; each in its own task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,44 +15,44 @@ use super::pace::{self, Pace};
 use crate::container::capture::{Capture, Tail};
 use crate::container::output::{self, Decoder, Frame};
 
-/// Bytes of outputs that may be on their way from one run to the store.
+/// The most bytes of outputs between one run and the store.
 pub(super) const IN_TRANSIT: usize = 64 << 20;
 const READ: usize = 64 << 10;
-/// Complaints about what could not be read that a run makes, beside those that end a turn; the rest is only in its log.
+/// The most complaints of a run about unreadable output, beside those that end a turn; the rest is only in its log.
 pub(super) const UNREADABLE: u64 = 10;
 
-/// An output, or why there is none.
+/// An output, or why it is unreadable.
 pub(crate) enum Pumped {
     Output {
         output: Box<Output>,
         share: OwnedSemaphorePermit,
     },
     Unreadable {
-        /// What is wrong.
+        /// The error.
         why: String,
-        /// Whether it looks like the end of a turn.
+        /// True if it looks like the end of a turn.
         ends: bool,
     },
 }
 
-/// stdout as the log keeps it.
+/// stdout, as the log keeps it.
 pub(super) type Kept = Arc<Mutex<Capture>>;
-/// stderr as the log and errors keep it.
+/// stderr, as the log and errors keep it.
 pub(super) type KeptErr = Arc<Mutex<(Capture, Tail)>>;
 
-/// Writes the one JSON object and ends the stream. An agent that does not read it only blocks this.
+/// Writes the JSON object and closes the stream. An agent that does not read it blocks only this task.
 pub(super) async fn stdin(mut pipe: Box<dyn AsyncWrite + Send + Unpin>, input: RunInput) {
     let Ok(json) = serde_json::to_vec(&input).map(Zeroizing::new) else { return };
     drop(input);
     if let Err(error) = pipe.write_all(&json).await {
-        // The agent is gone already; how it ended tells why.
+        // The agent is gone; its exit shows why.
         tracing::debug!("an agent did not read its input: {error}");
     }
     let _ = pipe.shutdown().await;
 }
 
-/// Decodes stdout until it ends. `budget` bounds what may be on its way, in bytes; noise is read at its pace, which `hurry`
-/// quickens.
+/// Decodes stdout until it ends. `budget` limits the bytes of outputs on their way. Noise is read at its pace, and
+/// `hurry` switches to the quick one.
 pub(super) async fn stdout(
     mut pipe: Box<dyn AsyncRead + Send + Unpin>,
     limit: usize,
@@ -69,7 +69,7 @@ pub(super) async fn stdout(
             Ok(0) => break,
             Ok(n) => n,
             Err(error) => {
-                tracing::warn!("reading an agent's output: {error}");
+                tracing::warn!("cannot read an agent's output: {error}");
                 break;
             }
         };
@@ -85,7 +85,7 @@ pub(super) async fn stdout(
     to.forward(&mut ready).await;
 }
 
-/// The pause that bytes and the noise in them cost; without one, others have their turn before more is read.
+/// Waits as long as bytes and noise require; without a wait, yields to other tasks before more is read.
 async fn wait(pace: &mut Pace, (bytes, noise): (u64, u64), hurry: &CancellationToken) {
     let ends = hurry.is_cancelled();
     if ends {
@@ -97,7 +97,7 @@ async fn wait(pace: &mut Pace, (bytes, noise): (u64, u64), hurry: &CancellationT
     } else if ends {
         sleep(pause).await;
     } else {
-        // Who waits in vain costs nobody anything.
+        // A useless wait does no harm.
         let _ = timeout(pause, hurry.cancelled()).await;
     }
 }
@@ -106,10 +106,10 @@ fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What was read between two markers with its length, or why there is nothing and whether it ends a turn.
+/// An output with its length, or an error and whether it ends a turn.
 type Read = Result<(Output, usize), (String, bool)>;
 
-/// What one read of the pipe has completed.
+/// The result of one read of the pipe.
 #[derive(Default)]
 struct Ready {
     found: Vec<Read>,
@@ -159,7 +159,7 @@ impl Forward {
         for read in ready.found.drain(..) {
             let pumped = match read {
                 Ok((output, bytes)) => {
-                    // An output larger than all of the budget takes all of it.
+                    // An output larger than the whole budget takes all of it.
                     let share = u32::try_from(bytes.clamp(1, IN_TRANSIT)).unwrap_or(1);
                     let Ok(share) = self.budget.clone().acquire_many_owned(share).await else { return false };
                     Pumped::Output { output: Box::new(output), share }
@@ -174,7 +174,7 @@ impl Forward {
     }
 }
 
-/// Keeps stderr until it ends. Beyond what the log keeps it is read slowly, but read.
+/// Keeps stderr until it ends. Beyond the log's limit it is still read, but slowly.
 pub(super) async fn stderr(
     mut pipe: Box<dyn AsyncRead + Send + Unpin>,
     kept: KeptErr,

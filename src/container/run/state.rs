@@ -1,4 +1,4 @@
-//! The decisions of a run: its turns, its timers and its end. It knows no engine, no pipe and no file; the time is passed in.
+//! The decisions of a run: its turns, its timers and its end. It has no engine, pipe or file; the time is passed in.
 //!
 //! ```text
 //! Running ──order or timer──▶ Ending ──client gone, name gone──▶ Drained ──streams ended──▶ outcome
@@ -24,9 +24,9 @@ use crate::container::turn::Turns;
 pub(crate) enum Phase {
     /// The container works.
     Running,
-    /// The host ends it.
+    /// The host is ending the container.
     Ending(EndReason),
-    /// It is gone. What it printed before its end still counts.
+    /// The container is gone. Its earlier output still counts.
     Drained {
         /// How the engine's client ended. None if it was abandoned.
         exit: Option<Exit>,
@@ -44,18 +44,19 @@ impl Phase {
     }
 }
 
-/// What happens to a run.
+/// An event of a run.
 pub(crate) enum Event {
-    /// The group wants something. None: the group's actor is gone, and nobody would hear the answer.
+    /// An order of the group. None if the group's actor is gone, so that nobody needs an answer.
     Order(Option<Order>),
-    /// A follow-up's file is there, or could not be written.
+    /// A follow-up's file was written, or could not be.
     Written {
-        /// The file.
+        /// The name of the file.
         name: String,
-        /// It is there.
+        /// True if it was written.
         well: bool,
     },
-    /// The agent printed something. For an output that does not name its inputs: the files that the agent has removed.
+    /// The agent printed something. For an output that does not name its inputs, with the files that the agent has
+    /// removed.
     Found(Pumped, Vec<String>),
     /// A timer may be due.
     Timer,
@@ -63,19 +64,18 @@ pub(crate) enum Event {
     Gone(Option<Exit>),
 }
 
-/// What a run wants done.
+/// An effect that a run asks for.
 pub(crate) enum Effect {
-    /// A follow-up is written into the input folder; [`Event::Written`] follows.
+    /// Write a follow-up into the input folder; [`Event::Written`] follows.
     Write(String, InputFile),
-    /// The agent is asked to exit.
+    /// Ask the agent to exit.
     Close,
-    /// The container is ended; [`Event::Gone`] follows.
+    /// End the container; [`Event::Gone`] follows.
     End(EndReason),
-    /// The group hears of this.
+    /// Report this to the group.
     Report(Item),
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct State {
     phase: Phase,
@@ -103,7 +103,7 @@ impl State {
         &self.phase
     }
 
-    /// Outputs so far, heartbeats aside.
+    /// Returns the number of outputs so far, without heartbeats.
     pub(crate) fn outputs(&self) -> u64 {
         self.outputs
     }
@@ -113,7 +113,7 @@ impl State {
         (self.phase == Phase::Running).then(|| self.timers.next().0)
     }
 
-    /// Returns the inputs whose files tell what an output has settled; nothing where the output itself does.
+    /// Returns the input files to check for what an output has settled; none if the output itself names its inputs.
     pub(crate) fn looks_for(&self, found: &Pumped) -> Vec<String> {
         let by_files = match found {
             Pumped::Output { output, .. } => !output.heartbeat && Turns::goes_by_files(output),
@@ -122,12 +122,12 @@ impl State {
         if by_files { self.turns.unsettled().inputs } else { Vec::new() }
     }
 
-    /// Returns what is to be done about an event. `name` is the container's, for the log.
+    /// Returns the effects of an event. `name` is the container's, for the log.
     pub(crate) fn apply(&mut self, event: Event, name: &str, redact: &Redact, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            // An agent that was asked to exit may not look again. What is not delivered is not settled either, and goes
-            // to the next run.
+            // An agent that was asked to exit may not look again. This input is not delivered and not settled, and
+            // goes to the next run.
             Event::Order(Some(Order::Deliver { .. })) if self.timers.is_closed() => {}
             Event::Order(Some(Order::Deliver { name, file })) => effects.push(Effect::Write(name, file)),
             Event::Order(Some(Order::Close)) | Event::Written { well: false, .. } => self.close(now, &mut effects),
@@ -235,12 +235,12 @@ impl State {
         let failed = output.status == Status::Error;
         effects.push(Effect::Report(Item::Output { output, settled, open, share }));
         if failed {
-            // A failed turn is retried by a fresh run.
+            // A new run retries a failed turn.
             self.close(now, effects);
         }
     }
 
-    /// Returns how the run ended. `taken` says whether the agent took an input that no turn has answered.
+    /// Returns how the run ended. `taken` returns true for an unanswered input that the agent took.
     pub(crate) fn outcome(&self, end: &End<'_>, taken: impl Fn(&str) -> bool) -> Outcome {
         let ended_for = match self.phase {
             Phase::Drained { ended_for, .. } => ended_for,
@@ -272,7 +272,7 @@ impl State {
     }
 }
 
-/// What the engine and the machine say about a run's end.
+/// The engine's and the machine's facts about a run's end.
 pub(crate) struct End<'a> {
     pub(crate) stderr: &'a str,
     pub(crate) out_of_memory: bool,
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_was_asked_to_exit_gets_no_more_inputs() {
+    fn closing_agent_gets_no_more_inputs() {
         let mut run = Run::new();
         assert_eq!(run.at(0, deliver("1")), ["write 1"]);
         run.at(0, Event::Written { name: "1".into(), well: true });
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_whose_follow_up_cannot_be_written_closes_and_settles_nothing_with_it() {
+    fn failed_follow_up_closes_the_room_and_is_not_settled() {
         let mut run = Run::new();
         run.at(0, deliver("1"));
         assert_eq!(run.at(0, Event::Written { name: "1".into(), well: false }), ["close"]);
@@ -362,20 +362,20 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_turn_is_reported_before_the_agent_is_asked_to_exit() {
+    fn failed_turn_is_reported_before_the_close() {
         let mut run = Run::new();
         let failed = Output { status: Status::Error, ..done() };
         assert_eq!(run.says(1, failed), ["output, open false", "close"]);
     }
 
     #[test]
-    fn the_first_reason_to_end_a_run_is_the_one_that_counts() {
+    fn first_reason_to_end_a_run_counts() {
         let mut run = Run::new();
         assert_eq!(run.at(1, Event::Order(Some(Order::End(EndReason::Stopped)))), ["end Stopped"]);
         assert_eq!(run.0.next_timer(), None);
         assert_eq!(run.at(2, Event::Order(None)), [""; 0]);
         assert_eq!(run.at(9000, Event::Timer), [""; 0]);
-        // What was in the pipe still counts.
+        // Output that was in the pipe still counts.
         assert_eq!(run.says(3, done()), ["output, open false"]);
         run.at(4, Event::Gone(None));
         let outcome = run.0.outcome(&end(), |_| false);
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_run_ends_for_its_hard_timeout_and_not_before() {
+    fn silent_run_ends_at_its_hard_timeout() {
         let mut run = Run::new();
         assert_eq!(run.at(89, Event::Timer), [""; 0]);
         run.says(89, Output { heartbeat: true, ..Output::default() });
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_output_that_names_no_inputs_is_judged_by_files() {
+    fn files_are_checked_only_for_outputs_without_inputs() {
         let mut run = Run::new();
         run.at(0, Event::Written { name: "1".into(), well: true });
         let looks = |run: &Run, output: Output| {

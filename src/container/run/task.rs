@@ -1,4 +1,5 @@
-//! The task inside a run: `select!` turns sources into events, [`State`] decides, and the task does what it wants done.
+//! The task inside a run: `select!` turns sources into events, [`State`] decides, and the task carries out the
+//! effects.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -22,9 +23,9 @@ use crate::container::run_log::Record;
 use crate::domain::clock::SharedClock;
 use crate::domain::text;
 
-/// Outputs handled in one go.
+/// The most outputs handled at once.
 const BATCH: usize = 256;
-/// Characters of stderr that an error may be made of.
+/// The most characters of stderr from which an error is made.
 const STDERR: usize = 4_096;
 /// How long streams may stay open after the container is gone.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -39,23 +40,23 @@ pub(super) struct RunTask {
     events: mpsc::Sender<RunEvent>,
     streams: Streams,
     state: State,
-    /// What the group has not heard yet.
+    /// Items that were not sent to the group yet.
     waiting: VecDeque<Item>,
     started: DateTime<Utc>,
     started_at: Instant,
 }
 
-/// What comes out of the container.
+/// The container's output streams.
 struct Streams {
     found: mpsc::Receiver<Pumped>,
-    /// Nothing more comes.
+    /// True once both have ended.
     done: bool,
-    /// What outputs on their way to the store may still take.
+    /// The rest of the memory for outputs on their way to the store.
     budget: Arc<Semaphore>,
     kept: Kept,
     kept_err: KeptErr,
     stderr_task: tokio::task::JoinHandle<()>,
-    /// The run is ending: what is still in the pipes is read quickly.
+    /// Cancelled when the run is ending: the rest in the pipes is then read quickly.
     hurry: CancellationToken,
 }
 
@@ -137,7 +138,7 @@ impl RunTask {
                     let exit = self.client_follows().await;
                     if exit.is_none() {
                         self.client.abandon();
-                        // A client that goes on had perhaps not made its container when that was looked for.
+                        // An abandoned client may have made its container after the last check.
                         self.end_again().await;
                     }
                     tracing::debug!("{} ended by the host, gone: {gone}", self.plan.spec.name);
@@ -156,7 +157,7 @@ impl RunTask {
         ending::end(self.engine.clone(), self.plan.spec.name.clone(), EndReason::Stopped)
     }
 
-    /// After the container is gone its client ends by itself, unless it hangs.
+    /// Waits for the client, which ends after its container unless it hangs.
     async fn client_follows(&mut self) -> Option<Exit> {
         timeout(DRAIN, self.client.wait()).await.ok()?.ok()
     }
@@ -167,13 +168,13 @@ impl RunTask {
                 Effect::Write(name, file) => {
                     let written = self.plan.inputs.deliver(&name, &file);
                     if let Err(error) = &written {
-                        tracing::warn!("{}: a follow-up could not be written: {error}", self.plan.spec.name);
+                        tracing::warn!("cannot write a follow-up for {}: {error}", self.plan.spec.name);
                     }
                     self.apply(Event::Written { name, well: written.is_ok() }, ending);
                 }
                 Effect::Close => {
                     if let Err(error) = self.plan.inputs.close() {
-                        tracing::warn!("{}: asking it to exit: {error}", self.plan.spec.name);
+                        tracing::warn!("cannot ask {} to exit: {error}", self.plan.spec.name);
                     }
                 }
                 Effect::End(reason) => {
@@ -200,7 +201,7 @@ impl RunTask {
         }
     }
 
-    /// A client that ended otherwise than with its container's success may have left it running.
+    /// Ends a container that may still run, because its client ended without success.
     async fn prove_gone(&mut self, ending: Option<Ending>) {
         if let Some(ending) = ending {
             ending.await;
@@ -209,13 +210,13 @@ impl RunTask {
         }
     }
 
-    /// What the agent printed before it ended still counts.
+    /// Reads the rest of the output, which still counts.
     async fn drain(&mut self) {
         while !self.streams.done {
-            // Silence ends it, not the time that storing takes.
+            // The drain ends with silence; the time for storing does not count.
             match timeout(DRAIN, self.streams.found.recv()).await {
                 Ok(Some(pumped)) => self.found(pumped, &mut None),
-                // The pump may be waiting for room, which storing makes.
+                // The pump may wait for memory, which storing frees.
                 Err(_) if self.streams.budget.available_permits() < pump::IN_TRANSIT => self.hand_over().await,
                 Ok(None) | Err(_) => self.streams.done = true,
             }
@@ -230,7 +231,7 @@ impl RunTask {
         self.hand_over().await;
     }
 
-    /// A run that ended well without a single framed output may have printed its one answer bare.
+    /// Takes a bare answer on stdout, if a run ended well without any framed output.
     fn take_single(&mut self) {
         let kept = self.streams.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes();
         if let Ok(kept) = kept
@@ -243,7 +244,7 @@ impl RunTask {
 
     async fn hand_over(&mut self) {
         if !self.waiting.is_empty() {
-            // An actor that is gone no longer needs them.
+            // An actor that is gone does not need them.
             let _ = self.events.send(RunEvent::Outputs(self.waiting.drain(..).collect())).await;
         }
     }
@@ -308,7 +309,7 @@ impl RunTask {
     }
 }
 
-/// Waits for an ending under way; for ever when there is none.
+/// Waits for an ending under way; forever if there is none.
 async fn wait_for(ending: &mut Option<Ending>) -> bool {
     match ending {
         Some(ending) => ending.await,

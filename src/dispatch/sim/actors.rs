@@ -1,4 +1,4 @@
-//! Actors of the virtual world: each does what its machine wants done, as the real one does.
+//! Actors of the virtual world: each carries out its machine's effects, as the real one does.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl World<'_> {
         }
     }
 
-    /// Gives an event to the machine, and does what it wants done.
+    /// Gives an event to the machine, and carries out its effects.
     pub(super) fn feed(&mut self, index: usize, event: Event) {
         let now = self.now();
         if self.actors[index].machine.is_none() {
@@ -74,7 +74,7 @@ impl World<'_> {
         self.next_job(index);
     }
 
-    /// Hears what the group's runs say.
+    /// Passes the runs' output to the machine.
     pub(super) fn listen(&mut self, index: usize) {
         while self.actors[index].desk.listens() && self.actors[index].machine.is_some() {
             let first = *self.rng.pick(&[Lane::Chat, Lane::Task]);
@@ -135,7 +135,7 @@ impl World<'_> {
         Ok(answer)
     }
 
-    /// Notes that messages were given to a run. Nothing that came before them may still wait.
+    /// Notes that messages were given to a run. No earlier message may still wait.
     pub(super) fn give(&mut self, index: usize, run: RunId, seqs: Vec<i64>) {
         let (jid, last) = (self.actors[index].jid.clone(), seqs.iter().copied().max().unwrap_or(0));
         let earlier = self.db.read(|db| inbound::first_trigger(db, &jid));
@@ -186,7 +186,7 @@ impl World<'_> {
         }
     }
 
-    /// Slots that the queue has given out.
+    /// Handles the slots that the queue has granted.
     pub(super) fn grant(&mut self) {
         for index in 0..self.actors.len() {
             let life = self.actors[index].life;
@@ -205,7 +205,7 @@ impl World<'_> {
             }
         }
         for index in 0..self.actors.len() {
-            // Somebody was asked to make room.
+            // A run was asked to make room.
             if !self.actors[index].evictions.is_empty() {
                 self.plan(Duration::ZERO, What::Wake(index));
             }

@@ -1,4 +1,4 @@
-//! A room of the virtual world: an agent with moods, and the run around it, which decides as a real one does.
+//! A room of the virtual world: an agent with moods, and the run around it, which uses the real decisions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// The words that an answer to it has.
+    /// Returns the text of the answer.
     fn answer(&self) -> String {
         match self {
             Self::Messages(seqs) => seqs.iter().fold(String::new(), |text, seq| text + "re:" + &seq.to_string() + " "),
@@ -42,33 +42,33 @@ pub(super) struct Room {
     pub(super) run: RunId,
     pub(super) state: State,
     started: Instant,
-    /// It does nothing before.
+    /// The agent does nothing before this time.
     pub(super) acts_at: Instant,
-    /// What it works on.
+    /// The current work.
     working: Vec<(Option<String>, Asked)>,
-    /// Input files that it has not taken yet.
+    /// Input files that the agent has not taken yet.
     inputs: VecDeque<(String, Asked)>,
-    /// Input files that it has taken.
+    /// Input files that the agent has taken.
     taken: Vec<String>,
-    /// It was asked to exit.
+    /// The agent was asked to exit.
     leaves: bool,
-    /// It does nothing any more.
+    /// The agent does nothing any more.
     hangs: bool,
-    /// It says which inputs a turn had; else what is gone counts.
+    /// The agent names the inputs of a turn; otherwise missing files count.
     names: bool,
 }
 
-/// What an agent does next.
+/// The agent's next act.
 pub(super) enum Act {
-    /// It prints this, and goes on if there is something to do.
+    /// It prints this, and goes on if there is more work.
     Prints(Vec<Pumped>),
     /// It exits.
     Exits(i32),
-    /// It waits.
+    /// It does nothing.
     Waits,
 }
 
-/// What comes of an event.
+/// The consequences of an event.
 #[derive(Default)]
 pub(super) struct Came {
     pub(super) items: Vec<AgentOutput>,
@@ -114,7 +114,7 @@ impl Room {
         came
     }
 
-    /// Gives it a follow-up. `written` says whether the disk takes it.
+    /// Gives the agent a follow-up. `written` is false if the disk fails.
     pub(super) fn deliver(&mut self, name: String, asked: Asked, written: bool, now: Instant) -> Came {
         let file = InputFile::Message { text: String::new(), images: Vec::new() };
         let keep: Redact = Arc::new(|_| None);
@@ -128,7 +128,7 @@ impl Room {
         self.apply(Event::Written { name, well: written }, now)
     }
 
-    /// Hears what the agent prints.
+    /// Gives the agent's output to the run.
     pub(super) fn hear(&mut self, printed: Pumped, now: Instant) -> Came {
         let mut gone = self.state.looks_for(&printed);
         gone.retain(|name| self.taken.contains(name));
@@ -139,7 +139,7 @@ impl Room {
         *self.state.phase() != Phase::Running
     }
 
-    /// Does one thing. A `calm` agent answers what it is asked.
+    /// Does one act. A `calm` agent answers all its work.
     pub(super) fn act(&mut self, calm: bool, rng: &mut Rng) -> Act {
         if self.hangs && !calm {
             return Act::Waits;
@@ -193,7 +193,7 @@ impl Room {
         use ErrorKind::{Auth, Other, Overloaded, Quota, RateLimit, Refused, SessionMissing, Unreachable};
         let task = self.working.iter().any(|(_, asked)| matches!(asked, Asked::Task(..)));
         let kinds = [Other, Other, Overloaded, RateLimit, Unreachable, Auth, Quota, Refused, SessionMissing];
-        // A task whose session is gone rightly runs twice.
+        // A task whose session is missing runs twice, and rightly so.
         let kind = Some(*rng.pick(&kinds)).filter(|kind| !(task && *kind == SessionMissing));
         Output {
             status: Status::Error,
@@ -205,7 +205,7 @@ impl Room {
         }
     }
 
-    /// How it ended, as a run tells it. `code` is None where the host ended it.
+    /// Returns the outcome as a real run does. `code` is None if the host ended it.
     pub(super) fn outcome(&mut self, code: Option<i32>, now: Instant) -> Outcome {
         let exit = code.map(|code| {
             if code != NOT_STARTED {

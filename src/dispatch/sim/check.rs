@@ -1,10 +1,10 @@
-//! What must hold when a history has come to rest.
+//! The invariants that must hold when a history has come to rest.
 
 use std::collections::BTreeMap;
 
 use super::world::World;
 
-/// Returns what does not hold.
+/// Returns an error for a violated invariant.
 pub(super) fn all(world: &World<'_>) -> Result<(), String> {
     if let Some(broken) = &world.broken {
         return Err(broken.clone());
@@ -30,7 +30,7 @@ struct Message {
     state: String,
 }
 
-/// Every accepted message has one end: answered once, given up with a word about it, or taken back.
+/// Every accepted message has one end: answered once, given up with a notice, or taken back.
 fn messages(world: &World<'_>) -> Result<(), String> {
     let all: Vec<Message> = world.db.read(|db| {
         let mut rows = db.prepare_cached("SELECT seq, platform_id, role, state FROM inbound ORDER BY seq")?;
@@ -75,13 +75,13 @@ fn messages(world: &World<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// A run that had the message said something before it broke off.
+/// Returns true if a run that had the message sent something before it broke off.
 fn spoke(world: &World<'_>, texts: &[(String, String, Option<String>, Option<String>)], seq: i64) -> bool {
     let runs: Vec<String> = world.given.get(&seq).into_iter().flatten().map(ToString::to_string).collect();
     texts.iter().any(|(.., run, _)| run.as_ref().is_some_and(|run| runs.contains(run)))
 }
 
-/// Whoever was told of a turn's begin was told of its end.
+/// Every follower that saw a turn's begin saw its end.
 fn turns(world: &World<'_>) -> Result<(), String> {
     let events: Vec<(String, String, i64, Option<String>)> = world.db.read(|db| {
         let mut rows = db.prepare_cached(

@@ -1,6 +1,6 @@
-//! A simulator: machines of groups on the real code of the store, in a world of virtual time with people, agents, an
-//! engine, and everything that goes wrong: a store that is out of order, rooms that do not open, agents that fail, hang or
-//! die, a clock that is set, an actor that panics, a host that is killed. A seed is a history, to the byte.
+//! A simulator: machines of groups on the real code of the store, in a world of virtual time. It has people, agents,
+//! an engine, and all kinds of trouble: a failing store, rooms that do not open, agents that fail, hang or die, a
+//! clock that is set, an actor that panics, a host that is killed. A seed is a history, to the byte.
 //!
 //! A history ends in calm: nothing fails any more and nobody writes. Then the invariants of [`check`] must hold.
 //!
@@ -20,14 +20,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::store::memory::Memory;
 use world::{Scale, World};
 
-/// Histories in a run of the tests.
+/// The number of histories in a run of the tests.
 const HISTORIES: u64 = 10_000;
 
 fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
 }
 
-/// Runs a history; panics with its seed if an invariant does not hold.
+/// Runs a history. Panics with its seed if an invariant is violated.
 fn history(db: &Memory, seed: u64, scale: Scale) -> World<'_> {
     db.clear();
     let mut world = World::new(db, seed, scale);
@@ -74,7 +74,7 @@ fn a_year_passes() {
     println!("a year: {} events, {} messages, in {:.1?}", world.events, world.accepted, began.elapsed());
 }
 
-/// The same seed is the same history, and another one is another.
+/// The same seed gives the same history; another seed gives another.
 #[test]
 fn a_seed_is_a_history_to_the_byte() {
     let db = Memory::default();

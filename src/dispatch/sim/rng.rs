@@ -1,4 +1,4 @@
-//! Chance, from a seed. `SplitMix64`, as its authors published it: <https://prng.di.unimi.it/splitmix64.c>.
+//! Random numbers from a seed. `SplitMix64`, as its authors published it: <https://prng.di.unimi.it/splitmix64.c>.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    /// True in so many of a thousand cases.
+    /// Returns true in `of_thousand` of a thousand cases.
     pub(super) fn chance(&mut self, of_thousand: u64) -> bool {
         self.below(1000) < of_thousand
     }
 
-    /// A time between two, more often a short one.
+    /// Returns a time between two, more often a short one.
     pub(super) fn time(&mut self, from: Duration, to: Duration) -> Duration {
         let (from, to) = (from.as_micros() as u64, to.as_micros() as u64);
         let (a, b) = (self.below(to - from + 1), self.below(to - from + 1));

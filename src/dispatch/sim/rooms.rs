@@ -41,7 +41,7 @@ impl World<'_> {
         if opening.number != number {
             return;
         }
-        // An order that comes too late finds the room open.
+        // The order to cancel may come too late.
         let late = opening.cancelled && self.rng.chance(300);
         if fails || opening.cancelled && !late {
             hands.at = At::Nothing;
@@ -83,7 +83,7 @@ impl World<'_> {
         }
     }
 
-    /// What came of an event in a room.
+    /// Carries out the consequences of an event in a room.
     pub(super) fn come(&mut self, index: usize, lane: Lane, came: Came) {
         let now = self.now().monotonic;
         let hands = self.hands(index, lane);
@@ -119,7 +119,7 @@ impl World<'_> {
         match room.act(calm, &mut rng) {
             Act::Waits => {}
             Act::Exits(code) => {
-                // It prints nothing more.
+                // After its exit the agent prints nothing.
                 room.acts_at = now + REST;
                 self.plan(MS, What::Gone(index, lane, run, Some(code)));
             }
@@ -137,7 +137,7 @@ impl World<'_> {
         self.hear(index);
     }
 
-    /// The actor hears what is in the pipes.
+    /// Passes the output in the pipes to the actor.
     pub(super) fn hear(&mut self, index: usize) {
         if !self.dead && !self.actors[index].down {
             self.listen(index);
@@ -154,7 +154,7 @@ impl World<'_> {
         }
     }
 
-    /// The container is gone, by itself with a code, or ended by the host.
+    /// Handles the end of a container, by itself with a code, or ended by the host.
     pub(super) fn gone(&mut self, index: usize, lane: Lane, run: RunId, code: Option<i32>) {
         let now = self.now().monotonic;
         let Some(room) = self.room(index, lane, run) else { return };

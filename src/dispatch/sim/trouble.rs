@@ -1,4 +1,4 @@
-//! What goes wrong in the virtual world, and how it comes to rest.
+//! Trouble in the virtual world, and its end.
 
 use chrono::TimeDelta;
 
@@ -15,7 +15,7 @@ use crate::scheduler;
 use crate::store::outbox::Route;
 use crate::store::{Wake, tasks};
 
-/// Messages and runs that a host has under way.
+/// Counts the unfinished messages and runs of a host.
 const UNDER_WAY: &str = "SELECT (SELECT count(*) FROM inbound WHERE state = 'in_flight')
     + (SELECT count(*) FROM runs WHERE state IN ('starting', 'running'))";
 
@@ -67,13 +67,13 @@ impl World<'_> {
         self.plan(pause, What::Start(life));
     }
 
-    /// What was under way when an actor or its host went: the job that the store had may have been done all the same.
+    /// Drops an actor after a panic or its host's end. The store may still do its current job.
     pub(super) fn drop_actor(&mut self, index: usize) {
         if let Some(job) = self.actors[index].job.take()
             && self.at >= self.store_back
             && self.rng.chance(500)
         {
-            // Whether it was done or not: nobody hears of it.
+            // The answer is lost in either case.
             let _ = self.perform_job(index, &job);
         }
         let actor = &mut self.actors[index];
@@ -93,10 +93,10 @@ impl World<'_> {
 
     pub(super) fn start_host(&mut self) {
         if !self.dead {
-            // It was asked to end: everything has ended, or the store was out of order all the while.
+            // After an orderly shutdown all actors have ended, or the store failed the whole time.
             for index in 0..self.actors.len() {
                 let actor = &self.actors[index];
-                // A slow disk may still be at it.
+                // A slow disk may still work on a job.
                 let rests = actor.machine.is_none() || actor.job.is_some() || self.at < self.store_back + MIN;
                 if !rests {
                     let machine = self.actors[index].machine.as_ref();
@@ -161,7 +161,7 @@ impl World<'_> {
             (task.status, task.next_due) = (TaskStatus::Cancelled, None);
             self.write(|tx| tasks::update(tx, &task));
         }
-        // An agent that hung goes on.
+        // Agents that hung continue.
         for index in 0..self.actors.len() {
             for lane in [Lane::Chat, Lane::Task] {
                 let now = self.now().monotonic;

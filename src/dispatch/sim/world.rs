@@ -1,5 +1,5 @@
-//! The virtual world: time, chance, people, the store's moods, the engine, and an actor for each group, which does what its
-//! machine wants done as the real one does.
+//! The virtual world: time, chance, people, the store's moods, the engine, and an actor for each group, which carries
+//! out its machine's effects as the real one does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -33,9 +33,9 @@ use crate::store::outbox::Route;
 use crate::store::{StoreError, Tx, TxResult, Wake, groups, tasks};
 
 pub(super) const START: i64 = 1_767_225_600_000;
-/// After a history's end everything must have come to rest within this time: the longest pause is a week.
+/// The time in which everything must come to rest after a history's end; the longest pause is a week.
 pub(super) const REST: Duration = Duration::from_secs(20 * 86_400);
-/// Nobody waits longer for a container.
+/// The longest time that a lane may wait for a container.
 pub(super) const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -65,7 +65,7 @@ impl Scale {
     }
 }
 
-/// Something that happens at its time. Events of an actor or a host of an earlier life are void.
+/// An event at its time. Events of an earlier life of an actor or a host are void.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum What {
     Person(usize),
@@ -90,12 +90,12 @@ pub(super) enum What {
 pub(super) struct Actor {
     pub(super) jid: ChatJid,
     pub(super) machine: Option<Machine>,
-    /// Counts its lives.
+    /// The number of this life.
     pub(super) life: u64,
-    /// It panicked and is not made anew yet.
+    /// True between a panic and the replacement.
     pub(super) down: bool,
     pub(super) desk: Desk,
-    /// The store does it.
+    /// The job that the store is doing.
     pub(super) job: Option<Job>,
     /// What a look that is under way has seen already: it reads at any time between its begin and its end.
     pub(super) seen: Option<Answer>,
@@ -108,7 +108,7 @@ pub(super) struct Actor {
 pub(super) struct Hands {
     pub(super) slot: Option<Slot>,
     pub(super) at: At,
-    /// What its run has said and the actor has not heard.
+    /// Output of the runs that the actor has not read.
     pub(super) pipe: VecDeque<Said>,
     pub(super) waits_since: Option<Duration>,
 }
@@ -136,14 +136,13 @@ pub(super) enum Said {
     Ended(Box<Outcome>),
 }
 
-/// See the module.
 pub(super) struct World<'a> {
     pub(super) db: &'a Memory,
     pub(super) scale: Scale,
     pub(super) rng: Rng,
     pub(super) start: Instant,
     pub(super) at: Duration,
-    /// The wall clock against the other one.
+    /// The offset of the wall clock from the monotonic one.
     pub(super) wall: TimeDelta,
     pub(super) queue: BTreeMap<(Duration, u64), What>,
     pub(super) number: u64,
@@ -154,7 +153,7 @@ pub(super) struct World<'a> {
     pub(super) slots: Slots,
     pub(super) limit: usize,
     pub(super) actors: Vec<Actor>,
-    /// Counts the host's lives.
+    /// The number of the host's life.
     pub(super) life: u64,
     pub(super) dead: bool,
     pub(super) shutting_down: Option<bool>,
@@ -162,11 +161,11 @@ pub(super) struct World<'a> {
     pub(super) calm: bool,
     pub(super) accepted: u64,
     pub(super) events: u64,
-    /// Runs that messages were given to.
+    /// The runs that each message was given to.
     pub(super) given: BTreeMap<i64, Vec<RunId>>,
     /// Messages that `/stop` took back.
     pub(super) taken_back: BTreeSet<i64>,
-    /// Firings that an agent was asked for.
+    /// Firings that reached an agent.
     pub(super) fired: BTreeSet<(TaskId, DateTime<Utc>)>,
     pub(super) typing: Vec<bool>,
     /// Messages of groups that were removed, or failed once and were tried again by a person.
@@ -181,7 +180,7 @@ impl<'a> World<'a> {
         let mut settings = crate::api::tests::settings("/nowhere".as_ref());
         settings.settle = *rng.pick(&[Duration::ZERO, Duration::ZERO, 2 * S]);
         settings.turn_limit = 20 * MIN;
-        // Nobody gets a room because another one was idle for long: it must be asked for.
+        // Rooms that are idle for long do not close by themselves: they must be asked.
         settings.idle_timeout = 720 * MIN;
         settings.container_timeout = 15 * MIN;
         let limit = 1 + rng.below(3) as usize;
@@ -233,7 +232,7 @@ impl<'a> World<'a> {
         world
     }
 
-    /// Keeps a trace, and prints it.
+    /// Keeps a trace, and prints it if asked to.
     pub(super) fn traces(&mut self, print: bool) {
         self.traced = Some(print);
     }
@@ -334,7 +333,7 @@ impl<'a> World<'a> {
         self.broken.get_or_insert(what);
     }
 
-    /// Writes outside any actor; wakes whom that concerns. The store must be in order.
+    /// Writes to the store outside any actor, and wakes the chats concerned. The store must work.
     pub(super) fn write<T>(&mut self, work: impl FnOnce(&mut Tx<'_>) -> TxResult<T>) -> Option<T> {
         match self.db.write(work) {
             Ok((value, wakes)) => {
@@ -366,7 +365,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Lives to the end.
+    /// Runs the history to its end.
     pub(super) fn run(&mut self) {
         while let Some(((at, _), what)) = self.queue.pop_first() {
             self.at = at;
@@ -394,7 +393,7 @@ impl<'a> World<'a> {
             What::Hard(life) if life == self.life && !self.dead => {
                 self.shutting_down = Some(true);
                 self.each_machine(|| Event::Hard);
-                // After the grace of a shutdown every run ends within seconds; the host then goes.
+                // After the grace of a shutdown every run ends within seconds, and then the host exits.
                 self.plan(60 * S, What::Start(life));
             }
             What::Scheduler(life) if life == self.life && !self.dead => self.schedule(),
@@ -420,7 +419,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// There are never more rooms than slots.
+    /// Checks that there are never more rooms than slots.
     pub(super) fn check_rooms(&mut self) {
         let rooms = self.actors.iter().flat_map(|actor| &actor.hands);
         let rooms = rooms.filter(|hands| matches!(hands.at, At::Opening(_) | At::Live(_))).count();

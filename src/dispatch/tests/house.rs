@@ -15,19 +15,19 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::message::{NewMessage, Role};
 use crate::ipc::{IpcDeps, IpcService};
 
-/// Test double: an engine without containers. Its agents read their input and answer once, when they may.
+/// Test double: an engine without containers. Its agents read their input and answer once, if `answers` is set.
 #[derive(Debug, Default)]
 pub(super) struct Scripted {
-    /// Agents answer, with these frames.
+    /// True if agents answer; they then print the script's frames.
     pub(super) answers: AtomicBool,
     pub(super) frames: Mutex<Vec<String>>,
-    /// Every prompt that an agent was given.
+    /// Every prompt that an agent got.
     pub(super) prompts: Arc<Mutex<Vec<String>>>,
-    /// An image is being taken in, for ever.
+    /// True while an image import, which never ends, is under way.
     pub(super) importing: watch::Sender<bool>,
-    /// The client is slow: it makes its container after the first look for it.
+    /// True if the client is slow: it makes its container after the first look for it.
     pub(super) slow: AtomicBool,
-    /// A container that a slow client made is there.
+    /// True if a slow client has made its container.
     pub(super) there: AtomicBool,
 }
 
@@ -35,7 +35,7 @@ fn refused<T>(action: &str) -> Result<T, EngineError> {
     Err(EngineError::Failed { engine: "scripted".into(), action: action.into(), reason: "a test double".into() })
 }
 
-/// Says when it is gone.
+/// Notes the end of an import when dropped.
 struct Importing<'a>(&'a watch::Sender<bool>);
 
 impl Drop for Importing<'_> {
@@ -142,7 +142,7 @@ async fn agent(
     ended.cancelled().await;
 }
 
-/// The client of a container that ends when it is let go.
+/// A container's client, which ends when cancelled.
 struct Process(CancellationToken);
 
 #[async_trait]
@@ -187,7 +187,7 @@ impl Drop for House {
 }
 
 impl House {
-    /// A house with the groups `a` and `b`; rooms are of an image that is there, or of one that has to be made.
+    /// Builds a house with the groups `a` and `b`. Rooms use an image that exists, or one that must be made.
     pub(super) async fn build(image: Option<&str>) -> Self {
         Self::with(image, |_| {}).await
     }
@@ -262,7 +262,7 @@ impl House {
         self.store.write(move |tx| inbound::insert(tx, &new, role, Utc::now())).await.unwrap();
     }
 
-    /// States and tries of the messages of a chat, in order.
+    /// Returns the states and tries of a chat's messages, in order.
     pub(super) async fn messages(&self, folder: &str) -> Vec<String> {
         let jid = jid(folder);
         let rows = self.store.read(move |db| {
@@ -289,7 +289,7 @@ impl House {
         }
     }
 
-    /// What a chat was told.
+    /// Returns the texts sent to a chat.
     pub(super) async fn texts(&self, folder: &str) -> Vec<String> {
         let jid = jid(folder);
         let rows = self.store.read(move |db| {
@@ -300,7 +300,7 @@ impl House {
         rows.await.unwrap()
     }
 
-    /// Has the agent put these out from now on.
+    /// Makes agents print these frames from now on.
     pub(super) fn script(&self, frames: &[&str]) {
         *self.engine.frames.lock().unwrap() = frames.iter().map(|frame| (*frame).to_owned()).collect();
     }
@@ -310,7 +310,7 @@ impl House {
         self.store.read(move |db| groups::by_folder(db, &folder)).await.unwrap().unwrap()
     }
 
-    /// Waits until an image is being taken in, or is not any more.
+    /// Waits until an image import has begun, or has ended.
     pub(super) async fn importing(&self, is: bool) {
         let mut importing = self.engine.importing.subscribe();
         tokio::time::timeout(SOON, importing.wait_for(|now| *now == is)).await.unwrap().unwrap();

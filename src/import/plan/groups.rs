@@ -1,4 +1,4 @@
-//! The groups that are taken, with their form here.
+//! Decides which groups are imported, and with which settings.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -10,9 +10,9 @@ use crate::import::report::{Kind, Outcome, Report};
 use crate::import::source::{RawGroup, Tables};
 use crate::ops::groups::{GroupFields, NewGroup, agent_config};
 
-/// Characters of a group's name.
+/// The largest number of characters of a group's name.
 const MAX_NAME: usize = 256;
-/// The folder of the owner's group, before a column said which it is.
+/// The folder of the owner's group in versions without the column `is_main`.
 const OLD_MAIN: &str = "main";
 
 pub(super) fn sort(tables: &Tables, present: &Present, rules: &Rules<'_>, report: &mut Report) -> Sorted {
@@ -35,7 +35,7 @@ pub(super) fn sort(tables: &Tables, present: &Present, rules: &Rules<'_>, report
             }
             Err(why) => {
                 report.leave(Kind::Group, name, why);
-                // A folder that another row has stays that row's.
+                // The folder may belong to another row, which keeps it.
                 if !sorted.taken.iter().any(|planned| same(planned.group.folder.as_str(), &raw.folder)) {
                     sorted.refused.insert(raw.folder.to_ascii_lowercase());
                 }
@@ -50,7 +50,7 @@ enum Place {
     Here(Box<Group>),
 }
 
-/// Returns whether chat and folder are free here, or are this very group's.
+/// Returns whether chat and folder are free here or belong to this same group; an error is the reason why not.
 fn place(raw: &RawGroup, present: &Present, taken: &[PlannedGroup]) -> Result<Place, String> {
     let jid: ChatJid = raw.jid.parse().map_err(|error: crate::domain::ids::IdError| error.to_string())?;
     let folder: GroupFolder = raw.folder.parse().map_err(|error: crate::domain::ids::IdError| error.to_string())?;
@@ -96,7 +96,7 @@ fn group(
         name: &title,
         folder: &raw.folder,
         trigger: raw.trigger.as_deref(),
-        // The owner's group answers everything, there as here.
+        // The owner's group answers every message, in NanoClaw and in Parlor.
         requires_trigger: Some(!is_main && raw.requires_trigger.unwrap_or(true)),
     };
     let new = NewGroup::parse(&fields, config.clone()).or_else(|why| {
@@ -122,7 +122,7 @@ fn group(
     Ok((new.apply_to(blank), false))
 }
 
-/// Only one group can be the owner's.
+/// Ensures that only one group is the owner's.
 fn keep_one_main(group: &mut Group, present: &Present, taken: &[PlannedGroup], name: &str, report: &mut Report) {
     let before = present.groups.iter().chain(taken.iter().map(|planned| &planned.group)).find(|g| g.is_main);
     if let Some(main) = before {
@@ -133,7 +133,7 @@ fn keep_one_main(group: &mut Group, present: &Present, taken: &[PlannedGroup], n
     }
 }
 
-/// Mounts and timeout; each that is not understood is left out alone.
+/// Converts mounts and timeout; a value that is not understood is left out alone.
 fn container_config(text: Option<&str>, name: &str, report: &mut Report) -> ContainerConfig {
     let mut config = ContainerConfig::default();
     let mut odd = |why: String| report.add(Kind::Group, Outcome::Changed, name, 1, why);
@@ -167,7 +167,7 @@ fn container_config(text: Option<&str>, name: &str, report: &mut Report) -> Cont
     config
 }
 
-/// A name without line breaks and other control characters, cut; None if nothing is left.
+/// Replaces control characters by spaces and cuts the name. Returns None if nothing is left.
 pub(super) fn one_line(text: &str) -> Option<String> {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_NAME).collect();
     let clean = clean.trim();

@@ -1,4 +1,4 @@
-//! The division of messages into history and those that wait for an answer.
+//! Divides messages into history and those that wait for an answer.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::import::report::{Kind, Outcome, Report};
 use crate::import::source::{RawMessage, Tables};
 
-/// How far NanoClaw had answered a chat.
+/// How far NanoClaw has answered a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answered {
-    /// Not at all.
+    /// No message was answered.
     Nothing,
-    /// Up to and with this time.
+    /// All messages until this time, inclusive.
     Through(DateTime<Utc>),
-    /// Not known: nothing is answered again.
+    /// Unknown: no message is answered again.
     Unknown,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn plan(tables: &Tables, groups: &mut [PlannedGroup], rules: &Rules<'
     let cursors = cursors(tables, report);
     for planned in groups {
         let Some(mut rows) = by_chat.remove(planned.group.jid.as_str()) else { continue };
-        // Stable: those of one time stay in the order in which they came.
+        // A stable sort: messages of the same time keep their order.
         rows.sort_by_key(|(at, _)| *at);
         let answered = answered(cursors.as_ref(), &rows, planned, rules, report);
         for (at, raw) in rows {
@@ -54,7 +54,7 @@ fn name(raw: &RawMessage) -> String {
     format!("{} in {}", shown(&raw.id), shown(&raw.jid))
 }
 
-/// Chat to the time through which it was answered; None if that cannot be read.
+/// The time until which each chat was answered. Returns None if the record cannot be read.
 fn cursors(tables: &Tables, report: &mut Report) -> Option<BTreeMap<String, serde_json::Value>> {
     let parsed = tables.last_agent_timestamp.as_deref().map(serde_json::from_str);
     let why = match parsed {
@@ -87,7 +87,7 @@ fn answered(
                 Answered::Unknown
             }
         },
-        // Its state was lost once: what the agent wrote after was its answer.
+        // The record was lost: the agent's last message was its answer.
         None => match rows.iter().rev().find(|(_, raw)| by_the_bot(raw, rules)) {
             Some((at, _)) => Answered::Through(*at),
             None => Answered::Nothing,
@@ -95,7 +95,7 @@ fn answered(
     }
 }
 
-/// Returns true if the agent wrote it. Before a column said so, its texts began with its name.
+/// Returns true if the agent wrote the message. In versions without the column, its texts began with its name.
 fn by_the_bot(raw: &RawMessage, rules: &Rules<'_>) -> bool {
     let named = || raw.text.strip_prefix(rules.assistant_name).is_some_and(|rest| rest.starts_with(':'));
     raw.from_bot.unwrap_or_else(named)

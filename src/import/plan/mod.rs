@@ -1,4 +1,4 @@
-//! What of a NanoClaw installation becomes what here. Pure: from what was read there and what is here already.
+//! Decides what is imported, from the data of NanoClaw and the data here. Pure.
 
 mod groups;
 mod messages;
@@ -19,31 +19,31 @@ use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::domain::task::{Fire, Task};
 use crate::policy::senders::SenderRules;
 
-/// What is here already.
+/// The data of the home.
 #[derive(Debug, Default)]
 pub struct Present {
     /// Registered groups.
     pub groups: Vec<Group>,
-    /// Folders, in lower case, whose files were taken by an earlier import.
+    /// Folders, in lower case, whose files an earlier import copied completely.
     pub files_taken: BTreeSet<String>,
-    /// Tasks, by their ids.
+    /// The ids of tasks.
     pub tasks: BTreeSet<String>,
 }
 
-/// What decides beside the two installations.
+/// Further inputs of the decision.
 #[derive(Debug)]
 pub struct Rules<'a> {
-    /// Who may trigger.
+    /// The sender rules.
     pub senders: &'a SenderRules,
-    /// The assistant's name, there and here.
+    /// The assistant's name, in NanoClaw and here.
     pub assistant_name: &'a str,
-    /// The zone of schedules.
+    /// The time zone of schedules.
     pub zone: Tz,
-    /// The time.
+    /// The present time.
     pub now: DateTime<Utc>,
 }
 
-/// A message and what it has come to.
+/// A message with its role and its state after the import.
 pub type PlannedMessage = (NewMessage, Role, InboundState);
 
 /// A group with everything that belongs to it.
@@ -58,25 +58,26 @@ pub struct PlannedGroup {
     pub messages: Vec<PlannedMessage>,
 }
 
-/// A folder's files: its name there and here.
+/// A folder to copy: its name in the source and here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     pub from: String,
     pub to: String,
 }
 
-/// What is to be done.
+/// The decisions of an import.
 #[derive(Debug, Default)]
 pub struct Plan {
     pub groups: Vec<PlannedGroup>,
     pub chats: Vec<(ChatJid, String, DateTime<Utc>)>,
-    /// Below `groups/`.
+    /// Folders below `groups/`.
     pub workspaces: Vec<Tree>,
-    /// Below `data/sessions/`.
+    /// Folders below `data/sessions/`.
     pub agents: Vec<Tree>,
 }
 
-/// Plans the import. What is left out or changed goes to the report; what is taken is reported by who takes it.
+/// Plans the import. Everything left out or changed is reported here; the code that imports an item reports its
+/// success.
 pub fn plan(tables: &Tables, folders: &Folders, present: &Present, rules: &Rules<'_>, report: &mut Report) -> Plan {
     let mut sorted = groups::sort(tables, present, rules, report);
     for planned in &mut sorted.taken {
@@ -97,7 +98,8 @@ pub fn plan(tables: &Tables, folders: &Folders, present: &Present, rules: &Rules
     Plan { groups: sorted.taken, chats, workspaces, agents }
 }
 
-/// Chats that no channel serves are kept; who only has those needs another one to talk in.
+/// Advises about groups whose chats have no channel: they are kept, and if main is one, another group is needed to
+/// talk in.
 fn advise_channels(taken: &[PlannedGroup], report: &mut Report) {
     let served = |group: &Group| matches!(group.jid.channel(), "tty" | "web");
     let unserved: Vec<&Group> = taken.iter().map(|planned| &planned.group).filter(|group| !served(group)).collect();
@@ -119,13 +121,13 @@ fn advise_channels(taken: &[PlannedGroup], report: &mut Report) {
     }
 }
 
-/// Groups that are taken, and the folders of those that are not, in lower case.
+/// The groups to import, and the folders of refused ones in lower case.
 struct Sorted {
     taken: Vec<PlannedGroup>,
     refused: BTreeSet<String>,
 }
 
-/// Returns true if two names are one folder.
+/// Returns true if two names mean the same folder.
 fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
@@ -169,7 +171,7 @@ fn trees(names: &[String], below: &str, sorted: &Sorted, present: &Present, repo
     trees
 }
 
-/// Chats that were seen; NanoClaw noted the time of its last sync as one, too.
+/// Chats with their last activity. NanoClaw also recorded its last sync as a chat; that row is dropped.
 fn chats(tables: &Tables) -> Vec<(ChatJid, String, DateTime<Utc>)> {
     let mut chats = BTreeMap::new();
     for (jid, name, last) in &tables.chats {
@@ -183,7 +185,7 @@ fn chats(tables: &Tables) -> Vec<(ChatJid, String, DateTime<Utc>)> {
     chats.into_iter().map(|(jid, (name, last))| (jid, name, last)).collect()
 }
 
-/// A time as NanoClaw wrote it: ISO 8601, in UTC where no zone is said.
+/// Parses a time of NanoClaw: ISO 8601, in UTC by default.
 pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -193,7 +195,7 @@ pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()).map(|time| time.and_utc())
 }
 
-/// Returns what is shown of values that may be anything.
+/// Cuts a value of unknown content for display.
 fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }

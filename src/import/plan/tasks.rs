@@ -1,4 +1,4 @@
-//! Tasks and their history.
+//! Decides which tasks are imported, with their history.
 
 use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
@@ -10,7 +10,7 @@ use crate::domain::task::{ContextMode, Fire, FireState, Missed, Task, TaskStatus
 use crate::import::report::{Kind, Outcome, Report};
 use crate::import::source::{RawRun, RawTask, Tables};
 
-/// Bytes of a text in a task's history.
+/// The largest size in bytes of a text in a task's history.
 const MAX_RESULT: usize = 64 << 10;
 
 pub(super) fn plan(
@@ -29,7 +29,7 @@ pub(super) fn plan(
         let mut notes = Vec::new();
         match task(raw, planned, rules, &mut notes) {
             Ok(task) => {
-                // Of a task that stays as it is here nothing is changed.
+                // A task that exists here stays unchanged, so there is nothing to note.
                 for note in notes.into_iter().filter(|_| !present.tasks.contains(task.id.as_str())) {
                     report.add(Kind::Task, Outcome::Changed, name.as_str(), 1, note);
                 }
@@ -101,14 +101,14 @@ fn task(raw: &RawTask, planned: &PlannedGroup, rules: &Rules<'_>, notes: &mut Ve
         missed: Missed::Run,
         status,
         next_due,
-        // NanoClaw counted an interval from the last run: the grid goes through the next one.
+        // NanoClaw counted an interval from the last run, so the next run is the anchor.
         anchor: next_due.unwrap_or(created_at),
         created_at,
     })
 }
 
-/// The schedule, and what had to be changed of it. A single time may have been written in a way that only NanoClaw
-/// understood; what it made of it is the next time.
+/// The schedule, and a note if it was changed. A single time may be in a form that only NanoClaw understood; then its
+/// recorded next time is used.
 fn schedule(raw: &RawTask, next: Option<DateTime<Utc>>, zone: Tz) -> Result<(Schedule, Option<String>), String> {
     let parsed = Schedule::parse(&raw.schedule_type, &raw.schedule_value).map_err(|error| error.to_string());
     let at = match (&parsed, raw.schedule_type.as_str()) {
@@ -133,7 +133,7 @@ fn history(tables: &Tables, raw: &RawTask, task: &Task, report: &mut Report) -> 
             ),
         }
     }
-    // Before there was a history, the task itself knew its last run.
+    // Versions without a history recorded the last run in the task.
     if fires.is_empty()
         && let Some(last) = raw.last_run.as_deref().filter(|text| !text.trim().is_empty())
     {
@@ -154,7 +154,7 @@ fn history(tables: &Tables, raw: &RawTask, task: &Task, report: &mut Report) -> 
     fires
 }
 
-/// NanoClaw noted a run when it had ended.
+/// NanoClaw recorded a run at its end.
 fn fire(run: &RawRun, task: &Task) -> Option<Fire> {
     let ended = time(&run.run_at)?;
     let took = Duration::try_milliseconds(run.duration_ms.unwrap_or(0).max(0)).unwrap_or_default();
@@ -173,7 +173,7 @@ fn fire(run: &RawRun, task: &Task) -> Option<Fire> {
     })
 }
 
-/// A text of at most `max` bytes.
+/// Cuts a text to at most `max` bytes.
 pub(super) fn cut(text: &str, max: usize) -> String {
     let mut end = max.min(text.len());
     while !text.is_char_boundary(end) {

@@ -57,7 +57,7 @@ impl Case {
         plan(&self.tables, &self.folders, &self.present, &rules, &mut self.report)
     }
 
-    /// Details of what had an outcome.
+    /// The details of items with this outcome.
     fn why(&self, kind: Kind, outcome: Outcome) -> Vec<&str> {
         let fits = self.report.items.iter().filter(|item| item.kind == kind && item.outcome == outcome);
         fits.map(|item| item.detail.as_str()).collect()
@@ -65,7 +65,7 @@ impl Case {
 }
 
 #[test]
-fn main_is_what_the_column_says_and_before_it_the_folder() {
+fn main_group_is_found_by_the_column_or_in_old_versions_the_folder() {
     let old = |folder: &str| RawGroup { is_main: None, ..raw_group(&format!("{folder}@g.us"), folder) };
     let plan = Case::of(vec![old("main"), old("other")]).plan();
     let found: Vec<_> = plan.groups.iter().map(|p| (p.group.is_main, p.group.requires_trigger)).collect();
@@ -81,7 +81,7 @@ fn main_is_what_the_column_says_and_before_it_the_folder() {
 }
 
 #[test]
-fn what_is_in_use_or_not_allowed_is_left_out_with_all_that_belongs_to_it() {
+fn groups_in_use_or_not_allowed_are_left_out_with_their_data() {
     let rows = [
         ("one@g.us", "taken"),
         ("used@g.us", "free"),
@@ -118,7 +118,7 @@ fn what_is_in_use_or_not_allowed_is_left_out_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn odd_container_settings_are_left_out_one_by_one() {
+fn invalid_container_settings_are_left_out_one_by_one() {
     let with = |config: &str| {
         let group = RawGroup { container_config: Some(config.into()), ..raw_group("a@g.us", "a") };
         let mut case = Case::of(vec![group]);
@@ -180,7 +180,7 @@ fn tasks_keep_their_next_time() {
 }
 
 #[test]
-fn odd_tasks_are_mended_or_left_out() {
+fn invalid_tasks_are_corrected_or_left_out() {
     let (task, notes) = planned_task(raw_task("once", "2026-06-02T09:00:00Z", None), Tz::Europe__Berlin).unwrap();
     assert_eq!(task.schedule, Schedule::Once("2026-06-02T09:00:00Z".into()), "an offset says it all");
     assert_eq!((task.next_due, notes.len()), (Some(at("2026-06-02T09:00:00Z")), 1));
@@ -210,7 +210,7 @@ fn odd_tasks_are_mended_or_left_out() {
 }
 
 #[test]
-fn history_comes_from_the_log_or_from_the_last_run() {
+fn task_history_comes_from_the_log_or_the_last_run() {
     let mut case = Case::of(vec![raw_group("a@g.us", "a")]);
     let run = |run_at: &str, status: &str| RawRun {
         task: "t1".into(),
@@ -253,7 +253,7 @@ fn texts(state: Option<&str>, columns: bool) -> (Vec<(String, Role, InboundState
         from_me,
         from_bot: columns.then_some(from_bot),
     };
-    // Not in the order of time.
+    // Not sorted by time.
     case.tables.messages = vec![
         message("6", 5, "@Andy again", true, false),
         message("1", 1, "@Andy old", false, false),
@@ -268,7 +268,7 @@ fn texts(state: Option<&str>, columns: bool) -> (Vec<(String, Role, InboundState
 }
 
 #[test]
-fn what_was_answered_is_history_and_what_was_not_waits() {
+fn answered_messages_become_history_and_others_wait() {
     use InboundState::{Done, Pending};
     use Role::{Context, Trigger};
     let wanted = |states: [(Role, InboundState); 6]| {
@@ -291,7 +291,7 @@ fn what_was_answered_is_history_and_what_was_not_waits() {
         assert_eq!(found, after_two, "with the columns: {columns}");
         assert_eq!(report.count(Kind::Message, Outcome::LeftOut), 1);
     }
-    // Its cursor was lost: what the agent wrote last was its answer.
+    // The record was lost: the agent's last message was its answer.
     let (found, _) = texts(Some("{}"), true);
     let after_five = wanted([
         (Context, Done),

@@ -1,5 +1,5 @@
-//! The tables of `store/messages.db`, whatever version wrote them: read from a copy, columns that are missing are
-//! absent values, and values of another type are text.
+//! Reads the tables of `store/messages.db` from a copy. All versions are accepted: a missing column gives absent
+//! values, and values of other types are read as text.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,11 +15,11 @@ use crate::import::ImportError;
 use crate::import::report::{Kind, Report};
 use crate::safe_dir::SafeDir;
 
-/// Name of the database in `store/`.
+/// The database's name in `store/`.
 pub(super) const NAME: &str = "messages.db";
-/// The database, and what SQLite may keep beside it for changes that are under way.
+/// The database, and SQLite's files for unfinished changes.
 const FILES: [&str; 3] = [NAME, "messages.db-wal", "messages.db-journal"];
-/// How often a database that somebody is writing is copied again.
+/// How often the copying is tried while another process writes the database.
 const TRIES: u32 = 20;
 
 /// Copies the database and reads its tables.
@@ -36,7 +36,7 @@ pub(super) fn read(store: &SafeDir, scratch: &Path, report: &mut Report) -> Resu
     Ok(Reader { db: &db, report }.all())
 }
 
-/// Copies the database's files while none of them changes.
+/// Copies the database's files; starts over if one changes meanwhile.
 fn copy_still(store: &SafeDir, scratch: &Path) -> io::Result<()> {
     for _ in 0..TRIES {
         let before = stamps(store)?;
@@ -167,7 +167,7 @@ impl Reader<'_> {
         groups
     }
 
-    /// Hands over every row of a table that can be read, in the order in which they were written.
+    /// Passes every readable row of a table to `on_row`, in the order of their writing.
     fn each(&mut self, kind: Kind, table: &str, columns: &str, mut on_row: impl FnMut(Row)) {
         if let Err(error) = self.try_each(table, columns, &mut on_row) {
             self.report.leave(kind, format!("table {table}"), format!("the rest of it cannot be read: {error}"));
@@ -209,7 +209,7 @@ fn yes(text: &str) -> Option<bool> {
     }
 }
 
-/// A row's values by position; the query has as many columns as are taken.
+/// The row's values by position; the query has exactly `N` columns.
 fn take<const N: usize>(row: Row) -> [Option<String>; N] {
     let mut values = row.into_iter();
     std::array::from_fn(|_| values.next().flatten())

@@ -1,5 +1,5 @@
-//! `data/{registered_groups,sessions,router_state}.json`: where the oldest versions kept what became tables. They fill
-//! in what the tables do not have.
+//! Reads `data/{registered_groups,sessions,router_state}.json`, in which the oldest versions kept the content of
+//! later tables. It only fills gaps of the tables.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +7,7 @@ use super::{RawGroup, Tables, text};
 use crate::import::report::{Kind, Report};
 use crate::safe_dir::SafeDir;
 
-/// Adds what the files say; whether there was one.
+/// Adds the content of the files. Returns true if there was one.
 pub(super) fn merge(data: &SafeDir, tables: &mut Tables, report: &mut Report) -> bool {
     let groups = object(data, "registered_groups.json", Kind::Group, report);
     let sessions = object(data, "sessions.json", Kind::Session, report);
@@ -40,7 +40,7 @@ fn object(data: &SafeDir, name: &str, kind: Kind, report: &mut Report) -> Option
         Ok(map) => Some(map),
         Err(why) => {
             report.leave(kind, format!("data/{name}"), format!("it is not understood: {why}"));
-            // It was there all the same.
+            // The file exists, although it cannot be used.
             Some(Map::new())
         }
     }

@@ -1,5 +1,5 @@
-//! Reads a NanoClaw v1 installation, and never writes there. Its folders were writable for its containers: they are
-//! gone through as such, without following links.
+//! Reads a NanoClaw v1 installation, and never writes to it. Containers could write its folders, so they are read as
+//! hostile, without following links.
 
 mod database;
 mod json;
@@ -14,10 +14,10 @@ use super::ImportError;
 use super::report::{Kind, Report};
 use crate::safe_dir::{Kind as Entry, SafeDir};
 
-/// Bytes that a settings file of the source may have.
+/// The largest settings file of the source, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
-/// A group's row, as it was found.
+/// A group's row, unchecked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawGroup {
     pub jid: String,
@@ -27,11 +27,11 @@ pub struct RawGroup {
     pub added_at: Option<String>,
     pub container_config: Option<String>,
     pub requires_trigger: Option<bool>,
-    /// None in installations from before the column; the folder `main` was main then.
+    /// None in versions without the column; there, main is the folder `main`.
     pub is_main: Option<bool>,
 }
 
-/// A task's row.
+/// A task's row, unchecked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawTask {
     pub id: String,
@@ -48,7 +48,7 @@ pub struct RawTask {
     pub created_at: Option<String>,
 }
 
-/// A row of a task's history.
+/// A row of a task's history, unchecked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawRun {
     pub task: String,
@@ -59,7 +59,7 @@ pub struct RawRun {
     pub error: Option<String>,
 }
 
-/// A message's row.
+/// A message's row, unchecked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawMessage {
     pub id: String,
@@ -69,11 +69,11 @@ pub struct RawMessage {
     pub text: String,
     pub timestamp: String,
     pub from_me: bool,
-    /// None in installations from before the column; the text's beginning said it then.
+    /// None in versions without the column; there, the beginning of the text shows it.
     pub from_bot: Option<bool>,
 }
 
-/// Everything that rows and old state files say.
+/// The content of the tables and of old state files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
     pub groups: Vec<RawGroup>,
@@ -84,32 +84,32 @@ pub struct Tables {
     pub chats: Vec<(String, String, String)>,
     /// Folder and session.
     pub sessions: Vec<(String, String)>,
-    /// JSON: chat to time.
+    /// JSON that maps each chat to a time.
     pub last_agent_timestamp: Option<String>,
 }
 
-/// Folders of groups, by where they lie.
+/// Names of groups' folders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folders {
-    /// Below `groups/`, `global` among them.
+    /// Those below `groups/`, including `global`.
     pub groups: Vec<String>,
-    /// Below `data/sessions/`.
+    /// Those below `data/sessions/`.
     pub sessions: Vec<String>,
 }
 
-/// An installation that was read.
+/// The data of an installation.
 #[derive(Debug)]
 pub struct Source {
     pub root: PathBuf,
     pub tables: Tables,
     pub folders: Folders,
     pub env: BTreeMap<String, String>,
-    /// Files that agents dropped and nobody has read.
+    /// The number of IPC files that NanoClaw had not read.
     pub unread_ipc: u64,
 }
 
 impl Source {
-    /// Reads the installation at `root`; `scratch` is a folder of ours for copies. What is odd goes to the report.
+    /// Reads the installation at `root`; `scratch` is a private folder for copies. Irregularities are reported.
     pub fn read(root: &Path, scratch: &Path, report: &mut Report) -> Result<Self, ImportError> {
         let dir = SafeDir::open(root).map_err(|e| ImportError::read(root, e))?;
         let database = dir.open_dir(Path::new("store")).ok();
@@ -134,7 +134,7 @@ impl Source {
     }
 }
 
-/// A small file as text; None if it is missing.
+/// Reads a small file as text. Returns None if it is missing.
 fn text(dir: &SafeDir, name: &str) -> io::Result<Option<String>> {
     let (file, _) = match dir.open_file(OsStr::new(name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -161,7 +161,7 @@ fn subfolders(dir: &SafeDir, below: &Path, report: &mut Report) -> Vec<String> {
     let (dir, entries) = entries;
     for entry in entries.flatten() {
         let shown = below.join(&entry.name).to_string_lossy().into_owned();
-        // The listing may not say what an entry is.
+        // The listing may lack the type of an entry.
         match dir.stat(&entry.name).ok().flatten().map(|meta| meta.kind) {
             Some(Entry::Dir) => match entry.name.to_str() {
                 Some(name) => names.push(name.to_owned()),
@@ -175,7 +175,7 @@ fn subfolders(dir: &SafeDir, below: &Path, report: &mut Report) -> Vec<String> {
     names
 }
 
-/// NanoClaw's own reading of `.env`: lines with `=`, quotes around values taken off, nothing else special.
+/// Parses `.env` like NanoClaw: lines with `=`, quotes around values removed, nothing else special.
 fn env(dir: &SafeDir, report: &mut Report) -> BTreeMap<String, String> {
     let text = match text(dir, ".env") {
         Ok(text) => text.unwrap_or_default(),
@@ -211,7 +211,7 @@ fn unread_ipc(data: &SafeDir) -> u64 {
     unread as u64
 }
 
-/// An operator's file outside of containers' reach, as text; None if it is missing.
+/// Reads an operator's file, which containers cannot reach, as text. Returns None if it is missing.
 pub(super) fn operators_file(path: &Path) -> io::Result<Option<String>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn env_is_read_as_nanoclaw_did() {
+    fn env_file_is_parsed_as_nanoclaw_did() {
         let dir = tempfile::tempdir().unwrap();
         let text = "# no\nA = one two \nB=\"x=y\"\n\nC='z'\nEMPTY=\nnothing\nD=\"half\n";
         fs::write(dir.path().join(".env"), text).unwrap();

@@ -1,5 +1,5 @@
-//! One file per verb. Each works inside the transaction that also records the file as handled, and returns what the
-//! agent learns beside `ok`.
+//! One file per verb. Each handler works inside the transaction that also records the file as handled, and returns
+//! the answer's details beside `ok`.
 
 pub(super) mod cancel_task;
 pub(super) mod file;
@@ -25,35 +25,35 @@ use crate::domain::ids::RunId;
 use crate::domain::task::Task;
 use crate::store::{Tx, TxResult};
 
-/// What the agent learns.
+/// Details of the answer for the agent.
 pub(super) type Details = Map<String, Value>;
 
-/// What handlers know beside the command.
+/// The facts that handlers need beside the command.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
-    /// The claim's id: whatever is made takes its id from it, so that it is made once.
+    /// The claim's id. Whatever the handler makes takes its id from it, so that it is made once.
     pub(super) claim: Ulid,
-    /// The run whose words these are, as far as that is known.
+    /// The run to credit with the effect, if known.
     pub(super) run: Option<RunId>,
-    /// Now.
+    /// The time of the transaction.
     pub(super) now: DateTime<Utc>,
-    /// The host's zone.
+    /// The host's time zone.
     pub(super) zone: Tz,
-    /// Says how texts leave.
+    /// Decides how texts are delivered.
     pub(super) channels: Registry,
-    /// The file to send, where the command names one.
+    /// The file to send, if the command names one.
     pub(super) file: Option<Taken>,
 }
 
-/// What a handler did.
+/// The result of a handler.
 pub(super) enum Effect {
-    /// What was asked for.
+    /// The request was carried out.
     Done(Details),
-    /// It was not to be done; what is written of that stays.
+    /// The request was refused; changes up to then stay.
     Refused(String),
 }
 
-/// Does what was asked for.
+/// Carries out a permitted command.
 pub(super) fn handle(tx: &mut Tx<'_>, permitted: Permitted, cx: &Context) -> TxResult<Effect> {
     let details = match permitted {
         Permitted::Message(command) => return message::handle(tx, command, cx),
@@ -70,7 +70,7 @@ pub(super) fn handle(tx: &mut Tx<'_>, permitted: Permitted, cx: &Context) -> TxR
     details.map(Effect::Done)
 }
 
-/// Returns what an agent learns of a task.
+/// Returns the details of a task for the agent.
 fn of_task(task: &Task, host: Tz) -> Details {
     let mut details = Details::new();
     details.insert("taskId".into(), task.id.as_str().into());

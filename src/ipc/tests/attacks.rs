@@ -1,4 +1,4 @@
-//! What hostile agents put into their folders.
+//! Hostile content of agents' folders.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -17,9 +17,10 @@ async fn others_go_on(host: &Host, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_a_file_is_put_away() {
+async fn special_files_go_to_quarantine() {
     let host = host().await;
-    // All of it is there when the host comes: it would take the first things away while others are being made.
+    // All files are there before the host starts; otherwise it would claim the first ones while others are being
+    // made.
     let dir = host.ipc("a", "messages");
     fs::create_dir_all(&dir).unwrap();
     let secret = host.root.path().join("secret.json");
@@ -81,7 +82,7 @@ async fn hostile_content_is_refused_in_bounded_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_data() {
+async fn file_names_are_treated_as_data() {
     let host = host().await;
     let served = host.serve();
     served.open(&group("a"), run()).await.unwrap();
@@ -116,13 +117,13 @@ async fn names_are_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replaced_folders_lead_nowhere_and_the_room_goes_on() {
+async fn replaced_folders_have_no_effect_and_the_room_continues() {
     let host = host().await;
     let outside = host.root.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("1.json"), message("web:a", "outside").to_string()).unwrap();
     let served = host.serve();
-    // Often, so that some replacements fall between the host's own steps.
+    // Often, so that some replacements happen between the host's own steps.
     for round in 0..20 {
         let before = round == 0;
         for side in ["messages", "tasks", "results"] {
@@ -131,7 +132,7 @@ async fn replaced_folders_lead_nowhere_and_the_room_goes_on() {
             if before {
                 symlink(&outside, &path).unwrap();
             } else {
-                // In one step: the host would be quicker to make a new folder than two steps are.
+                // In one step, because the host would make a new folder between two.
                 let link = host.ipc("a", &format!("link-{side}-{round}"));
                 symlink(&outside, &link).unwrap();
                 renameat_with(CWD, &link, CWD, &path, RenameFlags::EXCHANGE).unwrap();
@@ -158,7 +159,7 @@ async fn replaced_folders_lead_nowhere_and_the_room_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folders_swapped_in_a_loop_lead_nowhere() {
+async fn folders_swapped_in_a_loop_have_no_effect() {
     let host = host().await;
     let served = host.serve();
     served.open(&group("a"), run()).await.unwrap();
@@ -194,10 +195,10 @@ async fn folders_swapped_in_a_loop_lead_nowhere() {
     stop.cancel();
     assert!(attacker.join().unwrap() > 100);
     let left = names(&outside);
-    // What the attacker's own rename through the link put there is the attacker's doing, not the host's.
+    // The attacker's own rename through the link may have put these files there; the host did not.
     assert!(left.iter().all(|n| n == "1.json" || n == "2.json"), "{left:?}");
     assert!(!host.texts().await.contains(&"outside".to_string()));
-    // The room recovers when it is left alone.
+    // The room recovers once the attack has ended.
     until("a folder of our own", || fs::symlink_metadata(host.ipc("a", "messages")).is_ok_and(|m| m.is_dir())).await;
     host.put("a", "messages", "end.json", &message("web:a", "end"));
     let end = Instant::now() + Duration::from_secs(20);

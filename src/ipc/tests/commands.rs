@@ -1,4 +1,4 @@
-//! What groups may ask for, and what they may not.
+//! Permitted and forbidden requests of groups.
 
 use super::*;
 use crate::domain::task::{ContextMode, FireState, TaskStatus};
@@ -46,7 +46,7 @@ async fn a_batch_keeps_the_order_of_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tasks_life() {
+async fn tasks_are_scheduled_changed_and_cancelled() {
     let mut host = host().await;
     let served = host.serve();
     served.open(&group("main"), run()).await.unwrap();
@@ -117,7 +117,7 @@ async fn main_registers_groups_with_what_an_agent_may_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_group_may_not_is_refused_recorded_and_changes_nothing() {
+async fn forbidden_requests_are_refused_and_recorded_without_effect() {
     let host = host().await;
     let served = host.serve();
     for folder in ["a", "b", "main"] {
@@ -187,7 +187,7 @@ async fn what_a_group_may_not_is_refused_recorded_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_gone_has_no_say() {
+async fn requests_of_a_removed_group_are_refused() {
     let host = host().await;
     let served = host.serve();
     served.open(&group("a"), run()).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_completed_task_can_be_run_again_and_a_cancelled_one_cannot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_are_the_chats_run_when_a_task_runs_beside_it() {
+async fn texts_are_credited_to_the_chat_run_beside_a_task() {
     let host = host().await;
     let served = host.serve();
     let (chat, task, other) = (run(), run(), run());
@@ -246,7 +246,7 @@ async fn texts_are_the_chats_run_when_a_task_runs_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_of_every_run_go_from_what_a_room_says() {
+async fn secrets_of_every_run_are_removed_from_a_rooms_files() {
     let host = host().await;
     let served = host.serve();
     let redactor = |value: &str| Redactor::new(&[secrecy::SecretString::from(value)]);
@@ -278,7 +278,7 @@ async fn secrets_of_every_run_go_from_what_a_room_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_character_is_delivered_and_what_cannot_be_read_gets_its_answer_and_its_line() {
+async fn invalid_escapes_are_delivered_and_broken_json_is_answered() {
     let host = host().await;
     let served = host.serve();
     served.open(&group("a"), run()).await.unwrap();

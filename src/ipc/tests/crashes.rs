@@ -1,4 +1,4 @@
-//! A host that dies between any two steps, and a store that takes nothing.
+//! A host that dies between any two steps, and a store that refuses all writes.
 
 use super::*;
 use crate::domain::message::{NewMessage, Role};
@@ -15,7 +15,7 @@ pub(super) fn leave_claimed(host: &Host, id: Ulid, folder: &str, kind: Kind, con
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_claimed_before_a_crash_happens_once() {
+async fn claims_before_a_crash_take_effect_once() {
     let host = host().await;
     let (before, after, third) =
         (Ulid::new(), Ulid::from_parts(u64::MAX >> 20, 1), Ulid::from_parts(u64::MAX >> 20, 2));
@@ -54,7 +54,7 @@ async fn what_was_claimed_before_a_crash_happens_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_loses_nothing_and_needs_no_restart() {
+async fn full_disk_loses_no_request_and_needs_no_restart() {
     let host = host().await;
     let served = host.serve();
     served.open(&group("a"), run()).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_full_disk_loses_nothing_and_needs_no_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_groups_left_is_swept_at_start_and_at_the_end_of_a_run() {
+async fn files_left_by_groups_are_handled_at_start_and_end_of_run() {
     let host = host().await;
     for folder in ["a", "b"] {
         fs::create_dir_all(host.ipc(folder, "messages")).unwrap();
@@ -119,7 +119,7 @@ async fn what_groups_left_is_swept_at_start_and_at_the_end_of_a_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_hosts_run_said_is_known_to_the_retry_and_its_secrets_are_not() {
+async fn claims_of_a_killed_host_reach_the_retry_without_secrets() {
     let host = host().await;
     fs::write(host.root.path().join(".env"), "KEY=a-key-to-keep\n").unwrap();
     let (earlier, last) = (RunId(Ulid::from_parts(1, 1)), RunId(Ulid::from_parts(2, 1)));

@@ -21,7 +21,7 @@ fn kept(host: &Host, id: DeliveryId) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_kept_as_it_is_and_what_is_refused_leaves_nothing() {
+async fn sent_file_is_kept_unchanged_and_a_refusal_leaves_nothing() {
     let host = host().await;
     let source = in_group(&host, "a", "a.txt", "first");
     in_group(&host, "a", "large", &"x".repeat((1 << 20) + 1));
@@ -58,14 +58,14 @@ async fn a_file_is_kept_as_it_is_and_what_is_refused_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_around_the_commit_sends_a_file_once() {
+async fn file_is_sent_once_despite_a_crash_around_the_commit() {
     let host = host().await;
     in_group(&host, "a", "a.txt", "whole");
     let (before, after) = (Ulid::new(), Ulid::new());
     // Claimed and half copied; nothing is committed.
     leave_claimed(&host, before, "a", Kind::Message, &file("web:a", "a.txt", "r1"));
     host.store.files().keep(DeliveryId(before), "a.txt", b"ha").unwrap();
-    // Committed: what is kept is what was sent, whatever the source is now.
+    // Committed: the kept copy is the file that was sent, whatever the source is now.
     leave_claimed(&host, after, "a", Kind::Message, &file("web:a", "a.txt", "r2"));
     host.store.files().keep(DeliveryId(after), "a.txt", b"sent before").unwrap();
     let recorded = json!({"ok": true, "deliveryId": after.to_string()}).to_string();
@@ -87,7 +87,7 @@ async fn a_crash_around_the_commit_sends_a_file_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_chat_keeps_of_files_is_bounded() {
+async fn files_of_a_chat_are_bounded() {
     let host = host().await;
     in_group(&host, "a", "a.txt", "abc");
     let served = host.serve();
@@ -103,7 +103,7 @@ async fn what_a_chat_keeps_of_files_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_agent_left_half_written_goes_after_an_hour() {
+async fn unfinished_files_are_removed_after_an_hour() {
     let host = host().await;
     let now = std::time::SystemTime::now();
     let hour = Duration::from_secs(3_600);

@@ -1,13 +1,13 @@
-//! One group's flood is not another's.
+//! One group's flood does not delay other groups.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 
-/// Floods would measure each other.
+/// Only one of these tests at a time, because floods would disturb each other's measurements.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// From the rename to the commit of one message of `b`.
+/// Returns the time from the rename to the commit of one message of `b`.
 async fn latency(host: &Host, text: &str) -> Duration {
     let temporary = host.ipc("b", "messages").join("t.tmp");
     fs::write(&temporary, message("web:b", text).to_string()).unwrap();
@@ -31,15 +31,15 @@ async fn latency(host: &Host, text: &str) -> Duration {
     }
 }
 
-/// Samples of one round.
+/// The samples of one round.
 const SAMPLES: usize = 20;
-/// Other work on the machine can only make a round slower; a flood that delays others does so in every one.
+/// Other work on the machine slows only some rounds; a flood that delays other groups slows every round.
 const ROUNDS: usize = 3;
-/// Below a few milliseconds the scheduler decides.
+/// Below a few milliseconds, the scheduler decides.
 const FLOOR: Duration = Duration::from_millis(15);
 
-/// A host of its own without a flood. Its messages are measured by turns with those of the flooded host: whatever else
-/// this machine and its disk have to do delays both.
+/// A second host without a flood. Its messages are measured in turn with those of the flooded host, so that other
+/// work on the machine and its disk delays both.
 struct Quiet {
     host: Host,
     served: Served,
@@ -53,7 +53,7 @@ impl Quiet {
         Self { host, served }
     }
 
-    /// Whether the group `b` of the flooded host waits about as long as the one here.
+    /// Returns true if the group `b` of the flooded host waits about as long as the one here.
     async fn is_matched_by(&self, flooded: &Host, tag: &str) -> bool {
         let (mut quiet, mut loud) = (Vec::new(), Vec::new());
         for i in 0..SAMPLES {
@@ -66,7 +66,7 @@ impl Quiet {
         loud.sort();
         let part = |all: &[Duration], tenths: usize| all[all.len() * tenths / 10];
         println!("{tag}: quiet {quiet:?}, in the flood {loud:?}");
-        // One burst of the flood may be before one message, never before most of them.
+        // One burst of the flood may be before one message, but not before most of them.
         part(&loud, 5) <= (part(&quiet, 5) * 3).max(FLOOR)
             && part(&loud, 9) <= (part(&quiet, 9) * 3).max(Duration::from_millis(500))
     }
@@ -81,18 +81,18 @@ impl Quiet {
     }
 }
 
-/// More files than are handled while a test runs.
+/// More files than are handled during a test.
 const HEAP: usize = 20_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heap_of_files_delays_nobody_else() {
+async fn heap_of_files_does_not_delay_other_groups() {
     let _alone = ALONE.lock().await;
     let quiet = Quiet::start().await;
     let host = host().await;
     let served = host.serve();
     fs::create_dir_all(host.ipc("a", "messages")).unwrap();
     for i in 0..HEAP {
-        // Empty ones are the cheapest to make and cost the host as much as others.
+        // Empty files are the cheapest to make and cost the host as much as others.
         fs::File::create(host.ipc("a", "messages").join(format!("{i:06}.json"))).unwrap();
     }
     served.open(&group("b"), run()).await.unwrap();
@@ -107,19 +107,19 @@ async fn a_heap_of_files_delays_nobody_else() {
     quiet.served.stop().await;
 }
 
-/// Files of `a` that nobody has taken yet.
+/// Returns the number of files of `a` that are not claimed yet.
 fn waiting(host: &Host) -> usize {
     fs::read_dir(host.ipc("a", "messages")).unwrap().count()
 }
 
-/// A program that keeps more files in a folder than are taken out of it.
+/// A program that adds files to a folder faster than the host claims them.
 struct Flood {
     stop: CancellationToken,
     made: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<()>,
 }
 
-/// Files that a flood is ahead: as many as the host takes in some seconds.
+/// The lead of a flood in files: as many as the host claims in a few seconds.
 const AHEAD: u64 = 1_000;
 
 impl Flood {
@@ -153,7 +153,7 @@ impl Flood {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_steady_flood_delays_nobody_else() {
+async fn steady_flood_does_not_delay_other_groups() {
     let _alone = ALONE.lock().await;
     let quiet = Quiet::start().await;
     let host = host().await;
@@ -164,7 +164,7 @@ async fn a_steady_flood_delays_nobody_else() {
     until("the flood to be ahead", || flood.made() > AHEAD && waiting(&host) > 0).await;
     let before = flood.made();
     let fine = quiet.matched_in_some_round(&host, "flood").await;
-    // However slow this machine is: all the time more came than was taken.
+    // Even on a slow machine, more files came than were claimed.
     assert!(flood.made() > before && waiting(&host) > 0, "{} after {before} files are no flood", flood.made());
     flood.end();
     assert!(fine, "the flood delays others");
@@ -173,7 +173,7 @@ async fn a_steady_flood_delays_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn noise_without_files_is_not_listened_to() {
+async fn noisy_folder_is_scanned_and_not_watched() {
     let _alone = ALONE.lock().await;
     let quiet = Quiet::start().await;
     let host = host().await;
@@ -191,7 +191,7 @@ async fn noise_without_files_is_not_listened_to() {
     });
     let fine = quiet.matched_in_some_round(&host, "noise").await;
     host.put("a", "messages", "1.json", &message("web:a", "in the noise"));
-    // A noisy room is still looked at each second.
+    // A noisy room is still scanned each second.
     let end = Instant::now() + Duration::from_secs(20);
     while !host.texts().await.contains(&"in the noise".to_string()) {
         assert!(Instant::now() < end, "a noisy room is not looked at");
@@ -204,7 +204,7 @@ async fn noise_without_files_is_not_listened_to() {
     quiet.served.stop().await;
 }
 
-/// What was logged.
+/// The captured log.
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -218,14 +218,14 @@ impl std::io::Write for Log {
     }
 }
 
-/// On one thread, so that the subscriber of this test sees what workers log.
+/// On one thread, so that this test's subscriber gets the workers' log.
 #[tokio::test]
-async fn a_flood_is_reported_once_and_refusals_are_counted() {
+async fn flood_is_logged_once_and_refusals_are_counted() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    // However slow the machine is, it takes these files faster than that.
+    // Even a slow machine handles these files faster than that.
     let host = Host { rates: Rates { per_second: 2.0, burst: 50.0 }, ..host().await };
     let served = host.serve();
     fs::create_dir_all(host.ipc("a", "messages")).unwrap();

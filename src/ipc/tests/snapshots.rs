@@ -1,4 +1,4 @@
-//! What rooms are told about tasks and chats.
+//! The snapshots of tasks and chats for rooms.
 
 use std::os::unix::fs::{MetadataExt, symlink};
 
@@ -10,7 +10,7 @@ fn read(host: &Host, folder: &str, name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn main_sees_all_and_others_their_own() {
+async fn snapshots_show_all_to_main_and_own_tasks_to_others() {
     let host = host().await;
     let served = host.serve();
     served.open(&group("main"), run()).await.unwrap();
@@ -40,7 +40,7 @@ async fn main_sees_all_and_others_their_own() {
     assert_eq!(read(&host, "a", "available_groups.json")["groups"], json!([]));
     assert!(!host.ipc("b", "current_tasks.json").exists(), "only live rooms are told");
 
-    // The same content is not written again, but for whoever asks for it.
+    // Unchanged content is not written again, except for a room that asks for it.
     let inode = || fs::metadata(host.ipc("main", "available_groups.json")).unwrap().ino();
     let (first, other) = (inode(), fs::metadata(host.ipc("a", "current_tasks.json")).unwrap().ino());
     served.handle.snapshots_changed();
@@ -51,7 +51,7 @@ async fn main_sees_all_and_others_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_in_their_place_are_replaced_and_the_run_starts() {
+async fn links_in_place_of_snapshots_are_replaced() {
     let host = host().await;
     let served = host.serve();
     fs::create_dir_all(host.ipc("a", "")).unwrap();
@@ -67,7 +67,7 @@ async fn links_in_their_place_are_replaced_and_the_run_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_made_for_the_agent_belongs_to_it() {
+async fn files_for_the_agent_belong_to_its_user() {
     if !rustix::process::getuid().is_root() {
         return;
     }

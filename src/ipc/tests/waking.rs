@@ -1,4 +1,4 @@
-//! How a room learns that something lies there.
+//! How a room notices new files.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn renamed_written_and_linked_files_are_seen() {
     served.open(&group("a"), run()).await.unwrap();
     let dir = host.ipc("a", "messages");
     let text = message("web:a", "x").to_string();
-    // By events alone: a room that is listened to is not looked at.
+    // By events alone: a watched room is not scanned.
     host.put("a", "messages", "renamed.json", &message("web:a", "x"));
     host.until_texts(1).await;
     fs::write(dir.join("written.json"), &text).unwrap();
@@ -22,7 +22,7 @@ async fn renamed_written_and_linked_files_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_events_rooms_are_looked_at_each_second() {
+async fn without_events_rooms_are_scanned_each_second() {
     let host = host().await;
     let served = host.serve();
     served.handle.shared.watch.break_down();
@@ -32,7 +32,7 @@ async fn without_events_rooms_are_looked_at_each_second() {
         host.put("a", "messages", "x.json", &message("web:a", "x"));
         host.until_texts(count).await;
     }
-    // Replaced folders are found, too.
+    // Replaced folders are noticed, too.
     fs::rename(host.ipc("a", "messages"), host.ipc("a", "old")).unwrap();
     until("a new folder", || host.ipc("a", "messages").exists()).await;
     host.put("a", "messages", "x.json", &message("web:a", "x"));
@@ -71,7 +71,7 @@ async fn rooms_that_open_and_close_all_the_time_stay_watched() {
         served.handle.close_room(&group("a").folder, run).await;
     }
     until("the room to close", || served.handle.shared.rooms().is_empty()).await;
-    // Other tests of this process open files, too: a leak would be five for each opening.
+    // Other tests of this process open files, too; a leak would be five for each opening.
     let now = fs::read_dir("/proc/self/fd").unwrap().count();
     assert!(now < open + 90, "{open} descriptors before, {now} after");
     served.stop().await;

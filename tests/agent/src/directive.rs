@@ -1,4 +1,4 @@
-//! The directives: one line each, first word the name.
+//! The directives: each begins a line, and its first word is the name.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{Agent, hostile, wire};
 
-/// What a directive has to say.
+/// The result of a directive.
 pub enum Reply {
     Text(String),
     Silent,
@@ -22,11 +22,11 @@ pub enum Reply {
         kind: String,
         retry_at: Option<String>,
     },
-    /// Nothing: the directive wrote for itself, and the turn stays open when it was the last.
+    /// No output: the directive wrote its own. If it was the last, the turn stays open.
     NoEnd,
 }
 
-/// The directives of a request: each line that begins with `!`, with the lines that follow it.
+/// Splits a request into directives: each line that begins with `!`, with the lines that follow it.
 pub fn split(request: &str) -> Vec<&str> {
     let mut starts: Vec<usize> = request.match_indices("\n!").map(|(at, _)| at + 1).collect();
     starts.insert(0, 0);
@@ -34,7 +34,7 @@ pub fn split(request: &str) -> Vec<&str> {
     starts.iter().zip(ends).map(|(&start, end)| request[start..end].trim_end_matches('\n')).collect()
 }
 
-/// Carries one directive out. What goes wrong is the reply.
+/// Carries out one directive. An error becomes the reply.
 pub fn run(agent: &mut Agent, line: &str, prompts: &[String]) -> Reply {
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     try_run(agent, name, rest, prompts).unwrap_or_else(|error| Reply::Text(format!("{name} failed: {error}")))
@@ -149,7 +149,7 @@ fn error(words: &[&str]) -> Reply {
     Reply::Error { kind: words.first().copied().unwrap_or("other").to_owned(), retry_at }
 }
 
-/// Runs a command with what shell there is, and says how it went.
+/// Runs a command in the image's shell, and returns its output and exit code.
 fn shell(command: &str) -> io::Result<Reply> {
     let run = |program: &str, first: &[&str]| {
         Command::new(program).args(first).arg("-c").arg(command).current_dir(GROUP_DIR).stdin(Stdio::null()).output()
@@ -164,7 +164,7 @@ fn shell(command: &str) -> io::Result<Reply> {
     Ok(Reply::Text(text.trim_end().to_owned()))
 }
 
-/// Whether this text was never seen by an agent of this group.
+/// Returns true if no agent of this group has seen this text before.
 fn first_time(text: &str) -> io::Result<bool> {
     let path = Path::new(GROUP_DIR).join(".once");
     let seen = fs::read_to_string(&path).unwrap_or_default();
@@ -211,7 +211,7 @@ pub fn base64(text: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A time since 1970 in RFC 3339, UTC, by the civil-from-days algorithm.
+/// Formats a time since 1970 as RFC 3339 in UTC, with the civil-from-days algorithm.
 fn rfc3339(at: Duration) -> String {
     let (days, second) = ((at.as_secs() / 86_400) as i64, at.as_secs() % 86_400);
     let shifted = days + 719_468;
@@ -232,19 +232,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_at_lines_that_begin_a_directive() {
+    fn split_begins_a_directive_at_each_exclamation_mark() {
         assert_eq!(split("!sh a\nb\n!say c"), ["!sh a\nb", "!say c"]);
     }
 
     #[test]
-    fn decodes_base64() {
+    fn base64_is_decoded() {
         assert_eq!(base64("aGVsbG8=").unwrap(), b"hello");
         assert_eq!(base64("//4A").unwrap(), [255, 254, 0]);
         assert!(base64("%").is_err());
     }
 
     #[test]
-    fn writes_times_that_a_calendar_knows() {
+    fn rfc3339_writes_valid_calendar_times() {
         assert_eq!(rfc3339(Duration::from_millis(1_709_210_096_007)), "2024-02-29T12:34:56.007Z");
         assert_eq!(rfc3339(Duration::ZERO), "1970-01-01T00:00:00.000Z");
     }

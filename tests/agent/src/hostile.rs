@@ -1,4 +1,4 @@
-//! Directives of an agent that misbehaves.
+//! Directives that make the agent misbehave.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::Agent;
 use crate::directive::Reply;
 
-/// Carries one of these directives out.
+/// Carries out one of these directives.
 pub fn run(agent: &mut Agent, name: &str, words: &[&str], rest: &str) -> io::Result<Reply> {
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
     let need = |at: usize| number(at).ok_or_else(|| io::Error::other(format!("argument {} must be a number", at + 1)));
@@ -81,7 +81,7 @@ pub fn run(agent: &mut Agent, name: &str, words: &[&str], rest: &str) -> io::Res
     }
 }
 
-/// Sleeps; signals still end the process.
+/// Sleeps for ever; signals still end the process.
 pub fn sleep_for_ever() -> ! {
     loop {
         sleep(Duration::from_secs(3600));
@@ -95,7 +95,7 @@ fn hang() -> ! {
     sleep_for_ever()
 }
 
-/// A child in a process group of its own: this program again, told on stdin to hang.
+/// Starts a child in its own process group: this program again, with a directive on stdin that makes it hang.
 fn daemon() -> io::Result<Reply> {
     let mut child = Command::new("/proc/self/exe").process_group(0).stdin(Stdio::piped()).spawn()?;
     let input = json!({"prompt": "!hang", "groupFolder": "", "chatJid": "", "isMain": false});
@@ -114,7 +114,7 @@ fn flood(stream: &mut dyn Write, seconds: u64) -> io::Result<Reply> {
     Ok(Reply::Text("flood over".into()))
 }
 
-/// Makes room for something else at this path.
+/// Removes whatever is at this path.
 fn clear(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(known) if known.is_dir() => fs::remove_dir_all(path).or_else(|_| {

@@ -1,49 +1,49 @@
-//! A scripted agent for Parlor's tests and benchmarks: a test double that does what the prompt says, well-behaved
-//! or hostile. It takes no arguments and reads no environment; everything comes through the prompt.
+//! A scripted agent for Parlor's tests and benchmarks. It is a test double that does what the prompt says,
+//! well-behaved or hostile. It takes no arguments and reads no environment variables; everything comes in the prompt.
 //!
 //! It reads the JSON on stdin and answers each turn at once. A turn's requests are the messages of its prompts that
-//! are not marked `context` or `denied`, without a leading `@Name`. A request that begins with `!` is a directive
-//! (several when further lines begin with `!` too); all directives of a turn are carried out in order, each with its
-//! own output. When the turn's last request is not a directive, the turn ends with `echo: <that request>`. The last
-//! output of a turn carries `turn: done` and `consumed`, those before it `turn: open`. Follow-ups that wait together
-//! are one turn; `_close` ends the run with code 0.
+//! are not marked `context` or `denied`, without a leading `@Name`. A request that begins with `!` is a directive (or
+//! several, if further lines begin with `!`). All directives of a turn are carried out in order, each with its own
+//! output. If the turn's last request is not a directive, the turn ends with `echo: <that request>`. The last output
+//! of a turn has `turn: done` and `consumed`, those before it have `turn: open`. Follow-ups that wait together are
+//! one turn; `_close` ends the run with code 0.
 //!
 //! Replies
 //! - `!outputs N [SESSION]`: N outputs `output 1` …, with the session ids `SESSION-1` … (`session` when left out)
 //! - `!big BYTES [MS]`: one result of that many `x`, after a pause
 //! - `!say TEXT`: that text; `!silent`: a turn that ends without a text (`result: null`)
-//! - `!usage IN OUT USD`: the turn reports so many tokens in and out, and that cost
+//! - `!usage IN OUT USD`: the turn reports IN tokens read, OUT tokens written, and this cost
 //! - `!time`: `CLOCK_MONOTONIC` in nanoseconds; `!prompt`: the turn's raw prompts; `!stdin`: the JSON as it came
 //! - `!secret KEY`: the secret's value, as a leaking agent would
-//! - `!session ID`: from here on outputs carry this session id (default: the given one, else `test-<run id>`)
-//! - `!sh COMMAND`: output of `busybox sh -c` (else `sh`), and `exit N` when N is not 0
+//! - `!session ID`: further outputs carry this session id (default: the given one, else `test-<run id>`)
+//! - `!sh COMMAND`: output of `busybox sh -c` (else `sh`), and `exit N` if N is not 0
 //! - `!ledger TEXT`: appends the line to `/workspace/group/ledger.txt`, synced, then replies `ledger: TEXT`
-//! - `!once DIRECTIVE`: carries it out the first time only (remembered in `/workspace/group/.once`), then `once: over`
+//! - `!once DIRECTIVE`: carries it out only the first time (recorded in `/workspace/group/.once`), then `once: over`
 //!
 //! Time and outputs
-//! - `!sleep MS`: works that long, then replies `slept MS`; `!heartbeat N MS`: N heartbeats, MS apart
+//! - `!sleep MS`: works for that time, then replies `slept MS`; `!heartbeat N MS`: N heartbeats, MS apart
 //! - `!open TEXT`: an output with `turn: open`, and the turn never ends; inputs are still read
 //! - `!chunks SIZE MS TEXT`: the frame of one output in pieces of SIZE bytes, MS apart
 //! - `!error KIND [RETRY-AFTER-MS]`: ends the turn with `status: error` (KIND as in `errorKind`, `-` for none)
-//! - `!error-resumed KIND`: the same, but only when the run resumed a session; else a reply
+//! - `!error-resumed KIND`: the same, but only if the run resumed a session; else a reply
 //! - `!raw BASE64`: these bytes on stdout and no output (as the last directive: the turn does not end)
-//! - `!v1`: from now on no output carries Parlor's additions; `!v2`: again with them
+//! - `!v1`: further outputs have no additions of Parlor; `!v2`: they have them again
 //!
 //! Misbehaviour
 //! - `!crash CODE [STDERR]`: exits at once; `!exit CODE`: replies, then exits
-//! - `!abort`: dies by SIGABRT; `!hang`: ignores everything, SIGTERM too, for ever
-//! - `!daemon`: a child that holds stdout and ignores SIGTERM outlives the agent; replies its process id
-//! - `!ignore-input`: neither follow-ups nor `_close` are read any more
+//! - `!abort`: dies by SIGABRT; `!hang`: ignores everything for ever, even SIGTERM
+//! - `!daemon`: starts a child that holds stdout, ignores SIGTERM and outlives the agent; replies its process id
+//! - `!ignore-input`: reads neither follow-ups nor `_close` any more
 //! - `!stderr SECONDS`, `!stdout SECONDS`: floods that stream with lines
-//! - `!flood-outputs N [EVERY]`: N tiny outputs as fast as possible, all `turn: open`; each is its number, or
-//!   one in EVERY is and the others have no text
-//! - `!memory MIB`: takes and touches that much memory
+//! - `!flood-outputs N [EVERY]`: N tiny outputs as fast as possible, all `turn: open`; the text of each is its
+//!   number, or with EVERY only one in EVERY has a text
+//! - `!memory MIB`: allocates and touches that much memory
 //!
 //! Files
-//! - `!task JSON`, `!message JSON`: drops the request with an id and replies the host's result, or `no result`
-//! - `!ipc DIR NAME BASE64`: drops that file into `/workspace/ipc/DIR` atomically; `!ipctime …`: replies the time before
+//! - `!task JSON`, `!message JSON`: writes the request with an id and replies the host's result, or `no result`
+//! - `!ipc DIR NAME BASE64`: writes that file into `/workspace/ipc/DIR` atomically; `!ipctime …`: replies the time before
 //! - `!ipcflood N [DIR]`: N small valid messages; `!link PATH TARGET`, `!fifo PATH`, `!sparse PATH BYTES`: replaces
-//!   PATH by such a thing
+//!   PATH by a link, a pipe or a sparse file
 
 #![forbid(unsafe_code)]
 
@@ -60,7 +60,7 @@ use parlor_protocol::{INPUT_DIR, RunInput};
 use directive::Reply;
 use wire::Wire;
 
-/// What the agent knows and how it behaves at the moment.
+/// The agent's data, and its present behaviour.
 struct Agent {
     wire: Wire,
     stdin: String,
@@ -129,7 +129,7 @@ impl Agent {
     }
 }
 
-/// One thing a turn does.
+/// A step of a turn.
 enum Step<'a> {
     Directive(&'a str),
     Echo(&'a str),

@@ -1,4 +1,4 @@
-//! Outputs as frames on stdout, with or without Parlor's additions.
+//! Writes outputs as frames to stdout, with or without Parlor's additions.
 
 use std::io::{self, Write};
 use std::thread::sleep;
@@ -9,13 +9,12 @@ use serde_json::{Map, Value, json};
 
 use crate::directive::Reply;
 
-/// The agent's stdout.
 pub struct Wire {
-    /// The session id that outputs carry.
+    /// The session id of outputs.
     pub session: String,
-    /// Whether Parlor's additions are left out.
+    /// True if outputs have no additions of Parlor.
     pub v1: bool,
-    /// What the turn's last output reports as used: tokens in, tokens out, US dollars.
+    /// The usage that the turn's last output reports: tokens read, tokens written, US dollars.
     pub usage: Option<(u64, u64, f64)>,
     /// Size of pieces, and the pause between them.
     pub chunks: Option<(usize, Duration)>,
@@ -23,28 +22,28 @@ pub struct Wire {
     gathered: Vec<u8>,
 }
 
-/// Gathered outputs are written in pieces of this size.
+/// Gathered outputs are written in pieces of this many bytes.
 const GATHER: usize = 64 << 10;
 
 impl Wire {
-    /// A stdout that speaks with Parlor's additions.
+    /// A stdout with Parlor's additions.
     pub fn new(session: String) -> Self {
         Self { session, v1: false, usage: None, chunks: None, consumed: Vec::new(), gathered: Vec::new() }
     }
 
-    /// A new turn, which took these inputs in.
+    /// Begins a turn that consumed these inputs.
     pub fn begin(&mut self, consumed: Vec<String>) {
         self.consumed = consumed;
     }
 
-    /// An output before the turn's last.
+    /// Writes an output before the turn's last.
     pub fn open(&mut self, reply: &Reply) {
         if !matches!(reply, Reply::NoEnd) {
             self.output(reply, "open");
         }
     }
 
-    /// An output before the turn's last that may wait for others to be written with it.
+    /// Like [`open`](Self::open), but the output may wait until others are written with it.
     pub fn gather(&mut self, reply: &Reply) {
         let json = self.json(reply, "open");
         self.gathered.extend_from_slice(framed(&json).as_bytes());
@@ -53,26 +52,25 @@ impl Wire {
         }
     }
 
-    /// Writes what was gathered.
+    /// Writes the gathered outputs.
     pub fn send_gathered(&mut self) {
         write(&std::mem::take(&mut self.gathered));
     }
 
-    /// The turn's last output.
+    /// Writes the turn's last output.
     pub fn end(&mut self, reply: &Reply) {
         if !matches!(reply, Reply::NoEnd) {
             self.output(reply, "done");
         }
     }
 
-    /// One output with a text of its own session.
+    /// Writes an output with its own session id.
     pub fn text_with_session(&mut self, text: &str, session: &str) {
         let kept = std::mem::replace(&mut self.session, session.to_owned());
         self.open(&Reply::Text(text.to_owned()));
         self.session = kept;
     }
 
-    /// A sign of life.
     pub fn heartbeat(&mut self) {
         self.frame(&json!({"status": "success", "result": null, "heartbeat": true}));
     }
@@ -139,7 +137,7 @@ fn framed(json: &Value) -> String {
     format!("{OUTPUT_START}\n{json}\n{OUTPUT_END}\n")
 }
 
-/// Bytes on stdout, unbuffered. A host that is gone ends the agent.
+/// Writes bytes to stdout, unbuffered. If that fails, the host is gone, and the agent exits.
 pub fn write(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
     if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {

@@ -1,4 +1,4 @@
-//! The Messages API: its rules for requests, and its stream of events.
+//! The Messages API: its checks of requests, and its stream of events.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{KEY, Reply, arguments, tokens};
 
 type Refusal = (u16, &'static str, String);
 
-/// What the vendor refuses.
+/// Refuses the requests that the vendor refuses.
 pub fn check<'a>(path: &str, header: &impl Fn(&str) -> Option<&'a str>, body: &Value) -> Result<(), Refusal> {
     let wrong = |message: String| Err((400, "invalid_request_error", message));
     if path != "/v1/messages" {
@@ -59,7 +59,7 @@ pub fn error(kind: &str, message: &str) -> Value {
     json!({"type": "error", "error": {"type": kind, "message": message}})
 }
 
-/// The events of an answer, and whether the stream comes to its end.
+/// Returns the events of an answer, and whether the stream is complete.
 pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let event = |name: &str, data: &Value| format!("event: {name}\ndata: {data}\n\n");
     let start = json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
@@ -107,7 +107,7 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     (frames, true)
 }
 
-/// Two parts of a text, as a stream brings them.
+/// Splits a text into two parts, as a stream would.
 pub fn halves(text: &str) -> [String; 2] {
     let half = text.chars().count() / 2;
     [text.chars().take(half).collect(), text.chars().skip(half).collect()]

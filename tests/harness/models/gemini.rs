@@ -1,4 +1,4 @@
-//! The Gemini API: its rules for requests, and its stream of answers.
+//! The Gemini API: its checks of requests, and its stream of answers.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use super::{KEY, Reply, tokens};
 
 type Refusal = (u16, &'static str, String);
 
-/// What the API says of a key that it does not know; the status is that of a wrong request.
+/// The API's code for an unknown key; its status is that of a malformed request.
 pub const BAD_KEY: &str = "API_KEY_INVALID";
 
-/// The answer to what an agent asks beside the conversation: how long a text is, and how hard a question.
+/// Answers requests beside the conversation: how long a text is, and how hard a question is.
 pub fn aside(path: &str) -> Option<Value> {
     if path.contains(":countTokens") {
         return Some(json!({"totalTokens": 100}));
@@ -19,7 +19,7 @@ pub fn aside(path: &str) -> Option<Value> {
     path.contains(":generateContent").then(|| json!({"candidates": [candidate(&json!({"text": judged}), "STOP")]}))
 }
 
-/// What the vendor refuses.
+/// Refuses the requests that the vendor refuses.
 pub fn check<'a>(path: &str, header: &impl Fn(&str) -> Option<&'a str>, body: &Value) -> Result<(), Refusal> {
     let wrong = |message: String| Err((400, "INVALID_ARGUMENT", message));
     if header("x-goog-api-key") != Some(KEY) {
@@ -66,7 +66,7 @@ fn candidate(part: &Value, finish: &str) -> Value {
     json!({"content": {"role": "model", "parts": [part]}, "finishReason": finish, "index": 0})
 }
 
-/// The events of an answer, and whether the stream comes to its end.
+/// Returns the events of an answer, and whether the stream is complete.
 pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let event = |data: &Value| format!("data: {data}\r\n\r\n");
     let open = |part: &Value| {

@@ -1,7 +1,7 @@
-//! Stand-ins for vendors' model servers: they speak the real protocols over HTTP, check requests as the vendors do, and
-//! say what a test tells them to.
+//! Stand-ins for vendors' model servers. They speak the real protocols over HTTP, check requests as the vendors do, and
+//! answer as a test tells them.
 
-// Each program that includes it uses a part of it.
+// Each program that includes this module uses only a part of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 mod anthropic;
@@ -19,38 +19,38 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-/// The only key the servers take.
+/// The only key that the servers accept.
 pub const KEY: &str = "sk-test-0123456789abcdef";
 
-/// Whose protocol a server speaks.
+/// A server's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// The Messages API of Anthropic.
+    /// Anthropic's Messages API.
     Anthropic,
-    /// Chat completions of `OpenAI`, which most other servers speak, too.
+    /// `OpenAI`'s chat completions, which most other servers speak, too.
     OpenAi,
-    /// The Gemini API of Google.
+    /// Google's Gemini API.
     Gemini,
-    /// Its newer Responses API.
+    /// `OpenAI`'s newer Responses API.
     Responses,
-    /// Ollama's own.
+    /// Ollama's own protocol.
     Ollama,
 }
 
-/// What a model says.
+/// A model's answer.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// A text.
     Text(String),
-    /// A text, and then calls of tools with their arguments.
+    /// A text, followed by calls of tools with their arguments.
     Calls(String, Vec<(String, Value)>),
-    /// The same with the vendor's word for how it ended. Arguments that are a text are sent as they are.
+    /// Like `Calls`, with the vendor's word for the end. Arguments that are a text are sent unchanged.
     Ended(String, String, Vec<(String, Value)>),
     /// A refusal: status, further headers, type of error, message.
     Refused(u16, Vec<(String, String)>, String, String),
-    /// The stream begins, and then says that it failed: type of error, message.
+    /// The stream begins, and then reports an error: its type, message.
     Fails(String, String),
-    /// The stream begins, and the connection ends.
+    /// The stream begins, and then the connection breaks.
     BreaksOff,
 }
 
@@ -59,51 +59,50 @@ impl Reply {
         Self::Text(text.into())
     }
 
-    /// One call.
+    /// Calls one tool.
     pub fn call(tool: &str, args: Value) -> Self {
         Self::Calls(String::new(), vec![(tool.to_owned(), args)])
     }
 
-    /// A text that ends for this reason, in the vendor's word.
+    /// A text with the vendor's word for its end.
     pub fn ended(reason: &str, text: &str) -> Self {
         Self::Ended(reason.to_owned(), text.to_owned(), Vec::new())
     }
 
-    /// How it ended, in the vendor's word; none leaves it to the protocol.
+    /// Returns the vendor's word for the end; None leaves it to the protocol.
     fn reason(&self) -> Option<&str> {
         if let Self::Ended(reason, ..) = self { Some(reason) } else { None }
     }
 
-    /// A refusal.
     pub fn refused(status: u16, kind: &str, message: &str) -> Self {
         Self::Refused(status, Vec::new(), kind.to_owned(), message.to_owned())
     }
 
-    /// A refusal that says when to come again.
+    /// A refusal that says when to try again.
     pub fn later(status: u16, seconds: u64, kind: &str) -> Self {
         let headers = vec![("retry-after".to_owned(), seconds.to_string())];
         Self::Refused(status, headers, kind.to_owned(), "not now".to_owned())
     }
 }
 
-/// A request that was let in.
+/// A request that was accepted.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// From 0.
+    /// Its number, from 0.
     pub number: usize,
-    /// Where it was sent to.
+    /// Its path.
     pub path: String,
-    /// As it was sent.
+    /// Its body, as it was sent.
     pub body: Value,
-    /// When its last byte was here.
+    /// The time at which its last byte arrived.
     pub at: Instant,
-    /// When all of the answer but its last frame was sent. `None` for a refusal. Taken before the last frame, so that
-    /// whoever has the whole answer finds the time here.
+    /// The time at which the whole answer but its last frame had been sent; None for a refusal. It is taken before
+    /// the last frame is sent, so that it is here when a client has the whole answer.
     pub answered: Option<Instant>,
 }
 
 impl Request {
-    /// What the model is told beside the conversation.
+    /// Returns the system prompt.
     pub fn system(&self) -> String {
         match &self.body["system"] {
             Value::String(text) => text.clone(),
@@ -113,7 +112,7 @@ impl Request {
         }
     }
 
-    /// Texts of the messages with a role, in order; results of tools included for `user` and `tool`.
+    /// Returns the texts of a role's messages, in order, with tools' results for `user` and `tool`.
     pub fn messages(&self, role: &str) -> Vec<String> {
         let items = responses::conversation(&self.body);
         if !items.is_empty() {
@@ -126,7 +125,7 @@ impl Request {
         ["messages", "contents"].iter().find_map(|key| self.body[key].as_array().cloned()).unwrap_or_default()
     }
 
-    /// Whether a tool's result is in what came last.
+    /// Returns true if the newest message has a tool's result.
     pub fn has_result(&self) -> bool {
         if let Some((role, _)) = responses::conversation(&self.body).pop() {
             return role == "tool";
@@ -137,7 +136,7 @@ impl Request {
         last["role"] == "tool" || parts.iter().any(is_result)
     }
 
-    /// Everything that people and tools said last.
+    /// Returns the text of the last message, with tools' results.
     pub fn last(&self) -> String {
         if let Some((_, text)) = responses::conversation(&self.body).pop() {
             return text;
@@ -145,7 +144,7 @@ impl Request {
         self.all().last().map(text_in).unwrap_or_default()
     }
 
-    /// Names of the tools that the model is offered.
+    /// Returns the names of the offered tools.
     pub fn tools(&self) -> Vec<String> {
         let mut tools = self.body["tools"].as_array().cloned().unwrap_or_default();
         let of_gemini = tools.iter().filter_map(|tool| tool["functionDeclarations"].as_array().cloned()).flatten();
@@ -177,7 +176,7 @@ fn text_of(content: &Value) -> String {
 
 type Script = dyn Fn(&Request) -> Reply + Send + Sync;
 
-/// A server at work; it ends when it is dropped.
+/// A running server, which ends when it is dropped.
 pub struct Server {
     port: u16,
     shared: Arc<Shared>,
@@ -192,9 +191,9 @@ struct Shared {
 }
 
 impl Server {
-    /// A server that answers each request as the script says.
+    /// Starts a server that answers each request as the script decides.
     pub fn start(protocol: Protocol, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        // Containers come from outside of the loopback.
+        // Containers do not connect from the loopback.
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
@@ -217,22 +216,22 @@ impl Server {
         Self { port, shared }
     }
 
-    /// A server that gives these answers one after the other, the last one again and again.
+    /// Starts a server that gives these answers in order, and repeats the last one.
     pub fn saying(protocol: Protocol, replies: Vec<Reply>) -> Self {
         Self::start(protocol, move |request| replies[request.number.min(replies.len() - 1)].clone())
     }
 
-    /// Its address for programs of this machine.
+    /// Returns its address for programs of this machine.
     pub fn local(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its address for containers, which reach this machine by its own address.
+    /// Returns its address for containers, which reach this machine by its own address.
     pub fn outside(&self) -> String {
         format!("http://{}:{}", own_address(), self.port)
     }
 
-    /// What `.env` needs to find it.
+    /// Returns the content of `.env` that leads an agent here.
     pub fn dot_env(&self) -> String {
         match self.shared.protocol {
             Protocol::Anthropic => format!("ANTHROPIC_API_KEY={KEY}\nANTHROPIC_BASE_URL={}\n", self.outside()),
@@ -244,7 +243,7 @@ impl Server {
         }
     }
 
-    /// The same as the secrets of a run on this machine.
+    /// Returns the same as the secrets of a run on this machine.
     pub fn secrets(&self) -> Value {
         match self.shared.protocol {
             Protocol::Anthropic => json!({"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.local()}),
@@ -256,12 +255,12 @@ impl Server {
         }
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    /// The newest request.
+    /// Returns the newest request.
     pub fn newest(&self) -> Request {
         self.requests().pop().expect("there was no request")
     }
@@ -270,7 +269,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         let wrong = std::mem::take(&mut *self.shared.wrong.lock().unwrap());
         if !thread::panicking() {
@@ -279,14 +278,14 @@ impl Drop for Server {
     }
 }
 
-/// The address of the machine's way out; nothing is sent to find it.
+/// Returns the address of this machine's way out; nothing is sent to find it.
 fn own_address() -> IpAddr {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     socket.connect((Ipv4Addr::new(192, 0, 2, 254), 9)).expect("this machine needs an address that containers reach");
     socket.local_addr().unwrap().ip()
 }
 
-/// Answers one request of a connection; none when it is to be closed.
+/// Answers one request of a connection; returns None if the connection has to be closed.
 fn serve(stream: &TcpStream, shared: &Shared) -> Option<()> {
     // Vendors send each event at once.
     stream.set_nodelay(true).ok()?;
@@ -372,7 +371,7 @@ fn respond(mut stream: &TcpStream, status: u16, headers: &[(String, String)], bo
     stream.write_all((head + &body).as_bytes()).ok()
 }
 
-/// Server-sent events in chunks of their own, as they come from a model. `before_last` is called before the last one.
+/// Sends server-sent events in separate chunks, like a model's server. Calls `before_last` before the last event.
 fn send_stream(mut stream: &TcpStream, frames: &[String], whole: bool, before_last: impl FnOnce()) -> Option<()> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).ok()?;
@@ -388,12 +387,12 @@ fn send_stream(mut stream: &TcpStream, frames: &[String], whole: bool, before_la
     stream.write_all(b"0\r\n\r\n").ok()
 }
 
-/// A call's arguments as a text.
+/// Returns a call's arguments as text.
 fn arguments(args: &Value) -> String {
     args.as_str().map_or_else(|| args.to_string(), str::to_owned)
 }
 
-/// About as many tokens as a vendor would count.
+/// Estimates the tokens that a vendor would count.
 fn tokens(value: &Value) -> usize {
     value.to_string().len() / 4
 }

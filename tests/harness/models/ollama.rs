@@ -1,4 +1,4 @@
-//! Ollama's own protocol: lines of JSON, and a context of 4,096 tokens unless it is asked for another.
+//! Ollama's own protocol: lines of JSON, and a default context of 4,096 tokens.
 
 use serde_json::{Value, json};
 
@@ -7,12 +7,12 @@ use super::{Reply, tokens};
 
 type Refusal = (u16, &'static str, String);
 
-/// The context where the request asks for none.
+/// The context of a request that does not set one.
 const CONTEXT: u64 = 4096;
-/// The longest that its models take.
+/// The longest context of its models.
 const LONGEST: u64 = 40_960;
 
-/// What it answers beside the conversation.
+/// Answers requests beside the conversation.
 pub fn aside(path: &str) -> Option<Value> {
     match path {
         "/api/tags" => Some(json!({"models": [{"name": "first-model"}]})),
@@ -21,7 +21,7 @@ pub fn aside(path: &str) -> Option<Value> {
     }
 }
 
-/// What it refuses.
+/// Refuses the requests that Ollama refuses.
 pub fn check(path: &str, body: &Value) -> Result<(), Refusal> {
     if path != "/api/chat" {
         return Err((404, "", format!("no such path: {path}")));
@@ -33,7 +33,7 @@ pub fn check(path: &str, body: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The lines of an answer, and whether the stream comes to its end.
+/// Returns the lines of an answer, and whether the stream is complete.
 pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let line = |data: Value| format!("{data}\n");
     let piece = |message: Value| line(json!({"model": request["model"], "message": message, "done": false}));

@@ -1,4 +1,4 @@
-//! Chat completions: their rules for requests, and their stream of chunks.
+//! Chat completions: their checks of requests, and their stream of chunks.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{KEY, Reply, arguments, tokens};
 
 type Refusal = (u16, &'static str, String);
 
-/// What the vendor refuses.
+/// Refuses the requests that the vendor refuses.
 pub fn check<'a>(path: &str, header: &impl Fn(&str) -> Option<&'a str>, body: &Value) -> Result<(), Refusal> {
     let wrong = |message: String| Err((400, "invalid_request_error", message));
     if path != "/v1/chat/completions" {
@@ -53,7 +53,7 @@ pub fn error(kind: &str, message: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": kind}})
 }
 
-/// The chunks of an answer, and whether the stream comes to its end.
+/// Returns the chunks of an answer, and whether the stream is complete.
 pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let chunk = |delta: Value, finish: Value| {
         let data = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": request["model"],

@@ -1,4 +1,4 @@
-//! The Responses API of `OpenAI`: its rules for requests, and its stream of events.
+//! `OpenAI`'s Responses API: its checks of requests, and its stream of events.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use super::{KEY, Reply, arguments, tokens};
 
 type Refusal = (u16, &'static str, String);
 
-/// Of what a request holds, so many tokens come from the cache.
+/// Number of a request's tokens that come from the cache.
 pub const CACHED: usize = 10;
 
-/// What the vendor refuses.
+/// Refuses the requests that the vendor refuses.
 pub fn check<'a>(path: &str, header: &impl Fn(&str) -> Option<&'a str>, body: &Value) -> Result<(), Refusal> {
     let wrong = |message: String| Err((400, "invalid_request_error", message));
     if path != "/v1/responses" {
@@ -42,7 +42,7 @@ pub fn check<'a>(path: &str, header: &impl Fn(&str) -> Option<&'a str>, body: &V
     Ok(())
 }
 
-/// Role and text of everything in a request, in order.
+/// Returns the role and text of everything in a request, in order.
 pub fn conversation(body: &Value) -> Vec<(String, String)> {
     let items = body["input"].as_array().cloned().unwrap_or_default();
     items
@@ -57,7 +57,7 @@ pub fn conversation(body: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The events of an answer, and whether the stream comes to its end.
+/// Returns the events of an answer, and whether the stream is complete.
 pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     let event = |data: &Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default());
     let count = request["input"].as_array().map_or(0, Vec::len);
@@ -105,7 +105,7 @@ pub fn frames(request: &Value, reply: &Reply) -> (Vec<String>, bool) {
     (frames, true)
 }
 
-/// `mcp__server__tool` is the tool of a server; `exec` takes a program's text and no JSON.
+/// Encodes a call: `mcp__server__tool` is a server's tool; `exec` takes a program's text instead of JSON.
 fn call(id: &str, name: &str, args: &Value) -> Value {
     let call_id = format!("call_{id}");
     if name == "exec" {

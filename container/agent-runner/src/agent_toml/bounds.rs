@@ -1,21 +1,21 @@
-//! The operator's bounds of a group's own choices.
+//! The operator's limits on the settings that a group may choose for itself.
 
 use parlor_protocol::{AgentMay, RunInput};
 
-/// Kinds of settings that a group may set where the operator says nothing: a host that knows no bounds sends none.
+/// Kinds of settings that a group may set by default: a host that does not know this limit sends none.
 const DEFAULT: [&str; 6] = ["model", "prompt", "tools", "mcp", "hooks", "env"];
 
-/// The operator's bounds for one run.
+/// The limits that the host sent for one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     set: Vec<String>,
     models: Vec<String>,
-    /// What the host found wrong with the file.
+    /// Problems that the host found in the file.
     pub(super) notes: Vec<String>,
 }
 
 impl Bounds {
-    /// Those of a run.
+    /// Reads the limits from the run's input.
     pub fn of(input: &RunInput) -> Self {
         match &input.agent_may {
             None => Self { set: DEFAULT.map(str::to_owned).to_vec(), models: Vec::new(), notes: Vec::new() },
@@ -25,7 +25,7 @@ impl Bounds {
         }
     }
 
-    /// Returns whether a kind of settings is the group's to choose.
+    /// Checks that the group may set this kind of setting.
     pub(super) fn may(&self, kind: &str) -> Result<(), String> {
         if self.set.iter().any(|allowed| allowed == kind) {
             return Ok(());
@@ -33,7 +33,7 @@ impl Bounds {
         Err(format!("the operator keeps it to himself (agent_may has no {kind:?})"))
     }
 
-    /// The model, if it may be chosen.
+    /// Returns the model if the operator allows it.
     pub(super) fn model(&self, name: String) -> Result<String, String> {
         if self.models.is_empty() || self.models.iter().any(|pattern| matches(pattern, &name)) {
             return Ok(name);
@@ -42,7 +42,7 @@ impl Bounds {
     }
 }
 
-/// Returns true if a name is what a pattern says; a `*` at its end stands for any rest.
+/// Returns true if the name fits the pattern; a `*` at the pattern's end stands for any rest.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),

@@ -1,18 +1,18 @@
-//! `[env]`: which names a group may set.
+//! `[env]`: the environment variables that a group may set.
 //!
-//! An agent may start anything with any environment; refused is what would change the agent's own program under it:
-//! where its key goes, what it loads, and what the host and Claude Code agreed on.
+//! An agent may start anything with any environment. Reserved are the variables that would change the agent's own
+//! program: where it sends its key, what it loads, and what the host and Claude Code agreed on.
 
 use toml::{Table, Value};
 
 use super::parse;
 
-/// Variables a file may set.
+/// Most variables in a file.
 const COUNT: usize = 64;
-/// Bytes a value may have.
+/// Longest value, in bytes.
 const VALUE_LIMIT: usize = 8 * 1024;
 
-/// Where programs are found, and what decides who one is.
+/// Variables that decide where programs are found, what they load, and which user they run as.
 const NAMES: [&str; 17] = [
     "PATH",
     "HOME",
@@ -32,7 +32,7 @@ const NAMES: [&str; 17] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
-/// What programs load before themselves, and vendors' and our own variables.
+/// Prefixes of loaders' variables, of vendors' variables, and of Parlor's own.
 const STARTS: [&str; 12] = [
     "LD_",
     "BUN_",
@@ -47,10 +47,10 @@ const STARTS: [&str; 12] = [
     "PARLOR_",
     "DISABLE_",
 ];
-/// Keys, and where requests go.
+/// Suffixes of variables that hold a key or decide where requests go.
 const ENDS: [&str; 6] = ["_API_KEY", "_AUTH_TOKEN", "_OAUTH_TOKEN", "_BASE_URL", "_PROXY", "_CA_BUNDLE"];
 
-/// Each variable, or why it is left out.
+/// Returns each variable's value, or the reason why it is left out.
 pub(super) fn parse(table: &Table) -> Vec<(String, Result<String, String>)> {
     let one = |(at, (name, value)): (usize, (&String, &Value))| {
         let result = if at >= COUNT { Err(format!("there may be {COUNT}")) } else { checked(name, value) };
@@ -78,7 +78,7 @@ fn checked(name: &str, value: &Value) -> Result<String, String> {
     Ok(text)
 }
 
-/// Returns true if no group may set a variable. Programs take some of them in small letters, too.
+/// Returns true if no group may set this variable. Programs accept some of these names in small letters, too.
 fn is_reserved(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     NAMES.contains(&name.as_str())

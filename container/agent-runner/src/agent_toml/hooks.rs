@@ -1,19 +1,19 @@
-//! `[[hooks]]`: commands at events, in the shape that Claude Code gives them.
+//! `[[hooks]]`: commands that run at events, in the form that Claude Code gives them.
 
 use toml::{Table, Value};
 
 use super::parse;
 
-/// Hooks a file may have.
+/// Most hooks in a file.
 const COUNT: usize = 32;
-/// Bytes a command may have.
+/// Longest command, in bytes.
 const COMMAND_LIMIT: usize = 4096;
 /// The longest time limit, in seconds.
 const LONGEST: usize = 3600;
-/// The time limit where none is given, in seconds.
+/// The default time limit, in seconds.
 const DEFAULT_SECONDS: u64 = 60;
 
-/// Every event that some provider has; each says itself which are its own.
+/// The events of all providers; each provider has a list of those it supports.
 pub const EVENTS: [&str; 10] = [
     "PreToolUse",
     "PostToolUse",
@@ -27,20 +27,20 @@ pub const EVENTS: [&str; 10] = [
     "SessionEnd",
 ];
 
-/// A command at an event. It gets the event as JSON on stdin; exit code 2 refuses what is about to happen.
+/// A command that runs at an event. It gets the event as JSON on stdin; exit code 2 refuses the action that follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     /// One of [`EVENTS`].
     pub event: String,
-    /// Which tools it is for: names with `|` between them, or a regular expression; none is for all.
+    /// The tools it is for: names with `|` between them, or a regular expression. None means all tools.
     pub matcher: Option<String>,
-    /// For a shell.
+    /// The command, for a shell.
     pub command: String,
     /// Its time limit in seconds.
     pub timeout: u64,
 }
 
-/// Each hook, or why it is left out.
+/// Returns each hook, or the reason why it is left out.
 pub(super) fn parse(value: &Value) -> Result<Vec<Result<Hook, String>>, String> {
     let list = value.as_array().ok_or("write each hook as a table [[hooks]]")?;
     if list.len() > COUNT {

@@ -1,5 +1,5 @@
-//! A group's own settings: `/app/agent/agent.toml`, the same file for every provider. The group's agent may write it,
-//! so a wrong entry is left out and named in the chat, and is never fatal: the agent must stay able to put it right.
+//! A group's own settings: `/app/agent/agent.toml`, the same file for every provider. The group's agent may write it.
+//! A wrong entry is therefore left out and named in the chat, but never fatal: the agent must be able to correct it.
 
 mod bounds;
 mod environment;
@@ -29,11 +29,11 @@ pub use silent::{Silent, late};
 pub use told::Notices;
 pub use tools::Tools;
 
-/// The largest file that is read. Much of it may become arguments of a program, of which none may have 128 KiB.
+/// The largest file that is read. Much of it may become one argument of a program, which Linux limits to 128 KiB.
 const FILE_LIMIT: u64 = 32 * 1024;
 /// The longest `system_prompt`, in bytes: it shares an argument with the groups' memory.
 const PROMPT_LIMIT: usize = 20_000;
-/// Tables for the keys of one provider; every other provider passes them over.
+/// Tables with the keys of one provider; the other providers ignore them.
 const OWN_TABLES: [&str; 7] = ["claude", "codex", "exec", "gemini", "guide", "image", "llm"];
 /// Keys of the provider `llm` that may also stand at the top.
 const LLM_KEYS: [&str; 5] = ["max_tokens", "temperature", "context_tokens", "max_steps", "price"];
@@ -41,14 +41,14 @@ const LLM_KEYS: [&str; 5] = ["max_tokens", "temperature", "context_tokens", "max
 const KNOWN: &str = "there is no such setting; there are provider, model, system_prompt, tools.allow, tools.deny, [mcp.NAME], [[hooks]], \
                      [env], and a table for each provider's own keys, such as [llm]";
 
-/// What the file sets, as far as the operator allows it.
+/// The settings of the file, as far as the operator allows them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AgentToml {
     /// The model, unless the operator chose one for the group: see [`model`](Self::model).
     pub model: Option<String>,
-    /// Added to the system prompt.
+    /// Text that is added to the system prompt.
     pub system_prompt: Option<String>,
-    /// Which tools the agent may use.
+    /// The tools that the agent may use.
     pub tools: Tools,
     /// MCP servers by name; none is named `parlor`.
     pub servers: BTreeMap<String, Server>,
@@ -58,29 +58,29 @@ pub struct AgentToml {
     pub env: BTreeMap<String, String>,
     /// Keys of the run's own provider.
     own: Table,
-    /// What is not used of the file, and why.
+    /// The entries that are not used, each with the reason.
     problems: Vec<String>,
-    /// A part that may bound the tools is not understood.
+    /// True if a part that may limit the tools cannot be read.
     no_tools: bool,
 }
 
-/// Returns true if a text that is no TOML may have bounded the tools, as far as the group may do that.
+/// Returns true if a text that is not TOML may have limited the tools, and the group may set such limits.
 fn bounds_tools(text: &str, bounds: &Bounds) -> bool {
     ["tools", "hooks"].into_iter().any(|part| text.contains(part) && bounds.may(part).is_ok())
 }
 
-/// Returns where the group's copy of its agent's settings lies in the room.
+/// Returns the path of the group's settings file in the room.
 pub fn path() -> PathBuf {
     dir().join("agent.toml")
 }
 
-/// The group's own folder for its agent, which outlives the room.
+/// Returns the group's own folder for its agent. It outlives the room.
 pub fn dir() -> PathBuf {
     std::env::var_os("PARLOR_AGENT_DIR").map_or_else(|| "/app/agent".into(), PathBuf::from)
 }
 
 impl AgentToml {
-    /// Reads the run's file. A missing one sets nothing.
+    /// Reads the file of this run's group. A missing file sets nothing.
     pub fn read(input: &RunInput) -> Self {
         let path = path();
         let mut found = match load(&path) {
@@ -104,17 +104,17 @@ impl AgentToml {
         found
     }
 
-    /// Reads the file's text.
+    /// Parses the file's text.
     pub fn parse(text: &str, input: &RunInput) -> Self {
         let mut found = Self::default();
         let bounds = Bounds::of(input);
-        // An agent that nests too much must stay able to put it right.
+        // A file that nests too deeply must not end the runner: the agent must be able to correct it.
         let parsed = on_deep_stack(|| text.parse::<Table>().map_err(|error| error.to_string()));
         let table = match parsed.map_err(|error| error.to_string()).and_then(|parsed| parsed) {
             Ok(table) => table,
             Err(error) => {
                 found.problem(format!("it is not TOML, so nothing in it counts: {error}"));
-                // What it says of tools, or of hooks that guard them, is not known.
+                // The text may limit the tools, or have hooks that guard them.
                 found.no_tools = bounds_tools(text, &bounds);
                 return found.closed();
             }
@@ -133,7 +133,7 @@ impl AgentToml {
         found.closed()
     }
 
-    /// A faulty part never widens what is allowed: where one may have been to bound the tools, there are none.
+    /// A faulty part never widens what is allowed: if it may have limited the tools, the agent gets none.
     fn closed(mut self) -> Self {
         if std::mem::take(&mut self.no_tools) {
             self.tools = Tools::none();
@@ -146,7 +146,7 @@ impl AgentToml {
 
     fn set(&mut self, key: &str, value: &Value, provider: &str, bounds: &Bounds) -> Result<(), String> {
         match key {
-            // The host reads it, and says itself why it is not followed.
+            // The host reads `provider`, and reports itself why it does not use it.
             "provider" => {}
             "model" => {
                 bounds.may("model")?;
@@ -183,7 +183,7 @@ impl AgentToml {
             "hooks" => {
                 bounds.may("hooks")?;
                 let all = hooks::parse(value).unwrap_or_else(|why| vec![Err(why)]);
-                // One of those that are left out may have been to refuse calls of tools.
+                // A hook that is left out may have been there to refuse calls of tools.
                 self.no_tools |= all.iter().any(Result::is_err);
                 for result in all {
                     match result {
@@ -218,17 +218,17 @@ impl AgentToml {
         Ok(())
     }
 
-    /// The model to use: what the operator chose for the group, else the file's, else the installation's.
+    /// Returns the model to use: the operator's choice for the group, else the file's, else the installation's.
     pub fn model<'a>(&'a self, input: &'a RunInput) -> Option<&'a str> {
         self.chosen_model(input).or(input.default_model.as_deref())
     }
 
-    /// The same without the installation's model, for providers that have a default of their own.
+    /// Like [`model`](Self::model), but without the installation's model, for providers that have their own default.
     pub fn chosen_model<'a>(&'a self, input: &'a RunInput) -> Option<&'a str> {
         input.model.as_deref().or(self.model.as_deref())
     }
 
-    /// Gives the provider its own keys, one after the other; the chat hears of those that it refuses.
+    /// Passes the provider its own keys one by one; those that it refuses are reported to the chat.
     pub fn own(&mut self, mut set: impl FnMut(&str, &Value) -> Result<(), String>) {
         for (key, value) in std::mem::take(&mut self.own) {
             if let Err(why) = set(&key, &value) {
@@ -237,7 +237,7 @@ impl AgentToml {
         }
     }
 
-    /// Leaves out the hooks of events that the provider does not have.
+    /// Drops the hooks of events that the provider does not have.
     pub fn keep_hooks(&mut self, provider: &str, events: &[&str]) {
         for hook in std::mem::take(&mut self.hooks) {
             if events.contains(&hook.event.as_str()) {
@@ -251,30 +251,30 @@ impl AgentToml {
         }
     }
 
-    /// Leaves out `tools`, where the provider cannot bound its own.
+    /// Drops `tools`, for a provider that cannot limit its own tools.
     pub fn without_tools(&mut self, provider: &str) {
         if std::mem::take(&mut self.tools) != Tools::default() {
             self.left_out("tools", format!("the provider {provider} cannot leave out tools"));
         }
     }
 
-    /// Notes that a key is not used.
+    /// Records that a key is not used.
     pub fn left_out(&mut self, key: &str, why: impl Display) {
         self.problem(format!("{key} is left out: {why}"));
     }
 
-    /// Notes something for the chat.
+    /// Records a problem for the chat.
     pub fn problem(&mut self, text: String) {
         self.problems.push(text);
     }
 
-    /// Returns what is not used, to be told once.
+    /// Returns the problems, which the chat gets once.
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
 }
 
-/// The file's text; None if there is no file. Only a plain file of a fair size is read: a pipe would be waited for.
+/// Returns the file's text, or None if there is no file. Reads only a regular file of limited size: a pipe would block.
 fn load(path: &Path) -> Result<Option<String>, String> {
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,

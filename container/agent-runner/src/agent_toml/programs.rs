@@ -1,4 +1,4 @@
-//! The search for the programs of a group's MCP servers in the room.
+//! Checks whether the room has the programs of a group's MCP servers.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -7,11 +7,11 @@ use std::path::Path;
 
 use super::servers::{Server, Way};
 
-/// Returns why a server cannot be started here, where its program is a name or a whole path and the room does not have
-/// it.
+/// Returns why a server cannot be started: the room does not have its program. Checks only a bare name or an absolute
+/// path.
 pub(super) fn missing(server: &Server, path: Option<&OsStr>) -> Option<String> {
     let Way::Program { command, env, .. } = &server.way else { return None };
-    // A server with a PATH of its own looks elsewhere; a path that is not whole begins in the group's folder.
+    // A server with its own PATH searches elsewhere; a relative path begins in the group's folder.
     if env.contains_key("PATH") || (command.contains('/') && !command.starts_with('/')) {
         return None;
     }
@@ -32,7 +32,7 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// Removes servers whose program is not there; returns each name with the reason.
+/// Removes the servers whose program is missing. Returns each name with the reason.
 pub(super) fn take_missing(servers: &mut BTreeMap<String, Server>) -> Vec<(String, String)> {
     let path = std::env::var_os("PATH");
     let missing: Vec<(String, String)> = servers
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_the_room_does_not_have_is_named_with_the_remedy() {
+    fn program_missing_from_the_room_is_reported_with_a_remedy() {
         let server = |command: &str, env: &[(&str, &str)]| Server {
             way: Way::Program {
                 command: command.into(),

@@ -1,4 +1,4 @@
-//! `[mcp.NAME]`: the group's own MCP servers, as programs in the room or at an address.
+//! `[mcp.NAME]`: the group's own MCP servers, as programs in the room or at a URL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use toml::{Table, Value};
 
 use super::parse;
 
-/// Servers a file may have.
+/// Most servers in a file.
 const COUNT: usize = 16;
-/// Arguments, variables or headers a server may have.
+/// Most arguments, variables or headers of a server.
 const PARTS: usize = 64;
-/// Letters a name may have: it stands before the name of each tool.
+/// Longest name of a server, in letters: each tool's name begins with it.
 const NAME_LIMIT: usize = 32;
-/// Seconds that a server may take to start, unless its table says otherwise: one that is fetched first takes long.
+/// Default limit for a server's start, in seconds: a server that is downloaded first takes long.
 const START: usize = 60;
-/// The most that its table may say.
+/// The largest start limit that a table may set, in seconds.
 const LONGEST_START: usize = 600;
 /// The name of Parlor's own server.
 const OURS: &str = "parlor";
@@ -23,34 +23,34 @@ const OURS: &str = "parlor";
 /// An MCP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// How it is reached.
+    /// The program or URL to talk to.
     pub way: Way,
-    /// How long it may take until its tools are known.
+    /// The limit for its start: the time until its tools are known.
     pub start: Duration,
 }
 
-/// How an MCP server is reached.
+/// The way to talk to an MCP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
-    /// A program in the room, which speaks on stdin and stdout.
+    /// A program in the room, which talks over stdin and stdout.
     Program {
-        /// The program, found in the PATH or by its path.
+        /// The program's name, looked up in PATH, or its path.
         command: String,
         /// Its arguments.
         args: Vec<String>,
-        /// Its environment beside the agent's own.
+        /// Variables beside the agent's own.
         env: BTreeMap<String, String>,
     },
-    /// An address that speaks streamable HTTP.
+    /// A URL that speaks streamable HTTP.
     Address {
         /// `http://…` or `https://…`.
         url: String,
-        /// Further headers.
+        /// Headers of each request, such as an authorization.
         headers: BTreeMap<String, String>,
     },
 }
 
-/// Each server, or why it is left out.
+/// Returns each server, or the reason why it is left out.
 pub(super) fn parse(table: &Table) -> Vec<(String, Result<Server, String>)> {
     let one = |(at, (name, value)): (usize, (&String, &Value))| {
         let result = if at >= COUNT { Err(format!("there may be {COUNT}")) } else { server(name, value) };
@@ -97,7 +97,7 @@ fn only(table: &Table, keys: &[&str]) -> Result<(), String> {
     }
 }
 
-/// A text without variables. Some agents would put keys in their place, and so send them to a server.
+/// Refuses texts with variables: some agents would replace them with keys, and so send the keys to a server.
 fn plain(value: &Value) -> Result<String, String> {
     let text = value.as_str().ok_or("its values must be texts")?;
     if text.contains("${") {
@@ -133,7 +133,7 @@ fn map(value: &Value, is_name: fn(&str) -> bool) -> Result<BTreeMap<String, Stri
     table.iter().map(one).collect()
 }
 
-/// Returns true if a text can be a header's name.
+/// Returns true if the text can be a header's name.
 fn header(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

@@ -1,4 +1,4 @@
-//! MCP servers that did not start, remembered for a while: a run must not wait again for one that is dead.
+//! Remembers MCP servers that did not start, so that the next runs do not wait for a dead server again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Server;
 
-/// Where they are noted, in the folder of the agent's home that is kept.
+/// The file with these servers, in the kept folder of the agent's home.
 const FILE: &str = "parlor-mcp-silent.json";
-/// After this one is tried again.
+/// The time after which such a server is tried again.
 const MEMORY: Duration = Duration::hours(1);
-/// The most that is read.
+/// The largest file that is read, in bytes.
 const LIMIT: u64 = 64 << 10;
 
 /// Servers that did not start in the last hour.
@@ -26,13 +26,13 @@ pub struct Silent {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
-    /// Its settings: with others it is another server.
+    /// A hash of its settings: with other settings it counts as another server.
     server: String,
     since: DateTime<Utc>,
 }
 
 impl Silent {
-    /// Those that are noted in `kept`.
+    /// Reads the servers that are recorded in `kept`.
     pub fn read(kept: &Path, now: DateTime<Utc>) -> Self {
         let file = kept.join(FILE);
         let small = fs::metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() <= LIMIT);
@@ -42,12 +42,12 @@ impl Silent {
         Self { file, known }
     }
 
-    /// Returns why a server is not to be started now; None if nothing is known against it.
+    /// Returns why a server should not be started now; None if it did not fail lately.
     pub fn why(&self, name: &str, server: &Server) -> Option<String> {
         self.known.get(name).filter(|entry| entry.server == mark(server)).map(|_| late(server))
     }
 
-    /// Notes how the starts went: true of those that answered.
+    /// Records for each server whether it answered at its start.
     pub fn note<'a>(&mut self, started: impl IntoIterator<Item = (&'a str, &'a Server, bool)>, now: DateTime<Utc>) {
         let before = self.known.clone();
         for (name, server, answered) in started {
@@ -68,8 +68,8 @@ impl Silent {
     }
 }
 
-/// Returns why a server is left out that does not answer: the same words in each run, so that the chat hears of it
-/// once.
+/// Returns the reason for leaving out a server that does not answer. The words are the same in each run, so that the
+/// chat gets them once.
 pub fn late(server: &Server) -> String {
     format!(
         "it did not answer within {} seconds; start_timeout in its table sets how long it may take. It is tried again an hour \
@@ -78,7 +78,7 @@ pub fn late(server: &Server) -> String {
     )
 }
 
-/// The server's settings in a short form that tells nothing of them.
+/// Returns a hash of the server's settings, which reveals nothing of them.
 fn mark(server: &Server) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_server_is_remembered_until_it_changes_answers_or_an_hour_is_over() {
+    fn dead_server_is_skipped_until_its_settings_change_or_an_hour_passes() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other, now) = (server("http://a"), server("http://b"), Utc::now());
         let read = |now| Silent::read(dir.path(), now);

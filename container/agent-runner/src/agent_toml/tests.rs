@@ -45,7 +45,7 @@ effort = 'high'
 ";
 
 #[test]
-fn everything_can_be_set() {
+fn every_setting_of_agent_toml_is_read() {
     let mut found = AgentToml::parse(FULL, &input("llm"));
     assert_eq!(found.problems(), Vec::<String>::new());
     assert_eq!((found.model.as_deref(), found.system_prompt.as_deref()), (Some("m-1"), Some("Be kind.")));
@@ -72,7 +72,7 @@ fn everything_can_be_set() {
 }
 
 #[test]
-fn what_is_wrong_is_named_and_the_rest_counts() {
+fn wrong_entries_are_reported_and_the_rest_is_used() {
     let text = "modell = 'x'\nmodel = 'two words'\nsystem_prompt = 'x'\nmax_steps = 3\nhooks = 'x'\n[tools]\nban = []\n\
                 [mcp.parlor]\ncommand = 'x'\n[mcp.a__b]\ncommand = 'x'\n[mcp.both]\ncommand = 'x'\nurl = 'http://x'\n\
                 [mcp.leak]\nurl = 'https://x'\nheaders = { a = '${ANTHROPIC_API_KEY}' }\n[mcp.ftp]\nurl = 'ftp://x'\n\
@@ -102,7 +102,7 @@ fn what_is_wrong_is_named_and_the_rest_counts() {
 }
 
 #[test]
-fn a_faulty_part_never_widens_what_is_allowed() {
+fn faulty_part_never_widens_the_allowed_tools() {
     let fine = "[tools]\nallow = ['a', 'b']\ndeny = ['b']\n";
     assert!(AgentToml::parse(fine, &input("llm")).tools.allows("a"));
     for faulty in [
@@ -125,17 +125,17 @@ fn a_faulty_part_never_widens_what_is_allowed() {
         }
         let told = found.problems().join("\n");
         assert!(told.contains("the agent has no tools"), "{faulty}: {told}");
-        // Where the operator keeps tools and hooks to himself, the file has no say, and its faults none either.
+        // If the operator does not let the group set tools and hooks, faults in them do not matter either.
         let bounded = AgentToml::parse(faulty, &only(&["prompt"], &[]));
         assert!(bounded.tools.allows("a"), "{faulty}");
     }
-    // Faults of other parts leave these as they are.
+    // Faults in other parts do not change the tools.
     let other = format!("model = 'two words'\n[env]\nPATH = 'x'\n{fine}");
     assert!(AgentToml::parse(&other, &input("llm")).tools.allows("a"));
 }
 
 #[test]
-fn hooks_are_checked_one_by_one_and_fitted_to_the_provider() {
+fn hooks_are_checked_one_by_one_and_limited_to_the_provider() {
     let text = "[[hooks]]\nevent = 'Never'\ncommand = 'x'\n[[hooks]]\nevent = 'Stop'\n[[hooks]]\nevent = 'Stop'\n\
                 command = 'x'\nmatcher = '('\n[[hooks]]\nevent = 'Stop'\ncommand = 'x'\ntimeout = 0\n\
                 [[hooks]]\nevent = 'SessionEnd'\ncommand = 'x'\n[[hooks]]\nevent = 'Stop'\ncommand = 'y'\nmatcher = '*'\n";
@@ -147,7 +147,7 @@ fn hooks_are_checked_one_by_one_and_fitted_to_the_provider() {
 }
 
 #[test]
-fn what_could_lead_a_key_elsewhere_is_no_groups_to_set() {
+fn env_variables_that_could_redirect_a_key_are_reserved() {
     let reserved = [
         "PATH",
         "HOME",
@@ -180,7 +180,7 @@ fn what_could_lead_a_key_elsewhere_is_no_groups_to_set() {
 }
 
 #[test]
-fn the_operators_bounds_hold() {
+fn operators_limits_on_settings_are_applied() {
     let found = AgentToml::parse(FULL, &only(&["prompt"], &[]));
     assert_eq!(found.system_prompt.as_deref(), Some("Be kind."));
     let bare = AgentToml { system_prompt: found.system_prompt.clone(), ..AgentToml::default() };
@@ -195,7 +195,7 @@ fn the_operators_bounds_hold() {
 }
 
 #[test]
-fn the_operators_model_wins_and_the_houses_comes_last() {
+fn model_of_the_operator_wins_and_the_installations_comes_last() {
     let found = AgentToml::parse("model = 'of-the-file'", &input("llm"));
     let mut input = RunInput { default_model: Some("of-the-house".into()), ..input("llm") };
     assert_eq!(found.model(&input), Some("of-the-file"));
@@ -206,7 +206,7 @@ fn the_operators_model_wins_and_the_houses_comes_last() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_sets_nothing() {
+fn unreadable_agent_toml_sets_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.toml");
     assert_eq!(load(&path), Ok(None));
@@ -218,13 +218,13 @@ fn a_file_that_cannot_be_read_sets_nothing() {
     fs::create_dir(&path).unwrap();
     assert!(load(&path).unwrap_err().contains("not a file"));
     fs::remove_dir(&path).unwrap();
-    // Nobody writes into the pipe: opening it would wait for ever.
+    // Nobody writes into the pipe: opening it would block for ever.
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     assert!(load(&path).unwrap_err().contains("not a file"));
 }
 
 #[test]
-fn what_is_wrong_is_told_once_until_something_else_is() {
+fn notices_reach_the_chat_once_until_the_problems_change() {
     let home = tempfile::tempdir().unwrap();
     let wrong = |text: &str| AgentToml::parse(text, &input("llm"));
     let told = |settings: &AgentToml| {
@@ -244,14 +244,14 @@ fn what_is_wrong_is_told_once_until_something_else_is() {
 }
 
 #[test]
-fn a_file_as_deep_as_can_be_is_told_or_passed_over() {
+fn deeply_nested_agent_toml_is_reported_or_ignored() {
     let deep = format!("x={}1{}", format!("{{{}a=", "a.".repeat(79)).repeat(80), "}".repeat(80));
     let found = AgentToml::parse(&deep, &RunInput::default());
     assert_eq!(found.problems().len(), 1, "{:?}", found.problems());
 }
 
 #[test]
-fn a_providers_own_keys_are_the_operators_where_the_model_is() {
+fn providers_own_keys_are_refused_if_the_operator_sets_the_model() {
     let may = AgentMay { set: vec!["prompt".into()], models: Vec::new(), notes: Vec::new() };
     let input = RunInput { provider: Some("llm".into()), agent_may: Some(may), ..RunInput::default() };
     let mut found = AgentToml::parse("max_steps = 5\n[llm]\nprice = { input = 0, output = 0 }\n", &input);

@@ -1,16 +1,16 @@
-//! Telling the chat what of the settings is not used: with an answer, and not again until something else is wrong.
+//! Notices about settings that are not used: the chat gets them with an answer, and again only when they change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::AgentToml;
 
-/// The last notices, in the folder of the agent's home that is kept.
+/// The file with the last notices, in the kept folder of the agent's home.
 const FILE: &str = "parlor-agent-toml";
-/// The most of a notice.
+/// Longest notice, in bytes.
 const LIMIT: usize = 4000;
 
-/// Notices that the chat has not had.
+/// Notices that the chat has not received.
 #[derive(Debug, Default)]
 pub struct Notices {
     text: Option<String>,
@@ -18,17 +18,17 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Returns what is wrong with the settings now, unless the chat knows it from an earlier run: that is noted in
-    /// `kept`, which is `.claude` in the home.
+    /// Returns the present problems of the settings, unless the chat got them in an earlier run. `kept`, which is
+    /// `.claude` in the home, holds the record of that.
     pub fn new(settings: &AgentToml, kept: &Path) -> Self {
         Self::of(settings.problems(), kept)
     }
 
-    /// The same of a list.
+    /// Like [`new`](Self::new), from a list of problems.
     pub fn of(problems: &[String], kept: &Path) -> Self {
         let file = kept.join(FILE);
         if problems.is_empty() {
-            // The same mistake later is news again.
+            // If the same problem comes back later, the chat gets it again.
             let _ = fs::remove_file(&file);
             return Self::default();
         }
@@ -40,11 +40,11 @@ impl Notices {
         Self { text: (!known).then_some(text), file }
     }
 
-    /// Adds the notices to an answer. Only for answers that end a turn well: a failed one is tried again, and one
-    /// that says something counts as said.
+    /// Adds the notices to an answer. Use it only for answers that end a turn well: a failed turn is tried again, and
+    /// an error with a text would count as an answer.
     pub fn add_to(&mut self, result: &mut Option<String>) {
         if let Some(text) = self.text.take() {
-            // A notice that cannot be noted comes again in a later run. A pipe would be waited for.
+            // A notice that cannot be recorded comes again in a later run. Writing to a pipe would block.
             if fs::symlink_metadata(&self.file).is_ok_and(|meta| !meta.is_file()) {
                 eprintln!("{} is not a file: what was told is not noted", self.file.display());
             } else {

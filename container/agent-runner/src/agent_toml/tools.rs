@@ -1,20 +1,20 @@
-//! `tools`: which tools an agent may use. What is wrong in it allows nothing, since nobody knows what it was to forbid.
+//! `tools`: the tools that an agent may use. A faulty entry allows nothing, since it may have been meant to forbid.
 
 use toml::Value;
 
 use super::{bounds, parse};
 
-/// Which tools an agent may use, by the names that its provider gives them. A `*` at a name's end stands for any rest.
+/// The tools that an agent may use, by their provider's names. A `*` at a name's end stands for any rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tools {
-    /// Only these; none allows all.
+    /// Only these; None allows all.
     pub allow: Option<Vec<String>>,
     /// Never these.
     pub deny: Vec<String>,
 }
 
 impl Tools {
-    /// No tool at all.
+    /// Allows no tool at all.
     pub fn none() -> Self {
         Self { allow: Some(Vec::new()), deny: vec!["*".to_owned()] }
     }
@@ -25,7 +25,7 @@ impl Tools {
         self.allow.as_deref().is_none_or(named) && !named(&self.deny)
     }
 
-    /// Returns what the file says, and each of its faults with the key that has it.
+    /// Returns the parsed setting, and each fault with the key that has it.
     pub(super) fn parse(value: &Value) -> (Self, Vec<(String, String)>) {
         let mut tools = Self::default();
         let mut faults = Vec::new();

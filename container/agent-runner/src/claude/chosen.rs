@@ -1,4 +1,4 @@
-//! The group's choices in its `agent.toml`, in the words of Claude Code.
+//! The group's settings from its `agent.toml`, translated for Claude Code.
 
 use parlor_protocol::RunInput;
 use serde_json::{Map, Value, json};
@@ -6,23 +6,23 @@ use serde_json::{Map, Value, json};
 use crate::agent_toml::{AgentToml, Way, text};
 use crate::tools;
 
-/// The degrees of effort that a group may choose.
+/// The levels of effort that a group may choose.
 const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
 
-/// The group's choice, fitted to this provider.
+/// The group's settings, as far as Claude Code supports them.
 #[derive(Debug, Default)]
 pub struct Chosen {
-    /// What every provider knows.
+    /// The settings that all providers share.
     pub common: AgentToml,
     effort: Option<String>,
-    /// Built-in tools; none leaves all of them.
+    /// The built-in tools to offer; None offers all.
     built_in: Option<Vec<String>>,
-    /// Tools, and names of whole servers, that are not offered.
+    /// Tools, and names of whole servers, to leave out.
     without: Vec<String>,
 }
 
 impl Chosen {
-    /// That of a run.
+    /// Reads the settings of a run.
     pub fn read(input: &RunInput) -> Self {
         Self::of(AgentToml::read(input), input.is_main)
     }
@@ -47,7 +47,8 @@ impl Chosen {
         chosen
     }
 
-    /// Leaves these tools alone. Claude Code chooses among its own by name, and of servers it can only leave out.
+    /// Offers only these tools. Claude Code selects its built-in tools by name, but of servers it can only leave tools
+    /// out.
     fn only(&mut self, allow: &[String], is_main: bool) {
         if allow.iter().any(|name| name == "*") {
             return;
@@ -81,7 +82,7 @@ impl Chosen {
         }
     }
 
-    /// Notes servers that did not start, each once.
+    /// Records servers that did not start, each once.
     pub fn without_servers(&mut self, failed: &[String]) {
         for name in failed {
             if self.common.servers.remove(name).is_some() {
@@ -90,7 +91,7 @@ impl Chosen {
         }
     }
 
-    /// Arguments for tools and effort. None of them may be the last: they take as many words as come.
+    /// Returns arguments for tools and effort. None of them may come last: they take as many words as follow.
     pub fn arguments(&self) -> Vec<String> {
         let mut args = Vec::new();
         if let Some(effort) = &self.effort {
@@ -106,7 +107,7 @@ impl Chosen {
         args
     }
 
-    /// The MCP servers: the host's, and the group's.
+    /// Returns the MCP servers: the host's and the group's.
     pub fn servers(&self, ours: Value) -> Value {
         let mut all = Map::from_iter([("parlor".to_owned(), ours)]);
         for (name, server) in &self.common.servers {
@@ -119,7 +120,7 @@ impl Chosen {
         json!({ "mcpServers": all })
     }
 
-    /// The hooks: ours keeps what was said before a conversation is compacted.
+    /// Returns the hooks: the group's, and ours, which archives a conversation before it is compacted.
     pub fn hooks(&self, archive: &str) -> Value {
         let mut events = Map::new();
         let mut add = |event: &str, entry: Value| {
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_all_there_is() {
+    fn tools_allow_offers_only_the_allowed_tools() {
         let nothing = chosen("");
         assert_eq!(nothing.arguments(), Vec::<String>::new());
         let text = "[tools]\nallow = ['Bash', 'Task', 'Web*', 'mcp__files', 'mcp__parlor__send_message', 'mcp__wiki__read']\n\
@@ -174,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn no_tool_at_all_is_a_choice_and_a_star_is_none() {
+    fn tools_allow_may_be_empty_and_a_star_allows_all() {
         assert_eq!(chosen("[tools]\nallow = []").arguments(), ["--tools", "", "--disallowedTools", "mcp__parlor"]);
         assert_eq!(chosen("[tools]\nallow = ['*']").arguments(), Vec::<String>::new());
     }
 
     #[test]
-    fn hooks_and_servers_stand_beside_ours() {
+    fn hooks_and_servers_of_the_group_are_added_to_ours() {
         let text = "[[hooks]]\nevent = 'PreCompact'\ncommand = 'theirs'\n[[hooks]]\nevent = 'PreToolUse'\nmatcher = 'Bash'\n\
                     command = 'check'\ntimeout = 5\n[mcp.a]\ncommand = 'x'\n[mcp.b]\nurl = 'https://x'\n";
         let chosen = chosen(text);

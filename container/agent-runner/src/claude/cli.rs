@@ -1,4 +1,4 @@
-//! The command line of the CLI.
+//! The command line of Claude Code.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,15 +11,15 @@ use crate::live::brief;
 use crate::provider::Room;
 use crate::tool;
 
-/// The first version that keeps the system prompt of a session, so that a changed memory would never be read again.
+/// The first version that keeps a session's system prompt: without an option, changed memory would never be read again.
 const KEEPS_SYSTEM_PROMPT: Version = Version([2, 1, 329]);
-/// What the environment gets where it does not say otherwise: a room reports home to nobody and updates nothing.
+/// Environment defaults: the CLI sends no telemetry and does not update itself.
 const ENVIRONMENT: [(&str, &str); 9] = [
     ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
     ("DISABLE_TELEMETRY", "1"),
     ("DISABLE_ERROR_REPORTING", "1"),
     ("DISABLE_AUTOUPDATER", "1"),
-    // The host tries again by itself, and tells the chat why.
+    // The host retries by itself, and reports the reason to the chat.
     ("CLAUDE_CODE_MAX_RETRIES", "3"),
     ("CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD", "1"),
     ("CLAUDE_CODE_EXPERIMENTAL_AGENT_TEAMS", "1"),
@@ -28,10 +28,10 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("IS_SANDBOX", "1"),
 ];
 
-/// How long an MCP server may take to start, in milliseconds: one bound for all of them.
+/// The variable for the start limit of MCP servers, in milliseconds: one limit for all servers.
 const START_LIMIT: &str = "MCP_TIMEOUT";
 
-/// The arguments of a call.
+/// Returns the arguments of a call.
 pub fn arguments(room: &Room, chosen: &Chosen, resume: Option<&str>, version: Version) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
@@ -50,7 +50,7 @@ pub fn arguments(room: &Room, chosen: &Chosen, resume: Option<&str>, version: Ve
     let mut folders = brief::extra_folders(room);
     let mut told = Vec::new();
     if room.input.is_main {
-        // Main writes this memory; it reads it as that of a folder.
+        // Main may write this memory; the CLI reads it as that of a folder.
         folders.extend(global.is_dir().then_some(global));
     } else {
         told.extend(brief::memory(&global.join("CLAUDE.md")));
@@ -65,17 +65,17 @@ pub fn arguments(room: &Room, chosen: &Chosen, resume: Option<&str>, version: Ve
     let server = json!({ "command": brief::own_program(), "args": ["mcp"] });
     add(&["--mcp-config", &chosen.servers(server).to_string()]);
     args.extend(chosen.arguments());
-    // Last, because the options before take as many words as come.
+    // Last, because the options before them take as many words as follow.
     args.extend(["--strict-mcp-config", "--verbose"].map(str::to_owned));
     args
 }
 
-/// Settings of this call.
+/// Returns the settings of this call.
 fn settings(chosen: &Chosen) -> String {
     json!({ "hooks": chosen.hooks(&format!("'{}' archive", brief::own_program())) }).to_string()
 }
 
-/// Sets the folder and the environment of a call; `config` is where the CLI keeps its things.
+/// Sets the working folder and the environment of a call; `config` is the folder where the CLI keeps its files.
 pub fn prepare(command: &mut Command, room: &Room, chosen: &Chosen, config: &Path) {
     command.current_dir(&room.folders.group);
     command.envs(&chosen.common.env).env("CLAUDE_CONFIG_DIR", config);
@@ -88,6 +88,6 @@ pub fn prepare(command: &mut Command, room: &Room, chosen: &Chosen, config: &Pat
     {
         command.env(START_LIMIT, longest.as_millis().to_string());
     }
-    // Here and nowhere else: no other child of ours has them.
+    // Only this child process gets the secrets.
     command.envs(&room.input.secrets);
 }

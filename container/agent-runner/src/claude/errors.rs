@@ -1,4 +1,4 @@
-//! The kind of failure of a failed turn. Pure.
+//! Sorts the failure of a turn into a kind. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use parlor_protocol::ErrorKind;
@@ -6,25 +6,25 @@ use parlor_protocol::ErrorKind;
 use crate::live::Sorted;
 use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
-/// What was heard during a turn that failed.
+/// Facts collected during a turn that failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clues {
-    /// The vendor's word, as the CLI passes it on: `authentication_failed`, `rate_limit`, …
+    /// The vendor's word for the refusal, as the CLI passes it on: `authentication_failed`, `rate_limit`, …
     pub refused: Option<String>,
     /// HTTP status of the refused request.
     pub status: Option<u16>,
-    /// The subscription's limit is used up until then, in seconds since 1970.
+    /// When the subscription's used-up limit starts anew, in seconds since 1970.
     pub resets_at: Option<i64>,
-    /// How long the CLI itself waited before its last try, in milliseconds.
+    /// The CLI's own pause before its last try, in milliseconds.
     pub last_wait_ms: u64,
-    /// True if a session was to be resumed.
+    /// True if the CLI was to resume a session.
     pub resumed: bool,
 }
 
-/// A vendor that named a wait as long as this meant it.
+/// A wait as long as this was named by the vendor, and is not the CLI's own pause.
 const NAMED_WAIT_MS: u64 = 5_000;
 
-/// Sorts a failure by what was heard and by the CLI's words.
+/// Sorts a failure by these facts and by the CLI's words.
 pub fn sort(clues: &Clues, reason: &str, now: DateTime<Utc>) -> Sorted {
     let kind = kind(clues, reason);
     let retry_at = match kind {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_apart() {
+    fn refusals_are_sorted_by_status_and_words() {
         for (clues, expected) in [
             (refused("authentication_failed", 401), ErrorKind::Auth),
             (refused("authentication_failed", 403), ErrorKind::Auth),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_session_is_one_only_where_one_was_asked_for() {
+    fn session_missing_needs_a_session_to_resume() {
         for reason in [
             "No conversation found with session ID: x",
             "Error: --resume requires a valid session ID or session title when used with --print.",
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_used_up_subscription_says_until_when() {
+    fn used_up_subscription_reports_when_it_resets() {
         let clues = Clues { resets_at: Some(1_003_600), ..refused("rate_limit", 429) };
         assert_eq!(at(&clues, "limit"), (ErrorKind::Quota, Some("1970-01-12T14:46:40Z".into())));
         let other_trouble = Clues { resets_at: Some(1), ..refused("server_error", 500) };
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_the_vendor_named_is_passed_on() {
+    fn vendors_wait_is_passed_on() {
         let clues = Clues { last_wait_ms: 60_000, ..refused("rate_limit", 429) };
         assert_eq!(at(&clues, "x").1.as_deref(), Some("1970-01-12T13:47:40Z"));
         assert_eq!(at(&Clues { last_wait_ms: 600, ..clues }, "x").1, None);

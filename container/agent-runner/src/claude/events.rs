@@ -1,4 +1,4 @@
-//! One line of the CLI's stdout, as far as a run cares. Pure; unknown types and keys are nothing to complain of.
+//! Parses a line of the CLI's stdout, as far as a run needs it. Pure; ignores unknown types and keys.
 
 use parlor_protocol::json;
 use serde::Deserialize;
@@ -6,68 +6,68 @@ use serde_json::Value;
 
 use crate::live::said;
 
-/// Something the CLI tells.
+/// An event that the CLI reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// It began, or went on to the next turn.
+    /// The CLI began, or began its next turn.
     Began {
         /// MCP servers that it could not start or reach.
         failed: Vec<String>,
     },
-    /// A message that was written to it is now part of the conversation.
+    /// A message that was written to the CLI is now part of the conversation.
     Taken {
         /// The message's id, as we gave it.
         uuid: String,
     },
-    /// The agent said something in the chat with a tool.
+    /// A tool of the agent sent something to the chat.
     Spoke,
     /// The vendor refused a request; the turn's result follows.
     Refused {
         /// The vendor's word for it, as the CLI passes it on.
         error: String,
     },
-    /// A request is tried again.
+    /// The CLI tries a request again.
     Retrying {
-        /// After how many milliseconds.
+        /// The pause before the new try, in milliseconds.
         after_ms: u64,
     },
     /// The subscription's limit is used up.
     LimitReached {
-        /// Until when, in seconds since 1970.
+        /// When the limit starts anew, in seconds since 1970.
         resets_at: i64,
     },
     /// A turn ended.
     Result(Box<TurnResult>),
-    /// A line that is no event: a failure before the first one comes in words.
+    /// A line that is not JSON: a failure before the first event comes as plain text.
     Text(String),
     /// Anything else.
     Other,
 }
 
-/// How a turn ended.
+/// The end of a turn.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct TurnResult {
-    /// The only word on whether it went well; `subtype` says `success` of failed requests, too.
+    /// The only reliable sign of a failure; `subtype` says `success` of failed requests, too.
     pub is_error: bool,
-    /// The answer, or what went wrong.
+    /// The answer, or the error.
     pub result: Option<String>,
-    /// What went wrong.
+    /// The errors.
     pub errors: Vec<String>,
     /// HTTP status of the refused request.
     pub api_error_status: Option<u16>,
-    /// The conversation.
+    /// The session's id.
     pub session_id: Option<String>,
-    /// What it cost so far, in US dollars.
+    /// The session's cost so far, in US dollars.
     pub total_cost_usd: Option<f64>,
     /// Tokens of this turn.
     pub usage: Option<Value>,
-    /// The vendor's word for how the last answer ended.
+    /// The vendor's word for the end of the last answer.
     pub stop_reason: Option<String>,
 }
 
 impl TurnResult {
-    /// Returns what went wrong, in the CLI's words.
+    /// Returns the error, in the CLI's words.
     pub fn reason(&self) -> String {
         let text = self.result.as_deref().map(str::trim).filter(|text| !text.is_empty());
         text.map_or_else(|| self.errors.join("; "), str::to_owned)
@@ -99,10 +99,10 @@ struct LimitInfo {
     resets_at: Option<i64>,
 }
 
-/// Reads a line.
+/// Parses a line.
 pub fn parse(line: &str) -> Event {
     let Ok(head) = json::from_str::<Line>(line) else {
-        // Most of what does not fit is an event whose fields changed their form.
+        // A JSON line that does not fit is most likely an event whose fields changed their form.
         return if line.trim_start().starts_with('{') { Event::Other } else { Event::Text(line.trim().to_owned()) };
     };
     match (head.kind.as_str(), head.subtype.as_str()) {
@@ -115,13 +115,13 @@ pub fn parse(line: &str) -> Event {
         ("system", "init") => Event::Began { failed: failed_servers(&head.mcp_servers) },
         ("system", "api_retry") => Event::Retrying { after_ms: head.retry_delay_ms.unwrap_or(0.0).max(0.0) as u64 },
         ("rate_limit_event", _) => match head.rate_limit_info {
-            // Without a time it is a passing refusal and no limit of the subscription, though the word is the same.
+            // Without a time it is a temporary refusal and not the subscription's limit, though the status is the same.
             Some(LimitInfo { status, resets_at: Some(resets_at) }) if status == "rejected" => {
                 Event::LimitReached { resets_at }
             }
             _ => Event::Other,
         },
-        // A result must not be lost for a field that changed its form: whoever waits for it would wait for ever.
+        // A result must not be lost because a field changed its form: the turn would wait for it for ever.
         ("result", _) => Event::Result(Box::new(json::from_str(line).unwrap_or_else(|error| TurnResult {
             is_error: true,
             errors: vec![format!("Claude Code's result cannot be read: {error}")],
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_matters_is_read_and_the_rest_is_passed_over() {
+    fn known_lines_are_parsed_and_unknown_ones_ignored() {
         let taken = r#"{"type":"user","message":{"role":"user","content":"x"},"uuid":"u1","isReplay":true,"new":1}"#;
         assert_eq!(parse(taken), Event::Taken { uuid: "u1".into() });
         let tool = r#"{"type":"user","message":{"content":[{"type":"tool_result"}]},"uuid":"u2"}"#;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_never_lost() {
+    fn result_with_changed_fields_is_not_lost() {
         let line = r#"{"duration_ms":1,"type":"result","subtype":"success","is_error":false,"result":"hi",
             "session_id":"s","total_cost_usd":0.5,"usage":{"input_tokens":1},"api_error_status":null}"#;
         let Event::Result(result) = parse(line) else { panic!() };

@@ -1,4 +1,4 @@
-//! The memo between runs, in the agent's home: the CLI's version, and the cost of conversations so far.
+//! A file in the agent's home that keeps, between runs, the CLI's version and the cost of each conversation so far.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::process::{self, Plan, Working};
 
 const FILE: &str = "parlor.json";
-/// Held while the file is read and written anew: a chat's room and a task's may be open at the same time.
+/// Locked while the file is read and rewritten: a chat's room and a task's may be open at the same time.
 const LOCK: &str = "parlor.json.lock";
-/// Conversations whose cost is kept; of more the oldest are forgotten.
+/// Number of conversations whose cost is kept; the oldest are dropped.
 const SESSIONS: usize = 200;
-/// The first version that counts a resumed conversation's cost on.
+/// The first version whose cost of a resumed conversation includes its earlier runs.
 const COUNTS_ON: Version = Version([2, 1, 329]);
 
-/// A version of the CLI; zeros when it is not known.
+/// A version of the CLI; zeros if it is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version(pub [u32; 3]);
 
@@ -36,19 +36,19 @@ impl Version {
 struct Kept {
     program: String,
     version: Version,
-    /// What each session had cost, the newest last.
+    /// The cost of each session so far, the newest last.
     totals: Vec<(String, f64)>,
 }
 
 impl Kept {
-    /// Nothing, when it cannot be read.
+    /// Reads the file; empty if it cannot be read.
     fn read(dir: &Path) -> Self {
         let kept = fs::read(dir.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         kept.unwrap_or_default()
     }
 }
 
-/// See the module.
+/// The values that are kept between runs.
 #[derive(Debug)]
 pub struct Memo {
     dir: PathBuf,
@@ -56,12 +56,12 @@ pub struct Memo {
 }
 
 impl Memo {
-    /// Reads what is remembered below the agent's home; nothing, when it cannot be read.
+    /// Reads the file below the agent's home; empty if it cannot be read.
     pub fn open(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), kept: Kept::read(dir) }
     }
 
-    /// The program's version; it is asked only when it is not the program of last time.
+    /// Returns the program's version. The program is asked for it only if it is not the same program as last time.
     pub fn version(&mut self, program: &Path, working: &Working) -> Version {
         let id = match fs::metadata(program) {
             Ok(found) => format!("{} {} {} {}", program.display(), found.size(), found.mtime(), found.ino()),
@@ -74,25 +74,25 @@ impl Memo {
                 .map(|ended| ended.stdout.text())
                 .unwrap_or_default();
             let version = Version::parse(&text);
-            // An unknown version is asked for again.
+            // If the version is unknown, the next run asks for it again.
             let program = if version == Version::default() { String::new() } else { id };
             self.change(|kept| (kept.version, kept.program) = (version, program));
         }
         self.kept.version
     }
 
-    /// Returns what a CLI that resumes this session counts from.
+    /// Returns the cost from which a CLI that resumes this session goes on counting.
     pub fn total(&self, session: Option<&str>, version: Version) -> f64 {
         if version < COUNTS_ON {
             return 0.0;
         }
-        // Another room may have gone on with it since this one was opened.
+        // Another room may have continued the session since this one was opened.
         let kept = Kept::read(&self.dir);
         let found = session.and_then(|id| kept.totals.iter().rev().find(|(session, _)| session == id));
         found.map_or(0.0, |(_, total)| *total)
     }
 
-    /// Remembers what a session had cost.
+    /// Records the session's cost so far.
     pub fn keep_total(&mut self, session: &str, total: f64) {
         self.change(|kept| {
             kept.totals.retain(|(id, _)| id != session);
@@ -102,9 +102,9 @@ impl Memo {
         });
     }
 
-    /// Changes what is kept now, which another room may have written.
+    /// Changes the file's present content, which another room may have written.
     fn change(&mut self, change: impl FnOnce(&mut Kept)) {
-        // Without the lock it is written all the same: a cost that is reported twice is the lesser evil.
+        // Without the lock the file is still written: a cost that is reported twice is the lesser evil.
         let lock = File::create(self.dir.join(LOCK)).and_then(|file| file.lock().map(|()| file));
         self.kept = Kept::read(&self.dir);
         change(&mut self.kept);
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_ordered_by_number() {
+    fn version_order_is_numeric() {
         assert_eq!(Version::parse("2.1.329 (Claude Code)"), Version([2, 1, 329]));
         assert!(Version::parse("2.1.1000") > Version::parse("2.1.329"));
         assert!(Version::parse("3") > Version::parse("2.9.9"));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_total_is_that_of_its_own_session_alone() {
+    fn total_belongs_to_its_own_session() {
         let dir = tempfile::tempdir().unwrap();
         let mut memo = Memo::open(dir.path());
         memo.keep_total("s", 1.5);
@@ -142,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_take_turns_keep_their_totals_and_the_oldest_is_forgotten() {
+    fn totals_of_alternating_sessions_are_kept_and_the_oldest_dropped() {
         let dir = tempfile::tempdir().unwrap();
-        // A chat's room and a task's, open at the same time.
+        // A chat's room and a task's room, open at the same time.
         let (mut chat, mut task) = (Memo::open(dir.path()), Memo::open(dir.path()));
         chat.keep_total("chat", 1.0);
         task.keep_total("task", 0.25);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_asked_for_its_version_once() {
+    fn version_of_a_program_is_asked_for_once() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("claude");

@@ -1,9 +1,9 @@
-//! A conversation with the CLI as a state machine without I/O: what was written, what a result settles, what it cost.
+//! A conversation with the CLI as a state machine without I/O: it tracks written messages, settled messages, and costs.
 //!
-//! The CLI merges what is written to it: several messages may become one turn, and one that comes during a tool call
-//! joins the turn at work. So results are not paired with messages. Instead each message carries an id, and the CLI
-//! tells (`--replay-user-messages`) when it has taken the message with that id into the conversation. A result settles
-//! what was taken before it, and nothing else.
+//! The CLI merges its inputs: several messages may become one turn, and a message that arrives during a tool call joins
+//! the current turn. So results are not paired with messages. Instead each message carries an id, and the CLI reports
+//! (`--replay-user-messages`) when it has taken the message with that id into the conversation. A result settles the
+//! messages taken before it, and nothing else.
 
 use chrono::{DateTime, Utc};
 use parlor_protocol::{ErrorKind, Output};
@@ -17,36 +17,36 @@ use crate::live::{Message, Pending, Sorted, Step, Words, said};
 /// The state of the CLI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// There is none, or it is on its way out.
+    /// No CLI runs, or it is on its way out.
     Off,
-    /// It takes messages, and opens its conversation.
+    /// The CLI accepts messages, and opens its conversation.
     Opening,
     Open,
 }
 
-/// See the module.
+/// A conversation with Claude Code.
 #[derive(Debug)]
 pub struct Session {
     pending: Pending,
     stage: Stage,
     /// The session that the next CLI resumes.
     resume: Option<String>,
-    /// What the conversation had cost at the last result.
+    /// The conversation's cost at the last result.
     total: f64,
-    /// The conversation that the last result told the cost of.
+    /// The conversation that the last reported cost belongs to.
     counted: Option<String>,
     clues: Clues,
     words: Words,
-    /// A tool said something in the chat in this turn.
+    /// True if a tool sent something to the chat in this turn.
     spoke: bool,
-    /// The turn's answer was empty once.
+    /// True if the turn's answer was empty once.
     asked: bool,
-    /// True if nothing to say is an answer, too: for a task.
+    /// True if an empty answer is allowed: for a task.
     quiet: bool,
 }
 
 impl Session {
-    /// A conversation that resumes a session, or begins.
+    /// A conversation that resumes a session, or begins a new one.
     pub fn new(resume: Option<String>) -> Self {
         Self {
             pending: Pending::default(),
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// The same for a task, which may find nothing to say.
+    /// Allows an empty answer, for a task.
     pub fn quiet(self, quiet: bool) -> Self {
         Self { quiet, ..self }
     }
@@ -72,7 +72,7 @@ impl Session {
         self.resume.as_deref()
     }
 
-    /// Returns true if something waits for an answer.
+    /// Returns true if a message waits for an answer.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -82,12 +82,12 @@ impl Session {
         self.stage == Stage::Open
     }
 
-    /// Returns which conversation the last result was of, failed or not, and what it had cost by then, in US dollars.
+    /// Returns the conversation of the last result, failed or not, and its cost so far, in US dollars.
     pub fn spent(&self) -> Option<(&str, f64)> {
         self.counted.as_deref().map(|id| (id, self.total))
     }
 
-    /// A CLI was started; `total` is what it counts from.
+    /// A CLI was started; `total` is the cost from which it goes on counting.
     pub fn started(&mut self, total: f64) -> Vec<Step> {
         self.stage = Stage::Opening;
         (self.total, self.counted) = (total, None);
@@ -102,7 +102,7 @@ impl Session {
         vec![Step::Put(Box::new(why.output(self.pending.fail(), None)))]
     }
 
-    /// Messages for the CLI, which gets them at once, whatever it does.
+    /// Adds messages. The CLI gets them at once, whatever it does.
     pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
         self.pending.add(messages);
         self.flush()
@@ -116,7 +116,7 @@ impl Session {
         self.pending.unwritten().into_iter().map(line).collect()
     }
 
-    /// The CLI told something.
+    /// Handles an event of the CLI.
     pub fn event(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Step> {
         match event {
             Event::Taken { uuid } => drop(self.pending.taken(&uuid)),
@@ -140,7 +140,7 @@ impl Session {
         self.has_pending().then(|| self.failure(&reason, now)).into_iter().collect()
     }
 
-    /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
+    /// The CLI has exited; `how` describes its end in words, `said` is the end of its stderr.
     pub fn ended(&mut self, how: &str, said: &str, now: DateTime<Utc>) -> Vec<Step> {
         let expected = std::mem::replace(&mut self.stage, Stage::Off) == Stage::Off;
         if expected || !self.has_pending() {
@@ -165,8 +165,8 @@ impl Session {
         }
         (self.spoke, self.asked) = (false, false);
         let cost = self.cost(&result);
-        // Claude Code resumes a conversation that was broken off with a turn of its own: its result does not answer a
-        // message that still waits, be it the first.
+        // Claude Code resumes an interrupted conversation with a turn of its own. Its result does not answer a message
+        // that still waits, not even the first.
         let consumed = self.pending.settle();
         let output = Output {
             result: text,
@@ -193,14 +193,14 @@ impl Session {
             reason.push_str("Claude Code failed without a reason");
         }
         if !self.has_pending() {
-            // Nobody asked: something of its own accord went wrong, and the next message will meet it again if it lasts.
-            // What it cost is counted with the next result.
+            // The failed turn answered no message. If the cause persists, the next message will meet it again. The
+            // cost is counted with the next result.
             self.clues = Clues::default();
             return Vec::new();
         }
         let cost_usd = self.cost(result);
-        // All that was written fails with it, and the CLI goes: what it still has in its queue comes back from the host,
-        // and must not be answered twice.
+        // All written messages fail with it, and the CLI is ended: the host sends the messages in its queue again, and
+        // they must not be answered twice.
         self.stage = Stage::Off;
         let failed = self.sorted(&reason, now).output(self.pending.fail(), result.usage.clone());
         vec![Step::Put(Box::new(Output { cost_usd, ..failed })), Step::End]
@@ -219,10 +219,10 @@ impl Session {
         sorted
     }
 
-    /// Returns what this turn cost: the CLI counts the whole conversation.
+    /// Returns the cost of this turn: the CLI reports that of the whole conversation.
     fn cost(&mut self, result: &TurnResult) -> Option<f64> {
         let total = result.total_cost_usd.filter(|total| total.is_finite() && *total >= 0.0)?;
-        // Less than before: it began to count anew.
+        // The total is lower than before: the CLI began to count anew.
         let cost = if total < self.total { total } else { total - self.total };
         self.total = total;
         self.counted.clone_from(&result.session_id);

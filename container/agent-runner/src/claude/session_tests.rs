@@ -50,7 +50,7 @@ fn output(step: &Step) -> &Output {
 }
 
 #[test]
-fn a_result_settles_what_was_taken_before_it_and_nothing_else() {
+fn result_settles_only_messages_taken_before_it() {
     let mut s = session();
     give(&mut s, "u0", None);
     assert!(at(&mut s, taken("u0")).is_empty());
@@ -70,7 +70,7 @@ fn a_result_settles_what_was_taken_before_it_and_nothing_else() {
 }
 
 #[test]
-fn a_follow_up_that_joined_a_turn_is_settled_by_its_result() {
+fn follow_up_that_joined_a_turn_is_settled_by_its_result() {
     let mut s = session();
     give(&mut s, "u0", None);
     at(&mut s, taken("u0"));
@@ -81,7 +81,7 @@ fn a_follow_up_that_joined_a_turn_is_settled_by_its_result() {
 }
 
 #[test]
-fn an_answer_of_its_own_accord_settles_nothing() {
+fn unsolicited_answer_settles_nothing() {
     let mut s = session();
     give(&mut s, "u0", None);
     at(&mut s, taken("u0"));
@@ -96,7 +96,7 @@ fn an_answer_of_its_own_accord_settles_nothing() {
 }
 
 #[test]
-fn a_result_before_anything_was_taken_leaves_all_messages_waiting() {
+fn result_before_any_message_was_taken_settles_nothing() {
     let mut s = session();
     give(&mut s, "u0", None);
     give(&mut s, "u1", Some("1.json"));
@@ -110,7 +110,7 @@ fn a_result_before_anything_was_taken_leaves_all_messages_waiting() {
 }
 
 #[test]
-fn a_refused_turn_takes_everything_with_it_and_ends_the_cli() {
+fn refused_turn_fails_all_messages_and_ends_the_cli() {
     let mut s = session();
     give(&mut s, "u0", None);
     give(&mut s, "u1", Some("1.json"));
@@ -122,7 +122,7 @@ fn a_refused_turn_takes_everything_with_it_and_ends_the_cli() {
     assert_eq!((failed.consumed.len(), failed.new_session_id.as_deref()), (1, None));
     assert_eq!(steps[1], Step::End);
     assert_eq!(s.to_resume(), None, "the id of a failed turn is not kept");
-    // The next turn's failure is judged by its own clues.
+    // The next turn's failure is sorted by its own facts.
     s.started(0.0);
     give(&mut s, "u2", Some("2.json"));
     let steps = at(&mut s, refusal("boom", None));
@@ -130,7 +130,7 @@ fn a_refused_turn_takes_everything_with_it_and_ends_the_cli() {
 }
 
 #[test]
-fn a_used_up_limit_and_a_missing_session_are_told() {
+fn used_up_limit_and_missing_session_are_reported() {
     let mut s = Session::new(Some("old".into()));
     s.started(0.0);
     give(&mut s, "u0", None);
@@ -148,7 +148,7 @@ fn a_used_up_limit_and_a_missing_session_are_told() {
 }
 
 #[test]
-fn an_end_without_a_result_is_explained_and_an_idle_end_is_not() {
+fn exit_without_a_result_is_reported_unless_idle() {
     let now = DateTime::from_timestamp(0, 0).unwrap();
     let mut s = session();
     assert!(s.ended("exit code 0", "", now).is_empty());
@@ -162,7 +162,7 @@ fn an_end_without_a_result_is_explained_and_an_idle_end_is_not() {
 }
 
 #[test]
-fn a_cost_that_is_counted_on_is_billed_once() {
+fn cost_of_a_resumed_conversation_is_billed_once() {
     let mut s = Session::new(Some("old".into()));
     s.started(1.5);
     give(&mut s, "u0", None);
@@ -175,7 +175,7 @@ fn a_cost_that_is_counted_on_is_billed_once() {
 }
 
 #[test]
-fn the_cost_of_a_failed_turn_belongs_to_its_conversation() {
+fn cost_of_a_failed_turn_belongs_to_its_conversation() {
     let mut s = Session::new(Some("old".into()));
     s.started(1.5);
     assert_eq!(s.spent(), None);
@@ -185,7 +185,7 @@ fn the_cost_of_a_failed_turn_belongs_to_its_conversation() {
     failed.total_cost_usd = Some(1.75);
     let steps = at(&mut s, Event::Result(failed));
     assert_eq!((output(&steps[0]).cost_usd, s.spent()), (Some(0.25), Some(("old", 1.75))));
-    // A program that goes without a result has told nothing.
+    // A program that exits without a result has reported no cost.
     s.started(1.75);
     give(&mut s, "u1", Some("1"));
     s.ended("signal 9", "", DateTime::from_timestamp(0, 0).unwrap());
@@ -193,7 +193,7 @@ fn the_cost_of_a_failed_turn_belongs_to_its_conversation() {
 }
 
 #[test]
-fn what_comes_while_a_cli_goes_is_the_next_ones_alone() {
+fn message_while_the_cli_exits_goes_to_the_next_cli() {
     let mut s = Session::new(None);
     assert!(give(&mut s, "u0", None).is_empty(), "there is no CLI yet");
     let written = s.started(0.0);
@@ -207,9 +207,9 @@ fn what_comes_while_a_cli_goes_is_the_next_ones_alone() {
 }
 
 proptest! {
-    /// Whatever the CLI does, each input is told as consumed at most once; and one that is answered was taken before.
+    /// Whatever the CLI does, each input is reported as consumed at most once, and only if it was taken before.
     #[test]
-    fn no_input_is_settled_twice_or_too_early(steps in proptest::collection::vec((0u8..6, 0usize..8), 0..60)) {
+    fn input_is_settled_once_and_never_too_early(steps in proptest::collection::vec((0u8..6, 0usize..8), 0..60)) {
         let mut s = session();
         let (mut given, mut taken_now, mut settled) = (0, Vec::new(), Vec::<String>::new());
         for (what, which) in steps {
@@ -238,7 +238,7 @@ proptest! {
 }
 
 #[test]
-fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
+fn empty_answer_is_asked_about_once_and_then_reported() {
     let mut s = session();
     give(&mut s, "u0", None);
     at(&mut s, taken("u0"));
@@ -263,7 +263,7 @@ fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
 }
 
 #[test]
-fn a_cli_that_does_not_open_is_ended_and_its_reason_told() {
+fn cli_that_does_not_open_is_ended_and_reported() {
     let mut s = session();
     give(&mut s, "u0", None);
     assert!(!s.is_ready());

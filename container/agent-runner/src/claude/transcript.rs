@@ -1,4 +1,4 @@
-//! A conversation on file: before the CLI compacts it, what was said goes to `conversations/` in the group's folder.
+//! Archives a conversation before the CLI compacts it: as a file in `conversations/` of the group's folder.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -13,22 +13,22 @@ use serde_json::Value;
 
 use crate::host;
 
-/// What is kept of one message, in characters.
+/// Characters that are kept of one message.
 const MESSAGE_LIMIT: usize = 2000;
-/// The longest transcript that is read.
+/// The longest transcript that is read, in bytes.
 const TRANSCRIPT_LIMIT: u64 = 256 << 20;
-/// Words of the title.
+/// Number of words in the title.
 const TITLE_WORDS: usize = 8;
 
-/// Somebody said something.
+/// A message of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Said {
     by_agent: bool,
     text: String,
 }
 
-/// `agent-runner archive`: reads the hook's JSON from stdin. Never fails loudly: a conversation that cannot be kept
-/// must not keep the agent from going on.
+/// `agent-runner archive`: reads the hook's JSON from stdin. It never fails: an error while archiving must not stop the
+/// agent.
 pub fn main() -> ExitCode {
     let mut hook = Vec::new();
     let outcome = io::stdin().lock().take(1 << 20).read_to_end(&mut hook).map_err(|error| error.to_string());
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Writes the transcript that the hook names; None if nothing was said.
+/// Archives the transcript that the hook names; returns None if it has no messages.
 fn archive(hook: &[u8], group: &Path, now: DateTime<Utc>) -> Result<Option<PathBuf>, String> {
     let hook: Value = serde_json::from_slice(hook).map_err(|error| format!("the hook's JSON: {error}"))?;
     let path = hook["transcript_path"].as_str().ok_or("the hook names no transcript")?;
@@ -59,7 +59,7 @@ fn archive(hook: &[u8], group: &Path, now: DateTime<Utc>) -> Result<Option<PathB
     fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let day = now.with_timezone(&host::zone()).format("%Y-%m-%d");
     let stem = format!("{day}-{}", slug(&title));
-    // A day has more than one conversation of a name; none may take another's place.
+    // A day may have several conversations with one title; none may overwrite another.
     let name = (1..1000)
         .map(|n| if n == 1 { format!("{stem}.md") } else { format!("{stem}-{n}.md") })
         .find(|name| fs::symlink_metadata(dir.join(name)).is_err())
@@ -68,7 +68,7 @@ fn archive(hook: &[u8], group: &Path, now: DateTime<Utc>) -> Result<Option<PathB
     Ok(Some(dir.join(name)))
 }
 
-/// A line of the transcript, where somebody says something in it.
+/// Returns the message in a line of the transcript; None if it has none.
 fn said(line: &str) -> Option<Said> {
     let entry: Value = serde_json::from_str(line).ok()?;
     let by_agent = match entry["type"].as_str()? {
@@ -92,7 +92,7 @@ fn said(line: &str) -> Option<Said> {
     (!text.is_empty()).then_some(Said { by_agent, text })
 }
 
-/// Returns what people wrote, without the form in which the host hands it over.
+/// Returns the people's words, without the format of the host's prompt.
 fn plain(said: &Said) -> String {
     if said.by_agent || !said.text.contains("<message ") {
         return said.text.clone();
@@ -104,7 +104,7 @@ fn plain(said: &Said) -> String {
     prompt::parse(&said.text).into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The first words of the first request.
+/// Returns the first words of the first request.
 fn title(said: &[Said]) -> String {
     let first = said.iter().find(|one| !one.by_agent).map(|one| {
         let messages = prompt::parse(&one.text);
@@ -116,7 +116,7 @@ fn title(said: &[Said]) -> String {
     if words.is_empty() { "conversation".to_owned() } else { words.join(" ") }
 }
 
-/// A title as a file name: small letters and digits of any script, with single hyphens.
+/// Turns a title into a file name: small letters and digits of any script, with single hyphens.
 fn slug(title: &str) -> String {
     let words = title.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let joined = words.map(str::to_lowercase).collect::<Vec<_>>().join("-");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_is_kept_under_its_day_and_title_and_never_over_another() {
+    fn archive_is_named_by_day_and_title_and_overwrites_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let lines = [
             r#"{"type":"user","message":{"content":"<messages>\n<message sender=\"Ann\" time=\"t\">@Andy Plan the Müller trip!</message>\n</messages>"}}"#,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_nothing_kept_and_a_wrong_hook_is_told() {
+    fn archive_of_an_empty_conversation_writes_no_file() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(keep(dir.path(), &[r#"{"type":"summary"}"#]), Ok(None));
         assert!(archive(b"{}", dir.path(), Utc::now()).unwrap_err().contains("no transcript"));

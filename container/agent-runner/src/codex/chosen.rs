@@ -1,4 +1,4 @@
-//! The group's choices in its `agent.toml`, in the words of Codex.
+//! The group's settings from its `agent.toml`, translated for Codex.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use serde_json::{Map, Value, json};
 
 use crate::agent_toml::{AgentToml, Way, float, table, text};
 
-/// The degrees of effort that a group may choose.
+/// The levels of effort that a group may choose.
 const EFFORTS: [&str; 6] = ["minimal", "low", "medium", "high", "xhigh", "max"];
 
-/// The group's choice, fitted to this provider.
+/// The group's settings, as far as Codex supports them.
 #[derive(Debug, Default)]
 pub struct Chosen {
-    /// What every provider knows.
+    /// The settings that all providers share.
     pub common: AgentToml,
-    /// How hard the model thinks.
+    /// The model's reasoning effort.
     pub effort: Option<String>,
-    /// US dollars for a million tokens, in and out.
+    /// US dollars for a million tokens, input and output.
     pub price: Option<(f64, f64)>,
 }
 
 impl Chosen {
-    /// That of a run.
+    /// Reads the settings of a run.
     pub fn read(input: &RunInput) -> Self {
         Self::of(AgentToml::read(input))
     }
@@ -49,10 +49,10 @@ impl Chosen {
         Self { common, effort, price }
     }
 
-    /// Notes servers that did not start, each once.
+    /// Records a server that did not start, once.
     pub fn without_server(&mut self, name: &str, why: &str) {
         if self.common.servers.remove(name).is_some() {
-            // What follows on its first sentence is of a file that nobody here has.
+            // The text after the first sentence is about a file that nobody here has.
             let why = why.split(". ").next().unwrap_or_default();
             let why = if why.is_empty() { "Codex could not start or reach it" } else { why };
             let limit = "start_timeout in its table sets how long it may take";
@@ -60,14 +60,14 @@ impl Chosen {
         }
     }
 
-    /// The MCP servers: the host's, and the group's.
+    /// Returns the MCP servers: the host's and the group's.
     pub fn servers(&self, ours: Value) -> Value {
         let mut all = Map::from_iter([("parlor".to_owned(), ours)]);
         for (name, server) in &self.common.servers {
             let seconds = server.start.as_secs();
             let mut server = match &server.way {
                 Way::Program { command, args, env } => {
-                    // Codex starts them with no more of its own environment than a few names.
+                    // Codex passes servers only a few variables of its own environment.
                     let all: BTreeMap<_, _> = self.common.env.iter().chain(env).collect();
                     json!({ "command": command, "args": args, "env": all })
                 }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_codex_cannot_do_is_told() {
+    fn settings_that_codex_does_not_support_are_reported() {
         let input = RunInput { provider: Some("codex".into()), ..RunInput::default() };
         let text = "model = 'm'\n[tools]\ndeny = ['shell']\n[[hooks]]\nevent = 'PreToolUse'\ncommand = 'x'\n\
                     [mcp.a]\ncommand = 'x'\n[mcp.b]\nurl = 'https://x'\n[codex]\neffort = 'high'\nprice = { input = 3, output = 15.5 }\ncolour = 'red'\n";
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_has_the_groups_environment_below_its_own() {
+    fn server_environment_overrides_the_groups() {
         let input = RunInput { provider: Some("codex".into()), ..RunInput::default() };
         let text = "[env]\nTEA = 'green'\nCUP = 'blue'\n[mcp.a]\ncommand = 'x'\nenv = { CUP = 'red' }\n";
         let servers = Chosen::of(AgentToml::parse(text, &input)).servers(json!({}));

@@ -1,4 +1,4 @@
-//! The command line of the CLI, and its configuration.
+//! The command line of Codex, and its configuration.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,25 +15,25 @@ use crate::live::brief;
 use crate::provider::Room;
 use crate::tool;
 
-/// The model provider that our configuration describes.
+/// The name of the model provider in our configuration.
 const PROVIDER: &str = "parlor";
-/// Where `OpenAI` answers.
+/// The address of `OpenAI`'s API.
 const OPENAI: &str = "https://api.openai.com/v1";
-/// Keys that it takes, the first that is there. They reach its process with its configuration, and no environment holds
-/// them that a command could read.
+/// The keys that it accepts; the first one that is set is used. They go to the process in its configuration, so that no
+/// environment holds a key that a command could read.
 const KEYS: [&str; 2] = ["CODEX_API_KEY", "OPENAI_API_KEY"];
-/// Where another server is named.
+/// The secret that names another server.
 const ADDRESS: &str = "OPENAI_BASE_URL";
-/// What it reads before the first message, whatever thread that is of.
+/// The file that the CLI reads before the first message, in any thread.
 const GUIDE: &str = "AGENTS.md";
-/// How often a request is tried again within a turn. The host tries again by itself, and tells the chat why.
+/// Retries of a request within a turn. The host retries by itself, and reports the reason to the chat.
 const RETRIES: u32 = 2;
-/// How long one of the host's tools may take.
+/// Time limit of the host's tools, in seconds.
 const TOOL_SECONDS: u32 = 300;
 
-/// Arguments: what is set once for the process. A room reports home to nobody and updates nothing; no file is made of
-/// an environment that may hold a key; and a follow-up waits for the answer that is on its way, which would otherwise
-/// be dropped and not counted.
+/// Arguments, which are set once for the process. The CLI sends no telemetry and does not update itself; it writes no
+/// snapshot of an environment that may hold a key; and a follow-up waits for the answer in progress, which would
+/// otherwise be dropped and not counted.
 const ARGUMENTS: [&str; 15] = [
     "app-server",
     "-c",
@@ -52,13 +52,13 @@ const ARGUMENTS: [&str; 15] = [
     "features.instant_interrupt=false",
 ];
 
-/// What the environment gets where it does not say otherwise: its own log would only blur why something failed.
+/// Environment default: the CLI's own log would only obscure why something failed.
 const LOG: (&str, &str) = ("RUST_LOG", "error,codex_app_server=off");
 
-/// A key, or the address of a server that needs none.
+/// Checks that there is a key, or the address of a server that needs none.
 ///
 /// # Errors
-/// Says what is missing.
+/// Returns which secret is missing.
 pub fn check(secrets: &BTreeMap<String, String>) -> Result<(), String> {
     if key(secrets).is_some() || address(secrets).is_some() {
         return Ok(());
@@ -81,7 +81,7 @@ fn address(secrets: &BTreeMap<String, String>) -> Option<String> {
     word(secrets, ADDRESS).map(|url| url.trim_end_matches('/').to_owned())
 }
 
-/// Returns what holds for the run.
+/// Returns the settings of the whole run.
 pub fn setup(room: &Room, chosen: &Chosen, home: &Path) -> Setup {
     Setup {
         folder: room.folders.group.display().to_string(),
@@ -95,7 +95,7 @@ pub fn setup(room: &Room, chosen: &Chosen, home: &Path) -> Setup {
     }
 }
 
-/// The skills of the house lie where Claude Code has them.
+/// Returns the folders of the installation's skills, which are where Claude Code has them.
 fn skills(home: &Path) -> Vec<String> {
     let folder = home.parent().unwrap_or(home).join(".claude/skills");
     folder.is_dir().then(|| folder.display().to_string()).into_iter().collect()
@@ -122,20 +122,20 @@ fn config(room: &Room, chosen: &Chosen) -> Map<String, Value> {
     let config = json!({
         "model_providers": { PROVIDER: provider },
         "shell_environment_policy": { "inherit": "all", "ignore_default_excludes": true },
-        // A login shell would forget where the host's tools are.
+        // A login shell would reset the PATH that has the host's tools.
         "allow_login_shell": false,
         "mcp_servers": chosen.servers(ours),
-        // What the operator's skills offer is enough: these are for another place.
+        // The operator's skills are enough: the bundled ones are for another environment.
         "skills.bundled.enabled": false,
     });
     let Value::Object(config) = config else { return Map::new() };
     config
 }
 
-/// Writes what the CLI reads at its start, and returns the command that starts it.
+/// Writes the files that the CLI reads at its start, and returns the command that starts it.
 ///
 /// # Errors
-/// When its folder cannot be written.
+/// If the CLI's folder cannot be written.
 pub fn command(program: &Path, room: &Room, chosen: &Chosen, home: &Path) -> io::Result<Command> {
     std::fs::create_dir_all(home)?;
     let guide = prompt::guide(room, chosen.common.system_prompt.as_deref());
@@ -148,7 +148,7 @@ pub fn command(program: &Path, room: &Room, chosen: &Chosen, home: &Path) -> io:
         command.env(LOG.0, LOG.1);
     }
     let own = KEYS.into_iter().chain([ADDRESS]).collect::<Vec<_>>();
-    // What the operator named besides is for commands.
+    // The operator's other secrets are for the agent's commands.
     command.envs(room.input.secrets.iter().filter(|(name, _)| !own.contains(&name.as_str())));
     Ok(command)
 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_or_an_address_is_needed() {
+    fn check_needs_a_key_or_an_address() {
         assert!(check(&secrets(&[])).unwrap_err().contains("OPENAI_API_KEY"));
         assert!(check(&secrets(&[("OPENAI_API_KEY", " ")])).is_err());
         assert!(check(&secrets(&[("OPENAI_BASE_URL", "http://box/v1")])).is_ok());
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn no_argument_holds_a_secret_and_all_are_pairs() {
+    fn arguments_are_pairs_and_hold_no_secret() {
         assert_eq!(ARGUMENTS.len() % 2, 1);
         assert!(ARGUMENTS[1..].chunks(2).all(|pair| pair[0] == "-c" && pair[1].contains('=')));
     }

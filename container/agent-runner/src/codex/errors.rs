@@ -1,4 +1,4 @@
-//! The kind of failure of a failed turn. Pure.
+//! Sorts the failure of a turn into a kind. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use parlor_protocol::ErrorKind;
@@ -7,10 +7,10 @@ use super::events::Fault;
 use crate::live::Sorted;
 use crate::refusal::{self, Meaning, Refusal, with_remedy};
 
-/// A vendor's wait that is longer than this is not believed.
+/// Longest wait, in seconds, that is accepted from a vendor.
 const LONGEST_WAIT: f64 = 86_400.0;
 
-/// Sorts a failure. `resets_at` is when the subscription's limit, if one is used up, begins anew.
+/// Sorts a failure. `resets_at` is when a used-up limit of the subscription starts anew.
 pub fn sort(fault: &Fault, resets_at: Option<i64>, now: DateTime<Utc>) -> Sorted {
     let meaning = meaning(fault);
     let kind = meaning.kind();
@@ -34,13 +34,13 @@ fn meaning(fault: &Fault) -> Meaning {
     })
 }
 
-/// Returns true if trying again within the turn is of no use: the key stays wrong, what is refused for good stays
-/// refused, and a limit's pause is the host's to keep.
+/// Returns true if a retry within the turn is of no use: a wrong key stays wrong, a final refusal stays one, and the
+/// host waits for limits.
 pub fn is_final(fault: &Fault) -> bool {
     !matches!(meaning(fault).kind(), ErrorKind::Overloaded | ErrorKind::Unreachable | ErrorKind::Other)
 }
 
-/// The seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
+/// Returns the seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
 fn named_wait(message: &str) -> Option<f64> {
     let (_, mut rest) = message.split_once("try again in ")?;
     let mut seconds = None;
@@ -51,7 +51,7 @@ fn named_wait(message: &str) -> Option<f64> {
     seconds.filter(|seconds| (0.0..=LONGEST_WAIT).contains(seconds))
 }
 
-/// A number with its unit, in seconds, and what comes right after it.
+/// Parses a number with its unit; returns it in seconds, with the rest of the text.
 fn part(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_apart() {
+    fn refusals_are_sorted_by_status_and_words() {
         for (fault, expected) in [
             (fault("httpConnectionFailed", Some(401)), ErrorKind::Auth),
             (fault("unauthorized", None), ErrorKind::Auth),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_to_come_again_is_passed_on() {
+    fn vendors_wait_is_passed_on() {
         let text = "Rate limit reached for gpt-5. Please try again in 7.25s. Visit …";
         let limit = Fault { message: text.into(), ..fault("rateLimitExceeded", None) };
         assert_eq!(at(&limit, Some(5)).1.as_deref(), Some("1970-01-12T13:46:47.250Z"));

@@ -1,4 +1,4 @@
-//! One line of the CLI's stdout, as far as a run cares. Pure; unknown methods and keys are nothing to complain of.
+//! Parses a line of the CLI's stdout, as far as a run needs it. Pure; ignores unknown methods and keys.
 
 use parlor_protocol::json;
 use serde::Deserialize;
@@ -7,77 +7,77 @@ use serde_json::Value;
 use crate::live::said;
 use crate::refusal;
 
-/// A line: what it tells, and of which thread. Sub-agents have threads of their own.
+/// A line: an event and its thread. Sub-agents have threads of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     /// The thread; None if it concerns all or none.
     pub thread: Option<String>,
-    /// What it tells.
+    /// The event.
     pub event: Event,
 }
 
-/// Something the CLI tells.
+/// An event that the CLI reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The answer to a request of ours.
     Answered {
         /// The request's number.
         id: u64,
-        /// What it returned, or why it was refused.
+        /// The returned value, or the reason of the refusal.
         result: Result<Value, String>,
     },
-    /// A question to us.
+    /// The CLI asks us something.
     Asked {
-        /// The question's number.
+        /// The request's id, in the CLI's form.
         id: Value,
-        /// What is asked.
+        /// The method that names the question.
         method: String,
     },
-    /// A turn begins.
+    /// A turn began.
     Started {
         /// Its id.
         turn: String,
     },
-    /// A message that was written to it is now part of the conversation.
+    /// A message that was written to the CLI is now part of the conversation.
     Taken {
         /// The message's id, as we gave it.
         message: String,
     },
-    /// The agent said something; it is the answer unless the agent goes on to work.
+    /// The agent said something; it is the answer unless the agent continues to work.
     Said {
-        /// What.
+        /// The text.
         text: String,
-        /// True if it only tells what it is about to do.
+        /// True if it only announces the agent's next step.
         aside: bool,
     },
     /// The agent did something else.
     Worked,
-    /// It said something in the chat with a tool.
+    /// A tool of the agent sent something to the chat.
     Spoke,
     /// Tokens were used.
     Used {
-        /// In which turn.
+        /// The turn's id.
         turn: String,
-        /// In the whole conversation.
+        /// Tokens of the whole conversation.
         total: Tokens,
-        /// By the last request.
+        /// Tokens of the last request.
         last: Tokens,
     },
     /// A limit of the subscription is used up.
     LimitReached {
-        /// Until when, in seconds since 1970.
+        /// When the limit starts anew, in seconds since 1970.
         resets_at: i64,
     },
     /// An MCP server did not start.
     ServerFailed {
         /// Its name.
         name: String,
-        /// Why, in the CLI's words.
+        /// The reason, in the CLI's words.
         why: String,
     },
     /// A request failed.
     Trouble {
-        /// How.
+        /// The fault.
         fault: Fault,
         /// True if the CLI tries it again.
         again: bool,
@@ -86,10 +86,10 @@ pub enum Event {
     Ended {
         /// The fault; None if the turn went well.
         fault: Option<Fault>,
-        /// The answer, where the end brings it.
+        /// The answer, if the CLI sends it with the end.
         text: Option<String>,
     },
-    /// A line that is no event.
+    /// A line that is not JSON.
     Text(String),
     /// Anything else.
     Other,
@@ -99,29 +99,29 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Tokens {
-    /// Read, cached ones included.
+    /// Tokens read, including those from the cache.
     #[serde(rename = "inputTokens")]
     pub input: u64,
-    /// Read from the vendor's cache.
+    /// Tokens read from the vendor's cache.
     #[serde(rename = "cachedInputTokens")]
     pub cached: u64,
-    /// Put into the vendor's cache.
+    /// Tokens written to the vendor's cache.
     #[serde(rename = "cacheWriteInputTokens")]
     pub cache_write: u64,
-    /// Written, thoughts included.
+    /// Tokens written, including thoughts.
     #[serde(rename = "outputTokens")]
     pub output: u64,
-    /// Thoughts.
+    /// Tokens of thoughts.
     #[serde(rename = "reasoningOutputTokens")]
     pub reasoning: u64,
 }
 
-/// What went wrong.
+/// An error of a request or turn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
-    /// In the CLI's words.
+    /// The error, in the CLI's words.
     pub message: String,
-    /// Its word for the kind: `unauthorized`, `httpConnectionFailed`, …
+    /// The CLI's word for the kind: `unauthorized`, `httpConnectionFailed`, …
     pub kind: String,
     /// HTTP status of the refused request.
     pub status: Option<u16>,
@@ -137,7 +137,7 @@ struct Message {
     error: Value,
 }
 
-/// Reads a line.
+/// Parses a line.
 pub fn parse(line: &str) -> Line {
     let Ok(message) = json::from_str::<Message>(line) else {
         let text = line.trim();
@@ -216,10 +216,10 @@ fn fault(error: &Value) -> Fault {
         }),
         _ => (String::new(), None),
     };
-    // While it tries again, the reason is among the details.
+    // While the CLI retries, the reason is among the details.
     let message = [&error["additionalDetails"], &error["message"]].into_iter().map(words).find(|text| !text.is_empty());
     let message = message.unwrap_or_else(|| "Codex failed without a reason".to_owned());
-    // Of a request that was wrong only the vendor's answer is passed on, as it came.
+    // Of a malformed request only the vendor's answer is passed on, unchanged.
     match refusal::inside(&message).filter(|_| message.starts_with('{')) {
         Some((code, said)) => Fault { message: said, kind: format!("{kind} {code}"), status: status.or(Some(400)) },
         None => Fault { message, kind, status },
@@ -229,7 +229,7 @@ fn fault(error: &Value) -> Fault {
 fn limits(limits: &Value) -> Event {
     let windows = [&limits["primary"], &limits["secondary"]];
     let full = windows.into_iter().filter(|window| window["usedPercent"].as_i64().is_some_and(|used| used >= 100));
-    // Of several limits the last one to go counts.
+    // Of several used-up limits, the one that resets last counts.
     full.filter_map(|window| window["resetsAt"].as_i64())
         .max()
         .map_or(Event::Other, |resets_at| Event::LimitReached { resets_at })
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_is_read_and_the_rest_is_passed_over() {
+    fn known_lines_are_parsed_and_unknown_ones_ignored() {
         let taken = r#"{"method":"item/completed","params":{"item":{"type":"userMessage","id":"i","clientId":"u1",
             "content":[]},"threadId":"t","turnId":"n"},"emittedAtMs":1}"#;
         let line = parse(taken);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_says_how_it_went() {
+    fn turn_end_has_its_fault_or_answer() {
         let good = r#"{"method":"turn/completed","params":{"threadId":"t","turn":{"id":"n","status":"completed",
             "items":[{"type":"agentMessage","text":"a"},{"type":"agentMessage","text":"b"}],"error":null}}}"#;
         assert_eq!(event(good), Event::Ended { fault: None, text: Some("b".into()) });

@@ -1,4 +1,4 @@
-//! The use of a turn: the CLI counts each thread as a whole, and on over its resumption. Pure.
+//! Counts the tokens of a turn: the CLI reports totals per thread, including those before a resumption. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,23 +6,23 @@ use serde_json::{Value, json};
 
 use super::events::Tokens;
 
-/// See the module.
+/// The tokens since the last call of [`take`](Self::take).
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// What each thread had used when it was last told.
+    /// The last reported total of each thread.
     totals: HashMap<String, Tokens>,
-    /// Turns that began under our eyes.
+    /// Turns that began during this run.
     turns: HashSet<String>,
     sum: Tokens,
 }
 
 impl Meter {
-    /// A turn of any thread begins.
+    /// Records that a turn of any thread began.
     pub fn begin(&mut self, turn: &str) {
         self.turns.insert(turn.to_owned());
     }
 
-    /// A thread told what it used. When one is resumed it tells first what earlier runs had used.
+    /// Records a thread's usage. A resumed thread first reports the tokens of earlier runs.
     pub fn used(&mut self, thread: Option<&str>, turn: &str, total: Tokens, last: Tokens) {
         let thread = thread.unwrap_or_default();
         let before = self.totals.insert(thread.to_owned(), total);
@@ -34,8 +34,8 @@ impl Meter {
         self.sum.add(&used);
     }
 
-    /// The turn's tokens, under the names that the host reads, and what they cost at these US dollars for a million of
-    /// them, in and out. Those from the vendor's cache count in full.
+    /// Returns the turn's tokens, under the names that the host reads, and their cost. `price` is US dollars for a
+    /// million tokens, input and output; cached tokens count in full.
     pub fn take(&mut self, price: Option<(f64, f64)>) -> (Option<Value>, Option<f64>) {
         let used = std::mem::take(&mut self.sum);
         if used == Tokens::default() {
@@ -64,7 +64,7 @@ impl Tokens {
         })
     }
 
-    /// Returns what came since; None if it was counted anew.
+    /// Returns the tokens since `before`; None if the CLI began to count anew.
     fn since(&self, before: &Self) -> Option<Self> {
         self.zip(before, u64::checked_sub)
     }
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_billed_for_its_own_tokens_alone() {
+    fn turn_is_billed_for_its_own_tokens_only() {
         let mut meter = Meter::default();
-        // What an earlier run had used, told at the resumption.
+        // The usage of an earlier run, reported at the resumption.
         meter.used(Some("t"), "old", tokens(1000, 400, 50), tokens(100, 40, 5));
         assert_eq!(meter.take(None), (None, None));
         meter.begin("n");
         meter.used(Some("t"), "n", tokens(1100, 440, 70), tokens(100, 40, 20));
-        // The same told again is nothing new.
+        // The same total again adds nothing.
         meter.used(Some("t"), "n", tokens(1100, 440, 70), tokens(100, 40, 20));
         meter.used(Some("t"), "n", tokens(1300, 540, 80), tokens(200, 100, 10));
         let (usage, cost) = meter.take(Some((10.0, 100.0)));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_thread_counts_from_its_first_request_and_sub_agents_count_too() {
+    fn new_thread_counts_from_its_first_request_as_do_sub_agents() {
         let mut meter = Meter::default();
         meter.begin("n");
         meter.used(Some("t"), "n", tokens(100, 0, 20), tokens(100, 0, 20));
@@ -110,7 +110,7 @@ mod tests {
         meter.used(Some("sub"), "n2", tokens(10, 0, 2), tokens(10, 0, 2));
         meter.used(Some("sub"), "n2", tokens(30, 0, 4), tokens(20, 0, 2));
         assert_eq!(meter.take(None).0.unwrap()["input_tokens"], 130);
-        // Counted anew.
+        // The CLI began to count anew.
         meter.used(Some("t"), "n", tokens(5, 0, 1), tokens(5, 0, 1));
         assert_eq!(meter.take(None).0.unwrap()["input_tokens"], 5);
     }

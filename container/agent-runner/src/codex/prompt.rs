@@ -1,4 +1,4 @@
-//! The agent's input: messages, and facts about its room before the first one.
+//! The agent's input: messages, and before the first one the facts about its room.
 
 use serde_json::{Value, json};
 
@@ -6,17 +6,17 @@ use crate::live::brief;
 use crate::memory;
 use crate::provider::Room;
 
-/// A text as an item of input.
+/// Makes an input item from a text.
 pub fn text(text: &str) -> Value {
     json!({ "type": "text", "text": text, "text_elements": [] })
 }
 
-/// A picture as an item of input.
+/// Makes an input item from a picture.
 pub fn picture(media_type: &str, data: &str) -> Value {
     json!({ "type": "image", "url": format!("data:{media_type};base64,{data}") })
 }
 
-/// Returns what it knows of its room, and the memories: those that other providers read, too.
+/// Returns the facts about the agent's room, and the memory files that the other providers read, too.
 pub fn guide(room: &Room, system_prompt: Option<&str>) -> String {
     let group = &room.folders.group;
     let mut parts = vec![format!(
@@ -46,13 +46,13 @@ mod tests {
     use crate::wire::Wire;
 
     #[test]
-    fn a_picture_is_an_address_that_holds_it() {
+    fn picture_becomes_a_data_url() {
         let url = "data:image/png;base64,Zm9v";
         assert_eq!(picture("image/png", "Zm9v"), json!({ "type": "image", "url": url }));
     }
 
     #[test]
-    fn every_memory_of_the_room_is_told() {
+    fn guide_has_every_memory_of_the_room() {
         let dir = tempfile::tempdir().unwrap();
         let folder = |name: &str, text: &str| {
             fs::create_dir_all(dir.path().join(name)).unwrap();

@@ -1,34 +1,34 @@
-//! The lines that go to the CLI: one line of JSON-RPC per request or answer.
+//! The lines that are written to the CLI: one line of JSON-RPC per request or answer.
 
 use serde_json::{Map, Value, json};
 
-/// Numbers of the requests of which each process gets one.
+/// The id of the greeting, which each process gets once, as it gets the next two.
 pub const GREETING: u64 = 1;
-/// Where skills lie.
+/// The id of the request that names the folders of skills.
 pub const SKILLS: u64 = 2;
-/// Opening or resuming the conversation.
+/// The id of the request that opens or resumes the conversation.
 pub const THREAD: u64 = 3;
-/// The first message; each further one counts on.
+/// The id of the first message; each further message has the next number.
 pub const FIRST_MESSAGE: u64 = 10;
 
-/// What holds for a whole run.
+/// The settings of a whole run.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// The group's folder, where the agent works.
     pub folder: String,
-    /// The model; none leaves it to the CLI.
+    /// The model; None leaves it to the CLI.
     pub model: Option<String>,
-    /// How hard it thinks; none leaves it to the CLI.
+    /// The reasoning effort; None leaves it to the CLI.
     pub effort: Option<String>,
-    /// The CLI's configuration, which nobody finds in a file or an argument.
+    /// The CLI's configuration, which is in no file and no argument.
     pub config: Map<String, Value>,
-    /// Which of its model providers answers.
+    /// The name of the CLI's model provider to use.
     pub provider: String,
     /// Folders with skills.
     pub skills: Vec<String>,
-    /// US dollars for a million tokens, in and out; none reports no cost.
+    /// US dollars for a million tokens, input and output; None reports no cost.
     pub price: Option<(f64, f64)>,
-    /// True if nothing to say is an answer, too: for a task.
+    /// True if an empty answer is allowed: for a task.
     pub quiet: bool,
 }
 
@@ -36,19 +36,19 @@ fn request(id: u64, method: &str, params: &Value) -> String {
     format!("{}\n", json!({ "id": id, "method": method, "params": params }))
 }
 
-/// The first request.
+/// Makes the first request.
 pub fn greeting() -> String {
     let client = json!({ "name": "parlor", "title": "Parlor", "version": env!("CARGO_PKG_VERSION") });
     request(GREETING, "initialize", &json!({ "clientInfo": client }))
 }
 
-/// Returns what follows on the answer to the greeting, up to the conversation.
+/// Makes the requests that follow the answer to the greeting, up to the one that opens the conversation.
 pub fn opening(setup: &Setup, resume: Option<&str>) -> Vec<String> {
     let mut lines = vec![format!("{}\n", json!({ "method": "initialized" }))];
     if !setup.skills.is_empty() {
         lines.push(request(SKILLS, "skills/extraRoots/set", &json!({ "extraRoots": setup.skills })));
     }
-    // The room is the sandbox, and nobody is there to be asked.
+    // The room is the sandbox, and nobody is there to approve anything.
     let mut params = json!({
         "cwd": setup.folder,
         "approvalPolicy": "never",
@@ -71,7 +71,7 @@ pub fn opening(setup: &Setup, resume: Option<&str>) -> Vec<String> {
     lines
 }
 
-/// A message: it begins a turn, or joins the one at work.
+/// Makes the request for a message: it begins a turn, or joins the current one.
 pub fn message(number: u64, thread: &str, setup: &Setup, id: &str, content: &[Value]) -> String {
     let mut params = json!({ "threadId": thread, "input": content, "clientUserMessageId": id });
     if let Some(effort) = &setup.effort {
@@ -80,7 +80,7 @@ pub fn message(number: u64, thread: &str, setup: &Setup, id: &str, content: &[Va
     request(number, "turn/start", &params)
 }
 
-/// The answer to whatever the CLI asks: it must not wait for somebody to confirm or to choose.
+/// Answers any question of the CLI: it must not wait for somebody to confirm or choose.
 pub fn nobody_there(id: &Value, method: &str) -> String {
     let result = match method {
         "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => json!({ "decision": "accept" }),
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_one_line_and_has_what_was_set() {
+    fn request_is_one_line_with_the_settings() {
         let setup = Setup {
             folder: "/workspace/group".into(),
             model: Some("gpt-6".into()),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn no_question_waits_for_an_answer() {
+    fn question_of_the_cli_is_answered_at_once() {
         for (method, part) in [
             ("mcpServer/elicitation/request", "decline"),
             ("item/tool/requestUserInput", "answers"),

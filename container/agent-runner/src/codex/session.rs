@@ -1,9 +1,9 @@
-//! A conversation with the CLI as a state machine without I/O: what was written, what a turn's end settles, what it
-//! used.
+//! A conversation with the CLI as a state machine without I/O: it tracks written messages, settled messages, and
+//! tokens.
 //!
-//! The CLI is greeted, then a thread is opened or resumed, and only then messages are written. One that comes during a
-//! turn joins it, or the next one. So the end of a turn is not paired with a message: each carries an id, and the CLI
-//! tells when the message with that id is part of the conversation. A turn's end settles what was taken before it.
+//! The CLI is greeted, then a thread is opened or resumed, and only then messages are written. A message that arrives
+//! during a turn joins it, or the next one. So the end of a turn is not paired with a message: each message carries an
+//! id, and the CLI reports when it is part of the conversation. A turn's end settles the messages taken before it.
 
 use chrono::{DateTime, Utc};
 use parlor_protocol::{ErrorKind, Output};
@@ -19,14 +19,14 @@ use crate::refusal;
 /// The state of the CLI.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// There is none, or it is on its way out.
+    /// No CLI runs, or it is on its way out.
     Off,
     Opening,
-    /// It has this thread open.
+    /// The CLI has this thread open.
     Open(String),
 }
 
-/// See the module.
+/// A conversation with Codex.
 #[derive(Debug)]
 pub struct Session {
     setup: Setup,
@@ -34,24 +34,24 @@ pub struct Session {
     stage: Stage,
     /// The thread that the next CLI resumes.
     resume: Option<String>,
-    /// The model of the thread, as the CLI says.
+    /// The thread's model, as the CLI reports it.
     model: Option<String>,
     /// The number of the next request that writes a message.
     next: u64,
     meter: Meter,
-    /// What the agent said last, while it may be its answer.
+    /// The agent's last text, while it may be the answer.
     answer: Option<String>,
-    /// When the subscription's limit, if one is used up, begins anew.
+    /// When a used-up limit of the subscription starts anew.
     resets_at: Option<i64>,
     words: Words,
-    /// A tool said something in the chat in this turn.
+    /// True if a tool sent something to the chat in this turn.
     spoke: bool,
-    /// The turn's answer was empty once.
+    /// True if the turn's answer was empty once.
     asked: bool,
 }
 
 impl Session {
-    /// A conversation that resumes a thread, or begins.
+    /// A conversation that resumes a thread, or begins a new one.
     pub fn new(setup: Setup, resume: Option<String>) -> Self {
         Self {
             setup,
@@ -69,12 +69,12 @@ impl Session {
         }
     }
 
-    /// The model that answers, where the CLI says so.
+    /// Returns the model that answers, if the CLI reported it.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
 
-    /// Returns true if something waits for an answer.
+    /// Returns true if a message waits for an answer.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -107,7 +107,7 @@ impl Session {
         vec![self.failure(why)]
     }
 
-    /// Messages for the CLI, which gets them as soon as its thread is open.
+    /// Adds messages. The CLI gets them as soon as its thread is open.
     pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
         self.pending.add(messages);
         self.flush()
@@ -124,9 +124,9 @@ impl Session {
         (first..).zip(messages).map(line).collect()
     }
 
-    /// The CLI told something.
+    /// Handles a line of the CLI.
     pub fn event(&mut self, line: Line, now: DateTime<Utc>) -> Vec<Step> {
-        // What sub-agents do is theirs; their tokens are counted.
+        // The events of sub-agents are ignored; their tokens are counted.
         let foreign = line.thread.is_some() && self.is_ready() && line.thread.as_deref() != self.thread();
         match line.event {
             Event::Started { turn } => self.meter.begin(&turn),
@@ -142,7 +142,7 @@ impl Session {
             Event::Spoke => (self.answer, self.spoke) = (None, true),
             Event::LimitReached { resets_at } => self.resets_at = Some(resets_at),
             Event::Trouble { fault, again: true } if errors::is_final(&fault) => return self.failed(&fault, now),
-            // Without another try the turn's end follows.
+            // If the CLI does not retry, the end of the turn follows.
             Event::Trouble { fault, .. } => self.words.note(&fault.message),
             Event::Ended { fault: Some(fault), .. } => return self.failed(&fault, now),
             Event::Ended { fault: None, text } => return self.ended_well(text),
@@ -183,7 +183,7 @@ impl Session {
         if !self.pending.taken(id) {
             return Vec::new();
         }
-        // What was said before this message answers an earlier one, and would otherwise be heard by nobody.
+        // A text from before this message answers an earlier one, and would otherwise be lost.
         self.answer.take().map(Step::Say).into_iter().collect()
     }
 
@@ -198,7 +198,7 @@ impl Session {
             text = Some(said::NO_ANSWER.to_owned());
         }
         (self.spoke, self.asked) = (false, false);
-        // This may be the end of a turn that no message began.
+        // The turn that ended may have begun without a message.
         let consumed = self.pending.settle();
         let (usage, cost_usd) = self.meter.take(self.setup.price);
         let output = Output {
@@ -219,12 +219,12 @@ impl Session {
         steps
     }
 
-    /// A turn failed. All that was written fails with it, and the CLI goes: what it still has in its queue comes back
-    /// from the host, and must not be answered twice.
+    /// A turn failed. All written messages fail with it, and the CLI is ended: the host sends the messages in its queue
+    /// again, and they must not be answered twice.
     fn failed(&mut self, fault: &Fault, now: DateTime<Utc>) -> Vec<Step> {
         self.answer = None;
         if !self.has_pending() {
-            // Nobody asked: the next message will meet it again if it lasts.
+            // The failed turn answered no message. If the cause persists, the next message will meet it again.
             return Vec::new();
         }
         self.stage = Stage::Off;
@@ -232,7 +232,7 @@ impl Session {
         vec![self.failure(sorted), Step::End]
     }
 
-    /// The CLI refuses what every conversation needs.
+    /// The CLI refused a request that every conversation needs.
     fn broken(&mut self, why: &str, now: DateTime<Utc>) -> Vec<Step> {
         let steps = self.failed(&Fault { message: format!("Codex refused: {why}"), ..Fault::default() }, now);
         self.stage = Stage::Off;
@@ -247,7 +247,7 @@ impl Session {
         self.has_pending().then(|| self.failure(sorted)).into_iter().collect()
     }
 
-    /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
+    /// The CLI has exited; `how` describes its end in words, `said` is the end of its stderr.
     pub fn ended(&mut self, how: &str, said: &str) -> Vec<Step> {
         let expected = std::mem::replace(&mut self.stage, Stage::Off) == Stage::Off;
         if expected || !self.has_pending() {

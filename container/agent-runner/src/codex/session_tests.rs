@@ -27,7 +27,7 @@ fn refused(id: u64, why: &str) -> Line {
     Line { thread: None, event: Event::Answered { id, result: Err(why.into()) } }
 }
 
-/// A session whose thread is open, with the run's first prompt.
+/// Returns a session with an open thread and the run's first prompt.
 fn session(resume: Option<&str>) -> Session {
     let mut session = Session::new(Setup::default(), resume.map(str::to_owned));
     session.started();
@@ -58,7 +58,7 @@ fn put(steps: &[Step]) -> &Output {
 }
 
 #[test]
-fn messages_wait_for_the_thread_and_are_then_written_in_order() {
+fn messages_wait_for_the_thread_and_keep_their_order() {
     let mut session = Session::new(Setup::default(), None);
     assert!(matches!(&session.started()[..], [Step::Write(line)] if line.contains("initialize")));
     assert_eq!(session.give(message("first", None)), []);
@@ -77,7 +77,7 @@ fn messages_wait_for_the_thread_and_are_then_written_in_order() {
 }
 
 #[test]
-fn a_cli_that_never_opens_a_conversation_fails_the_turn_and_is_ended() {
+fn cli_that_does_not_open_fails_the_turn_and_is_ended() {
     let mut session = Session::new(Setup::default(), None);
     session.started();
     session.give(message("first", None));
@@ -93,7 +93,7 @@ fn a_cli_that_never_opens_a_conversation_fails_the_turn_and_is_ended() {
 }
 
 #[test]
-fn an_answer_settles_what_was_taken_and_the_rest_waits() {
+fn answer_settles_only_messages_taken_before_it() {
     let mut session = session(None);
     session.give(message("late", Some("1.json")));
     session.event(taken("first"), now());
@@ -112,7 +112,7 @@ fn an_answer_settles_what_was_taken_and_the_rest_waits() {
 }
 
 #[test]
-fn an_answer_that_a_follow_up_overtakes_is_sent_and_talk_before_work_is_not() {
+fn answer_before_a_follow_up_is_sent_but_not_talk_before_work() {
     let mut session = session(None);
     session.give(message("late", Some("1.json")));
     session.event(taken("first"), now());
@@ -126,30 +126,30 @@ fn an_answer_that_a_follow_up_overtakes_is_sent_and_talk_before_work_is_not() {
 }
 
 #[test]
-fn a_failed_turn_takes_everything_with_it_and_ends_the_cli() {
+fn failed_turn_fails_all_messages_and_ends_the_cli() {
     let mut session = session(Some("t"));
     session.give(message("late", Some("1.json")));
     session.event(taken("first"), now());
-    // Waiting for a limit is the host's: the CLI might wait for an hour.
+    // The host waits for a limit to pass: the CLI might wait for an hour.
     let again = Event::Trouble { fault: fault("responseStreamDisconnected", Some(429)), again: true };
     let steps = session.event(line(again), now());
     let output = put(&steps);
     assert_eq!((output.status, output.error_kind), (Status::Error, Some(ErrorKind::RateLimit)));
     assert_eq!((output.consumed.len(), output.new_session_id.as_deref()), (1, None));
     assert_eq!(steps[1], Step::End);
-    // What comes after it is nobody's.
+    // Later events belong to no message.
     assert_eq!(session.event(line(Event::Ended { fault: Some(fault("x", None)), text: None }), now()), []);
-    // What comes while it goes is the next one's alone.
+    // Messages that come while the CLI exits go to the next one.
     assert_eq!(session.give(message("after", Some("2.json"))), []);
     assert_eq!((session.ended("killed by signal 15", ""), session.has_pending()), (Vec::new(), true));
-    // The next CLI resumes what was there before.
+    // The next CLI resumes the same thread as before.
     session.started();
     let greeted = Line { thread: None, event: Event::Answered { id: requests::GREETING, result: Ok(json!({})) } };
     assert!(matches!(session.event(greeted, now()).last(), Some(Step::Write(line)) if line.contains("thread/resume")));
 }
 
 #[test]
-fn a_broken_connection_is_left_to_the_cli() {
+fn broken_connection_is_retried_by_the_cli() {
     let mut session = session(None);
     let again = Event::Trouble { fault: fault("responseStreamDisconnected", None), again: true };
     assert_eq!(session.event(line(again), now()), []);
@@ -158,7 +158,7 @@ fn a_broken_connection_is_left_to_the_cli() {
 }
 
 #[test]
-fn a_lost_conversation_begins_anew() {
+fn lost_conversation_begins_anew() {
     let mut session = Session::new(Setup::default(), Some("gone".into()));
     session.started();
     session.give(message("first", None));
@@ -174,7 +174,7 @@ fn a_lost_conversation_begins_anew() {
 }
 
 #[test]
-fn an_end_without_an_answer_is_explained_and_an_idle_end_is_not() {
+fn exit_without_an_answer_is_reported_unless_idle() {
     let mut session = session(None);
     session.event(line(Event::Text("thread main panicked".into())), now());
     let steps = session.ended("exit code 101", "the end of stderr");
@@ -184,7 +184,7 @@ fn an_end_without_an_answer_is_explained_and_an_idle_end_is_not() {
 }
 
 #[test]
-fn sub_agents_settle_nothing_and_their_tokens_count() {
+fn sub_agents_settle_nothing_but_their_tokens_count() {
     let mut session = session(None);
     session.event(taken("first"), now());
     session.event(line(Event::Started { turn: "n".into() }), now());
@@ -200,7 +200,7 @@ fn sub_agents_settle_nothing_and_their_tokens_count() {
 }
 
 #[test]
-fn an_answer_of_its_own_accord_does_not_settle_the_first_prompt() {
+fn unsolicited_answer_does_not_settle_the_first_prompt() {
     let mut session = session(Some("t"));
     session.give(message("late", Some("1.json")));
     session.event(taken("late"), now());
@@ -211,7 +211,7 @@ fn an_answer_of_its_own_accord_does_not_settle_the_first_prompt() {
 }
 
 #[test]
-fn the_end_of_a_turn_before_anything_was_taken_leaves_the_prompt_waiting() {
+fn turn_end_before_any_message_was_taken_settles_nothing() {
     let mut session = session(None);
     session.event(said("of its own accord"), now());
     let steps = session.event(ended(), now());
@@ -224,7 +224,7 @@ fn the_end_of_a_turn_before_anything_was_taken_leaves_the_prompt_waiting() {
 
 proptest! {
     #[test]
-    fn no_input_is_settled_twice_or_too_early(moves in proptest::collection::vec(0_u8..6, 0..60)) {
+    fn input_is_settled_once_and_never_too_early(moves in proptest::collection::vec(0_u8..6, 0..60)) {
         let mut session = session(None);
         let (mut given, mut settled, mut taken_ids) = (0, Vec::new(), vec!["first".to_owned()]);
         session.event(taken("first"), now());
@@ -258,7 +258,7 @@ proptest! {
 }
 
 #[test]
-fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
+fn empty_answer_is_asked_about_once_and_then_reported() {
     let mut s = session(None);
     s.event(taken("first"), now());
     let asked = s.event(ended(), now());

@@ -1,4 +1,4 @@
-//! The group's choices in its `agent.toml`, in the words of the Gemini CLI.
+//! The group's settings from its `agent.toml`, translated for the Gemini CLI.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::agent_toml::{AgentToml, Way};
 
 const NAME: &str = "gemini";
 
-/// The group's choice, as far as this provider can follow it.
+/// Reads the group's settings, as far as the Gemini CLI supports them.
 pub fn read(input: &RunInput) -> AgentToml {
     fitted(AgentToml::read(input))
 }
@@ -21,7 +21,7 @@ fn fitted(mut common: AgentToml) -> AgentToml {
     common
 }
 
-/// Notes the group's servers as left out; false where there are none.
+/// Drops the group's servers and records each; returns false if there are none.
 pub fn without_servers(common: &mut AgentToml) -> bool {
     let servers = std::mem::take(&mut common.servers);
     for name in servers.keys() {
@@ -30,7 +30,7 @@ pub fn without_servers(common: &mut AgentToml) -> bool {
     !servers.is_empty()
 }
 
-/// The MCP servers of a session: the host's, and the group's.
+/// Returns the MCP servers of a session: the host's and the group's.
 pub fn servers(common: &AgentToml, ours: &str) -> Value {
     let list = |of: &BTreeMap<String, String>| -> Vec<Value> {
         of.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_followed_is_and_the_rest_is_named() {
+    fn supported_settings_are_used_and_the_rest_is_reported() {
         let text = r#"
             model = "gemini-2.5-pro"
             system_prompt = "Be brief."

@@ -1,4 +1,4 @@
-//! The command line of the CLI, and the settings that it finds in its home.
+//! The command line of the Gemini CLI, and the settings file in its home.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -13,9 +13,9 @@ use crate::live::brief;
 use crate::provider::Room;
 use crate::tool;
 
-/// What the environment gets where it does not say otherwise.
+/// Environment defaults.
 const ENVIRONMENT: [(&str, &str); 7] = [
-    // One process and not two: the second would only set the size of the heap.
+    // One process instead of two: the second would only set the heap's size.
     ("GEMINI_CLI_NO_RELAUNCH", "1"),
     ("GEMINI_CLI_TRUST_WORKSPACE", "true"),
     // The room is the sandbox.
@@ -23,23 +23,23 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ("GEMINI_TELEMETRY_ENABLED", "false"),
     ("NO_BROWSER", "true"),
     ("NO_COLOR", "1"),
-    // A file .env of the group's counts for each name that is not here: it must not lead the key to somebody else.
+    // The group's .env file sets every name that is not here: it must not send the key to somebody else.
     ("NODE_TLS_REJECT_UNAUTHORIZED", "1"),
 ];
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 /// The vendor's own server.
 const VENDOR: &str = "https://generativelanguage.googleapis.com";
-/// It looks for a key in the environment before it is given one, and complains.
+/// The CLI looks for a key in the environment before it is given one, and reports an error if there is none.
 const NO_KEY: (&str, &str) = ("GEMINI_API_KEY", "is-not-in-the-environment");
-/// How often a request is tried, unless `PARLOR_GEMINI_ATTEMPTS` says otherwise: the host tries again by itself, and
-/// tells the chat why. An answer that breaks off would be begun anew behind what was said of it, and nobody would hear
-/// of it.
+/// Tries of a request, unless `PARLOR_GEMINI_ATTEMPTS` sets the number. The host retries by itself, and reports the
+/// reason to the chat. The CLI would restart an interrupted answer behind the part already sent, and nobody would
+/// notice.
 const ATTEMPTS: u64 = 1;
 const SETTINGS: &str = "settings.json";
 /// The file in the CLI's home that holds the group's addition to the system prompt.
 const PROMPT: &str = "PARLOR.md";
 
-/// The arguments of a call.
+/// Returns the arguments of a call.
 pub fn arguments(room: &Room, chosen: &AgentToml) -> Vec<String> {
     let mut args = vec!["--acp".to_owned(), "--yolo".to_owned()];
     if let Some(model) = chosen.chosen_model(&room.input).filter(|model| !model.starts_with('-')) {
@@ -48,11 +48,11 @@ pub fn arguments(room: &Room, chosen: &AgentToml) -> Vec<String> {
     args
 }
 
-/// Writes what the CLI reads at its start, and returns the command that starts it; `home` is where its folder `.gemini`
-/// is.
+/// Writes the files that the CLI reads at its start, and returns the command that starts it; its folder `.gemini` is in
+/// `home`.
 ///
 /// # Errors
-/// When its settings cannot be written.
+/// If the settings cannot be written.
 pub fn command(program: &Path, room: &Room, chosen: &AgentToml, home: &Path) -> io::Result<Command> {
     let dir = home.join(".gemini");
     write_settings(&dir, &settings(room))?;
@@ -65,10 +65,10 @@ pub fn command(program: &Path, room: &Room, chosen: &AgentToml, home: &Path) -> 
     Ok(command)
 }
 
-/// The environment that is ours to decide; `has` tells what the room's has already.
+/// Returns the environment that we set; `has` says whether the room has a variable already.
 fn fixed(address: Option<&str>, has: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
     let mut all: Vec<(&str, &str)> = ENVIRONMENT.into_iter().filter(|(name, _)| !has(name)).collect();
-    // All or none: a program that looks for one of them first would pass over the operator's other one.
+    // All or none: a program that looks for one of them first would miss the operator's other one.
     if !PROXIES.into_iter().any(&has) {
         all.extend(PROXIES.map(|name| (name, "")));
     }
@@ -76,18 +76,18 @@ fn fixed(address: Option<&str>, has: impl Fn(&str) -> bool) -> Vec<(&'static str
     all.into_iter().map(|(name, value)| (name, value.to_owned())).collect()
 }
 
-/// The vendor's key; a server of the operator's own may want none. None when there is neither.
+/// Returns the vendor's key, or a placeholder for the operator's own server, which may need none; else None.
 pub fn key(room: &Room) -> Option<String> {
     let key = secret(room, "GEMINI_API_KEY").or_else(|| secret(room, "GOOGLE_API_KEY"));
     key.or_else(|| address(room).map(|_| "none")).map(str::to_owned)
 }
 
-/// Returns true if the operator leads to a server of their own.
+/// Returns true if the operator set another server's address.
 pub fn has_address(room: &Room) -> bool {
     address(room).is_some()
 }
 
-/// The server, without the version that the CLI adds itself.
+/// Returns the server's address without the version, which the CLI adds itself.
 fn address(room: &Room) -> Option<&str> {
     let address = secret(room, "GEMINI_BASE_URL").or_else(|| secret(room, "GOOGLE_GEMINI_BASE_URL"))?;
     let address = address.trim_end_matches('/');
@@ -98,7 +98,7 @@ fn secret<'a>(room: &'a Room, name: &str) -> Option<&'a str> {
     room.input.secrets.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
-/// Returns what must be so, whatever else the settings in the agent's home say.
+/// Returns the settings that must hold, whatever else is in the agent's home.
 fn settings(room: &Room) -> Value {
     let attempts = std::env::var("PARLOR_GEMINI_ATTEMPTS").ok().and_then(|text| text.parse().ok());
     let mut folders = brief::extra_folders(room);
@@ -124,7 +124,7 @@ fn settings(room: &Room) -> Value {
     })
 }
 
-/// Writes our settings over those that are there.
+/// Merges our settings into the existing file.
 fn write_settings(dir: &Path, ours: &Value) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let file = dir.join(SETTINGS);
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_file_of_the_group_leads_the_key_elsewhere() {
+    fn env_file_of_the_group_cannot_redirect_the_key() {
         let of = |address, has: &[&str]| -> std::collections::HashMap<_, _> {
             fixed(address, |name| has.contains(&name)).into_iter().collect()
         };
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn our_settings_are_laid_over_what_is_there() {
+    fn settings_are_merged_into_the_existing_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(SETTINGS);
         let ours = json!({ "telemetry": { "enabled": false }, "context": { "fileName": ["CLAUDE.md"] } });

@@ -1,4 +1,4 @@
-//! The kind of failure of a failed request. Pure.
+//! Sorts the failure of a request into a kind. Pure.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use parlor_protocol::ErrorKind;
@@ -7,18 +7,18 @@ use super::events::Fault;
 use crate::live::Sorted;
 use crate::refusal::{self, Refusal};
 
-/// The most of a reason that is shown, in characters.
+/// Characters of a reason that are shown.
 const SHOWN: usize = 500;
-/// What stands before the time to wait, in the CLI's words and in the vendor's.
+/// Words before the time to wait: the CLI's and the vendor's.
 const WAITS: [&str; 2] = ["suggested retry after ", "please retry in "];
-/// A wait is at most so long.
+/// Longest wait, in seconds.
 const LONGEST_WAIT_S: f64 = 31_536_000.0;
 
-/// Sorts what the CLI says of a request; `resuming` tells whether it was to read in an earlier session.
+/// Sorts the CLI's error of a request; `resuming` is true if the request was to load an earlier session.
 pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
     let wait = wait(&fault.message.to_lowercase());
     let meaning = refusal::meaning(Refusal {
-        // Codes of JSON-RPC are none of HTTP.
+        // JSON-RPC codes are not HTTP statuses.
         status: u16::try_from(fault.code).ok().filter(|code| (100..600).contains(code)).unwrap_or(0),
         code: "",
         said: &fault.message,
@@ -40,7 +40,7 @@ pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
     Sorted { kind, text: format!("Gemini CLI says{status}: {}.{hint}", shorten(&fault.message)), retry_at }
 }
 
-/// Seconds that the vendor wants to be left alone.
+/// Returns the vendor's wait, in seconds.
 fn wait(low: &str) -> Option<f64> {
     let rest = WAITS.iter().find_map(|words| low.split_once(words).map(|(_, rest)| rest))?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_apart() {
+    fn refusals_are_sorted_by_status_and_words() {
         for (code, message, expected) in [
             (400, "API key not valid. Please pass a valid API key.", ErrorKind::Auth),
             (-32000, "Gemini API key is missing or not configured.", ErrorKind::Auth),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_helps_is_said() {
+    fn failure_names_the_remedy() {
         assert!(sorted(404, "").text.contains("no reason was given") && sorted(404, "").text.contains("model's name"));
         assert!(sorted(0, "exception TypeError: fetch failed").text.contains("GEMINI_BASE_URL"));
         assert_eq!(sorted(400, "Bad.").text, "Gemini CLI says (status 400): Bad.");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_the_vendor_named_is_passed_on() {
+    fn vendors_wait_is_passed_on() {
         let at = |code, message: &str| sorted(code, message).retry_at;
         assert_eq!(at(429, "x\nSuggested retry after 60s.").as_deref(), Some("1970-01-12T13:47:40Z"));
         assert_eq!(at(503, "Please retry in 1500.5ms").as_deref(), Some("1970-01-12T13:46:41Z"));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_session_is_one_only_where_one_was_asked_for() {
+    fn session_missing_needs_a_session_to_resume() {
         let fault = Fault { code: -32603, message: "Invalid session identifier \"x\".".into() };
         assert_eq!(sort(&fault, true, Utc::now()).kind, ErrorKind::SessionMissing);
         assert_eq!(sort(&fault, false, Utc::now()).kind, ErrorKind::Other);

@@ -1,5 +1,5 @@
-//! One line of the CLI's stdout (JSON-RPC 2.0, Agent Client Protocol), as far as a run cares. Pure; unknown methods and
-//! keys are nothing to complain of.
+//! Parses a line of the CLI's stdout (JSON-RPC 2.0, Agent Client Protocol), as far as a run needs it. Pure; ignores
+//! unknown methods and keys.
 
 use parlor_protocol::json;
 use serde::Deserialize;
@@ -7,56 +7,56 @@ use serde_json::Value;
 
 use crate::live::said;
 
-/// How the CLI announces a changed mode, in the place of an answer.
+/// The CLI announces a changed mode with this text, in the place of an answer.
 const MODE_UPDATE: &str = "[MODE_UPDATE]";
 
-/// Something the CLI tells.
+/// An event that the CLI reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A request of ours was carried out.
+    /// A request of ours succeeded.
     Answer {
-        /// The request.
+        /// The request's id.
         id: u64,
-        /// What it says.
+        /// The returned value.
         result: Value,
     },
     /// A request of ours failed.
     Refused {
-        /// The request.
+        /// The request's id.
         id: u64,
-        /// Why.
+        /// The reason.
         fault: Fault,
     },
     /// A piece of the model's answer.
     Said(String),
-    /// The model calls a tool: what it said so far was not its last word.
+    /// The model calls a tool: its text so far is not its last word.
     Tool {
-        /// True if that says something in the chat.
+        /// True if the tool sends something to the chat.
         speaks: bool,
     },
-    /// What was told before this belongs to an earlier conversation that was read in again.
+    /// The events before this one belong to an earlier conversation, which the CLI loaded.
     Past,
-    /// The CLI asks us for something, and waits.
+    /// The CLI asks us for something, and waits for the answer.
     Asked {
-        /// The request, in its own form.
+        /// The request's id, in the CLI's form.
         id: Value,
-        /// What it asks.
+        /// The method that names the question.
         method: String,
-        /// With what.
+        /// The method's parameters.
         params: Value,
     },
-    /// A line that is no message.
+    /// A line that is not JSON.
     Text(String),
     /// Anything else.
     Other,
 }
 
-/// Why a request failed.
+/// The error of a failed request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fault {
     /// A status of HTTP, or a code of JSON-RPC; 0 when it is not known.
     pub code: i64,
-    /// In words.
+    /// The error in words.
     pub message: String,
 }
 
@@ -70,7 +70,7 @@ struct Line {
     error: Value,
 }
 
-/// Reads a line.
+/// Parses a line.
 pub fn parse(line: &str) -> Event {
     let Ok(head) = json::from_str::<Line>(line) else {
         return if line.trim_start().starts_with('{') { Event::Other } else { Event::Text(line.trim().to_owned()) };
@@ -91,14 +91,14 @@ fn update(update: &Value) -> Event {
             _ => Event::Other,
         },
         "tool_call" => Event::Tool { speaks: speaks(update) },
-        // A conversation that is read in is told again; the list of commands follows when that is over.
+        // The CLI repeats a conversation that it loads; the list of commands follows at the end.
         "user_message_chunk" | "available_commands_update" => Event::Past,
         _ => Event::Other,
     }
 }
 
-/// The tool's name stands before the server's in the title, or before the time in the call's id. The title of a shell's
-/// call is its command.
+/// Returns true if the tool sends something to the chat. Its name precedes the server's in the title, or the time in
+/// the call's id. The title of a shell's call is its command.
 fn speaks(call: &Value) -> bool {
     let title = call["title"].as_str().unwrap_or_default();
     match call["kind"].as_str() {
@@ -114,7 +114,7 @@ fn speaks(call: &Value) -> bool {
     }
 }
 
-/// The vendor's own error lies in the message as JSON; what went wrong inside the CLI lies in the details.
+/// Parses an error. The vendor's own error is JSON inside the message; the CLI's own is in the details.
 fn fault(error: &Value) -> Fault {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let message = text(&error["message"]).unwrap_or_default();
@@ -124,7 +124,7 @@ fn fault(error: &Value) -> Fault {
     if let Some(said) = text(&inner["message"]) {
         return Fault { code: inner["code"].as_i64().unwrap_or(code), message: said };
     }
-    // What the CLI says of everything that has no status.
+    // The CLI gives 500 to every error without a status.
     let code = if code == 500 { 0 } else { code };
     match text(&error["data"]["details"]) {
         Some(details) => Fault { code, message: details },
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_is_read_and_the_rest_is_passed_over() {
+    fn known_lines_are_parsed_and_unknown_ones_ignored() {
         assert_eq!(updated("agent_message_chunk", "hi"), Event::Said("hi".into()));
         assert_eq!(updated("agent_message_chunk", "[MODE_UPDATE] yolo"), Event::Other);
         assert_eq!(updated("agent_thought_chunk", "hm"), Event::Other);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_failure_are_found_wherever_they_lie() {
+    fn fault_is_found_in_the_message_or_the_details() {
         let fault = |error: Value| match parse(&json!({"id": 1, "error": error}).to_string()) {
             Event::Refused { id: 1, fault } => (fault.code, fault.message),
             other => panic!("{other:?}"),

@@ -1,5 +1,4 @@
-//! The files in which the CLI (0.61) keeps its sessions: what it does wrong with them is put right before one is
-//! resumed.
+//! Repairs the CLI's session files (0.61) before a session is resumed: the CLI would lose or garble them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,10 +7,10 @@ use std::path::{Path, PathBuf};
 use parlor_protocol::files::write_atomically;
 use serde_json::{Map, Value, json};
 
-/// Makes a session's file ready to be resumed.
+/// Prepares a session's file for being resumed.
 ///
-/// It gets a name that the CLI never makes: the CLI begins a file for each session that it opens, also to resume one,
-/// named by the minute; within the minute of the first that is the same file, and all is lost.
+/// It gives the file a name that the CLI never uses. The CLI begins a new file whenever it opens or resumes a session,
+/// and names it by the minute; within the minute of the first file that is the same name, and everything is lost.
 pub fn ready(home: &Path, id: &str) {
     let Some(short) = id.get(..8).filter(|short| short.bytes().all(|byte| byte.is_ascii_hexdigit())) else { return };
     let tail = format!("-{short}.jsonl");
@@ -28,7 +27,7 @@ pub fn ready(home: &Path, id: &str) {
         let name = format!("session-kept{tail}");
         let kept = chats.join(&name);
         let outcome = if files.contains(&kept) {
-            // What resuming it left behind: a beginning without a conversation.
+            // The other files are left from resuming it: a beginning without a conversation.
             files.iter().filter(|file| **file != kept).try_for_each(fs::remove_file)
         } else if let [only] = files.as_slice() {
             fs::rename(only, &kept)
@@ -45,10 +44,10 @@ pub fn ready(home: &Path, id: &str) {
     }
 }
 
-/// The text of a session's file with the calls of tools in their places; None if nothing is to be done.
+/// Returns the session file's text with each tool call in its place; None if there is nothing to repair.
 ///
-/// The CLI writes a call down twice: with its result in the model's message, and the result again as the user's. Read
-/// in again, there are more results than calls, which the vendor refuses.
+/// The CLI writes a call twice: with its result in the model's message, and the result again as the user's. When it is
+/// loaded, there are more results than calls, which the vendor refuses.
 fn mended(text: &str) -> Option<String> {
     let (head, messages) = fold(text);
     let mut calls = HashMap::new();
@@ -97,13 +96,13 @@ fn mended(text: &str) -> Option<String> {
     Some(lines.collect())
 }
 
-/// Of which calls a message holds the results.
+/// Returns the ids of the calls whose results a message holds.
 fn results(message: &Value) -> Vec<String> {
     let parts = message["content"].as_array().filter(|_| message["type"] == "user").map_or(&[][..], Vec::as_slice);
     parts.iter().filter_map(|part| part["functionResponse"]["id"].as_str().map(str::to_owned)).collect()
 }
 
-/// The file as the CLI reads it: what is true of the session, and its messages; a later one replaces that of its id.
+/// Reads the file as the CLI does: returns the session's fields and its messages, of which the last with an id counts.
 fn fold(text: &str) -> (Map<String, Value>, Vec<Value>) {
     let (mut head, mut messages) = (Map::new(), Vec::new());
     for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_kept_under_a_name_of_its_own() {
+    fn session_file_gets_a_name_that_the_cli_never_uses() {
         let home = tempfile::tempdir().unwrap();
         let chats = home.path().join(".gemini/tmp/group/chats");
         fs::create_dir_all(&chats).unwrap();
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_call_stands_before_its_result_and_nowhere_else() {
+    fn repaired_file_has_each_call_once_before_its_result() {
         let call = |id: &str| json!({ "id": id, "name": "t", "args": { "n": id }, "result": result(id) });
         let mut both = said("gemini", "g1", &json!(""));
         both["toolCalls"] = json!([call("a"), call("b")]);
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_back_is_gone_and_plain_talk_is_left_alone() {
+    fn rewound_messages_are_dropped_and_plain_text_is_unchanged() {
         let talk = [said("user", "u1", &json!("a")), said("user", "u2", &json!("b")), json!({ "$rewindTo": "u2" })];
         assert_eq!(fold(&lines(&talk)).1, [said("user", "u1", &json!("a"))]);
         assert_eq!(mended(&lines(&talk)), None);

@@ -1,13 +1,13 @@
-//! The input of the CLI: lines of JSON-RPC, and messages as blocks of content.
+//! The CLI's input: lines of JSON-RPC, and messages as content blocks.
 
 use serde_json::{Value, json};
 
-/// A request.
+/// Makes a request.
 pub fn request(id: u64, method: &str, params: &Value) -> String {
     format!("{}\n", json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
 }
 
-/// The answer to what the CLI asks: leave for everything, for the room is the sandbox; and no to what we do not have.
+/// Answers a request of the CLI: permission for everything, because the room is the sandbox, and else an error.
 pub fn reply(id: &Value, method: &str, params: &Value) -> String {
     let line = if method == "session/request_permission" {
         let options = params["options"].as_array().map_or(&[][..], Vec::as_slice);
@@ -24,14 +24,14 @@ pub fn reply(id: &Value, method: &str, params: &Value) -> String {
     format!("{line}\n")
 }
 
-/// A text as a block of content.
+/// Makes a content block from a text.
 pub fn text(text: &str) -> Value {
-    // Such a beginning would make it a command of the CLI.
+    // The CLI would read such a beginning as a command.
     let mark = if text.trim_start().starts_with(['/', '$']) { "The message is:\n" } else { "" };
     json!({ "type": "text", "text": format!("{mark}{text}") })
 }
 
-/// A picture as a block of content.
+/// Makes a content block from a picture.
 pub fn picture(media_type: &str, data: &str) -> Value {
     json!({ "type": "image", "mimeType": media_type, "data": data })
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_message_is_a_command_of_the_cli() {
+    fn message_is_never_a_command_of_the_cli() {
         for command in ["/memory show", " $x"] {
             let told = text(command)["text"].as_str().unwrap().to_owned();
             assert!(told.starts_with("The message is") && told.ends_with(command), "{told}");
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn leave_is_given_and_nothing_else_is_offered() {
+    fn permission_is_given_and_other_requests_are_refused() {
         let options = json!({ "options": [
             { "optionId": "no", "kind": "reject_once" }, { "optionId": "yes", "kind": "allow_once" },
         ] });

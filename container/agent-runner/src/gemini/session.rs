@@ -1,8 +1,7 @@
 //! A conversation with the CLI as a state machine without I/O.
 //!
-//! Each CLI is greeted, given the key, and opens one session; then one prompt is at work at a time, because the CLI
-//! breaks a prompt off when the next one comes. What arrives meanwhile waits and becomes the next prompt, all of it
-//! together.
+//! Each CLI is greeted, given the key, and opens one session. Then one prompt runs at a time, because a second prompt
+//! would cancel the first. Messages that arrive meanwhile wait, and together become the next prompt.
 
 use chrono::{DateTime, Utc};
 use parlor_protocol::{ErrorKind, Output};
@@ -13,25 +12,25 @@ use super::events::{Event, Fault};
 use super::prompt;
 use crate::live::{Message, Pending, Sorted, Step, Words, said};
 
-/// What a session is opened with.
+/// The settings of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// The working directory, which is a part of where the CLI keeps its sessions.
+    /// The working directory. The place of the CLI's session files depends on it.
     pub cwd: String,
     /// The MCP servers.
     pub servers: Value,
-    /// The vendor's key. It goes over stdin: what is in the environment, each command of the agent would have.
+    /// The vendor's key. It goes over stdin: from the environment, every command of the agent could read it.
     pub key: String,
-    /// True if nothing to say is an answer, too: for a task.
+    /// True if an empty answer is allowed: for a task.
     pub quiet: bool,
-    /// True if the server is sure to count tokens, so that an answer without any was broken off.
+    /// True if the server always counts tokens, so that an answer without a count was cut off.
     pub counts: bool,
 }
 
-/// What the CLI is at; with the number of the request that it has not answered.
+/// The state of the CLI, with the number of the request that it has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// There is none, or it is on its way out.
+    /// No CLI runs, or it is on its way out.
     Off,
     Greeting(u64),
     Admitting(u64),
@@ -43,37 +42,37 @@ enum Stage {
     Prompting(u64),
 }
 
-/// What was heard in a turn.
+/// The output of a turn so far.
 #[derive(Debug, Default)]
 struct Heard {
-    /// What the model said last, and what it said before it called a tool.
+    /// The model's text since its last tool call; the field after it has the text before.
     last: String,
     before: String,
     tool: bool,
-    /// A tool said something in the chat.
+    /// True if a tool sent something to the chat.
     spoke: bool,
 }
 
-/// See the module.
+/// A conversation with the Gemini CLI.
 #[derive(Debug)]
 pub struct Session {
     setup: Setup,
     stage: Stage,
     requests: u64,
-    /// The session to resume: the last one that a turn went well in.
+    /// The session to resume: that of the last successful turn.
     resume: Option<String>,
     /// The session that this CLI has open.
     open: String,
-    /// What the prompt at work holds is taken.
+    /// The messages of the current prompt count as taken.
     pending: Pending,
     heard: Heard,
     words: Words,
-    /// The turn's answer was empty once.
+    /// True if the turn's answer was empty once.
     asked: bool,
 }
 
 impl Session {
-    /// A conversation that resumes a session, or begins.
+    /// A conversation that resumes a session, or begins a new one.
     pub fn new(setup: Setup, resume: Option<String>) -> Self {
         Self {
             setup,
@@ -93,7 +92,7 @@ impl Session {
         self.resume.as_deref()
     }
 
-    /// Returns true if something waits for an answer.
+    /// Returns true if a message waits for an answer.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -103,7 +102,8 @@ impl Session {
         matches!(self.stage, Stage::Idle | Stage::Prompting(_))
     }
 
-    /// The CLI did not open a session in time. With other servers the next one may: then what waits is kept for it.
+    /// The CLI did not open a session in time. If `servers` is given, the next CLI gets these, and the messages are
+    /// kept.
     pub fn stuck(&mut self, servers: Option<Value>) -> Vec<Step> {
         self.stage = Stage::Off;
         if let Some(servers) = servers {
@@ -114,7 +114,7 @@ impl Session {
         vec![self.failure(Sorted::new(ErrorKind::Other, reason), None)]
     }
 
-    /// Messages came.
+    /// Adds messages.
     pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
         self.pending.add(messages);
         if self.stage == Stage::Idle { self.prompt() } else { Vec::new() }
@@ -129,7 +129,7 @@ impl Session {
         vec![step]
     }
 
-    /// The CLI told something.
+    /// Handles an event of the CLI.
     pub fn event(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Step> {
         match event {
             Event::Answer { id, result } => return self.answered(id, &result),
@@ -151,7 +151,7 @@ impl Session {
         Vec::new()
     }
 
-    /// The CLI is gone; `how` says in words how it ended, `said` is the end of its stderr.
+    /// The CLI has exited; `how` describes its end in words, `said` is the end of its stderr.
     pub fn ended(&mut self, how: &str, said: &str) -> Vec<Step> {
         let expected = std::mem::replace(&mut self.stage, Stage::Off) == Stage::Off;
         if expected || !self.has_pending() {
@@ -205,7 +205,7 @@ impl Session {
         vec![step]
     }
 
-    /// All that waits, as the next prompt.
+    /// Makes the next prompt from all waiting messages.
     fn prompt(&mut self) -> Vec<Step> {
         let waiting = self.pending.unwritten();
         if waiting.is_empty() {
@@ -272,7 +272,7 @@ impl Session {
 
     fn refused(&mut self, id: u64, fault: &Fault, now: DateTime<Utc>) -> Vec<Step> {
         match self.stage {
-            // The CLI takes the prompt back that failed, and is ready for the next.
+            // The CLI drops the failed prompt, and is ready for the next.
             Stage::Prompting(of) if of == id => {
                 self.stage = Stage::Idle;
                 vec![self.failure(errors::sort(fault, false, now), None)]
@@ -291,20 +291,20 @@ impl Session {
         }
     }
 
-    /// Takes everything with it: the host closes the room of a failed turn, and brings back what waited.
+    /// Fails all messages: the host closes the room of a failed turn, and sends the waiting messages again.
     fn failure(&mut self, sorted: Sorted, usage: Option<Value>) -> Step {
         Step::Put(Box::new(sorted.output(self.pending.fail(), usage)))
     }
 }
 
 impl Heard {
-    /// The model's last words; what it said before a tool, where nothing came after.
+    /// Returns the model's last text, or, if it is empty, the text before the last tool call.
     fn text(&self) -> Option<String> {
         [&self.last, &self.before].into_iter().map(|text| text.trim()).find(|text| !text.is_empty()).map(str::to_owned)
     }
 }
 
-/// Returns why a turn ended before its end. Another try would only do the same work once more.
+/// Returns why the model stopped early. Another try would only repeat the same work.
 fn ending(stop: &str) -> Option<&'static str> {
     match stop {
         "max_tokens" => Some("What was said does not fit the model any more: /new begins a new conversation."),
@@ -324,7 +324,7 @@ fn with_ending(text: Option<String>, ending: Option<&str>) -> Option<String> {
     }
 }
 
-/// The turn's tokens; None if the CLI counted none.
+/// Returns the turn's tokens; None if the CLI counted none.
 fn usage(result: &Value) -> Option<Value> {
     let count = |key: &str| result["_meta"]["quota"]["token_count"][key].as_u64();
     let (input, output) = (count("input_tokens")?, count("output_tokens")?);

@@ -15,7 +15,7 @@ fn setup() -> Setup {
     Setup { cwd: "/workspace/group".into(), servers: json!([]), key: "k".into(), quiet: false, counts: true }
 }
 
-/// Returns what was written: the method's name, the request's number, and the parameters.
+/// Returns a written request's method, number, and parameters.
 fn written(step: &Step) -> (String, u64, Value) {
     let Step::Write(line) = step else { panic!("{step:?}") };
     let line: Value = serde_json::from_str(line).unwrap();
@@ -27,7 +27,7 @@ fn output(step: &Step) -> &Output {
     output
 }
 
-/// Answers what the step asks.
+/// Answers the request in a step.
 fn answer(session: &mut Session, step: &Step, result: Value) -> Vec<Step> {
     let (_, id, _) = written(step);
     session.event(Event::Answer { id, result }, now())
@@ -47,7 +47,7 @@ fn say(session: &mut Session, text: &str) {
     assert!(session.event(Event::Said(text.into()), now()).is_empty());
 }
 
-/// A session that is open, and the step that is its first prompt.
+/// Returns an open session, and the step with its first prompt.
 fn opened(resume: Option<&str>) -> (Session, Step) {
     let mut s = Session::new(setup(), resume.map(str::to_owned));
     assert!(s.give(vec![message("hello", None)]).is_empty());
@@ -66,7 +66,7 @@ fn opened(resume: Option<&str>) -> (Session, Step) {
 }
 
 #[test]
-fn a_prompt_is_answered_with_its_last_words_its_tokens_and_its_session() {
+fn answer_has_the_last_text_the_tokens_and_the_session() {
     let (mut s, prompt) = opened(None);
     let (method, _, params) = written(&prompt);
     assert_eq!((method.as_str(), &params["sessionId"]), ("session/prompt", &json!("fresh")));
@@ -100,7 +100,7 @@ fn follow_ups_wait_and_become_one_prompt() {
 }
 
 #[test]
-fn what_is_told_again_of_an_earlier_conversation_is_no_answer() {
+fn replayed_conversation_is_not_an_answer() {
     let (mut s, prompt) = opened(Some("old"));
     say(&mut s, "an answer of yesterday");
     s.event(Event::Tool { speaks: false }, now());
@@ -112,7 +112,7 @@ fn what_is_told_again_of_an_earlier_conversation_is_no_answer() {
 }
 
 #[test]
-fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
+fn empty_answer_is_asked_about_once_and_then_reported() {
     let (mut s, prompt) = opened(None);
     s.event(Event::Tool { speaks: true }, now());
     let steps = answer(&mut s, &prompt, done(1, 1));
@@ -135,7 +135,7 @@ fn silence_is_asked_about_once_and_told_unless_a_tool_spoke() {
 }
 
 #[test]
-fn an_answer_that_nobody_counted_was_broken_off_unless_the_server_counts_none() {
+fn answer_without_tokens_was_cut_off_if_the_server_counts() {
     for (counts, expected) in [(true, Status::Error), (false, Status::Success)] {
         let (mut s, prompt) = opened(None);
         s.setup.counts = counts;
@@ -147,7 +147,7 @@ fn an_answer_that_nobody_counted_was_broken_off_unless_the_server_counts_none() 
 }
 
 #[test]
-fn a_turn_that_would_only_end_so_again_is_told_and_not_tried_again() {
+fn turn_that_would_end_the_same_way_is_not_retried() {
     for (reason, told) in
         [("max_tokens", "/new begins"), ("max_turn_requests", "in circles"), ("refusal", "refused to answer")]
     {
@@ -165,7 +165,7 @@ fn a_turn_that_would_only_end_so_again_is_told_and_not_tried_again() {
 }
 
 #[test]
-fn a_refused_prompt_takes_everything_with_it_and_leaves_the_cli_usable() {
+fn refused_prompt_fails_all_messages_but_keeps_the_cli() {
     let (mut s, prompt) = opened(None);
     s.give(vec![message("b", Some("1.json"))]);
     let steps = refuse(&mut s, &prompt, 429, "x\nSuggested retry after 60s.");
@@ -180,7 +180,7 @@ fn a_refused_prompt_takes_everything_with_it_and_leaves_the_cli_usable() {
 }
 
 #[test]
-fn a_cli_that_never_opens_a_session_is_ended_and_another_may_do_without_servers() {
+fn cli_that_does_not_open_is_ended_and_restarted_without_servers() {
     let mut s = Session::new(setup(), None);
     s.give(vec![message("a", None), message("b", Some("1.json"))]);
     let steps = s.started();
@@ -202,7 +202,7 @@ fn a_cli_that_never_opens_a_session_is_ended_and_another_may_do_without_servers(
 }
 
 #[test]
-fn a_missing_session_is_told_and_begun_anew() {
+fn missing_session_is_reported_and_begun_anew() {
     let mut s = Session::new(setup(), Some("gone".into()));
     s.give(vec![message("a", None)]);
     let mut steps = s.started();
@@ -212,14 +212,14 @@ fn a_missing_session_is_told_and_begun_anew() {
     let steps = refuse(&mut s, &steps[0], -32603, "Invalid session identifier \"gone\".");
     assert_eq!(output(&steps[0]).error_kind, Some(ErrorKind::SessionMissing));
     assert_eq!((&steps[1], s.to_resume()), (&Step::End, None));
-    // What comes while it goes is the next CLI's.
+    // A message that comes while the CLI exits goes to the next one.
     assert!(s.give(vec![message("b", Some("1.json"))]).is_empty());
     assert!(s.ended("signal 15", "").is_empty() && s.has_pending());
     assert_eq!(written(&s.started()[0]).0, "initialize");
 }
 
 #[test]
-fn an_end_in_mid_turn_is_a_failure_and_at_rest_it_is_none() {
+fn exit_in_mid_turn_is_a_failure_unless_idle() {
     let (mut s, prompt) = opened(None);
     s.event(Event::Text("Loaded.".into()), now());
     let steps = s.ended("exit code 1", "out of memory");
@@ -234,7 +234,7 @@ fn an_end_in_mid_turn_is_a_failure_and_at_rest_it_is_none() {
 }
 
 #[test]
-fn a_cli_that_does_not_let_us_in_is_ended() {
+fn cli_that_refuses_the_key_is_ended() {
     let mut s = Session::new(setup(), None);
     s.give(vec![message("a", None)]);
     let steps = s.started();
@@ -245,16 +245,16 @@ fn a_cli_that_does_not_let_us_in_is_ended() {
 }
 
 #[test]
-fn what_the_cli_asks_is_answered() {
+fn question_of_the_cli_is_answered() {
     let (mut s, _) = opened(None);
     let asked = Event::Asked { id: json!(0), method: "terminal/create".into(), params: json!({}) };
     assert!(matches!(&s.event(asked, now())[0], Step::Write(line) if line.contains("-32601")));
 }
 
 proptest! {
-    /// Whatever comes in whatever order: each input is settled at most once, and none is open when all are.
+    /// Whatever happens in whatever order: each input is settled at most once, and none is open when all are settled.
     #[test]
-    fn every_input_is_settled_at_most_once(moves in proptest::collection::vec((0u8..7, 0u64..12), 1..60)) {
+    fn input_is_settled_at_most_once(moves in proptest::collection::vec((0u8..7, 0u64..12), 1..60)) {
         let mut s = Session::new(setup(), None);
         let (mut given, mut settled) = (0usize, Vec::new());
         for (what, number) in moves {

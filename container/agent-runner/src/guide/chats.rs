@@ -1,4 +1,4 @@
-//! Chats: those that the host knows, and new groups for them.
+//! Lists the chats that the host knows, and registers new groups for them.
 
 use parlor_protocol::{GroupSnapshot, TaskFile};
 
@@ -7,7 +7,7 @@ use super::task_texts::refused;
 use crate::host;
 use crate::provider::Room;
 
-/// The chats that the host knows.
+/// Lists the chats that the host knows.
 pub fn list(room: &Room) -> String {
     let groups = match host::groups(&room.folders) {
         Ok(snapshot) => snapshot.groups,
@@ -28,7 +28,7 @@ pub fn list(room: &Room) -> String {
     format!("{}\n\n“register JID as FOLDER” makes a chat a group with an agent of its own.", lines.join("\n"))
 }
 
-/// Makes a chat a group.
+/// Registers a chat as a group.
 pub fn register(room: &Room, jid: &str, folder: &str) -> String {
     let known = host::groups(&room.folders).unwrap_or_default();
     let name = known.groups.into_iter().find(|group| group.jid == jid).map(|group| group.name);

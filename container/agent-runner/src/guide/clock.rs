@@ -4,21 +4,21 @@ use chrono::NaiveTime;
 
 use super::when::Clock;
 
-/// Whether a bare hour such as `9` is a time.
+/// The meaning of a bare hour such as `9`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bare {
-    /// Yes: the word before it says so ("at 9"). A small one is taken for the afternoon.
+    /// A time: the word before it says so ("at 9"). A small hour is taken for the afternoon.
     Hour,
-    /// Yes, as it stands: in "from 9 to 17".
+    /// A time, exactly as written: in "from 9 to 17".
     Exact,
-    /// No.
+    /// Not a time.
     Never,
 }
 
-/// An hour between these, without anything that says which half of the day, means the afternoon to most people.
+/// Without a word for the half of the day, most people mean these hours in the afternoon.
 const AFTERNOON: std::ops::RangeInclusive<u32> = 1..=6;
 
-/// Reads a time from the beginning of `words` and says how many of them it took.
+/// Reads a time from the beginning of `words`. Returns it with the number of words used.
 pub fn time(words: &[&str], bare: Bare) -> Option<(Clock, usize)> {
     let named = |hour| Some((Clock::exact(NaiveTime::from_hms_opt(hour, 0, 0)?), 1));
     match *words.first()? {
@@ -28,7 +28,7 @@ pub fn time(words: &[&str], bare: Bare) -> Option<(Clock, usize)> {
     }
     let (mut hour, minute, second, mut taken, mut sure) = relative(words).or_else(|| digits(words, bare))?;
     if let Some((half, count)) = half(&words[taken..]) {
-        // "13 pm" is a slip, "17:30 in the evening" is none.
+        // "13 pm" is a slip, "17:30 in the evening" is not.
         hour = match half {
             Half::Pm if (1..=12).contains(&hour) => hour % 12 + 12,
             Half::Evening if hour <= 12 => hour % 12 + 12,
@@ -46,7 +46,7 @@ pub fn time(words: &[&str], bare: Bare) -> Option<(Clock, usize)> {
     Some((Clock { time: NaiveTime::from_hms_opt(hour, minute, second)?, guessed }, taken))
 }
 
-/// The time that a part of the day stands for, and how many words name it.
+/// Returns the time for a part of the day, and the number of words that name it.
 pub fn day_part(words: &[&str]) -> Option<(Clock, usize)> {
     let lead = match words {
         ["in", "the", ..] => 2,
@@ -64,7 +64,7 @@ pub fn day_part(words: &[&str]) -> Option<(Clock, usize)> {
     Some((Clock::exact(NaiveTime::from_hms_opt(hour, 0, 0)?), lead + 1))
 }
 
-/// Which half of the day, as written.
+/// The half of the day, as written.
 enum Half {
     Am,
     Pm,
@@ -128,7 +128,7 @@ fn digits(words: &[&str], bare: Bare) -> Option<Parts> {
                 return None;
             }
         }
-        // After "at" alone: elsewhere 24.12 is a date.
+        // Only after "at": elsewhere 24.12 is a date.
         Some('.') if bare != Bare::Never || rest.len() == 3 && two(&rest[1..])? > 12 => minute = two(&rest[1..])?,
         Some('h') if rest.len() > 1 => minute = two(&rest[1..])?,
         Some('h') => {}
@@ -158,11 +158,11 @@ fn digits(words: &[&str], bare: Bare) -> Option<Parts> {
         Some(_) => (hour, sure) = (hour % 12 + 12, true),
         None => {}
     }
-    // Hours of a clock that shows 24 of them.
+    // An hour above 12 is on the 24-hour clock.
     Some((hour % 24, minute, second, taken, sure || hour > 12))
 }
 
-/// `nine`
+/// Returns the digits for an hour's word, such as `nine`.
 fn spoken(word: &str) -> Option<String> {
     let hour = super::delay::number(word).filter(|hour| (1.0..=12.0).contains(hour) && hour.fract() == 0.0)?;
     (word.len() > 2 && word.chars().all(char::is_alphabetic)).then(|| hour.to_string())
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_they_are_written() {
+    fn times_in_all_spellings_are_read() {
         for (text, expected, taken) in [
             ("17:30 x", "17:30:00", 1),
             ("17:30:15", "17:30:15", 1),

@@ -1,54 +1,54 @@
-//! The requests that the guide knows, whatever words they came in.
+//! The requests that the guide knows, independent of their wording.
 
 use super::lang::Lang;
 use super::when::When;
 
-/// Something the guide was asked.
+/// A request to the guide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// A task with this prompt.
+    /// Make a task with this prompt.
     Schedule(When, String),
-    /// A reminder was asked for, but something is missing or not understood.
+    /// A reminder, of which something is missing or unclear.
     Unclear(Unclear),
-    /// The list of tasks.
+    /// List the tasks.
     ListTasks,
-    /// A change of the task that the text names.
+    /// Change the task that the text names.
     Change(Change, String),
-    /// The end of every task of the group.
+    /// End all tasks of the group.
     CancelAll,
-    /// The last reminder once more, after so many milliseconds.
+    /// Repeat the last reminder at this time.
     Snooze(When),
-    /// Take back what was done last.
+    /// Undo the last change.
     Undo,
-    /// The request that the guide offered.
+    /// Accept the request that the guide offered.
     Yes,
-    /// The files of a folder below the group's.
+    /// List a folder below the group's.
     ListFiles(String),
-    /// A file's text.
+    /// Show a file's text.
     Show(String),
-    /// A line for the group's memory.
+    /// Add a line to the group's memory.
     Remember(String),
-    /// A line of the group's memory that shall go.
+    /// Remove a line from the group's memory.
     Forget(String),
-    /// The group's memory.
+    /// Show the group's memory.
     Recall,
-    /// A command in the room.
+    /// Run a shell command in the room.
     Run(String),
-    /// A due reminder.
+    /// Say a due reminder.
     Remind(String),
-    /// A text to say as it is.
+    /// Say a text as it is.
     Say(String),
-    /// The chats the host knows.
+    /// List the chats that the host knows.
     ListChats,
-    /// A chat and the folder under which to register it.
+    /// Register a chat under a folder.
     Register(String, String),
-    /// The list of requests that the guide understands.
+    /// Explain the requests that the guide understands.
     Help,
-    /// Who the guide is.
+    /// Introduce the guide.
     About,
-    /// How things are.
+    /// Report the group's state.
     Status,
-    /// The time.
+    /// Tell the time.
     Time,
     /// A greeting.
     Greeting,
@@ -56,20 +56,20 @@ pub enum Command {
     Thanks,
     /// A farewell.
     Farewell,
-    /// Files came, and no word with them.
+    /// Files came without a text.
     Files(Vec<String>),
-    /// None of these, and what may have been meant.
+    /// None of these; perhaps with the request that was meant.
     Unknown(Option<String>),
 }
 
 /// The part of a reminder that is missing or not understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unclear {
-    /// The time.
+    /// The time is missing.
     NoTime,
-    /// The subject.
+    /// The subject is missing.
     NoSubject,
-    /// This part of the text is a time, and none that is known; perhaps the whole request was meant so.
+    /// This part of the text looks like a time, but is not understood; the second text is what was perhaps meant.
     Part(String, Option<String>),
 }
 
@@ -82,7 +82,7 @@ pub enum Change {
     Resume,
     /// End it.
     Cancel,
-    /// Run it now, beside its schedule.
+    /// Run it now, in addition to its schedule.
     Run,
 }
 

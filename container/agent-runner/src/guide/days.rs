@@ -4,7 +4,7 @@ use chrono::{NaiveDate, Weekday};
 
 use super::when::{Day, Problem};
 
-/// The day of the week with this name, in the singular.
+/// Returns the weekday with this name, in the singular.
 pub fn weekday(word: &str) -> Option<Weekday> {
     Some(match word {
         "monday" | "mon" => Weekday::Mon,
@@ -18,12 +18,12 @@ pub fn weekday(word: &str) -> Option<Weekday> {
     })
 }
 
-/// The same in the plural: `mondays`.
+/// Returns the weekday with this name in the plural: `mondays`.
 pub fn weekdays(word: &str) -> Option<Weekday> {
     word.strip_suffix('s').filter(|day| day.ends_with("day")).and_then(weekday)
 }
 
-/// The month with this name, from 1.
+/// Returns the month with this name, from 1.
 pub fn month(word: &str) -> Option<u32> {
     const NAMES: [&str; 12] = [
         "january",
@@ -45,13 +45,13 @@ pub fn month(word: &str) -> Option<u32> {
     u32::try_from(at + 1).ok()
 }
 
-/// A number with or without its ending: `24`, `24th`, `1st`, `3rd`.
+/// Reads a number with or without its ending: `24`, `24th`, `1st`, `3rd`.
 pub fn ordinal(word: &str) -> Option<u32> {
     let number = ["st", "nd", "rd", "th"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
     number.parse().ok().filter(|day| (1..=31).contains(day))
 }
 
-/// A day, or why it is none, and how many words it took.
+/// A day, or why it is not one, and the number of words used.
 pub type Found = (Result<Day, Problem>, usize);
 
 /// Reads a date from the beginning of `words`.
@@ -101,7 +101,7 @@ fn numeric(word: &str) -> Option<Found> {
         ('.', day, month) => (day, month),
         (_, day, month) if day > 12 => (day, month),
         (_, month, day) if day > 12 || day == month => (day, month),
-        // Half of the world writes the month first.
+        // Half of the world writes the month first, so either number may be the month.
         (_, first @ 1..=12, second @ 1..=12) => return Some((Err(Problem::WhichMonth(first, second)), 1)),
         _ => return None,
     };
@@ -121,7 +121,7 @@ fn exact(year: i32, month: u32, day: u32) -> Option<Day> {
 }
 
 fn annual(month: u32, day: u32) -> Option<Day> {
-    // A leap year, so that the 29th of February is a day.
+    // 2028 is a leap year, so that the 29th of February is a valid day.
     NaiveDate::from_ymd_opt(2028, month, day).map(|_| Day::Annual(month, day))
 }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_read_as_they_are_written() {
+    fn dates_in_all_spellings_are_read() {
         let read = |text: &str| date(&text.split(' ').collect::<Vec<_>>());
         let christmas = Day::Annual(12, 24);
         let this_year = Day::Date(NaiveDate::from_ymd_opt(2026, 12, 24).unwrap());

@@ -5,16 +5,16 @@ use super::when::{LONGEST_MS, unit_ms};
 /// A span as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
-    /// Milliseconds; whole days are a kind of their own, because they can have a time of day.
+    /// Milliseconds. Whole days are apart, because they can have a time of day.
     Ms(u64),
-    /// So many days.
+    /// A number of days.
     Days(u32),
-    /// So many months.
+    /// A number of months.
     Months(u32),
 }
 
 impl Span {
-    /// In milliseconds; None for months, which are not all alike.
+    /// Returns the milliseconds; None for months, whose length differs.
     pub fn ms(self) -> Option<u64> {
         match self {
             Self::Ms(ms) => Some(ms),
@@ -24,7 +24,7 @@ impl Span {
     }
 }
 
-/// Reads a span from the beginning of `words` and says how many of them it took.
+/// Reads a span from the beginning of `words`. Returns it with the number of words used.
 pub fn span(words: &[&str]) -> Option<(Span, usize)> {
     if let Some((months, taken)) = months(words) {
         return Some((Span::Months(months), taken));
@@ -67,7 +67,7 @@ fn months(words: &[&str]) -> Option<(u32, usize)> {
     ((1.0..=120.0).contains(&months) && months.fract() == 0.0).then_some((months as u32, taken + 1))
 }
 
-/// Milliseconds, words taken, and the milliseconds of the unit.
+/// Returns the milliseconds, the number of words used, and the milliseconds of the unit.
 fn amount(words: &[&str]) -> Option<(u64, usize, u64)> {
     match words {
         ["half", "an" | "a", unit, ..] | ["half", unit, ..] if unit_ms(unit).is_some() => {
@@ -98,7 +98,7 @@ fn quantity(words: &[&str]) -> Option<(f64, usize)> {
     number(words.first()?).map(|number| (number, 1))
 }
 
-/// A number in digits or as a word.
+/// Reads a number in digits or as a word.
 pub fn number(word: &str) -> Option<f64> {
     const WORDS: [&str; 13] =
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_read_as_they_are_written() {
+    fn spans_in_all_spellings_are_read() {
         const HOUR: u64 = 3_600_000;
         for (text, expected, taken) in [
             ("10 minutes x", Span::Ms(600_000), 2),

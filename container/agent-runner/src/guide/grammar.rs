@@ -1,4 +1,4 @@
-//! Requests to the guide, read as commands. Pure; the grammar is published in `docs/GUIDE.md`.
+//! Parses requests to the guide. Pure; the grammar is published in `docs/GUIDE.md`.
 
 use super::command::{Change, Command, Request, Unclear};
 use super::lang::{Lang, Token};
@@ -7,7 +7,7 @@ use super::typos;
 use super::when::When;
 use super::whole::whole;
 
-/// Reads one request; the trigger is stripped already.
+/// Parses a request, without its trigger.
 pub fn parse(text: &str) -> Request {
     let (text, files) = without_marks(text.trim());
     if text.is_empty() && !files.is_empty() {
@@ -24,12 +24,12 @@ pub fn parse(text: &str) -> Request {
     }
 }
 
-/// The same without one-letter slips, if it is understood then.
+/// Returns the text without one-letter typos, if it is a known request then.
 fn meant(text: &str) -> Option<String> {
     typos::corrections(text).into_iter().find(|text| is_offered(&best(text).0))
 }
 
-/// Returns true if a request is worth a question: courtesies are not.
+/// Returns true if the guide should offer this request for a misspelled one: not if it is a courtesy.
 fn is_offered(command: &Command) -> bool {
     let courtesy = matches!(command, Command::Greeting | Command::Thanks | Command::Farewell | Command::Yes);
     is_understood(command) && !courtesy
@@ -39,7 +39,7 @@ fn is_understood(command: &Command) -> bool {
     !matches!(command, Command::Unknown(_) | Command::Unclear(_))
 }
 
-/// The reading in the language that knows most of the words, of those that understand it at all.
+/// Parses the text in each language. A reading that is understood wins, then the one that knows most words.
 fn best(text: &str) -> Request {
     let mut best: Option<(u8, usize, Command, Lang)> = None;
     for lang in Lang::ALL {
@@ -56,7 +56,7 @@ fn best(text: &str) -> Request {
     best.map_or((Command::Unknown(None), Lang::En), |(_, _, command, lang)| (command, lang))
 }
 
-/// The text without what names files that came with it, and these files.
+/// Returns the text without its marks of attached files, and these files.
 fn without_marks(text: &str) -> (&str, Vec<String>) {
     let mut text = text;
     let mut files = Vec::new();
@@ -70,7 +70,7 @@ fn without_marks(text: &str) -> (&str, Vec<String>) {
     (text, files)
 }
 
-/// A request while it is read: the words of the grammar, and the text they stand in.
+/// A request during parsing: the grammar's words, and their text.
 pub(super) struct Reader<'a> {
     pub(super) lang: Lang,
     pub(super) text: &'a str,
@@ -89,7 +89,7 @@ impl Reader<'_> {
         self.tokens.get(at).map_or("", |token| token.word.as_str())
     }
 
-    /// The text behind the first words.
+    /// Returns the text after the first words.
     pub(super) fn rest(&self, taken: usize) -> &str {
         let start = taken.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(0, |token| token.end);
         self.text[start..].trim_start_matches([' ', '\n', '\t', ':', ','])
@@ -100,7 +100,7 @@ impl Reader<'_> {
         words.split(' ').enumerate().all(|(at, word)| self.word(at) == word).then_some(count)
     }
 
-    /// What only makes a request kinder, as often as it is there.
+    /// Skips polite words, as often as they occur.
     fn skip_courtesies(&mut self) {
         const KIND: [&str; 9] =
             ["please", "can you", "could you", "would you", "will you", "hey", "ok", "okay", "i want you to"];
@@ -119,14 +119,14 @@ impl Reader<'_> {
         if let Some(line) = self.text.strip_prefix('$').filter(|line| !line.trim().is_empty()) {
             return Command::Run(line.trim().to_owned());
         }
-        // "say hello every minute" has its time at its end; every other verb takes its whole line.
+        // In "say hello every minute" the time is at the end; every other verb takes its whole line.
         let says = matches!(self.word(0), "say" | "echo") && self.tokens.len() > 1;
         let said = says.then(|| self.schedule()).flatten();
         let plain = self.plain();
         whole(&plain).or(said).or_else(|| self.prefixed()).or_else(|| self.schedule()).unwrap_or(Command::Unknown(None))
     }
 
-    /// The words of the grammar as one line, without a "please" at the end.
+    /// Returns the grammar's words as one line, without a "please" at the end.
     pub(super) fn plain(&self) -> String {
         if self.tokens.is_empty() || self.tokens.iter().all(|token| token.word.is_empty()) {
             return self.text.trim().to_owned();
@@ -136,7 +136,7 @@ impl Reader<'_> {
         joined.strip_suffix(" please").map_or(joined.clone(), str::to_owned)
     }
 
-    /// Requests that begin with their verb.
+    /// Parses requests that begin with a verb.
     pub(super) fn prefixed(&self) -> Option<Command> {
         if self.tokens.len() < 2 {
             return match self.word(0) {
@@ -152,7 +152,7 @@ impl Reader<'_> {
             "resume" | "unpause" | "continue" => Some(Command::Change(Change::Resume, task(rest))),
             "cancel" | "delete" | "remove" | "stop" => Some(Command::Change(Change::Cancel, task(rest))),
             "show" | "cat" | "read" | "open" => Some(Command::Show(path(rest).to_owned())),
-            // "ls -la" is a command, "ls photos" a folder.
+            // "ls -la" is a command, "ls photos" names a folder.
             "ls" if rest.starts_with('-') => Some(Command::Run(self.text.trim().to_owned())),
             "ls" => Some(Command::ListFiles(path(rest).to_owned())),
             "list" => list(rest),
@@ -193,10 +193,10 @@ impl Reader<'_> {
     }
 }
 
-/// How long a reminder sleeps when nobody says.
+/// The default delay of a snoozed reminder: ten minutes.
 const SNOOZE_MS: u64 = 600_000;
 
-/// `run 3 now`, `run task 3`, else a command.
+/// `run 3 now` or `run task 3` runs a task; anything else is a command.
 fn run(rest: &str) -> Command {
     let words: Vec<&str> = rest.split_whitespace().collect();
     let is = |word: &str, wanted: &str| word.trim_end_matches(['.', '!']).eq_ignore_ascii_case(wanted);
@@ -213,7 +213,7 @@ fn list(rest: &str) -> Option<Command> {
     Some(Command::ListFiles(path(inside).to_owned()))
 }
 
-/// Returns what names a task, without "task", "reminder", "number", "the".
+/// Returns a task's number or name, without "task", "reminder", "number", "the".
 fn task(text: &str) -> String {
     let mut rest = text;
     for word in ["the", "task", "reminder", "number", "no"] {
@@ -222,7 +222,7 @@ fn task(text: &str) -> String {
     rest.trim_end_matches(['.', '!', '?']).trim().to_owned()
 }
 
-/// Returns what names a file, without "me", "the", "file" and quotes.
+/// Returns a file's name, without "me", "the", "file" and quotes.
 fn path(text: &str) -> &str {
     let mut rest = text;
     for word in ["me", "the", "file"] {
@@ -231,7 +231,7 @@ fn path(text: &str) -> &str {
     rest.trim().trim_matches(['"', '\'', '`', '“', '”'])
 }
 
-/// The rest after these words, in any case.
+/// Returns the rest after these words, in any case.
 pub(super) fn after<'a>(text: &'a str, words: &str) -> Option<&'a str> {
     let head = text.get(..words.len()).filter(|head| head.eq_ignore_ascii_case(words))?;
     let tail = &text[head.len()..];

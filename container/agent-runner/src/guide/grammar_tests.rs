@@ -12,7 +12,7 @@ fn command(text: &str) -> Command {
     parse(text).0
 }
 
-/// The task's prompt, and its time in short: what a table can hold.
+/// Returns the task's prompt, and its time in the short form of the tables below.
 fn scheduled(text: &str) -> (String, String) {
     let (command, _) = parse(text);
     let Command::Schedule(when, prompt) = command else { return ("none".into(), format!("{command:?}")) };
@@ -28,7 +28,7 @@ fn scheduled(text: &str) -> (String, String) {
 }
 
 #[test]
-fn reminders_with_the_time_before_and_after() {
+fn reminders_have_the_time_before_or_after() {
     for (text, when, prompt) in [
         ("remind me in 10 seconds to buy Milk", When::In(10_000), "Remind the chat: buy Milk"),
         ("Please remind me to buy Milk in 10 seconds.", When::In(10_000), "Remind the chat: buy Milk"),
@@ -48,7 +48,7 @@ fn reminders_with_the_time_before_and_after() {
 }
 
 #[test]
-fn what_people_write_is_understood_and_no_time_becomes_the_subject() {
+fn common_reminders_are_parsed_and_no_time_becomes_the_subject() {
     let friday = "Weekday(Fri) 9:00";
     let christmas = "Annual(12, 24) 9:00";
     for (text, when, subject) in [
@@ -93,7 +93,7 @@ fn what_people_write_is_understood_and_no_time_becomes_the_subject() {
 }
 
 #[test]
-fn other_languages_have_the_same_grammar() {
+fn requests_in_other_languages_are_parsed() {
     for (lang, text, when, subject) in [
         (Lang::De, "Erinnere mich in 10 Minuten an den Herd", "in 600000", "den Herd"),
         (Lang::De, "erinnere mich morgen um 9 Uhr daran, Anna anzurufen", "Plus(1) 9:00", "Anna anzurufen"),
@@ -138,7 +138,7 @@ fn other_languages_have_the_same_grammar() {
 }
 
 #[test]
-fn half_reminders_say_what_is_missing() {
+fn incomplete_reminders_name_the_missing_part() {
     let part = |text: &str| match command(text) {
         Command::Unclear(Unclear::Part(part, _)) => part,
         other => panic!("{text}: {other:?}"),
@@ -162,7 +162,7 @@ fn half_reminders_say_what_is_missing() {
 }
 
 #[test]
-fn one_letter_slips_are_offered() {
+fn one_letter_typos_are_offered_corrected() {
     let offered = |text: &str| match command(text) {
         Command::Unknown(Some(meant)) | Command::Unclear(Unclear::Part(_, Some(meant))) => meant,
         other => panic!("{text}: {other:?}"),
@@ -174,7 +174,7 @@ fn one_letter_slips_are_offered() {
 }
 
 #[test]
-fn everything_else() {
+fn requests_other_than_reminders_are_parsed() {
     let changed = |change, task: &str| Command::Change(change, task.into());
     for (text, expected) in [
         ("", Command::Greeting),
@@ -229,15 +229,15 @@ fn everything_else() {
 
 proptest! {
     #[test]
-    fn no_text_breaks_it(
+    fn parser_survives_any_text(
         text in "(?s)(remind me|erinnere mich|in|at|um|a las|every|jeden|run|show|cron|except|from|to|24\\.12|3/4|\\PC| |\n|[0-9:.hH]){0,20}"
     ) {
         let _ = parse(&text);
     }
 
-    /// A reminder's text arrives to the letter, whatever it is, as long as it is set off by "to".
+    /// A reminder's text is kept unchanged, whatever it is, if "to" precedes it.
     #[test]
-    fn a_subject_is_kept_to_the_letter(subject in "[A-Za-z][a-z]{1,8}( [A-Za-z0-9*$#äöü]{1,8}){0,5}x") {
+    fn reminder_text_is_kept_unchanged(subject in "[A-Za-z][a-z]{1,8}( [A-Za-z0-9*$#äöü]{1,8}){0,5}x") {
         let (command, _) = parse(&format!("remind me in 10 minutes to {subject}"));
         prop_assert_eq!(command, Command::Schedule(When::In(600_000), format!("Remind the chat: {subject}")));
     }

@@ -1,5 +1,5 @@
-//! The languages of the guide. A request in German, Spanish or French is put into the English words of the grammar,
-//! each of which still knows where it stands in the text; so there is one grammar for all. Pure.
+//! The guide's languages. A request in German, Spanish or French is translated into the English words of the grammar,
+//! each with its position in the text; so one grammar serves all languages. Pure.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// A language that the guide reads and answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lang {
-    /// English, and whatever is none of the others.
+    /// English, and every language that is not listed here.
     En,
     /// German.
     De,
@@ -17,25 +17,25 @@ pub enum Lang {
     Fr,
 }
 
-/// A word of the grammar, and the part of the text that it stands for.
+/// A word of the grammar, and the part of the text that it was translated from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// In lower case, without punctuation at its ends.
+    /// The word in lower case, without punctuation at its ends.
     pub word: String,
-    /// Where its part begins.
+    /// Byte at which its part begins.
     pub start: usize,
-    /// Where its part ends.
+    /// Byte at which its part ends.
     pub end: usize,
 }
 
-/// Requests are short; what follows so many words is part of a subject or of no request.
+/// Requests are short; further words belong to a subject, or the text is not a request.
 const MAX_WORDS: usize = 300;
 
 impl Lang {
-    /// All, the one that wins a tie first.
+    /// All languages; at a tie the first one wins.
     pub const ALL: [Self; 4] = [Self::En, Self::De, Self::Es, Self::Fr];
 
-    /// The words of a text for the grammar, and how many of them belong to this language.
+    /// Returns the text's words for the grammar, and how many of them belong to this language.
     pub fn tokens(self, text: &str) -> (Vec<Token>, usize) {
         let plain = plain_tokens(text);
         if self == Self::En {
@@ -59,7 +59,7 @@ impl Lang {
         (tokens, known)
     }
 
-    /// Words between "remind me" and what to remind of.
+    /// Returns the words between "remind me" and the subject.
     pub fn links(self) -> &'static [&'static str] {
         match self {
             Self::En => &["to", "that", "about", "of"],
@@ -69,7 +69,7 @@ impl Lang {
         }
     }
 
-    /// The prompt of a reminder's task: the guide says the rest, in the same language, when the task fires.
+    /// Returns the prompt of a reminder's task: the guide adds the rest, in the same language, when the task fires.
     pub fn remind(self) -> &'static str {
         match self {
             Self::En => "Remind the chat:",
@@ -79,7 +79,7 @@ impl Lang {
         }
     }
 
-    /// The language and the text of a reminder's prompt.
+    /// Returns the language and the text of a reminder's prompt.
     pub fn reminder(prompt: &str) -> Option<(Self, &str)> {
         Self::ALL.into_iter().find_map(|lang| {
             let head = prompt.get(..lang.remind().len())?;
@@ -87,7 +87,7 @@ impl Lang {
         })
     }
 
-    /// Words that a misspelled one may have been.
+    /// Returns the words with which a misspelled word is compared.
     pub fn vocabulary(self) -> impl Iterator<Item = &'static str> {
         let english = ENGLISH.split_whitespace().filter(move |_| self == Self::En);
         let other = self.entries().iter().flat_map(|(words, _)| words.split(' '));
@@ -109,7 +109,7 @@ impl Lang {
     }
 }
 
-/// English words of the grammar; a request with more of them than of another language's is English.
+/// English words of the grammar. A request is English if it has more of them than of another language's words.
 const ENGLISH: &str = "remind me us set a reminder schedule wake notify timer alarm remember forget what when show list \
     cancel delete remove pause resume stop run say files tasks reminders memory help status time snooze undo in at on \
     every each day days week weeks month months year hour hours minute minutes second seconds today tomorrow tonight \
@@ -122,7 +122,7 @@ fn is_english(word: &str) -> bool {
     ENGLISH.split_whitespace().any(|known| known == word)
 }
 
-/// Words in lower case, without punctuation at their ends, and where they stand.
+/// Returns the words in lower case, without punctuation at their ends, and their positions.
 fn plain_tokens(text: &str) -> Vec<Token> {
     text.split_whitespace()
         .take(MAX_WORDS)
@@ -136,7 +136,7 @@ fn plain_tokens(text: &str) -> Vec<Token> {
         .collect()
 }
 
-/// Without accents, which people leave out.
+/// Removes accents, which people often leave out.
 fn fold(word: &str) -> String {
     word.chars()
         .map(|c| match c {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn other_languages_become_the_words_of_the_grammar() {
+    fn other_languages_become_english_words_of_the_grammar() {
         assert_eq!(words(Lang::De, "Erinnere mich übermorgen um 9 Uhr"), "remind me day after tomorrow at 9 uhr");
         assert_eq!(words(Lang::De, "jeden Dienstag, täglich"), "every tuesday daily");
         assert_eq!(words(Lang::Es, "¡Recuérdame mañana por la mañana a las 9!"), "remind me tomorrow morning at 9");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn words_know_where_they_stand() {
+    fn tokens_have_their_positions_in_the_text() {
         let text = "Erinnere mich morgen um 9 an Brot";
         let (tokens, known) = Lang::De.tokens(text);
         assert_eq!(known, 4);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_phrase_of_a_lexicon_is_found_and_none_twice() {
+    fn lexicon_phrases_are_all_found_and_unique() {
         for lang in [Lang::De, Lang::Es, Lang::Fr] {
             let mut seen = std::collections::HashSet::new();
             for (from, to) in lang.entries() {

@@ -1,5 +1,5 @@
-//! The provider `guide`: answers without a key and without a network, and does real things through the host's own
-//! means: tasks, the group's folder, commands in the room.
+//! The provider `guide`: answers without a key and without a network, and acts through the host: tasks, the group's
+//! folder, commands in the room.
 
 mod chats;
 mod clock;
@@ -34,17 +34,17 @@ use lang::Lang;
 use state::Place;
 use words::by_lang;
 
-/// The name when the host gives none.
+/// The default name.
 const NAME: &str = "Andy";
 
-/// The guide.
+/// The guide of one run.
 #[derive(Debug)]
 pub struct Guide {
     room: Room,
     place: Place,
 }
 
-/// How a request is answered: the language, and where the guide keeps what it must know later.
+/// The context of an answer: the language, and the guide's notes.
 struct Voice {
     place: Place,
     lang: Lang,
@@ -64,7 +64,7 @@ impl Guide {
         prompts.iter().flat_map(|prompt| prompt::requests(prompt, self.name())).collect()
     }
 
-    /// Does what a message asks for; `again` counts how often the same was asked before in this turn.
+    /// Carries out a message's request; `again` counts earlier identical requests in this turn.
     fn perform(&self, message: &Message, again: usize) -> String {
         let request = message.text.as_str();
         let (mut command, mut lang) = understand(request);
@@ -103,14 +103,14 @@ impl Guide {
             Command::Greeting => texts::greeting(lang, self.name()),
             Command::Thanks => texts::thanks(lang).to_owned(),
             Command::Farewell => texts::farewell(lang).to_owned(),
-            // A task that someone else made: its text is what shall be said.
+            // A task that somebody else made: its text is the reminder.
             Command::Unknown(_) if self.room.input.is_scheduled_task => self.remind(lang, request.trim()),
             Command::Unknown(meant) => self.unknown(&guide, request, meant),
             Command::Yes => texts::nothing_offered(lang).to_owned(),
         }
     }
 
-    /// A due reminder; "snooze" knows of it then.
+    /// Returns the text of a due reminder, and records it for "snooze".
     fn remind(&self, lang: Lang, text: &str) -> String {
         self.place.change(|state| state.reminder = Some(text.to_owned()));
         by_lang!(
@@ -193,7 +193,7 @@ fn time(lang: Lang) -> String {
     )
 }
 
-/// Reads a request. A group may have a trigger of its own, which the agent is not told: it is the first word then.
+/// Parses a request. If a group has its own trigger, which the agent does not know, it is the first word.
 fn understand(request: &str) -> Request {
     let read = grammar::parse(request);
     let own_trigger = request.starts_with(['@', '!', '/']);
@@ -225,14 +225,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trigger_of_the_groups_own_is_skipped() {
+    fn own_trigger_of_a_group_is_skipped() {
         assert_eq!(understand("!bot list tasks").0, Command::ListTasks);
         assert_eq!(understand("@bot dance").0, Command::Unknown(None));
         assert_eq!(understand("/x").0, Command::Unknown(None));
     }
 
     #[test]
-    fn every_example_of_the_help_is_understood() {
+    fn examples_in_the_help_are_understood() {
         for lang in Lang::ALL {
             let examples: Vec<&str> = texts::help(lang)
                 .lines()

@@ -1,7 +1,7 @@
-//! Phrases that say when: "in 10 minutes", "tomorrow at 9", "every weekday except friday at 8". Pure.
+//! Phrases of time: "in 10 minutes", "tomorrow at 9", "every weekday except friday at 8". Pure.
 //!
-//! They are read from a list of English words in lower case without punctuation at their ends (other languages are
-//! put into these words first), so that they can stand before or after what is to be done.
+//! The parsers read English words in lower case without punctuation at their ends; other languages are translated
+//! first. A phrase can stand before or after the request's subject.
 
 use super::clock::{Bare, day_part, time};
 use super::days::{self, weekday};
@@ -9,22 +9,22 @@ use super::delay::{Span, span};
 use super::recurring;
 use super::when::{Clock, Day, MORNING, When};
 
-/// Whether a word such as "remind me" said already that a time follows.
+/// Tells whether a word such as "remind me" already announced a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lead {
-    /// A day alone is a time then: "remind me friday".
+    /// Yes, so a day alone is a time: "remind me friday".
     Reminder,
-    /// It may be any sentence: "friday is a holiday".
+    /// No, it may be any sentence: "friday is a holiday".
     None,
 }
 
-/// Reads a phrase from the beginning of `words` and says how many of them it took.
+/// Reads a phrase from the beginning of `words`. Returns it with the number of words used.
 pub fn phrase(words: &[&str], lead: Lead) -> Option<(When, usize)> {
     let (&first, rest) = words.split_first()?;
     let after = |found: Option<(When, usize)>| found.map(|(when, count)| (when, count + 1));
     match first {
         "in" => after(within(rest)),
-        // A timer runs "for" a span, an alarm is set "for" a time.
+        // A timer runs "for" a span; an alarm is set "for" a time.
         "for" if lead == Lead::Reminder => after(within(rest).or_else(|| at(rest))),
         "at" | "around" | "by" => after(at(rest)),
         "cron" => after(cron(rest)),
@@ -51,7 +51,7 @@ fn within(words: &[&str]) -> Option<(When, usize)> {
     }
 }
 
-/// "timer 5 min"
+/// `timer 5 min`
 fn bare_span(words: &[&str], lead: Lead) -> Option<(When, usize)> {
     if lead == Lead::None {
         return None;
@@ -65,7 +65,7 @@ fn at(words: &[&str]) -> Option<(When, usize)> {
     Some(with_day(words, clock, count))
 }
 
-/// `5pm [tomorrow]`: a time that is clear without "at".
+/// `5pm [tomorrow]`: clearly a time, even without "at".
 fn clock_first(words: &[&str]) -> Option<(When, usize)> {
     let (clock, count) = time(words, Bare::Never)?;
     Some(with_day(words, clock, count))
@@ -94,13 +94,13 @@ fn on_day(words: &[&str], lead: Lead) -> Option<(When, usize)> {
     };
     match time_of_day(&words[taken..]) {
         Some((clock, count)) => Some((When::At(day, clock), taken + count)),
-        // A bare "today", or a day's name within a sentence, is no time to do something.
+        // A bare "today", or a day's name within a sentence, is not a time for a task.
         None if day == Day::Today || !(sure || lead == Lead::Reminder) => None,
         None => Some((When::At(day, Clock::exact(MORNING)), taken)),
     }
 }
 
-/// "tonight at 8" is in the evening.
+/// Moves a time to the evening, as in "tonight at 8".
 fn evening(clock: Clock) -> Clock {
     use chrono::Timelike;
     let hour = clock.time.hour();
@@ -131,14 +131,15 @@ fn is_morning(part: Clock) -> bool {
     part.time == MORNING
 }
 
-/// "tomorrow morning at 6" is no afternoon.
+/// Undoes the guess of the afternoon: "tomorrow morning at 6".
 fn unguessed(clock: Clock, part: Clock) -> Clock {
     use chrono::Timelike;
     let earlier = clock.time.hour().checked_sub(12).and_then(|hour| clock.time.with_hour(hour));
     Clock::exact(earlier.filter(|_| clock.guessed && is_morning(part)).unwrap_or(clock.time))
 }
 
-/// A day, how many words it took, and whether these can mean nothing else: `on friday`, `next week`, `tomorrow`.
+/// Reads a day: `on friday`, `next week`, `tomorrow`. Returns it with the number of words used, and true if these
+/// words can mean nothing else.
 fn some_day(words: &[&str]) -> Option<(Result<Day, super::when::Problem>, usize, bool)> {
     let (&first, rest) = words.split_first()?;
     let sure = |day, taken| Some((Ok(day), taken, true));
@@ -170,13 +171,13 @@ fn some_day(words: &[&str]) -> Option<(Result<Day, super::when::Problem>, usize,
     if let Some(day) = weekday(word) {
         return Some((Ok(Day::Weekday(day)), lead + 1, lead > 0));
     }
-    // "on the 24th", not "on 24 chairs"
+    // "on the 24th", but not "on 24 chairs".
     let ends = ["st", "nd", "rd", "th"].iter().any(|end| word.ends_with(end));
     let day = days::ordinal(word).filter(|_| lead > 0 && (ends || lead == 2))?;
     Some((Ok(Day::OfMonth(day)), lead + 1, true))
 }
 
-/// Five fields as they are; the host judges them.
+/// Reads five cron fields unchanged; the host validates them.
 fn cron(words: &[&str]) -> Option<(When, usize)> {
     let fields = words.get(..5)?;
     let plausible = |field: &&str| field.chars().all(|char| char.is_ascii_alphanumeric() || "*/,-#L".contains(char));

@@ -17,7 +17,7 @@ fn at(day: Day, hour: u32, minute: u32) -> When {
 }
 
 #[test]
-fn single_times_say_when_and_how_long_they_are() {
+fn single_times_are_read_with_their_length() {
     let christmas = Day::Annual(12, 24);
     let date = Day::Date(NaiveDate::from_ymd_opt(2026, 12, 24).unwrap());
     let friday = Day::Weekday(Weekday::Fri);
@@ -77,7 +77,7 @@ fn single_times_say_when_and_how_long_they_are() {
 }
 
 #[test]
-fn rhythms_say_when_and_how_long_they_are() {
+fn recurring_times_are_read_with_their_length() {
     let cron = |fields: &str| When::Cron(fields.into());
     let never = When::Never;
     for (text, when, count) in [
@@ -130,7 +130,7 @@ fn rhythms_say_when_and_how_long_they_are() {
 }
 
 #[test]
-fn what_is_no_time_is_left_alone() {
+fn words_that_are_no_time_are_not_read() {
     for text in [
         "at home",
         "in the end",

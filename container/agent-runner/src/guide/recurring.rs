@@ -1,4 +1,4 @@
-//! Rhythms: "every monday at 8:30", "weekdays except friday", "every 15 minutes from 9 to 17". Pure.
+//! Recurring times: "every monday at 8:30", "weekdays except friday", "every 15 minutes from 9 to 17". Pure.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const ALL: [u32; 7] = [0, 1, 2, 3, 4, 5, 6];
 pub(super) const WORKDAYS: [u32; 5] = [1, 2, 3, 4, 5];
 const WEEKEND: [u32; 2] = [0, 6];
 
-/// Reads a rhythm from the beginning of `words` and says how many of them it took.
+/// Reads a recurring time from the beginning of `words`. Returns it with the number of words used.
 pub fn phrase(words: &[&str]) -> Option<(When, usize)> {
     let mut rule = Rule::default();
     let taken = head(words, &mut rule)?;
@@ -22,7 +22,7 @@ pub fn phrase(words: &[&str]) -> Option<(When, usize)> {
     Some((rule.when(), count))
 }
 
-/// The words that say that something comes again.
+/// Reads the words that mark a recurrence.
 fn head(words: &[&str], rule: &mut Rule) -> Option<usize> {
     let lead = usize::from(words[0] == "on");
     match words[lead..] {
@@ -46,7 +46,7 @@ fn head(words: &[&str], rule: &mut Rule) -> Option<usize> {
     Some(1)
 }
 
-/// Times of the day for so many of them.
+/// Returns that many times of a day.
 fn times_a_day(count: usize) -> Vec<NaiveTime> {
     const HOURS: [&[u32]; 4] = [&[9], &[9, 21], &[8, 14, 20], &[8, 12, 16, 20]];
     let hours = HOURS.get(count.saturating_sub(1)).copied().unwrap_or_default();
@@ -66,7 +66,7 @@ fn plural_days(words: &[&str], rule: &mut Rule) -> Option<usize> {
     Some(1)
 }
 
-/// Returns what follows "every".
+/// Reads the words after "every".
 fn every(words: &[&str], rule: &mut Rule) -> Option<usize> {
     if let Some(taken) = nth(words, rule, false) {
         return Some(taken);
@@ -212,8 +212,7 @@ fn day_list(words: &[&str], rule: &mut Rule) -> Option<usize> {
     Some(taken)
 }
 
-/// Returns what may follow, in any order: times, days, a window, exceptions. Returns the number of words that were
-/// understood.
+/// Reads further parts in any order: times, days, a window, exceptions. Returns the number of words used.
 fn tail(words: &[&str], rule: &mut Rule) -> usize {
     let mut taken = 0;
     while let Some(count) = modifier(&words[taken..], rule) {
@@ -312,7 +311,7 @@ fn window(words: &[&str], rule: &mut Rule) -> Option<usize> {
     words.get(1 + count).filter(|word| matches!(**word, "to" | "until" | "till" | "and" | "-"))?;
     let (to, more) = time(words.get(2 + count..)?, Bare::Exact)?;
     let (start, mut end) = (from.time.hour(), to.time.hour());
-    // "from 9 to 5" is a working day.
+    // "from 9 to 5" means a working day.
     if end <= start && end <= 12 && to.time.hour() + 12 > start && start < 12 {
         end += 12;
     }

@@ -1,4 +1,4 @@
-//! Requests with a time in them: reminders, timers, and whatever is to be done later. Pure.
+//! Requests with a time in them: reminders, timers, and other tasks for later. Pure.
 
 use super::command::{Command, Unclear};
 use super::grammar::{Reader, after};
@@ -9,7 +9,7 @@ use super::whole::whole;
 use super::{days, delay};
 
 impl Reader<'_> {
-    /// Something with a time before or after it.
+    /// Parses a request with a time before or after its subject.
     pub(super) fn schedule(&self) -> Option<Command> {
         let lead = self.lead();
         let from = lead.as_ref().map_or(0, |lead| lead.words);
@@ -26,7 +26,7 @@ impl Reader<'_> {
         if lead.is_none() && !matches!(words.first(), Some(&("say" | "echo"))) {
             return None;
         }
-        // The longest phrase that reaches the end.
+        // The longest phrase that reaches the end wins.
         for at in 0..words.len() {
             if let Some((when, _)) = phrase(&words[at..], kind).filter(|(_, count)| at + count == words.len()) {
                 let begin = if from == 0 { 0 } else { self.tokens[from - 1].end };
@@ -37,7 +37,7 @@ impl Reader<'_> {
         lead.map(|_| Command::Unclear(self.unknown_time(from)))
     }
 
-    /// The part of a reminder that looks like a time and is none that is known.
+    /// Returns the part of a reminder that looks like a time, but is not understood.
     fn unknown_time(&self, from: usize) -> Unclear {
         let words = &self.tokens[from..];
         let begins = |at: usize| {
@@ -52,7 +52,7 @@ impl Reader<'_> {
         Unclear::Part(self.text[words[at].start..end].trim().trim_end_matches(['.', '!', '?', ',']).to_owned(), None)
     }
 
-    /// Returns what stands where the subject should and is a part of the time: never remind of "from 9 to 17".
+    /// Returns the part of the time that stands in the subject's place: never remind of "from 9 to 17".
     fn leftover(&self, at: usize) -> Option<String> {
         let word = self.word(at);
         let next = self.word(at + 1);
@@ -110,7 +110,7 @@ impl Reader<'_> {
         Command::Schedule(when, if does_it_itself { text } else { format!("{} {text}", self.lang.remind()) })
     }
 
-    /// Words that can only mean a reminder.
+    /// Reads words that can only begin a reminder.
     fn lead(&self) -> Option<Asked> {
         const LEADS: [(&str, Option<Subject>); 21] = [
             ("remind me", None),
@@ -151,16 +151,16 @@ impl Reader<'_> {
     }
 }
 
-/// How a reminder was asked for.
+/// The words that ask for a reminder, and what they imply.
 struct Asked {
     words: usize,
     /// The subject that the request implies; None if people must name it.
     subject: Option<Subject>,
-    /// Somebody by name.
+    /// The person to remind, by name.
     person: Option<String>,
 }
 
-/// What a reminder says without a subject of its own.
+/// The default text of a reminder without a subject.
 #[derive(Debug, Clone, Copy)]
 enum Subject {
     WakeUp,
@@ -181,7 +181,7 @@ impl Subject {
     }
 }
 
-/// Returns true if a word begins a time, seen with the one after it.
+/// Returns true if `word`, followed by `next`, begins a time.
 fn is_time_word(word: &str, next: &str) -> bool {
     let digit = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
     let day = |word: &str| days::weekday(word).is_some() || days::weekdays(word).is_some();
@@ -198,7 +198,7 @@ fn is_time_word(word: &str, next: &str) -> bool {
     }
 }
 
-/// The rest after a linking word, which may be glued to it: "d'appeler".
+/// Returns the rest after a linking word, which may be part of the next word: "d'appeler".
 fn linked<'a>(text: &'a str, link: &str) -> Option<&'a str> {
     if link.ends_with('\'') {
         return text.strip_prefix(link).or_else(|| text.strip_prefix(&link.replace('\'', "’")));
@@ -210,7 +210,7 @@ fn is_days(word: &str) -> bool {
     matches!(word, "weekdays" | "workdays" | "weekends") || days::weekdays(word).is_some()
 }
 
-/// "tomorrow" or "on monday" alone may be the beginning of any sentence.
+/// Returns true if the words are clearly a time. "tomorrow" or "on monday" alone may begin any sentence.
 fn names_a_time(words: &[&str]) -> bool {
     const TIMES: [&str; 16] = [
         "in", "every", "each", "everyday", "daily", "hourly", "weekly", "monthly", "cron", "at", "tonight", "twice",

@@ -15,16 +15,16 @@ use crate::process::{self, Plan};
 use crate::provider::Room;
 use crate::tool;
 
-/// The most that is shown of a file.
+/// Bytes of a file that are shown.
 const SHOWN: u64 = 32 * 1024;
-/// The most entries of a folder that are listed.
+/// Most entries in the listing of a folder.
 const LISTED: usize = 200;
-/// What is kept of a command's output.
+/// Bytes of a command's output that are kept.
 const OUTPUT: usize = 24 * 1024;
-/// How long a command may take; tests make it shorter with `PARLOR_RUN_LIMIT_MS`.
+/// Time limit of a command; tests make it shorter with `PARLOR_RUN_LIMIT_MS`.
 const RUN_LIMIT: Duration = Duration::from_secs(300);
 
-/// The entries of a folder below the group's.
+/// Lists a folder below the group's.
 pub fn list(root: &Path, lang: Lang, wanted: &str) -> String {
     let dir = match inside(root, lang, wanted) {
         Ok(dir) => dir,
@@ -57,7 +57,7 @@ pub fn list(root: &Path, lang: Lang, wanted: &str) -> String {
     format!("{} {holds}\n{}{more}", named(lang, wanted), lines.join("\n"))
 }
 
-/// The text of a file below the group's folder.
+/// Returns the text of a file below the group's folder.
 pub fn show(root: &Path, lang: Lang, wanted: &str) -> String {
     match inside(root, lang, wanted).and_then(|path| text(&path).map_err(|reason| format!("{wanted} {reason}"))) {
         Ok(text) if text.trim().is_empty() => format!("{wanted} is empty."),
@@ -83,7 +83,7 @@ pub fn remember(root: &Path, guide: &Voice, fact: &str) -> String {
     }
 }
 
-/// Takes a line out of the group's memory: the one that says it, or the only one that holds the words.
+/// Removes a line from the group's memory: the line with exactly these words, or the only line that contains them.
 pub fn forget(root: &Path, guide: &Voice, fact: &str) -> String {
     let lang = guide.lang;
     let lines = memory::facts(root);
@@ -127,7 +127,7 @@ pub fn forget(root: &Path, guide: &Voice, fact: &str) -> String {
     }
 }
 
-/// The group's memory.
+/// Returns the group's memory.
 pub fn recall(root: &Path, lang: Lang) -> String {
     match text(&root.join(MEMORY)) {
         Ok(text) if !text.trim().is_empty() => {
@@ -165,7 +165,7 @@ pub fn run(room: &Room, line: &str) -> String {
     let mut busybox = Command::new("busybox");
     busybox.arg("sh");
     let ended = match start(Command::new("sh")) {
-        // An image may have the one shell without its name.
+        // An image may have the busybox shell without the name `sh`.
         Err(error) if error.kind() == io::ErrorKind::NotFound => start(busybox),
         ended => ended,
     };
@@ -185,7 +185,7 @@ pub fn run(room: &Room, line: &str) -> String {
     }
 }
 
-/// A path below the group's folder, links resolved; everything else is refused.
+/// Resolves links in a path, and refuses paths outside the group's folder.
 fn inside(root: &Path, lang: Lang, wanted: &str) -> Result<PathBuf, String> {
     let gone = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => by_lang!(
@@ -202,7 +202,7 @@ fn inside(root: &Path, lang: Lang, wanted: &str) -> Result<PathBuf, String> {
     if path.starts_with(&root) { Ok(path) } else { Err(format!("{wanted} is outside my folder, so I leave it alone.")) }
 }
 
-/// A file's text, or why there is none (continuing the file's name).
+/// Returns a file's text, or why it cannot be shown, as words that follow the file's name.
 fn text(path: &Path) -> Result<String, String> {
     let known = fs::metadata(path).map_err(|error| format!("cannot be read: {error}."))?;
     if known.is_dir() {
@@ -218,7 +218,7 @@ fn text(path: &Path) -> Result<String, String> {
     let cut = known.len() > SHOWN;
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
-        // The cut may go through a character; anywhere else it is no text.
+        // The cut may split a character; any other invalid byte means that the file is not text.
         Err(error) if cut && error.error_len().is_none() => {
             std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
         }
@@ -231,7 +231,7 @@ fn text(path: &Path) -> Result<String, String> {
     Ok(format!("{text}{note}"))
 }
 
-/// A code block, with a fence longer than any inside it.
+/// Makes a code block, with a fence longer than any inside the text.
 fn fenced(text: &str) -> String {
     let longest = text.lines().map(|line| line.trim_start().bytes().take_while(|byte| *byte == b'`').count()).max();
     let fence = "`".repeat(longest.unwrap_or(0).max(2) + 1);
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_shown_only_from_inside_and_only_as_text() {
+    fn files_are_shown_only_if_inside_the_folder_and_text() {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("group");
         fs::create_dir_all(root.join("sub")).unwrap();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_kept_line_by_line() {
+    fn memory_is_changed_line_by_line() {
         let home = tempfile::tempdir().unwrap();
         let guide = Voice { place: super::super::state::Place::at(home.path()), lang: Lang::En };
         assert!(recall(home.path(), Lang::En).contains("nothing yet"));

@@ -1,4 +1,4 @@
-//! A rhythm as its words name it, and the schedule that says the same. Pure.
+//! A recurring time as its words name it, and its conversion into a schedule. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,26 +7,26 @@ use chrono::{NaiveTime, Timelike};
 use super::recurring::WORKDAYS;
 use super::when::{MORNING, Problem, When};
 
-/// A rhythm while it is read.
+/// A recurring time during parsing.
 #[derive(Debug, Default)]
 pub(super) struct Rule {
-    /// Days of the week, Sunday is 0; None is every day.
+    /// Weekdays, Sunday is 0; None means every day.
     pub(super) days: Option<BTreeSet<u32>>,
-    /// `1#2` or `5L`: a certain such day of the month.
+    /// `1#2` or `5L`: the nth or last such weekday of the month.
     pub(super) nth: Option<String>,
-    /// The field for days of the month.
+    /// The cron field for days of the month.
     pub(super) of_month: Option<String>,
     pub(super) month: Option<u32>,
     /// A step of minutes or hours.
     pub(super) step: Option<Step>,
     pub(super) times: Vec<NaiveTime>,
-    /// From the beginning of one hour to that of another.
+    /// From one full hour to another.
     pub(super) window: Option<(u32, u32)>,
-    /// What no schedule can say.
+    /// The part that no schedule can express.
     pub(super) problem: Option<Problem>,
 }
 
-/// A step of so many of a unit; `Other` counts milliseconds.
+/// A step of a number of units; `Other` counts milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Minutes(u32),
@@ -35,7 +35,7 @@ pub(super) enum Step {
 }
 
 impl Rule {
-    /// Returns the schedule that says the same.
+    /// Converts the rule into a schedule.
     pub(super) fn when(self) -> When {
         if let Some(problem) = self.problem {
             return When::Never(problem);
@@ -47,7 +47,7 @@ impl Rule {
         }
     }
 
-    /// Every so often, perhaps on certain days or between certain hours.
+    /// Converts a step, perhaps on certain days or between certain hours.
     fn stepping(&self, step: Step) -> When {
         let plain = self.days.is_none() && self.window.is_none() && self.times.is_empty();
         let hours = |last: u32| self.window.map_or_else(|| "*".to_owned(), |(from, _)| format!("{from}-{last}"));
@@ -56,13 +56,13 @@ impl Rule {
             Step::Minutes(minutes) if plain => When::Every(u64::from(minutes) * 60_000),
             Step::Hours(hours) if plain => When::Every(u64::from(hours) * 3_600_000),
             Step::Other(ms) if plain => When::Every(ms),
-            // Days at a certain time: counted anew in each month, which the answer says.
+            // Days at a certain time: cron counts them anew in each month, which the answer says.
             Step::Other(ms) if self.window.is_none() && self.days.is_none() && ms.is_multiple_of(86_400_000) => {
                 let every = format!("*/{}", ms / 86_400_000);
                 Rule { of_month: Some(every), times: self.times.clone(), ..Self::default() }.at_times()
             }
             Step::Minutes(minutes) if 60 % minutes == 0 && self.times.is_empty() => {
-                // The last hour ends the window and is not in it.
+                // The last hour ends the window and is not part of it.
                 When::Cron(format!("*/{minutes} {} * * {days}", hours(self.window.map_or(23, |(_, to)| to - 1))))
             }
             Step::Hours(step) if self.times.is_empty() => {

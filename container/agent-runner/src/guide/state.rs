@@ -1,7 +1,7 @@
-//! The guide's notes from one room to the next: the numbers of tasks, the last reminder, the last undoable change.
+//! The guide's notes between rooms: the numbers of tasks, the last reminder, the last change that can be undone.
 //!
-//! It lies in the agent's home, where the group may change it: it is read with a bound, and what is odd counts as
-//! nothing.
+//! The file is in the agent's home, where the group may change it: it is read up to a limit, and invalid content
+//! counts as no notes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,48 +13,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory;
 
-/// Its file in the agent's home.
+/// The file's name in the agent's home.
 const FILE: &str = "guide.json";
-/// More than this was not written here.
+/// The largest file that is read: the guide never writes more.
 const MAX_BYTES: u64 = 256 * 1024;
 /// Tasks that "cancel all" can bring back.
 const MAX_UNDONE: usize = 100;
 
-/// How to take back what was done last.
+/// The action that undoes the last change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
     /// End the task that was made.
     Cancel(String),
-    /// Make the tasks again that were ended.
+    /// Make the ended tasks again.
     Recreate(Vec<TaskSnapshot>),
-    /// Let it go on.
+    /// Let the task go on.
     Resume(String),
-    /// Pause it again.
+    /// Pause the task again.
     Pause(String),
-    /// Take the line out of the memory.
+    /// Remove the line from the memory.
     Forget(String),
-    /// Write it there again.
+    /// Add the line to the memory again.
     Remember(String),
 }
 
-/// What is kept.
+/// The notes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Numbers of tasks, which stay theirs while they are there.
+    /// Numbers of tasks by id, which a task keeps as long as it exists.
     numbers: BTreeMap<String, u32>,
-    /// What was done last.
+    /// The way to undo the last change.
     pub undo: Option<Undo>,
     /// The last reminder that was due.
     pub reminder: Option<String>,
-    /// True if the group was told that a model can be connected.
+    /// True if the guide told the group that a model can be connected.
     pub told_model: bool,
-    /// The request that was offered for a misspelled one.
+    /// The corrected request that the guide offered for a misspelled one.
     pub offered: Option<String>,
 }
 
-/// Where the state is kept.
+/// The folder of the notes.
 #[derive(Debug, Clone)]
 pub struct Place(PathBuf);
 
@@ -70,13 +70,13 @@ impl Place {
         Self(folder.to_owned())
     }
 
-    /// Returns what was kept.
+    /// Returns the notes.
     pub fn load(&self) -> State {
         let text = memory::read(&self.0.join(FILE), MAX_BYTES).filter(|(_, left)| *left == 0);
         text.and_then(|(text, _)| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    /// Changes what is kept. A home that cannot be written forgets; nothing else depends on it.
+    /// Changes the notes. If the home cannot be written, they are lost; nothing else depends on them.
     pub fn change(&self, change: impl FnOnce(&mut State)) -> State {
         let mut state = self.load();
         change(&mut state);
@@ -98,8 +98,8 @@ impl Place {
 }
 
 impl State {
-    /// The numbers of these tasks, each the same as before; new ones get numbers that no task had since there were
-    /// none.
+    /// Returns the tasks' numbers, each the same as before. A new task gets a number that no task had since the list
+    /// was last empty.
     pub fn number(&mut self, tasks: &[TaskSnapshot]) -> BTreeMap<String, u32> {
         let last = self.numbers.values().copied().max().unwrap_or(0);
         if tasks.iter().all(|task| !self.numbers.contains_key(&task.id)) {
@@ -115,26 +115,26 @@ impl State {
         let here = |id: &String| tasks.iter().any(|task| task.id == *id);
         let numbers =
             self.numbers.iter().filter(|(id, _)| here(id)).map(|(id, number)| (id.clone(), *number)).collect();
-        // Of those that are gone only the last is kept, so that its number is not given again at once.
+        // Of ended tasks only the highest number is kept, so that it is not given again at once.
         let highest = self.numbers.values().copied().max();
         self.numbers.retain(|id, number| here(id) || Some(*number) == highest);
         numbers
     }
 
-    /// The number of one task that is about to be made.
+    /// Returns the number of a task that is about to be made.
     pub fn number_of(&mut self, id: &str) -> u32 {
         let next = self.numbers.values().copied().max().unwrap_or(0) + 1;
         *self.numbers.entry(id.to_owned()).or_insert(next)
     }
 
-    /// The task with a number.
+    /// Returns the id of the task with this number.
     pub fn task(&self, number: u32) -> Option<&str> {
         self.numbers.iter().find(|(_, known)| **known == number).map(|(id, _)| id.as_str())
     }
 }
 
 impl Undo {
-    /// For tasks that were ended, as many as can be brought back.
+    /// Undoes the end of tasks, up to the number that can be made again.
     pub fn recreate(mut tasks: Vec<TaskSnapshot>) -> Self {
         tasks.truncate(MAX_UNDONE);
         Self::Recreate(tasks)
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_stays_its_task_s() {
+    fn task_keeps_its_number() {
         let mut state = State::default();
         let of = |state: &mut State, ids: &[&str]| {
             let tasks: Vec<_> = ids.iter().map(|id| task(id)).collect();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_back_and_what_is_odd_is_nothing() {
+    fn notes_are_kept_and_invalid_ones_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::at(dir.path());
         place.change(|state| state.undo = Some(Undo::recreate(vec![task("a")])));

@@ -20,7 +20,7 @@ pub(super) fn refused(lang: Lang, refusal: &Refusal) -> String {
     }
 }
 
-/// A task in words: what it says, or what it does.
+/// Describes a task: the reminder's text, or the prompt.
 pub(super) fn quoted(lang: Lang, prompt: &str) -> String {
     if let Some((_, text)) = Lang::reminder(prompt) {
         return by_lang!(
@@ -100,7 +100,7 @@ pub(super) fn next_run(lang: Lang, result: &CommandResult) -> Option<String> {
     Some(moment_of(lang, text))
 }
 
-/// An RFC 3339 text as people read it; as it is when it is none.
+/// Formats an RFC 3339 text for people; returns any other text unchanged.
 pub(super) fn moment_of(lang: Lang, text: &str) -> String {
     let time = DateTime::parse_from_rfc3339(text);
     time.map_or_else(|_| text.to_owned(), |time| words::moment(lang, time.with_timezone(&host::zone())))

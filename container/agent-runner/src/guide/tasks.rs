@@ -1,4 +1,4 @@
-//! Tasks: asked of the host, and reported as the host answered.
+//! Tasks: asks the host, and reports its answers.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ use super::words::{self, by_lang};
 use crate::host::{self, Refusal, find_task};
 use crate::provider::Room;
 
-/// The id of the task that a message asks for: the same whenever the same message is read, so that a turn that is tried
-/// again finds what its first try made. None where the prompt does not say when the message was written.
+/// Returns the id of the task that a message asks for. The same message always gives the same id, so that a repeated
+/// turn finds the task that its first try made. None if the prompt has no time of the message.
 pub fn id_of(jid: &str, message: &Message, again: usize) -> Option<String> {
     if message.time.is_empty() {
         return None;
     }
-    // FNV-1a: a name for equal content, not a secret.
+    // FNV-1a: only a name for equal content.
     let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     for part in [jid, &message.sender, &message.time, &message.text, &again.to_string()] {
         for byte in part.bytes().chain([0]) {
@@ -34,7 +34,7 @@ pub fn id_of(jid: &str, message: &Message, again: usize) -> Option<String> {
     Some(format!("t{hash:032x}"))
 }
 
-/// Makes a task; one of this id that is there already is the one that was asked for.
+/// Makes a task; an existing task with this id is the one that was asked for.
 pub fn schedule(room: &Room, guide: &Voice, when: &When, prompt: String, id: Option<&str>) -> String {
     let zone = host::zone();
     let lang = guide.lang;
@@ -81,7 +81,7 @@ pub fn schedule(room: &Room, guide: &Voice, when: &When, prompt: String, id: Opt
     }
 }
 
-/// An earlier try of this turn made the task and was broken off before it could say so.
+/// Reports a task that an earlier try of this turn made before it was interrupted.
 fn made_before(room: &Room, lang: Lang, what: &str, id: Option<&str>) -> String {
     let tasks = host::tasks(&room.folders).unwrap_or_default();
     let next = tasks.into_iter().find(|task| Some(task.id.as_str()) == id).and_then(|task| task.next_run);
@@ -89,7 +89,7 @@ fn made_before(room: &Room, lang: Lang, what: &str, id: Option<&str>) -> String 
     format!("{}: {what}{next}.", done(lang))
 }
 
-/// The tasks that there are.
+/// Lists the tasks.
 pub fn list(room: &Room, guide: &Voice) -> String {
     let lang = guide.lang;
     let tasks = match host::tasks(&room.folders) {
@@ -131,7 +131,7 @@ fn line(room: &Room, lang: Lang, number: u32, task: &TaskSnapshot) -> String {
     format!("{number}. {} – {rhythm}; {next}{group}", quoted(lang, &task.prompt))
 }
 
-/// Changes the task that a number or an id names.
+/// Changes the task with this number or id.
 pub fn change(room: &Room, guide: &Voice, change: Change, wanted: &str) -> String {
     let lang = guide.lang;
     let tasks = match host::tasks(&room.folders) {
@@ -176,7 +176,7 @@ pub fn change(room: &Room, guide: &Voice, change: Change, wanted: &str) -> Strin
     }
 }
 
-/// Returns which task is meant: a number of the list stays that task's; else an id or its beginning.
+/// Returns the task with this number of the list, else with this id or beginning of an id.
 fn find<'a>(guide: &Voice, tasks: &'a [TaskSnapshot], wanted: &str) -> Result<&'a TaskSnapshot, String> {
     let mut numbers = BTreeMap::new();
     let plain = wanted.trim().trim_start_matches('#');
@@ -229,7 +229,7 @@ pub fn cancel_all(room: &Room, guide: &Voice) -> String {
     failure.map_or(said.clone(), |failure| format!("{said} {failure}"))
 }
 
-/// The last reminder once more.
+/// Repeats the last reminder at this time.
 pub fn snooze(room: &Room, guide: &Voice, when: &When, id: Option<&str>) -> String {
     match guide.place.load().reminder {
         Some(text) => schedule(room, guide, when, format!("{} {text}", guide.lang.remind()), id),
@@ -244,7 +244,7 @@ pub fn snooze(room: &Room, guide: &Voice, when: &When, id: Option<&str>) -> Stri
     }
 }
 
-/// Takes back what was done last.
+/// Undoes the last change.
 pub fn undo(room: &Room, guide: &Voice) -> String {
     let lang = guide.lang;
     let mut last = None;
@@ -281,7 +281,7 @@ pub fn undo(room: &Room, guide: &Voice) -> String {
     }
 }
 
-/// Makes an ended task again. A single time is known as the next run alone, in UTC.
+/// Makes an ended task again. Of a task that fires once, only the next run is known, in UTC.
 fn recreate(room: &Room, task: TaskSnapshot) -> Result<(), Refusal> {
     let next = task.next_run.as_deref().and_then(|next| DateTime::parse_from_rfc3339(next).ok());
     let (value, zone) = match (task.schedule_type.as_str(), next) {
@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_tasks_are_those_of_their_messages() {
+    fn task_id_is_derived_from_its_message() {
         let message = |time: &str, text: &str| Message { time: time.into(), text: text.into(), ..Message::default() };
         let id = |message: &Message, again| id_of("web:a", message, again);
         let first = message("2026-01-01T00:00:00.000Z", "remind me");

@@ -78,12 +78,12 @@ const HELP_FR: &str = "Voici ce que je sais faire. Écris-le ainsi, ou presque :
 
 **Et** aide · qui es-tu · état · quelle heure est-il";
 
-/// Returns what can be asked, in a language.
+/// Returns the help in a language.
 pub fn help(lang: Lang) -> &'static str {
     by_lang!(lang, HELP, HELP_DE, HELP_ES, HELP_FR)
 }
 
-/// Returns who the guide is, and what Parlor is.
+/// Introduces the guide and Parlor.
 pub fn about(lang: Lang, name: &str) -> String {
     by_lang!(
         lang,
@@ -122,7 +122,7 @@ pub fn about(lang: Lang, name: &str) -> String {
     )
 }
 
-/// An answer to a greeting.
+/// Answers a greeting.
 pub fn greeting(lang: Lang, name: &str) -> String {
     by_lang!(
         lang,
@@ -145,12 +145,12 @@ pub fn greeting(lang: Lang, name: &str) -> String {
     )
 }
 
-/// An answer to thanks.
+/// Answers thanks.
 pub fn thanks(lang: Lang) -> &'static str {
     by_lang!(lang, "You are welcome!", "Gern geschehen!", "¡De nada!", "Avec plaisir !")
 }
 
-/// An answer to a farewell.
+/// Answers a farewell.
 pub fn farewell(lang: Lang) -> &'static str {
     by_lang!(
         lang,
@@ -161,7 +161,7 @@ pub fn farewell(lang: Lang) -> &'static str {
     )
 }
 
-/// An answer to what the grammar does not know.
+/// Answers a request that the grammar does not know.
 pub fn unknown(lang: Lang, request: &str) -> String {
     let shown = shortened(request);
     by_lang!(
@@ -177,7 +177,7 @@ pub fn unknown(lang: Lang, request: &str) -> String {
     )
 }
 
-/// Said once to each group that asked for more than the guide can do.
+/// Returns a hint that a model can be connected, for a group that asked for more than the guide can do. Said once.
 pub fn model_hint(lang: Lang) -> &'static str {
     by_lang!(
         lang,
@@ -188,7 +188,7 @@ pub fn model_hint(lang: Lang) -> &'static str {
     )
 }
 
-/// Offers what was probably meant.
+/// Offers the request that was probably meant.
 pub fn did_you_mean(lang: Lang, offer: &str) -> String {
     let offer = shortened(offer);
     by_lang!(
@@ -200,7 +200,7 @@ pub fn did_you_mean(lang: Lang, offer: &str) -> String {
     )
 }
 
-/// There is nothing to say yes to.
+/// Answers a "yes" without an offer.
 pub fn nothing_offered(lang: Lang) -> &'static str {
     by_lang!(
         lang,
@@ -211,7 +211,7 @@ pub fn nothing_offered(lang: Lang) -> &'static str {
     )
 }
 
-/// Returns what is missing in a reminder.
+/// Asks for the missing part of a reminder.
 pub fn unclear(lang: Lang, what: &Unclear) -> String {
     match what {
         Unclear::NoTime => by_lang!(
@@ -244,7 +244,7 @@ pub fn unclear(lang: Lang, what: &Unclear) -> String {
     }
 }
 
-/// Returns why a time that was understood makes no schedule.
+/// Explains why a time that was understood makes no schedule.
 pub fn problem(lang: Lang, problem: &Problem) -> String {
     match problem {
         Problem::EveryOtherWeek => by_lang!(
@@ -302,7 +302,7 @@ pub fn problem(lang: Lang, problem: &Problem) -> String {
     }
 }
 
-/// Files came without a word.
+/// Answers files without a text.
 pub fn files(lang: Lang, files: &[String]) -> String {
     let first = files.first().map_or("", String::as_str);
     let names = files.join(", ");

@@ -1,15 +1,15 @@
-//! Requests that are one letter away from words of the grammar. Pure.
+//! Corrects one-letter typos in words of the grammar. Pure.
 
 use super::lang::Lang;
 
-/// Shorter words are too near to too many others.
+/// Shorter words are similar to too many others.
 const SHORTEST: usize = 4;
-/// Ways to put a request right that are tried.
+/// Most corrections of a request that are tried.
 const MAX_WAYS: usize = 12;
-/// Words of a request that are looked at.
+/// Words of a request that are checked.
 const LOOKED_AT: usize = 40;
 
-/// The text with its misspelled words put right, in each way that a language has for them.
+/// Returns the text with its typos corrected, in each possible way.
 pub fn corrections(text: &str) -> Vec<String> {
     Lang::ALL.into_iter().flat_map(|lang| corrected(lang, text)).collect()
 }
@@ -22,7 +22,7 @@ fn corrected(lang: Lang, text: &str) -> Vec<String> {
         let bare = word.trim_matches(|c: char| c.is_ascii_punctuation()).to_lowercase();
         let known = at >= LOOKED_AT || bare.chars().count() < SHORTEST || vocabulary.contains(&bare.as_str());
         let mut near: Vec<&str> = vocabulary.iter().copied().filter(|one| !known && is_one_slip(&bare, one)).collect();
-        // People keep the ends of a word: "minuts" is "minutes" and not "minute".
+        // People rarely mistype a word's ends: "minuts" is "minutes" and not "minute".
         let ends = |one: &str| (one.chars().next() == bare.chars().next(), one.chars().last() == bare.chars().last());
         near.sort_by_key(|one| std::cmp::Reverse(ends(one)));
         near.dedup();
@@ -37,7 +37,7 @@ fn corrected(lang: Lang, text: &str) -> Vec<String> {
     if changed { all } else { Vec::new() }
 }
 
-/// Returns true if one letter is wrong, missing, too many, or two neighbours have changed places.
+/// Returns true if one letter is wrong, missing, or extra, or if two neighbours are swapped.
 fn is_one_slip(one: &str, other: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     if a.len().abs_diff(b.len()) > 1 || a == b {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_letter_is_a_slip_and_two_are_another_word() {
+    fn one_letter_is_a_typo_and_two_are_another_word() {
         for (one, other) in [
             ("minuts", "minutes"),
             ("reminde", "remind"),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_requests_are_put_right() {
+    fn whole_requests_are_corrected() {
         assert!(corrections("reminde me in 5 minuts to call").contains(&"remind me in 5 minutes to call".to_owned()));
         assert_eq!(corrections("write a poem of love"), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! Times as people write them, and the schedules of the host that they mean. Pure: now is a parameter.
+//! Times as people write them, and their schedules for the host. Pure: the present time is a parameter.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use chrono_tz::Tz;
 /// A time as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
-    /// So many milliseconds from now.
+    /// This many milliseconds from now.
     In(u64),
     /// Once, at a local time of a day.
     At(Day, Clock),
-    /// Every so many milliseconds.
+    /// Every this many milliseconds.
     Every(u64),
     /// Five cron fields.
     Cron(String),
-    /// Every day at the present time of day.
+    /// Every day at the current time of day.
     Daily,
-    /// Understood, and nothing that a schedule can say.
+    /// Understood, but no schedule can express it.
     Never(Problem),
 }
 
 /// A time of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
-    /// On a clock of 24 hours.
+    /// The time, on a 24-hour clock.
     pub time: NaiveTime,
     /// True if a bare hour such as "4" was taken for the afternoon.
     pub guessed: bool,
@@ -34,40 +34,40 @@ pub struct Clock {
 /// The day of a single time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Day {
-    /// Today, or tomorrow when the time is over.
+    /// Today, or tomorrow if the time has passed.
     Next,
     /// Today only.
     Today,
-    /// So many days from today.
+    /// This many days from today.
     Plus(u32),
-    /// So many months from today.
+    /// This many months from today.
     Months(u32),
-    /// The next such day; today counts while the time is ahead.
+    /// The next such day; today counts if the time is still ahead.
     Weekday(Weekday),
-    /// That day of the week that begins next Monday.
+    /// The weekday in the week that begins next Monday.
     NextWeek(Weekday),
-    /// The next such day of a month.
+    /// The next such day of the month.
     OfMonth(u32),
-    /// The next such month and day.
+    /// The next such month and day of the month.
     Annual(u32, u32),
     /// A date.
     Date(NaiveDate),
 }
 
-/// Why there is no schedule.
+/// The reason why there is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// Every second week: no schedule of the host says that.
+    /// Every second week: the host has no such schedule.
     EveryOtherWeek,
-    /// Several times of a day with different minutes.
+    /// Several times of a day with different minutes, which one cron line cannot have.
     TwoMinutes,
     /// A window that does not begin and end at a full hour, or a step that does not fit into an hour or a day.
     Window,
     /// Two numbers of which either could be the month.
     WhichMonth(u32, u32),
-    /// That date or time is over, and it is now so late.
+    /// The date or time has passed; the second text is the present time.
     Over(String, String),
-    /// Later than anyone plans.
+    /// Later than the limit of ten years.
     TooFar,
 }
 
@@ -76,31 +76,31 @@ pub enum Problem {
 pub struct Schedule {
     /// `once`, `interval` or `cron`.
     pub kind: &'static str,
-    /// The value that belongs to it.
+    /// The value, in the form of this kind.
     pub value: String,
-    /// The zone in which it counts.
+    /// The time zone of the value.
     pub zone: String,
 }
 
-/// When nothing says at what time of a day.
+/// The default time of day.
 pub const MORNING: NaiveTime = NaiveTime::from_hms_opt(9, 0, 0).unwrap();
-/// The longest delay or interval that is understood: ten years.
+/// The longest delay or interval: ten years.
 pub const LONGEST_MS: u64 = 10 * 366 * 86_400_000;
-/// Years that are looked through for a date such as the 29th of February.
+/// Number of years that are searched for a date such as the 29th of February.
 const YEARS: i32 = 9;
 
 impl Clock {
-    /// A time that was written so that it means nothing else.
+    /// A time that is written unambiguously.
     pub fn exact(time: NaiveTime) -> Self {
         Self { time, guessed: false }
     }
 }
 
 impl When {
-    /// The schedule it means now.
+    /// Returns the schedule for the present time.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     pub fn resolve(&self, now: DateTime<Tz>) -> Result<Schedule, Problem> {
         let zone = now.timezone();
         let schedule = |kind, value| Schedule { kind, value, zone: zone.name().to_owned() };
@@ -161,14 +161,14 @@ fn date_of(day: Day, time: NaiveTime, now: DateTime<Tz>) -> Result<NaiveDate, Pr
     }
 }
 
-/// The schedule value and zone for a time so far from now. In UTC, because a local time is ambiguous for an hour a
-/// year.
+/// Returns the schedule value and zone for a time that long from now. It is in UTC, because a local time is ambiguous
+/// for one hour a year.
 pub fn in_ms(ms: u64, now: DateTime<Utc>) -> Option<(String, String)> {
     let at = now.checked_add_signed(chrono::Duration::from_std(Duration::from_millis(ms)).ok()?)?;
     Some((at.format("%Y-%m-%dT%H:%M:%S%.3f").to_string(), "UTC".to_owned()))
 }
 
-/// A duration in one word, for command lines: `90s`, `10m`, `2h`, `1d`, `500ms`, or plain milliseconds.
+/// Reads a duration of a command line: `90s`, `10m`, `2h`, `1d`, `500ms`, or plain milliseconds.
 pub fn duration_ms(text: &str) -> Option<u64> {
     let digits = text.trim().find(|char: char| !char.is_ascii_digit()).unwrap_or(text.trim().len());
     let (number, unit) = text.trim().split_at(digits);
@@ -176,7 +176,7 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(scale).filter(|ms| (1..=LONGEST_MS).contains(ms))
 }
 
-/// The milliseconds of a unit by its name.
+/// Returns the milliseconds of a unit.
 pub fn unit_ms(unit: &str) -> Option<u64> {
     Some(match unit {
         "ms" => 1,

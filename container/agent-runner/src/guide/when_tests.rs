@@ -9,7 +9,7 @@ fn now(text: &str) -> DateTime<Tz> {
 }
 
 #[test]
-fn times_become_the_hosts_schedules() {
+fn times_become_schedules_of_the_host() {
     let now = now("2026-11-21T16:00:00.250Z"); // Saturday, 17:00 in Berlin
     let value = |when: When| when.resolve(now).map(|schedule| schedule.value);
     let at = |day, hour, minute| value(When::At(day, clock(hour, minute)));

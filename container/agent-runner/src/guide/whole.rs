@@ -1,8 +1,8 @@
-//! Requests that are known as a whole: courtesies, questions about the guide, and lists. Pure.
+//! Requests that are recognised as a whole line: courtesies, questions about the guide, and lists. Pure.
 
 use super::command::Command;
 
-/// Requests that are known word by word.
+/// Returns the command for a line that is known word by word.
 pub(super) fn whole(plain: &str) -> Option<Command> {
     Some(match plain {
         "" | "hi" | "hello" | "hey" | "hi there" | "hello there" | "hey there" | "good morning" | "good afternoon"

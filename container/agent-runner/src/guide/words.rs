@@ -1,11 +1,11 @@
-//! Schedules and times as people say them. Pure.
+//! Schedules and times in words. Pure.
 
 use chrono::{DateTime, Datelike, Timelike};
 use chrono_tz::Tz;
 
 use super::lang::Lang;
 
-/// One of four texts, by language: English, German, Spanish, French.
+/// Selects one of four texts by language: English, German, Spanish, French.
 macro_rules! by_lang {
     ($lang:expr, $en:expr, $de:expr, $es:expr, $fr:expr $(,)?) => {
         match $lang {
@@ -37,7 +37,7 @@ const MONTHS: [[&str; 12]; 4] = [
     ["janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."],
 ];
 
-/// A time: `Mon 3 Aug 2026, 17:30 CEST`, with seconds where there are some.
+/// Formats a time: `Mon 3 Aug 2026, 17:30 CEST`, with seconds if they are not zero.
 pub fn moment(lang: Lang, time: DateTime<Tz>) -> String {
     let day = SHORT_DAYS[lang as usize][time.weekday().num_days_from_sunday() as usize];
     let month = MONTHS[lang as usize][time.month0() as usize];
@@ -46,7 +46,7 @@ pub fn moment(lang: Lang, time: DateTime<Tz>) -> String {
     format!("{day} {}{dot} {month} {}, {clock}", time.day(), time.year())
 }
 
-/// A schedule in words; one that nobody here wrote as it is.
+/// Describes a schedule in words; a schedule that the guide did not make is returned unchanged.
 pub fn rhythm(lang: Lang, kind: &str, value: &str) -> String {
     match (kind, value.parse()) {
         ("interval", Ok(ms)) => every(lang, ms),
@@ -80,7 +80,7 @@ fn every(lang: Lang, ms: u64) -> String {
     }
 }
 
-/// The cron lines that this guide makes; None for others.
+/// Describes a cron line that the guide makes; returns None for others.
 fn cron(lang: Lang, value: &str) -> Option<String> {
     let [minute, hour, of_month, month, days] = value.split(' ').collect::<Vec<_>>()[..] else { return None };
     let when = if let Some(step) = minute.strip_prefix("*/") {
@@ -148,7 +148,7 @@ fn cron(lang: Lang, value: &str) -> Option<String> {
     Some(format!("{day} {when}"))
 }
 
-/// ` from 09:00 to 17:00`; nothing for the whole day.
+/// Describes the hours: ` from 09:00 to 17:00`; empty for the whole day.
 fn between(lang: Lang, hours: &str, ends_after: bool) -> Option<String> {
     if hours == "*" {
         return Some(String::new());
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedules_in_words() {
+    fn schedules_are_described_in_words() {
         let en = |kind, value| rhythm(Lang::En, kind, value);
         for (kind, value, words) in [
             ("interval", "60000", "every minute"),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_named_in_each_language() {
+    fn times_are_formatted_in_each_language() {
         let time = DateTime::parse_from_rfc3339("2026-12-24T17:00:00Z").unwrap().with_timezone(&Tz::Europe__Berlin);
         assert_eq!(moment(Lang::En, time), "Thu 24 Dec 2026, 18:00 CET");
         assert_eq!(moment(Lang::De, time), "Do 24. Dez. 2026, 18:00 CET");

@@ -1,4 +1,4 @@
-//! An agent's brief about its room: memories, further folders, what an earlier try sent, pictures.
+//! The agent's brief about its room: memory files, extra folders, texts of an earlier try, pictures.
 
 use std::fs;
 use std::io::Read;
@@ -13,20 +13,20 @@ use crate::host;
 use crate::memory;
 use crate::provider::Room;
 
-/// The longest memory that is handed over as a text.
+/// Bytes of a memory file that are passed as text.
 const MEMORY_LIMIT: u64 = 100_000;
-/// The largest picture that vendors take, before it is encoded.
+/// The largest picture that vendors accept, in bytes before it is encoded.
 pub const IMAGE_LIMIT: u64 = 3_750_000;
-/// The most that the brief holds of texts that were sent before: their number, and characters of each.
+/// Number of texts sent before that the brief has; the next line is the characters of each.
 const RESUMED_TEXTS: usize = 20;
 const RESUMED_CHARS: usize = 2000;
 
-/// Returns where the memory of all groups lies.
+/// Returns the folder of the memory that all groups share.
 pub fn global(room: &Room) -> PathBuf {
     workspace(room).join("global")
 }
 
-/// The further folders of the room, in order.
+/// Returns the room's extra folders, in order.
 pub fn extra_folders(room: &Room) -> Vec<PathBuf> {
     let entries = fs::read_dir(workspace(room).join("extra")).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
@@ -38,7 +38,7 @@ fn workspace(room: &Room) -> &Path {
     room.folders.group.parent().unwrap_or(Path::new("/"))
 }
 
-/// A memory's text, cut where it is too long; None if there is none or nothing in it.
+/// Returns a memory file's text, cut if it is too long; None if there is none or it is empty.
 pub fn memory(file: &Path) -> Option<String> {
     let (text, left) = memory::read(file, MEMORY_LIMIT)?;
     if left == 0 {
@@ -47,17 +47,17 @@ pub fn memory(file: &Path) -> Option<String> {
     Some(format!("{text}\n(The rest of {} is too long to be shown here: read the file.)", file.display()))
 }
 
-/// The program that runs now: what a CLI calls for the host's tools.
+/// Returns the path of this program, which a CLI starts for the host's tools.
 pub fn own_program() -> String {
     std::env::current_exe().map_or_else(|_| "agent-runner".to_owned(), |path| path.display().to_string())
 }
 
-/// A message with the time now before it.
+/// Puts the present time before a message.
 pub fn dated(text: &str) -> String {
     format!("[{}]\n{text}", host::now_told(Utc::now(), host::zone()))
 }
 
-/// The text of the first message: the time, the run's prompt, whether a task asks it, and what an earlier try sent.
+/// Returns the first message: the time, the run's prompt, whether it is a task, and the texts that an earlier try sent.
 pub fn prompt(input: &RunInput) -> String {
     let mut text = dated("");
     if input.is_scheduled_task {
@@ -82,10 +82,10 @@ fn resumed(sent: &[String]) -> String {
     )
 }
 
-/// A picture's bytes in base64; the error says why it cannot be shown.
+/// Returns a picture's bytes in base64; the error says why it cannot be shown.
 ///
 /// # Errors
-/// When it is no file, cannot be read, or is too large.
+/// If it is not a file, cannot be read, or is too large.
 pub fn picture(image: &ImageAttachment, group: &Path) -> Result<String, String> {
     let path = group.join(&image.relative_path);
     let found = fs::metadata(&path).map_err(|error| error.to_string())?;
@@ -104,7 +104,7 @@ pub fn picture(image: &ImageAttachment, group: &Path) -> Result<String, String> 
     Ok(BASE64.encode(&bytes))
 }
 
-/// Returns what stands in a message for a picture that cannot be shown.
+/// Returns the text that replaces a picture that cannot be shown.
 pub fn no_picture(image: &ImageAttachment, why: &str) -> String {
     format!("\n\n[The picture {} cannot be shown: {why}]", image.relative_path)
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_memory_that_does_not_fit_is_cut_and_says_so() {
+    fn memory_that_is_too_long_is_cut_with_a_note() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("CLAUDE.md");
         assert_eq!(memory(&file), None);

@@ -1,5 +1,4 @@
-//! The loop around a vendor's program: it starts, feeds, and ends the process, and passes on what the [`Vendor`]
-//! decides.
+//! The loop around a vendor's program: it starts, feeds, and ends the process, and carries out the [`Vendor`]'s steps.
 //!
 //! ```text
 //! None ──start──▶ Opening ──is ready──▶ Running ──_close, nothing waits──▶ Leaving
@@ -7,7 +6,7 @@
 //!   │               ▼                      ▼                                ▼
 //!   └───── gone ─── Dying ◀────────────────┴────────────────────────────────┘
 //! ```
-//! A process that ends by itself leads from each state to None. One in Dying is not heard any more.
+//! A process that ends by itself leads from each state to None. The output of a process in Dying is ignored.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +22,7 @@ use super::{Live, Message, Signal, Sorted, Step, Vendor, brief, watch_inputs};
 use crate::agent_toml::{AgentToml, Notices};
 use crate::provider::{Room, failure};
 
-/// How long a process may take.
+/// Time limits of a process.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// To open its conversation.
@@ -33,7 +32,7 @@ struct Limits {
 }
 
 const OPEN_LIMIT: Duration = Duration::from_secs(120);
-/// The time to open a conversation that is left when the group's servers took as long as they may.
+/// Time to open a conversation, in addition to the time that the group's servers may take to start.
 const OPEN_REST: Duration = Duration::from_secs(60);
 
 /// Runs a vendor's program from the first prompt to `_close`.
@@ -58,13 +57,13 @@ pub fn run<V: Vendor>(room: Room, inputs: Inputs) -> ExitCode {
 enum Child {
     #[default]
     None,
-    /// It is to have its conversation open by then.
+    /// It has to open its conversation by the deadline.
     Opening {
         live: Live,
         until: Instant,
     },
     Running(Live),
-    /// Its stdin is closed; by then it is to be gone.
+    /// Its stdin is closed; it has to exit by the deadline.
     Leaving {
         live: Live,
         until: Instant,
@@ -88,7 +87,7 @@ impl Child {
         }
     }
 
-    /// Ends the process.
+    /// Ends the process, whose further output is ignored.
     fn kill(&mut self) {
         if let Some(live) = self.live() {
             live.end();
@@ -101,9 +100,9 @@ struct Driver<V> {
     vendor: V,
     room: Room,
     child: Child,
-    /// The host wants the run to end.
+    /// True if the host wants the run to end.
     closing: bool,
-    /// How many problems of the settings the chat has heard of; None before the first answer.
+    /// Number of problems of the settings that the chat has received; None before the first answer.
     told: Option<usize>,
     limits: Limits,
     to: Sender<Signal>,
@@ -250,7 +249,7 @@ impl<V: Vendor> Driver<V> {
     }
 }
 
-/// The content of a message. The pictures lie in the group's folder; the text names those that cannot be shown.
+/// Makes a message's content. The pictures are in the group's folder; the text names those that cannot be shown.
 fn content<V: Vendor>(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
     for image in images {

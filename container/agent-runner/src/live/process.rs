@@ -11,14 +11,14 @@ use std::time::Duration;
 use super::signal::Signal;
 use crate::process::{self, Working};
 
-/// The longest line of stdout that is read.
+/// The longest line of stdout that is read, in bytes.
 const LINE_LIMIT: u64 = 64 << 20;
-/// What is kept of stderr to explain a failure.
+/// Bytes of stderr that are kept to explain a failure.
 const STDERR_KEPT: usize = 4096;
-/// How long its streams may stay open after the process ended, because something in the background holds them.
+/// Time that its streams may stay open after the process ended, because a background process holds them.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// See the module.
+/// A vendor's program at work.
 #[derive(Debug)]
 pub struct Live {
     lines: Option<Sender<String>>,
@@ -26,11 +26,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts it in a process group of its own. What it says and its end are sent as signals; at its end the writer is
-    /// gone. An end is gentle: it has something to write down first.
+    /// Starts the program in its own process group. Its lines and its end are sent as signals; at its end the writer
+    /// is gone. A kill is gentle: the program has something to write down first.
     ///
-    /// # Errors
-    /// When it cannot be started.
+    /// # Errors If it cannot be started.
     pub fn start(command: &mut Command, working: &Working, to: &Sender<Signal>) -> io::Result<Self> {
         command.process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -45,20 +44,20 @@ impl Live {
         Ok(Self { lines: Some(lines), working: working.clone() })
     }
 
-    /// Writes a line, which brings its own line end. One that the process no longer reads is not lost: its end tells of
-    /// what was not answered.
+    /// Writes a line, which has its own line end. If the process no longer reads, nothing is lost: at its end the
+    /// message is still unanswered.
     pub fn write(&self, line: String) {
         if let Some(lines) = &self.lines {
             let _ = lines.send(line);
         }
     }
 
-    /// No more is written: it finishes what it has and exits.
+    /// Closes stdin: the process completes its work and exits.
     pub fn close(&mut self) {
         self.lines = None;
     }
 
-    /// Ends it; it may take half a second to write down what was said.
+    /// Ends the process; it has half a second to write its session down.
     pub fn end(&self) {
         self.working.end();
     }
@@ -72,7 +71,7 @@ fn feed(mut stdin: ChildStdin, lines: &Receiver<String>) {
     }
 }
 
-/// Passes on what the process says, and its end as the last.
+/// Passes on the process's lines, and finally its end.
 fn attend(mut child: Child, working: &Working, to: &Sender<Signal>) {
     let said = Arc::new(Mutex::new(String::new()));
     let (done, over) = mpsc::channel::<()>();
@@ -91,7 +90,7 @@ fn attend(mut child: Child, working: &Working, to: &Sender<Signal>) {
         });
     }
     let how = process::collect(&mut child, working);
-    // Ends when both readers' senders are dropped, too.
+    // The wait ends early when both readers' senders are dropped.
     let _ = over.recv_timeout(GRACE);
     let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let _ = to.send(Signal::Ended { how, said });
@@ -105,14 +104,14 @@ fn read_lines(mut stdout: impl BufRead, to: &Sender<Signal>) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        // What is longer than the limit comes in pieces, none of which is an event.
+        // A line longer than the limit comes in pieces, none of which is an event.
         if to.send(Signal::Line(String::from_utf8_lossy(&line).into_owned())).is_err() {
             return;
         }
     }
 }
 
-/// stderr is log text; its end may explain a failure.
+/// Copies stderr, which is log text; its end may explain a failure.
 fn copy_stderr(mut stderr: impl Read, said: &Mutex<String>) {
     let mut buffer = vec![0; 8192];
     while let Ok(read) = stderr.read(&mut buffer)
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_heard_until_its_end() {
+    fn process_lines_are_passed_on_until_its_end() {
         let (to, signals) = mpsc::channel();
         let script = "read a; echo \"got $a\"; echo why >&2; read b || exit 3";
         let mut live = Live::start(Command::new("sh").args(["-c", script]), &Working::default(), &to).unwrap();

@@ -1,23 +1,23 @@
-//! The answer of a program on its way to the chat: without thoughts, and with a note if it is not whole.
+//! Prepares a program's answer for the chat: without thoughts, and with a note if it is incomplete.
 
 use crate::thought;
 
-/// Told when the model said nothing at all.
+/// Sent to the model after an empty answer.
 pub const SILENT: &str = "[You said nothing. Answer the last message now: your text is sent to the chat. When nothing needs \
                           to be said, answer with <internal>nothing to say</internal>.]";
-/// What the chat hears where there is no answer.
+/// Sent to the chat if there is no answer.
 pub const NO_ANSWER: &str =
     "(The model gave no answer, though it was asked twice. Write again, or choose another model.)";
 
-/// The host's tools that say something in the chat.
+/// The host's tools that send something to the chat.
 const SPEAKING: [&str; 2] = ["send_message", "send_file"];
-/// The command that does.
+/// The shell command that does the same.
 const COMMAND: &str = "parlor-tool send";
 /// The name of the host's tools as an MCP server.
 pub const SERVER: &str = "parlor";
 
-/// Returns true if a tool of this name says something in the chat. Programs put the server's name before the tool's;
-/// another server's tool of the same name says nothing there.
+/// Returns true if a tool of this name sends something to the chat. Programs put the server's name before the tool's;
+/// another server's tool of the same name does not count.
 pub fn speaks(name: &str) -> bool {
     let server = SPEAKING.iter().find_map(|tool| name.strip_suffix(tool));
     server.is_some_and(|server| {
@@ -26,12 +26,12 @@ pub fn speaks(name: &str) -> bool {
     })
 }
 
-/// Returns true if a shell command says something in the chat.
+/// Returns true if a shell command sends something to the chat.
 pub fn command_speaks(command: &str) -> bool {
     command.contains(COMMAND)
 }
 
-/// The answer for the chat. `stop` is the vendor's word for how it ended, where the program passes it on.
+/// Returns the answer for the chat. `stop` is the vendor's word for its end, if the program passes it on.
 pub fn answer(text: Option<&str>, stop: Option<&str>) -> Option<String> {
     let said = text.map(thought::without).unwrap_or_default();
     let note = match stop.unwrap_or_default() {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thoughts_go_and_what_was_cut_or_held_back_is_named() {
+    fn answer_loses_thoughts_and_notes_a_cut_or_a_filter() {
         assert_eq!(answer(Some("<think>x</think>\nHello. "), Some("end_turn")).as_deref(), Some("Hello."));
         assert_eq!((answer(Some(" "), None), answer(None, Some("end_turn"))), (None, None));
         let cut = answer(Some("So far"), Some("max_tokens")).unwrap();
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_speaks_by_its_tool_s_name_alone() {
+    fn call_speaks_by_its_tools_name_alone() {
         for name in
             ["send_message", "send_file", "mcp__parlor__send_message", "mcp_parlor_send_file", "parlor__send_file"]
         {

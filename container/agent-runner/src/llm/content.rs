@@ -1,4 +1,4 @@
-//! The parts of an answer, in the form that the conversation keeps. Pure.
+//! Converts the parts of an answer into the form that the conversation keeps. Pure.
 
 use genai::chat::{ContentPart, MessageContent};
 use parlor_protocol::json;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::thought;
 
-/// The content with this text in the place of its own, and everything else where it was.
+/// Replaces the content's text with this one, and leaves all other parts in their places.
 pub fn with_text(content: MessageContent, text: &str) -> MessageContent {
     let mut text = Some(thought::without(text));
     let mut parts: Vec<ContentPart> = Vec::new();
@@ -16,7 +16,7 @@ pub fn with_text(content: MessageContent, text: &str) -> MessageContent {
             other => parts.push(other),
         }
     }
-    // A refusal in words of its own is in no part yet.
+    // The text of a refusal is not part of the content yet.
     let first_call = parts.iter().position(|part| matches!(part, ContentPart::ToolCall(_))).unwrap_or(parts.len());
     if let Some(text) = text {
         parts.insert(first_call, ContentPart::Text(text));
@@ -24,13 +24,13 @@ pub fn with_text(content: MessageContent, text: &str) -> MessageContent {
     MessageContent::from_parts(parts)
 }
 
-/// Arguments as an object, which is what vendors take back; also the ids of calls whose arguments are not whole.
+/// Makes each call's arguments an object, as vendors require; also returns the ids of calls with incomplete arguments.
 pub fn usable(content: MessageContent) -> (MessageContent, Vec<String>) {
     let mut half = Vec::new();
     let parts = content.into_parts().into_iter().filter_map(|part| match part {
         ContentPart::ToolCall(mut call) => {
             let value = match call.fn_arguments.as_str() {
-                // Some models call so what needs no arguments.
+                // Some models call a tool without arguments like this.
                 Some(text) if text.trim().is_empty() => json!({}),
                 Some(text) => json::from_str::<Value>(text).unwrap_or(Value::Bool(false)),
                 None if call.fn_arguments.is_null() => json!({}),
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_made_objects() {
+    fn usable_makes_arguments_objects() {
         let call = |arguments: Value| ToolCall {
             call_id: "a".into(),
             fn_name: "f".into(),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_takes_the_place_of_the_one_with_thoughts() {
+    fn with_text_replaces_the_text_and_its_thoughts() {
         let content = MessageContent::from_parts(vec![
             ContentPart::ThoughtSignature("s".into()),
             ContentPart::Text("<think>x</think>Hi".into()),

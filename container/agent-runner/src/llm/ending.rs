@@ -1,33 +1,33 @@
-//! The ending of an answer: whole, cut, held back or broken, in each vendor's word for it. Pure.
+//! The end of an answer: complete, cut, filtered or broken, from each vendor's word for it. Pure.
 
 use genai::adapter::AdapterKind;
 use serde_json::Value;
 
-/// How an answer ended.
+/// The end of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// The model said all it wanted.
+    /// The answer is complete.
     Whole,
-    /// It is longer than an answer may be.
+    /// The answer reached the limit of its length.
     Cut,
     /// The conversation and the answer fill the model's context.
     Full,
-    /// A filter held it back, or what was asked; the vendor's word.
+    /// A filter held back the answer or the question; with the vendor's word.
     Filtered(String),
-    /// The model called a tool in a way that nobody could read.
+    /// The model's call of a tool cannot be parsed.
     Garbled,
-    /// It broke off.
+    /// The answer broke off.
     Broken,
 }
 
-/// What a stream says beside the answer, and the client does not pass on.
+/// Facts in the stream beside the answer, which the client library does not pass on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asides {
-    /// Why the question was held back.
+    /// Why the question was blocked.
     pub blocked: Option<String>,
-    /// Why the answer is not whole.
+    /// Why the answer is incomplete.
     pub incomplete: Option<String>,
-    /// The model's own words of a refusal.
+    /// The model's text of a refusal.
     pub refusal: String,
 }
 
@@ -46,14 +46,14 @@ impl Asides {
     }
 }
 
-/// Returns how an answer ended: by the vendor's word, if there was one, and what was said beside it.
+/// Returns the end of an answer, from the vendor's word, if there is one, and the facts beside it.
 pub fn ending(reason: Option<&str>, asides: &Asides, kind: AdapterKind) -> Ending {
     if let Some(why) = &asides.blocked {
         return Ending::Filtered(why.clone());
     }
     let reason = asides.incomplete.as_deref().or(reason);
     let Some(word) = reason.map(str::to_lowercase) else {
-        // These say how an answer ended, always: without that it broke off, though the client takes it for whole.
+        // These vendors always send an end. Without it the answer broke off, though the client takes it for complete.
         let tells = matches!(kind, AdapterKind::OpenAIResp | AdapterKind::Ollama | AdapterKind::Gemini);
         return if tells { Ending::Broken } else { Ending::Whole };
     };
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_vendors_word_is_known() {
+    fn end_word_of_each_vendor_is_known() {
         let filtered = |word: &str| Ending::Filtered(word.to_owned());
         for (kind, reason, expected) in [
             (AdapterKind::Anthropic, Some("end_turn"), Ending::Whole),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_beside_the_answer_counts() {
+    fn asides_of_the_stream_change_the_end() {
         let mut asides = Asides::default();
         asides.hear(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#);
         assert_eq!(ending(None, &asides, AdapterKind::Gemini), Ending::Filtered("SAFETY".into()));

@@ -1,4 +1,4 @@
-//! The meaning of a vendor's error: for the host, for the chat, and for another try at once.
+//! The meaning of a vendor's error: for the host, for the chat, and for a retry within the turn.
 
 use std::time::Duration;
 
@@ -11,38 +11,38 @@ use serde_json::Value;
 use super::vendor::without_logins;
 use crate::refusal::{self, Meaning, Refusal};
 
-/// A pause that is short enough to wait inside the turn.
+/// The longest pause that is waited for inside the turn.
 const SHORT: Duration = Duration::from_secs(20);
-/// The most of a vendor's words that is shown, in characters.
+/// Characters of a vendor's message that are shown.
 const SHOWN: usize = 500;
 
-/// What may help.
+/// The change that may make the request succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remedy {
-    /// Nothing the runner could do.
+    /// None that the runner could make.
     None,
-    /// The same request again, after this at least.
+    /// Send the same request again, after this pause at least.
     Again(Duration),
-    /// A shorter conversation.
+    /// Shorten the conversation.
     Compact,
-    /// A request of fewer bytes: without pictures where it has some, else a shorter conversation.
+    /// Send fewer bytes: without pictures if there are any, else with a shorter conversation.
     Smaller,
-    /// The same request without pictures.
+    /// Send the same request without pictures.
     NoImages,
-    /// The same request without tools.
+    /// Send the same request without tools.
     NoTools,
 }
 
-/// A request that failed.
+/// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What it means for the host.
+    /// The kind of error, for the host.
     pub kind: ErrorKind,
-    /// What it means for people.
+    /// The error for people.
     pub text: String,
-    /// When the vendor wants to be asked again.
+    /// The pause that the vendor asks for.
     pub retry_after: Option<Duration>,
-    /// What to do about it.
+    /// The change that may help.
     pub remedy: Remedy,
 }
 
@@ -52,7 +52,7 @@ impl Fault {
         Self { kind, text: text.into(), retry_after: None, remedy: Remedy::None }
     }
 
-    /// The turn's last output.
+    /// Returns the output of a turn that failed with this fault.
     pub fn output(&self, now: DateTime<Utc>) -> Output {
         let retry_at = self.retry_after.and_then(|wait| now.checked_add_signed(chrono::Duration::from_std(wait).ok()?));
         Output {
@@ -64,9 +64,9 @@ impl Fault {
         }
     }
 
-    /// Reads an error of the client; `server` is who was asked.
+    /// Converts an error of the client; `server` is the name of the server that was asked.
     pub fn of(error: &Error, server: &str, now: DateTime<Utc>) -> Self {
-        // A failed status of a streamed answer is inside.
+        // The status of a streamed answer is in the inner error.
         if let Error::WebStream { error: inner, .. } = error {
             return match inner.downcast_ref::<Error>() {
                 Some(inner) => Self::of(inner, server, now),
@@ -95,7 +95,7 @@ impl Fault {
         Self::read(status, &body, after, server)
     }
 
-    /// A server that there is no way to.
+    /// A server that cannot be reached.
     pub fn unreachable(server: &str, why: &str) -> Self {
         let mut text = format!("{server} cannot be reached: {}.", shorten(why));
         if is_here(server) {
@@ -105,7 +105,7 @@ impl Fault {
         Self { remedy: Remedy::Again(Duration::from_millis(500)), ..Self::new(ErrorKind::Unreachable, text) }
     }
 
-    /// Reads a status, 0 where an open answer failed, and what came with it.
+    /// Converts a status, which is 0 if an open answer failed, and the body that came with it.
     pub fn read(status: u16, body: &str, retry_after: Option<Duration>, server: &str) -> Self {
         let json: Value = serde_json::from_str(body).unwrap_or_default();
         let word = |keys: &[&str]| {
@@ -126,7 +126,7 @@ impl Fault {
             Meaning::TooLarge => Remedy::Smaller,
             Meaning::NoPictures => Remedy::NoImages,
             Meaning::NoTools => Remedy::NoTools,
-            // Nobody knows how long it lasts: the host waits.
+            // Without a named pause the host waits.
             Meaning::RateLimit => retry_after.map_or(Remedy::None, soon),
             Meaning::Busy => soon(retry_after.unwrap_or(Duration::from_secs(1))),
             _ => Remedy::None,
@@ -138,7 +138,7 @@ impl Fault {
     }
 }
 
-/// The whole chain: the outermost words of a network error say little.
+/// Joins the whole chain of causes: the outermost text of a network error says little.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = Vec::new();
     let mut next = Some(error);
@@ -152,7 +152,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     words.join(": ")
 }
 
-/// Seconds, or a date.
+/// Reads the header `retry-after`: seconds, or a date.
 fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     let seconds = text.trim().parse::<f64>().ok().filter(|s| (0.0..=31_536_000.0).contains(s));
     seconds.map(Duration::from_secs_f64).or_else(|| {
@@ -161,7 +161,7 @@ fn retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     })
 }
 
-/// Returns true if a server's name for people ends in an address of the machine that it is asked from.
+/// Returns true if a server's name ends in an address of the asking machine itself.
 fn is_here(server: &str) -> bool {
     let Some((_, rest)) = server.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -176,7 +176,7 @@ fn is_here(server: &str) -> bool {
     }
 }
 
-/// Returns what is shown of other programs' words.
+/// Shortens another program's text for the chat.
 fn shorten(text: &str) -> String {
     let text = without_logins(text);
     let text = text.trim().trim_end_matches('.');
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_the_room_itself_is_named_as_such() {
+    fn address_of_the_room_itself_is_reported() {
         for (server, here) in [
             ("the model server at http://localhost:11434/v1", true),
             ("the model server at http://127.0.0.1:1", true),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_told_apart() {
+    fn kind_of_each_error_is_known() {
         let anthropic = |kind: &str, message: &str| {
             format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}}}}"#)
         };
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_put_right_is_known() {
+    fn remedy_of_each_error_is_known() {
         let too_long = r#"{"error":{"code":"context_length_exceeded","message":"m"}}"#;
         assert_eq!(read(400, too_long, None).remedy, Remedy::Compact);
         assert_eq!(read(413, too_long, None).remedy, Remedy::Compact);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_told_as_a_time() {
+    fn retry_pause_is_reported_as_a_time() {
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("Fri, 02 Jan 2026 03:05:05 GMT", now), Some(Duration::from_secs(60)));

@@ -1,5 +1,5 @@
 //! The group's hooks: before and after a tool's call, and at a turn's end. A hook gets the event as JSON on stdin; exit
-//! code 2 refuses, and the model gets its stderr. Any other failure is only logged.
+//! code 2 refuses, and the model gets the hook's stderr. Any other failure is only logged.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::process::{self, Plan};
 use crate::provider::Room;
 use crate::tool;
 
-/// The events of this provider.
+/// The events that this provider supports.
 pub const EVENTS: [&str; 3] = [PRE, POST, STOP];
 const PRE: &str = "PreToolUse";
 const POST: &str = "PostToolUse";
 const STOP: &str = "Stop";
-/// What is kept of what a hook says.
+/// Bytes of a hook's output that are kept.
 const KEEP: usize = 4000;
 
 /// The hooks of a run.
@@ -28,12 +28,12 @@ pub struct Hooks<'a> {
 }
 
 impl<'a> Hooks<'a> {
-    /// Those of the settings.
+    /// Takes the hooks from the settings.
     pub fn new(room: &'a Room, settings: &'a AgentToml) -> Self {
         Self { room, settings }
     }
 
-    /// Before a call. The model gets the error instead of a result.
+    /// Runs the hooks before a call. If one refuses, the model gets the error instead of a result.
     pub fn before(&self, tool: &str, args: &Value) -> Result<(), String> {
         let event = json!({ "tool_name": tool, "tool_input": args });
         match self.refused(PRE, Some(tool), event) {
@@ -42,18 +42,18 @@ impl<'a> Hooks<'a> {
         }
     }
 
-    /// After a call: a text for the model beside the result.
+    /// Runs the hooks after a call. Returns a text for the model beside the result.
     pub fn after(&self, tool: &str, args: &Value, result: &str) -> Option<String> {
         let event = json!({ "tool_name": tool, "tool_input": args, "tool_response": result });
         self.refused(POST, Some(tool), event)
     }
 
-    /// At a turn's end: why it must go on. `again` says that it went on for this once already.
+    /// Runs the hooks at a turn's end. Returns why the turn must go on; `again` is true if it did so once already.
     pub fn at_end(&self, text: &str, again: bool) -> Option<String> {
         self.refused(STOP, None, json!({ "stop_hook_active": again, "last_assistant_message": text }))
     }
 
-    /// Runs an event's hooks, up to the first that refuses.
+    /// Runs an event's hooks, up to the first that refuses, and returns its reason.
     fn refused(&self, event: &str, tool: Option<&str>, mut about: Value) -> Option<String> {
         about["hook_event_name"] = json!(event);
         about["session_id"] = json!(self.room.session);
@@ -87,7 +87,7 @@ impl<'a> Hooks<'a> {
     }
 }
 
-/// Returns true if a hook is for a tool: its matcher is the whole name, or a pattern of it.
+/// Returns true if a hook is for a tool: its matcher is the tool's whole name, or a pattern that matches it.
 fn is_for(hook: &Hook, tool: Option<&str>) -> bool {
     match (hook.matcher.as_deref(), tool) {
         (None | Some("*"), _) | (_, None) => true,
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_matcher_is_a_whole_name_or_a_pattern_of_one() {
+    fn matcher_is_a_whole_name_or_a_pattern() {
         let hook = |matcher: Option<&str>| Hook {
             event: PRE.into(),
             matcher: matcher.map(str::to_owned),

@@ -1,5 +1,5 @@
-//! The provider `llm`: an agent loop inside the runner, for any vendor's models and for local ones. It needs a key or
-//! an address, and nothing else in the image.
+//! The provider `llm`: an agent loop inside the runner, for any vendor's models and for local ones. It needs a key or a
+//! server's address, and nothing else in the image.
 
 mod compact;
 mod content;
@@ -39,15 +39,15 @@ pub struct Llm {
     room: Room,
     places: Places,
     settings: Settings,
-    /// What of the settings is not used, until it was told; none before the first turn.
+    /// Problems of the settings that the chat has not received; None before the first turn.
     notices: Option<Notices>,
-    /// Made by the first turn, and again after one that could not make it.
+    /// Opened by the first turn, or by the next one if that fails.
     open: Option<Open>,
-    /// Pictures and what was sent before belong to the first prompt alone.
+    /// True before the first prompt, to which pictures and the texts of an earlier try belong.
     first: bool,
 }
 
-/// What lives as long as the run.
+/// The parts that live as long as the run.
 #[derive(Debug)]
 struct Open {
     runtime: tokio::runtime::Runtime,
@@ -59,7 +59,7 @@ struct Open {
 impl Llm {
     /// An agent for this run.
     pub fn new(room: Room) -> Self {
-        // The keys are in this process alone: commands of the same user must not read them out of its memory.
+        // This process alone has the keys: commands of the same user must not read them from its memory.
         if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
             eprintln!("this process cannot be closed to others: {error}");
         }
@@ -85,7 +85,7 @@ impl Llm {
         let other =
             |what: &str, error: &dyn std::fmt::Display| Fault::new(ErrorKind::Other, format!("{what}: {error}"));
         let session = self.session()?;
-        // An error means that it was installed already.
+        // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| other("The agent cannot start", &error))?;
@@ -100,7 +100,7 @@ impl Llm {
         Ok(Open { runtime, model, tools, session })
     }
 
-    /// The session to resume, or a new one.
+    /// Returns the session to resume, or a new one.
     fn session(&self) -> Result<Session, Fault> {
         let home = &self.places.home;
         let Some(id) = &self.room.input.session_id else {
@@ -111,7 +111,7 @@ impl Llm {
         match Session::open(home, id) {
             Ok(Some(session)) => Ok(session),
             Ok(None) => Err(missing(format!("There is no session {id} here."))),
-            // Not to be read later either: the group goes on without it.
+            // The session is reported as missing, so that the group goes on without it.
             Err(error) => Err(missing(format!("The session {id} cannot be read: {error}"))),
         }
     }
@@ -140,7 +140,7 @@ impl Provider for Llm {
         match result {
             Ok(mut done) => {
                 self.first = false;
-                // After the answer: a failed turn must not count as answered for it.
+                // Only with an answer: a failed turn with a text would count as answered.
                 if let Some(notices) = &mut self.notices {
                     notices.add_to(&mut done.result);
                 }
@@ -148,7 +148,7 @@ impl Provider for Llm {
                 Output { status: Status::Success, new_session_id: session, ..done }
             }
             Err(fault) => {
-                // What it used before it failed is paid for all the same.
+                // Tokens used before the failure cost as well.
                 let used = self.open.as_ref().map(|open| (Some(open.model.usage()), open.model.cost()));
                 let (usage, cost_usd) = used.unwrap_or_default();
                 Output { usage, cost_usd, ..fault.output(Utc::now()) }

@@ -1,4 +1,4 @@
-//! Asking the model: one request with its streamed answer, tried again where that may help.
+//! Requests to the model, each with a streamed answer; retries where that may help.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,21 +24,21 @@ use super::tools::Spec;
 use super::vendor::{Secrets, Vendor};
 use crate::thought;
 
-/// How long a connection may take.
+/// Time limit of a connection.
 pub const CONNECT: Duration = Duration::from_secs(20);
-/// How long the answer may take to begin: a local server may have to load the model.
+/// Time limit for the begin of an answer: a local server may have to load the model.
 const BEGIN: Duration = Duration::from_secs(600);
-/// How long an answer may stand still.
+/// Time limit for the next piece of an answer.
 const SILENCE: Duration = Duration::from_secs(300);
-/// How often a request is made at most.
+/// Most tries of a request.
 const TRIES: u32 = 4;
-/// The context that is asked for where the server decides by what it is asked, unless the group's settings say more or
-/// less: its memory is the operator's, and its own default may be smaller than the instructions alone.
+/// The context to request from a server that lets the client choose, unless the group's settings say otherwise: the
+/// memory belongs to the operator, and the server's default may be smaller than the instructions alone.
 const ASKED_CONTEXT: usize = 32_768;
-/// An estimate below which a server's count proves nothing.
+/// Below this estimate, a server's count does not prove that it cut the request.
 const TELLING: usize = 3_000;
 
-/// A model that can be asked.
+/// A model and the way to ask it.
 #[derive(Debug)]
 pub struct Model {
     client: Client,
@@ -48,15 +48,15 @@ pub struct Model {
     options: ChatOptions,
     price: Option<(f64, f64)>,
     used: Used,
-    /// How many tokens of this vendor an estimated one is; never less than one.
+    /// The vendor's tokens for one estimated token; at least 1.
     scale: f64,
-    /// How many tokens a conversation may have with its answer, where the server says so or was asked for it.
+    /// The most tokens of a conversation with its answer, if the server says so or was asked for it.
     context: Option<usize>,
-    /// The model refuses requests that have tools.
+    /// True if the model refuses requests with tools.
     toolless: bool,
 }
 
-/// Tokens of a turn.
+/// Tokens that a turn used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Used {
     input: i64,
@@ -66,32 +66,32 @@ struct Used {
     requests: i64,
 }
 
-/// What the model may call for.
+/// The tools that the model may call.
 #[derive(Debug, Clone, Copy)]
 pub enum Offer<'a> {
     /// Any of these tools.
     Free(&'a [Spec]),
-    /// None now: vendors want to know the tools that the conversation speaks of all the same.
+    /// None now, but the request has them: vendors require the tools that the conversation mentions.
     Shown(&'a [Spec]),
-    /// There are no tools.
+    /// The request has no tools.
     Nothing,
 }
 
-/// What the model said.
+/// An answer of the model.
 #[derive(Debug)]
 pub struct Answer {
-    /// Texts, tool calls, and what vendors want to have back.
+    /// Texts, tool calls, and parts that vendors want to have back.
     pub content: MessageContent,
-    /// How it ended.
+    /// The end of the answer.
     pub ending: Ending,
-    /// Calls whose arguments are not whole: they must not be carried out.
+    /// Ids of calls with incomplete arguments: they must not be carried out.
     pub half: Vec<String>,
-    /// How many tokens the request had, where the vendor says so.
+    /// Tokens of the request, if the vendor reports them.
     pub prompt_tokens: Option<usize>,
 }
 
 impl Model {
-    /// The wanted model, or the one that the keys suggest.
+    /// Opens the wanted model, or the one that the keys suggest.
     pub async fn open(
         wanted: Option<&str>,
         secrets: &Secrets,
@@ -110,7 +110,7 @@ impl Model {
             .with_capture_content(true)
             .with_capture_tool_calls(true)
             .with_capture_usage(true)
-            // Some vendors want the model's thoughts back with the results of its calls.
+            // Some vendors require the model's thoughts together with the results of its calls.
             .with_capture_reasoning_content(true)
             .with_stream_header_timeout(BEGIN)
             .with_stream_read_timeout(SILENCE);
@@ -145,12 +145,12 @@ impl Model {
         })
     }
 
-    /// The model and its server, for people.
+    /// Returns the names of the model and its server, for people.
     pub fn name(&self) -> String {
         format!("the model {} ({})", self.iden.model_name.as_str(), self.server)
     }
 
-    /// Returns how many tokens a conversation may have: the group's bound, and what the server leaves beside the
+    /// Returns how many tokens a conversation may have: the group's limit, but no more than the server has beside the
     /// answer.
     pub fn budget(&self, settings: &Settings) -> usize {
         let own = settings.context_tokens.unwrap_or(DEFAULT_BUDGET);
@@ -160,18 +160,18 @@ impl Model {
         })
     }
 
-    /// Returns true if the model takes tools at all, as far as is known.
+    /// Returns true unless the model is known to refuse tools.
     pub fn takes_tools(&self) -> bool {
         !self.toolless
     }
 
-    /// From now on it is asked without tools.
+    /// Sends no tools from now on.
     pub fn go_without_tools(&mut self) {
         self.toolless = true;
     }
 
-    /// Returns true if the server read far less than it was sent, which it does not say otherwise: then what it read is
-    /// all that it takes from now on.
+    /// Returns true if the server read far less than it was sent, which it does not report. The number of tokens that
+    /// it read then becomes the limit of the conversation.
     pub fn was_cut(&mut self, estimate: usize, counted: usize) -> bool {
         let cut = estimate > TELLING && counted > 0 && counted < estimate / 2;
         if cut {
@@ -180,22 +180,22 @@ impl Model {
         cut
     }
 
-    /// Forgets the tokens of the turn before.
+    /// Resets the tokens of the last turn.
     pub fn begin_turn(&mut self) {
         self.used = Used::default();
     }
 
-    /// An estimate of tokens, by what the vendor counted so far.
+    /// Converts an estimate into the vendor's tokens, from its earlier counts.
     pub fn scaled(&self, estimate: usize) -> usize {
         (estimate as f64 * self.scale) as usize
     }
 
-    /// Learns how far an estimate was from what the vendor counted.
+    /// Compares an estimate with the vendor's count, for later estimates.
     pub fn learn(&mut self, estimate: usize, counted: usize) {
         self.scale = (counted as f64 / estimate.max(1) as f64).clamp(1.0, 4.0);
     }
 
-    /// Asks; what may help at once is tried at once.
+    /// Sends a request; retries at once where that may help.
     pub async fn ask(&mut self, system: &str, messages: Vec<ChatMessage>, offer: Offer<'_>) -> Result<Answer, Fault> {
         let mut request = ChatRequest::new(messages).with_system(system);
         let mut options = self.options.clone();
@@ -204,7 +204,7 @@ impl Model {
         }
         let tools = match offer {
             _ if self.toolless => &[],
-            // Of this protocol's servers nobody reads the choice.
+            // Servers of this protocol ignore the tool choice.
             Offer::Shown(_) if self.iden.adapter_kind == AdapterKind::Ollama => &[],
             Offer::Free(tools) | Offer::Shown(tools) => tools,
             Offer::Nothing => &[],
@@ -217,7 +217,7 @@ impl Model {
         if self.iden.adapter_kind == AdapterKind::Anthropic
             && let Some(last) = request.messages.last_mut()
         {
-            // Everything until here is the same in the next request.
+            // The next request begins with the same messages, so the vendor may cache them.
             last.options = Some(MessageOptions::default().with_cache_control(CacheControl::Ephemeral));
         }
         let mut tries = 1;
@@ -251,7 +251,7 @@ impl Model {
         let asides = std::mem::take(&mut *asides.lock().unwrap_or_else(PoisonError::into_inner));
         let (end, said) = match streamed {
             Ok(heard) => heard,
-            // What was held back has no answer, which the client takes for a failure.
+            // A blocked question has no answer, which the client treats as a failure.
             Err(_) if asides.blocked.is_some() => (StreamEnd::default(), String::new()),
             Err(fault) => return Err(fault),
         };
@@ -261,7 +261,7 @@ impl Model {
         self.answer(content, end.captured_usage.as_ref(), ending(reason.as_deref(), &asides, self.iden.adapter_kind))
     }
 
-    /// The end of the client's stream, and what was said without thoughts.
+    /// Reads the stream. Returns its end, and the text without thoughts.
     async fn stream(&self, request: ChatRequest, options: &ChatOptions) -> Result<(StreamEnd, String), Fault> {
         let failed = |error: &genai::Error| Fault::of(error, &self.server, Utc::now());
         let opened = self.client.exec_chat_stream(self.iden.clone(), request, Some(options)).await;
@@ -314,7 +314,7 @@ impl Model {
         Ok(Answer { content, ending, half, prompt_tokens })
     }
 
-    /// Tokens of this turn, as other agents report them, and the model's name.
+    /// Returns the turn's tokens, in the form of other agents, and the model's name.
     pub fn usage(&self) -> Value {
         let used = &self.used;
         json!({
@@ -324,7 +324,7 @@ impl Model {
         })
     }
 
-    /// The turn's cost in US dollars, where the group's settings have a price.
+    /// Returns the turn's cost in US dollars; None if the group's settings have no price.
     pub fn cost(&self) -> Option<f64> {
         let (input, output) = self.price?;
         let all = self.used.input + self.used.cache_read + self.used.cache_write;
@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_counted_once() {
+    fn usage_counts_cached_tokens_once() {
         let usage: Usage = serde_json::from_value(json!({"prompt_tokens": 100, "completion_tokens": 7,
             "prompt_tokens_details": {"cached_tokens": 60, "cache_creation_tokens": 30}}))
         .unwrap();

@@ -1,5 +1,5 @@
-//! Ollama's own protocol: the client library has it, too, but knows no way to ask for a larger context than the
-//! server's default, and of several results of tools it passes on the last.
+//! Ollama's own protocol. The client library has it, too, but cannot request a larger context than the server's
+//! default, and passes on only the last of several tool results.
 
 use std::time::Duration;
 
@@ -13,43 +13,43 @@ use super::fault::{Fault, chain};
 use super::tools::Spec;
 use super::vendor::without_logins;
 
-/// How long the server may take to say what a model is.
+/// Time limit of a request for a model's properties.
 const SHOW: Duration = Duration::from_secs(10);
-/// The longest line of an answer.
+/// The longest line of an answer, in bytes.
 const LINE_LIMIT: usize = 16 << 20;
 
 /// A server and one of its models.
 #[derive(Debug, Clone)]
 pub struct Ollama {
-    /// The way to it.
+    /// The HTTP client.
     pub http: Client,
-    /// Its address, ending in a slash.
+    /// The server's address, ending in a slash.
     pub base: String,
-    /// The model.
+    /// The model's name.
     pub model: String,
-    /// The server as people know it.
+    /// The server's name for people.
     pub server: String,
-    /// How long an answer may take to begin, and how long it may stand still.
+    /// Time limits: for the begin of an answer, and for each next piece.
     pub patience: (Duration, Duration),
 }
 
-/// What came of an answer.
+/// The received answer.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Texts, without thoughts that the server told apart.
+    /// The text, without thoughts that the server sends apart.
     pub text: String,
     calls: Vec<ToolCall>,
-    /// Why it ended; None if it broke off.
+    /// The reason of the end; None if the answer broke off.
     pub reason: Option<String>,
-    /// What was counted.
+    /// The server's count of tokens.
     pub usage: Option<Usage>,
 }
 
 impl Heard {
-    /// Takes a line of the stream.
+    /// Reads a line of the stream.
     ///
     /// # Errors
-    /// What the server says went wrong.
+    /// The server's error.
     fn line(&mut self, line: &[u8]) -> Result<(), String> {
         let line: Value =
             parlor_protocol::json::from_slice(line).map_err(|error| format!("its answer is not JSON: {error}"))?;
@@ -76,7 +76,7 @@ impl Heard {
         Ok(())
     }
 
-    /// Texts and calls, as the conversation has them.
+    /// Returns text and calls in the conversation's form.
     pub fn content(&self, text: String) -> MessageContent {
         let text = std::iter::once(ContentPart::Text(text));
         MessageContent::from_parts(
@@ -86,17 +86,17 @@ impl Heard {
 }
 
 impl Ollama {
-    /// Returns how many tokens the model takes at most; None if the server does not say.
+    /// Returns the most tokens that the model takes; None if the server does not say.
     pub async fn longest(&self) -> Option<usize> {
         let request = self.http.post(format!("{}api/show", self.base)).json_body(&json!({ "model": self.model }));
         let answer = request.timeout(SHOW).send().await.ok()?;
         longest(&serde_json::from_slice(&answer.bytes().await.ok()?).ok()?)
     }
 
-    /// Asks for an answer; `piece` gets its texts as they come.
+    /// Requests an answer; `piece` gets its text piece by piece.
     ///
     /// # Errors
-    /// When the server cannot be reached, or refuses.
+    /// If the server cannot be reached, or refuses.
     pub async fn ask(&self, body: &Value, mut piece: impl FnMut(&str)) -> Result<Heard, Fault> {
         let unreachable = |error: &reqwest::Error| Fault::unreachable(&self.server, &without_logins(&chain(error)));
         let silent = |_| Fault::unreachable(&self.server, "it does not answer");
@@ -133,14 +133,14 @@ impl Ollama {
     }
 }
 
-/// Returns what the server says of a model, read for its longest context.
+/// Returns the longest context from the model's properties.
 fn longest(shown: &Value) -> Option<usize> {
     let info = shown["model_info"].as_object()?;
     let length = info.iter().find(|(key, _)| key.ends_with(".context_length"))?.1.as_u64()?;
     usize::try_from(length).ok().filter(|length| *length > 0)
 }
 
-/// A request.
+/// Makes the body of a request.
 pub fn body(
     model: &str,
     context: Option<usize>,
@@ -176,7 +176,7 @@ pub fn body(
     body
 }
 
-/// A message of the conversation: each result of a tool is one of its own here.
+/// Adds a message of the conversation; each result of a tool becomes a message of its own.
 fn add(all: &mut Vec<Value>, message: &ChatMessage) {
     let (mut text, mut images, mut calls, mut results) = (String::new(), Vec::new(), Vec::new(), Vec::new());
     for part in message.content.parts() {
@@ -206,7 +206,7 @@ fn add(all: &mut Vec<Value>, message: &ChatMessage) {
     all.extend(results);
 }
 
-/// A request with a body of JSON: the client library is built without its own way.
+/// Requests with a JSON body: the client library is built without its own method for that.
 trait JsonBody {
     fn json_body(self, body: &Value) -> Self;
 }
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_has_every_result_the_context_and_the_tools() {
+    fn request_has_all_results_the_context_and_the_tools() {
         let call = |id: &str| ToolCall {
             call_id: id.into(),
             fn_name: "shell".into(),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_line_by_line() {
+    fn answer_is_read_line_by_line() {
         let mut heard = Heard::default();
         for line in [
             r#"{"message":{"role":"assistant","thinking":"hm","content":""},"done":false}"#,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_models_longest_context_is_found() {
+    fn longest_context_of_the_model_is_found() {
         let shown = json!({ "model_info": { "general.architecture": "qwen3", "qwen3.context_length": 40960 } });
         assert_eq!(longest(&shown), Some(40_960));
         assert_eq!(longest(&json!({})), None);

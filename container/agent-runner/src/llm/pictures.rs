@@ -1,4 +1,4 @@
-//! Pictures of a conversation, as far as one request takes them.
+//! The pictures of a conversation, as many as fit into one request.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use parlor_protocol::ImageAttachment;
 
 use crate::live::brief::IMAGE_LIMIT;
 
-/// How many pictures of a conversation are sent; of older ones only the name.
+/// Most pictures in a request; older ones are only named.
 const PICTURES: usize = 20;
-/// Bytes of them: a third more on their way, and some vendors take 20 MB at once.
+/// Most bytes of them: base64 adds a third, and some vendors accept 20 MB per request.
 const BYTES: u64 = 15_000_000;
 
-/// What one request still takes. Asked for the newest picture first.
+/// The pictures that still fit into a request. The newest picture must be added first.
 #[derive(Debug)]
 pub struct Room {
     pictures: usize,
@@ -21,17 +21,17 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for the newest.
+    /// Space for the newest pictures.
     pub fn new() -> Self {
         Self { pictures: PICTURES, bytes: BYTES }
     }
 
-    /// Room for none.
+    /// Space for no picture.
     pub fn none() -> Self {
         Self { pictures: 0, bytes: 0 }
     }
 
-    /// A picture of the group's folder, or a word in its place.
+    /// Returns a picture of the group's folder, or a text that replaces it.
     pub fn part(&mut self, group: &Path, image: &ImageAttachment) -> ContentPart {
         let path = &image.relative_path;
         self.read(&group.join(path)).map_or_else(
@@ -56,7 +56,7 @@ impl Room {
             ));
         }
         let Some(left) = self.bytes.checked_sub(meta.len()) else {
-            // Nor are those before it: what is shown is the newest without a gap.
+            // Older pictures are left out as well, so that the shown ones are the newest without a gap.
             *self = Self::none();
             return Err("not shown".to_owned());
         };

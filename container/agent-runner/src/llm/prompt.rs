@@ -1,4 +1,4 @@
-//! The model's instructions before the conversation: its name and place, its memories, and its skills.
+//! The model's system prompt: its name and place, its memory files, and its skills.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,29 +9,29 @@ use parlor_protocol::RunInput;
 
 use super::settings::Settings;
 
-/// The most that is taken of a memory file, in bytes.
+/// Most bytes of a memory file.
 const MEMORY_LIMIT: u64 = 64 * 1024;
-/// How many skills are listed.
+/// Most skills that are listed.
 const SKILLS: usize = 100;
-/// Where a skill's header must end, in bytes.
+/// A skill's header must end within these bytes.
 const HEADER_LIMIT: u64 = 16 * 1024;
-/// The most of a skill's description, in characters: as much as skills may have.
+/// Most characters of a skill's description, which is as much as the format allows.
 const ABOUT: usize = 1024;
 
-/// Where the prompt's parts lie.
+/// The folders from which the prompt is made.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The group's workspace.
+    /// The group's folder.
     pub group: PathBuf,
-    /// Memory that all groups share.
+    /// The memory that all groups share.
     pub global: PathBuf,
-    /// Further folders of the operator.
+    /// The operator's extra folders.
     pub extra: PathBuf,
     /// The agent's home.
     pub home: PathBuf,
 }
 
-/// The system prompt.
+/// Makes the system prompt.
 pub fn system(input: &RunInput, settings: &Settings, places: &Places) -> String {
     let name = input.assistant_name.as_deref().unwrap_or("Andy");
     let group = places.group.display();
@@ -91,7 +91,7 @@ fn section(text: &mut String, heading: &str, body: Option<String>) {
     }
 }
 
-/// A memory file's text, cut where it is too long.
+/// Returns a memory file's text, cut if it is too long.
 fn memory(path: &Path) -> Option<String> {
     let (mut text, over) = crate::memory::read(path, MEMORY_LIMIT)?;
     if over > 0 {
@@ -100,7 +100,7 @@ fn memory(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// The folders below one, by name.
+/// Returns the folders below `root`, by name.
 fn folders(root: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
@@ -120,7 +120,7 @@ fn skills(home: &Path) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The beginning of a skill's file, where its header is. Only of a plain file: a pipe would be waited for.
+/// Returns the beginning of a skill's file, with its header. Reads only a regular file: a pipe would block.
 fn header(file: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     if fs::metadata(file).ok()?.is_file() {
@@ -129,13 +129,13 @@ fn header(file: &Path) -> Option<String> {
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).replace("\r\n", "\n"))
 }
 
-/// A field of the header between `---` lines. Its text may go on in indented lines, as YAML has it.
+/// Returns a field of the header between `---` lines. As in YAML, its text may continue in indented lines.
 fn field(text: &str, name: &str) -> Option<String> {
     let header = text.trim_start_matches('\u{feff}').trim_start().strip_prefix("---")?;
     let header = &header[..header.find("\n---")?];
     let mut lines = header.lines();
     let first = lines.find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'))?.trim();
-    // `>` and `|` say that the text stands in the lines below.
+    // `>` and `|` mean that the text is in the lines below.
     let first = if first.starts_with(['>', '|']) { "" } else { first };
     let more = lines.take_while(|line| line.is_empty() || line.starts_with([' ', '\t'])).map(str::trim);
     let value = std::iter::once(first).chain(more).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_is_there_is_told() {
+    fn system_prompt_has_all_parts_that_exist() {
         let home = tempfile::tempdir().unwrap();
         let places = Places {
             group: home.path().join("group"),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skills_description_is_read_as_people_write_it() {
+    fn skill_description_is_read_in_all_common_forms() {
         for text in [
             "---\nname: pdf\ndescription: Makes PDFs from notes\n---\nbody",
             "---\r\nname: pdf\r\ndescription: 'Makes PDFs from notes'\r\n---\r\n",
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_memory_is_cut() {
+    fn long_memory_is_cut() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("CLAUDE.md"), "é".repeat(64 * 1024)).unwrap();
         let text = memory(&dir.path().join("CLAUDE.md")).unwrap();

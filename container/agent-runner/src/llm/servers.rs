@@ -1,5 +1,5 @@
-//! The group's MCP servers: started with the first turn, their tools offered to the model as `SERVER__tool`, ended with
-//! the run. A server that does not start, or ends, is named and left out.
+//! The group's MCP servers. They start with the first turn, offer their tools to the model as `SERVER__tool`, and end
+//! with the run. A server that does not start, or ends, is reported and left out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -28,37 +28,37 @@ use crate::agent_toml::{AgentToml, Server, Silent, Way, late};
 use crate::provider::Room;
 use crate::tool;
 
-/// How long a call may take.
+/// Time limit of a call.
 const CALL: Duration = Duration::from_secs(300);
-/// How long a program may take to exit after its stdin was closed.
+/// Time for a program to exit after its stdin was closed.
 const EXIT: Duration = Duration::from_millis(300);
-/// Tools of one server, and bytes of one tool's description and schema. All of them go with every request.
+/// Limits of what goes with every request: tools of one server, and bytes of one tool's description and schema.
 const TOOLS: usize = 128;
 const ABOUT_LIMIT: usize = 2000;
 const SCHEMA_LIMIT: usize = 16_000;
-/// The longest name of a tool that all vendors take.
+/// The longest name of a tool that all vendors accept.
 const NAME_LIMIT: usize = 64;
 
 type Service = RunningService<RoleClient, ClientConfig>;
 
-/// The servers that are there.
+/// The running servers.
 #[derive(Debug, Default)]
 pub struct Servers {
     live: BTreeMap<String, Live>,
-    /// Each tool as the model knows it: its server, and its own name.
+    /// Server and original name of each tool, by its name for the model.
     tools: HashMap<String, (String, String)>,
 }
 
 #[derive(Debug)]
 struct Live {
     service: Service,
-    /// Ended when it is dropped.
+    /// Dropping it ends the program.
     _program: Option<Program>,
 }
 
 impl Servers {
-    /// Starts the servers, all at once, but for those that did not start lately. Also gives the tools they have, and
-    /// what is wrong.
+    /// Starts the servers, all at once, except those that did not start lately. Also returns their tools, and the
+    /// problems.
     pub async fn start(
         wanted: &BTreeMap<String, Server>,
         env: &BTreeMap<String, String>,
@@ -72,7 +72,7 @@ impl Servers {
                 return (name, server, None, Err(why));
             }
             let started = timeout(server.start, connect(server, env, room, http)).await;
-            // Only waiting is worth to be remembered.
+            // Only servers that make the run wait are remembered.
             let answered = started.is_ok();
             (name, server, Some(answered), started.unwrap_or_else(|_| Err(late(server))))
         });
@@ -102,7 +102,7 @@ impl Servers {
         (servers, specs, problems)
     }
 
-    /// A tool as the model is to know it.
+    /// Registers a tool, and returns its description for the model.
     fn offer(&mut self, server: &str, tool: &Tool) -> Result<Spec, String> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
         let name: String = format!("{server}__{}", tool.name).chars().map(plain).collect();
@@ -119,12 +119,12 @@ impl Servers {
         Ok(Spec { name, about, schema })
     }
 
-    /// Returns true if a tool is one of theirs.
+    /// Returns true if a tool belongs to one of the servers.
     pub fn has(&self, tool: &str) -> bool {
         self.tools.contains_key(tool)
     }
 
-    /// Calls a tool. An error is for the model; a server that turns out to be gone is forgotten.
+    /// Calls a tool. An error is for the model; a server that has ended is removed.
     pub async fn call(&mut self, tool: &str, args: Map<String, Value>) -> Result<String, String> {
         let (server, name) = self.tools.get(tool).cloned().ok_or_else(|| format!("there is no tool {tool:?}."))?;
         let gone = || format!("the MCP server {server} has ended; its tools are gone until the next run.");
@@ -149,12 +149,12 @@ impl Servers {
     }
 }
 
-/// Leaves out those of the group's servers that do not start, and says which: for programs that would wait for them.
+/// Drops the group's servers that do not start, and reports them: for programs that would wait for them.
 pub fn keep_live(common: &mut AgentToml, room: &Room) {
     if common.servers.is_empty() {
         return;
     }
-    // An error means that it was installed already.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (Ok(runtime), Ok(http)) = (runtime, reqwest::Client::builder().build()) else { return };
@@ -168,12 +168,12 @@ pub fn keep_live(common: &mut AgentToml, room: &Room) {
     }
 }
 
-/// The folder of the agent's home that is kept, whatever the provider.
+/// Returns the kept folder of the agent's home, the same for all providers.
 fn kept() -> PathBuf {
     std::env::var_os("HOME").map_or_else(|| "/home/node".into(), PathBuf::from).join(".claude")
 }
 
-/// A result in words. Pictures and other media are only named.
+/// Converts a result into text. Pictures and other media are only named.
 fn text(result: CallToolResult) -> Result<String, String> {
     let mut parts = Vec::new();
     for block in result.content {
@@ -234,14 +234,14 @@ fn checked(headers: &BTreeMap<String, String>) -> Result<HashMap<HeaderName, Hea
     headers.iter().map(one).collect()
 }
 
-/// A server's process, with everything it starts.
+/// A server's process group.
 #[derive(Debug)]
 struct Program {
     child: Child,
 }
 
 impl Program {
-    /// Starts it. Its stderr goes to ours, which is log text.
+    /// Starts the program. Its stderr is copied to ours, which is log text.
     fn start(mut command: Command) -> io::Result<(Self, (pipe::Receiver, pipe::Sender))> {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut program = Self { child: command.spawn()? };
@@ -253,16 +253,16 @@ impl Program {
 }
 
 impl Drop for Program {
-    /// By now its stdin is closed, and it has a moment to write down what it must.
+    /// Its stdin is closed by now; the program has a moment to write its files.
     fn drop(&mut self) {
         let end = Instant::now() + EXIT;
         let pid = Pid::from_child(&self.child);
-        // Not collected yet, so that its number stays its own.
+        // The process is not reaped yet, so that its id is not used again.
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         while matches!(waitid(WaitId::Pid(pid), look), Ok(None)) && Instant::now() < end {
             thread::sleep(Duration::from_millis(10));
         }
-        // What it left in the background goes, too; a group that is empty is no failure.
+        // Background processes are killed, too; an empty group is not an error.
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = self.child.wait();
     }

@@ -1,5 +1,5 @@
-//! A conversation on disk: one file per session in the agent's home, whole after every step, so that a run that is
-//! killed at any moment leaves something to go on from.
+//! A conversation on disk: one file per session in the agent's home. It is saved whole after every step, so that a
+//! later run can continue after a kill at any moment.
 
 use std::fs;
 use std::io;
@@ -11,36 +11,36 @@ use parlor_protocol::ImageAttachment;
 use parlor_protocol::files::write_atomically;
 use serde::{Deserialize, Serialize};
 
-/// Where sessions lie below the agent's home.
+/// The folder of the sessions below the agent's home.
 const FOLDER: &str = ".claude/parlor-llm";
-/// So many are kept; isolated tasks leave one each.
+/// Number of sessions that are kept; each isolated task leaves one.
 const KEPT: usize = 100;
-/// What a tool call is answered with that never came to its end.
+/// The result of a tool call that was interrupted.
 const INTERRUPTED: &str =
     "Interrupted: whether this was done, wholly or in part, is not known. Look before you repeat it.";
 
 /// One message of the conversation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
-    /// As the client sends it.
+    /// The message in the client library's form.
     pub message: ChatMessage,
-    /// Pictures that belong to it; read again when it is sent.
+    /// Pictures of the message, which are read when it is sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageAttachment>,
 }
 
 impl Entry {
-    /// Returns what people, or the runner, said.
+    /// A message from people or from the runner.
     pub fn user(text: impl Into<String>, images: Vec<ImageAttachment>) -> Self {
         Self { message: ChatMessage::user(text.into()), images }
     }
 
-    /// Returns what the model said, tool calls and all.
+    /// A message from the model, with its tool calls.
     pub fn assistant(content: MessageContent) -> Self {
         Self { message: ChatMessage::assistant(content), images: Vec::new() }
     }
 
-    /// Whose it is.
+    /// Returns the author's role.
     pub fn role(&self) -> &ChatRole {
         &self.message.role
     }
@@ -49,14 +49,14 @@ impl Entry {
 /// A conversation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Session {
-    /// Of this form; 1.
+    /// Version of the file's format: 1.
     version: u32,
-    /// All messages, oldest first.
+    /// All messages, the oldest first.
     pub entries: Vec<Entry>,
-    /// Where the turn at work begins; none between turns.
+    /// Index of the current turn's first message; None between turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_turn: Option<usize>,
-    /// Notices that the chat has had.
+    /// Notices that the chat has received.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     told: Vec<String>,
     #[serde(skip)]
@@ -69,10 +69,10 @@ impl Session {
         Self { version: 1, entries: Vec::new(), open_turn: None, told: Vec::new(), path: file(home, id) }
     }
 
-    /// The conversation with an id; None if there is no such.
+    /// Opens the conversation with this id; None if there is none.
     ///
     /// # Errors
-    /// When the file is there and cannot be used.
+    /// If the file exists but cannot be used.
     pub fn open(home: &Path, id: &str) -> io::Result<Option<Self>> {
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
             return Ok(None);
@@ -88,10 +88,10 @@ impl Session {
         }
     }
 
-    /// Writes everything at once.
+    /// Writes the conversation atomically.
     ///
     /// # Errors
-    /// When the disk is full or the home cannot be written.
+    /// If the disk is full or the home cannot be written.
     pub fn save(&self) -> io::Result<()> {
         let (Some(dir), Some(name)) = (self.path.parent(), self.path.file_name().and_then(|name| name.to_str())) else {
             return Err(io::Error::other("the session has no file"));
@@ -107,15 +107,15 @@ impl Session {
         })
     }
 
-    /// A turn begins. Whatever a turn that never ended left behind is put in order; true when its work is still to be
-    /// seen, false when nothing had come of it.
+    /// Begins a turn, after repairing what an unfinished turn left behind. Returns true if its steps are still in the
+    /// conversation, and false if it had no steps.
     pub fn begin_turn(&mut self) -> bool {
         let mut unfinished = false;
         if let Some(start) = self.open_turn.take() {
             let start = start.min(self.entries.len());
             unfinished = self.entries[start..].iter().any(|entry| *entry.role() != ChatRole::User);
             if !unfinished {
-                // The host gives these messages again.
+                // The host sends these messages again.
                 self.entries.truncate(start);
             }
         }
@@ -124,7 +124,7 @@ impl Session {
         unfinished
     }
 
-    /// Returns true if something is still to be told; from now on it is not.
+    /// Returns true if the chat has not received this notice; from now on it counts as received.
     pub fn tell(&mut self, what: &str) -> bool {
         let news = !self.told.iter().any(|told| told == what);
         if news {
@@ -133,12 +133,12 @@ impl Session {
         news
     }
 
-    /// A turn is over.
+    /// Ends the turn.
     pub fn end_turn(&mut self) {
         self.open_turn = None;
     }
 
-    /// Adds the answer to a tool call: all answers to one message of the model are one message.
+    /// Adds the result of a tool call: all results for one message of the model are one message.
     pub fn answer(&mut self, call: &ToolCall, text: String) {
         let part = ContentPart::ToolResponse(ToolResponse::from_tool_call(call, text));
         if let Some(entry) = self.entries.last_mut().filter(|entry| *entry.role() == ChatRole::Tool) {
@@ -149,7 +149,7 @@ impl Session {
         }
     }
 
-    /// Answers every call that has no answer: vendors refuse a conversation with an open one.
+    /// Adds a result to every call without one: vendors refuse a conversation with an open call.
     fn repair(&mut self) {
         let mut at = 0;
         while at < self.entries.len() {
@@ -184,7 +184,7 @@ fn file(home: &Path, id: &str) -> PathBuf {
     home.join(FOLDER).join(format!("{id}.json"))
 }
 
-/// Removes the oldest sessions beyond those that are kept.
+/// Removes the oldest sessions beyond the number to keep.
 pub fn prune_old(home: &Path) {
     prune(&home.join(FOLDER));
 }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_opened_again() {
+    fn saved_session_is_opened_again() {
         let home = tempfile::tempdir().unwrap();
         let mut session = Session::new(home.path(), "s1");
         assert!(!session.begin_turn());
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_turn_is_put_in_order() {
+    fn turn_that_was_killed_is_repaired() {
         let home = tempfile::tempdir().unwrap();
         let mut session = Session::new(home.path(), "s");
         session.begin_turn();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_sessions_go() {
+    fn prune_old_removes_the_oldest_sessions() {
         let home = tempfile::tempdir().unwrap();
         for n in 0..KEPT + 5 {
             Session::new(home.path(), &format!("s{n}")).save().unwrap();

@@ -1,4 +1,4 @@
-//! A group's settings for this provider: those that every provider has, and its own keys.
+//! A group's settings for this provider: the common ones, and its own keys.
 
 use parlor_protocol::RunInput;
 use toml::Value;
@@ -6,23 +6,23 @@ use toml::Value;
 use super::hooks::EVENTS;
 use crate::agent_toml::{AgentToml, float, number, table};
 
-/// Estimated tokens of a conversation, where nobody knows or says how many there may be.
+/// The default limit of a conversation, in estimated tokens.
 pub const DEFAULT_BUDGET: usize = 100_000;
 
-/// What a group may set.
+/// The group's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// What every provider knows.
+    /// The settings that all providers share.
     pub common: AgentToml,
     /// The longest answer, in tokens.
     pub max_tokens: Option<u32>,
-    /// How free the model chooses its words.
+    /// The sampling temperature.
     pub temperature: Option<f64>,
-    /// Estimated tokens from which on older turns are summarised; none leaves it to what the server takes.
+    /// Estimated tokens above which older turns are summarised; None leaves the limit to the server.
     pub context_tokens: Option<usize>,
-    /// Model requests in one turn.
+    /// Most requests to the model in one turn.
     pub max_steps: usize,
-    /// US dollars for a million tokens, in and out; without them no cost is reported.
+    /// US dollars for a million tokens, input and output; None reports no cost.
     pub price: Option<(f64, f64)>,
 }
 
@@ -40,7 +40,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Those of a run.
+    /// Reads the settings of a run.
     pub fn read(input: &RunInput) -> Self {
         Self::of(AgentToml::read(input))
     }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_set_at_the_top_and_in_the_table() {
+    fn settings_may_stand_at_the_top_or_in_the_table() {
         let at_top = "max_tokens = 4096\ntemperature = 1\ncontext_tokens = 50000\nmax_steps = 7\n[price]\ninput = 3\noutput = 15.5\n";
         let in_table = "[llm]\nmax_tokens = 4096\ntemperature = 1\ncontext_tokens = 50000\nmax_steps = 7\nprice = { input = 3, output = 15.5 }\n";
         for text in [at_top, in_table] {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_wins_over_the_top_and_what_is_wrong_is_named() {
+    fn settings_in_the_table_win_and_wrong_ones_are_reported() {
         let settings = parse("max_steps = 3\nmax_tokens = 'many'\n[llm]\nmax_steps = 4\nmodel = 'm'\n");
         assert_eq!(settings.max_steps, 4);
         let told = settings.common.problems().join("\n");

@@ -1,4 +1,4 @@
-//! One turn: ask, do what the model calls for, tell it, until it has nothing more to call for.
+//! One turn: asks the model, runs the tools that it calls, sends their results, until it calls no more.
 
 use chrono::Utc;
 use genai::chat::ChatMessage;
@@ -18,20 +18,20 @@ use super::whole::{Next, Troubles, speaks};
 use crate::host;
 use crate::provider::{Mail, Room};
 
-/// What the chat hears when a turn was ended for its length; `{}` is the most steps it may have.
+/// Sent to the chat if a turn reached its limit of steps, which replaces `{}`.
 const OUT_OF_STEPS: &str = "(I had to stop after {} steps, the most of one turn. Write again, and I go on.)";
-/// Told when a turn has used up its steps.
+/// Sent to the model when the turn has used up its steps.
 const ENOUGH: &str =
     "[You have used up the steps of this turn. Say now, without tools, what is done and what is left.]";
 
-/// The result of a call whose arguments are not whole.
+/// The result of a call with incomplete arguments.
 const HALF: &str =
     "Error: the arguments of this call are not a whole JSON object, so it was not carried out. Call it again.";
-/// What the chat hears once where the model takes no tools.
+/// Sent to the chat once if the model takes no tools.
 const TOOLLESS: &str = "cannot call tools: I answer without them, so I can neither run commands nor keep files or reminders. \
                         Another model is chosen with `parlor groups update FOLDER --model NAME`.";
 
-/// A turn at work.
+/// A turn in progress.
 pub struct Turn<'a> {
     pub(super) room: &'a Room,
     pub(super) settings: &'a Settings,
@@ -39,7 +39,7 @@ pub struct Turn<'a> {
     pub(super) model: &'a mut Model,
     pub(super) tools: &'a mut Tools,
     pub(super) session: &'a mut Session,
-    /// Tokens that the server read, and about how many it was sent, where that is far less.
+    /// Tokens that the server read, and the estimate of those sent, if it read far fewer.
     pub(super) cut: Option<(usize, usize)>,
 }
 
@@ -49,14 +49,14 @@ fn capital(text: &str) -> String {
 }
 
 impl Turn<'_> {
-    /// Answers the prompts. Of the output only text, usage and cost are set.
+    /// Answers the prompts. The output has only text, usage and cost.
     pub async fn run(mut self, prompts: &[String], first: bool, mail: &mut Mail<'_>) -> Result<Output, Fault> {
         let hooks = Hooks::new(self.room, &self.settings.common);
         self.model.begin_turn();
         let again = self.session.begin_turn();
         self.session.entries.push(self.opening(prompts, first, again, mail.pictures()));
         self.save()?;
-        // A task may find that there is nothing to say.
+        // A task may have nothing to report.
         let silent = self.room.input.is_scheduled_task;
         let (mut steps, mut held, mut troubles) = (0, false, Troubles::default());
         let text = loop {
@@ -88,7 +88,7 @@ impl Turn<'_> {
                 Next::GoOn => {}
             }
             let text = format!("{}{text}", troubles.said);
-            // A turn of one step has no tools at all, and its end is no news.
+            // A turn of one step has no tools at all, and its end needs no notice.
             if last && (steps > 1 || text.trim().is_empty()) {
                 let told = OUT_OF_STEPS.replace("{}", &steps.to_string());
                 break format!("{}\n\n{told}", text.trim());
@@ -98,7 +98,7 @@ impl Turn<'_> {
             }
             if calls.is_empty() {
                 let Some(why) = hooks.at_end(text.trim(), held).filter(|_| !held) else { break text };
-                // Once a turn: a hook that is never content would hold it for ever.
+                // Once per turn: a hook that always refuses would never let it end.
                 held = true;
                 self.session.entries.push(Entry::user(format!("[A hook of the group says: {why}]"), Vec::new()));
             }
@@ -128,7 +128,7 @@ impl Turn<'_> {
         })
     }
 
-    /// Returns what the chat must hear of the model, each once in a conversation.
+    /// Returns the notices about the model for the chat, each once per conversation.
     fn notes(&mut self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.model.takes_tools() && self.session.tell("tools") {
@@ -164,7 +164,7 @@ impl Turn<'_> {
         self.session.save().map_err(failed)
     }
 
-    /// The first message of the turn, with what the model must know beside it.
+    /// Makes the first message of the turn, with the facts that the model must know.
     fn opening(&self, prompts: &[String], first: bool, again: bool, images: Vec<ImageAttachment>) -> Entry {
         let mut text = format!("[{}]\n", host::now_told(Utc::now(), host::zone()));
         if again {
@@ -185,8 +185,8 @@ impl Turn<'_> {
         Entry::user(text, images)
     }
 
-    /// Asks, after making the conversation short enough; a vendor that finds it too long is asked once more. The last
-    /// request of a turn lets the model call for nothing.
+    /// Asks the model after shortening the conversation as needed; if the vendor still finds it too long, asks once
+    /// more. In a turn's last request the model may not call tools.
     async fn ask(&mut self, last: bool) -> Result<Answer, Fault> {
         let mut budget = self.model.budget(self.settings);
         let (mut compacted, mut images) = (false, true);
@@ -201,7 +201,7 @@ impl Turn<'_> {
                 Ok(answer) => {
                     if let Some(counted) = answer.prompt_tokens {
                         self.model.learn(estimate, counted);
-                        // Pictures are counted in many ways.
+                        // Vendors count pictures differently.
                         let sent = estimate - compact::pictures(&self.session.entries);
                         if self.model.was_cut(sent, counted) {
                             self.cut = Some((counted, sent));
@@ -223,7 +223,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A conversation that the host is about to forget goes into the archive first.
+    /// Archives the conversation if the host is about to forget it.
     fn archived(&self, fault: Fault) -> Fault {
         let before = &self.session.entries[..self.session.open_turn.unwrap_or(0).min(self.session.entries.len())];
         if fault.kind == ErrorKind::SessionRefused
@@ -235,7 +235,7 @@ impl Turn<'_> {
         fault
     }
 
-    /// About how many tokens a request has, by what the vendor counted before.
+    /// Estimates the tokens of a request, from the vendor's earlier counts.
     fn size(&self) -> usize {
         self.model.scaled(self.estimate())
     }
@@ -245,7 +245,7 @@ impl Turn<'_> {
         compact::estimate_all(&self.session.entries) + (self.system.len() + tools.sum::<usize>()).div_ceil(4)
     }
 
-    /// Puts a summary of the older part into its place. The full text is in the archive first.
+    /// Replaces the older part of the conversation with a summary, after archiving it in full.
     async fn compact(&mut self, budget: usize) -> Result<(), Fault> {
         let Some(count) = compact::split(&self.session.entries, budget) else { return Ok(()) };
         let old = self.session.entries[..count].to_vec();
@@ -273,7 +273,7 @@ impl Turn<'_> {
         self.session.entries.iter().any(|entry| !entry.images.is_empty())
     }
 
-    /// The conversation as it is sent: with its pictures, the newest of them.
+    /// Returns the conversation as it is sent, with its newest pictures.
     fn messages(&self, images: bool) -> Vec<ChatMessage> {
         let mut room = if images { pictures::Room::new() } else { pictures::Room::none() };
         let one = |entry: &Entry| {

@@ -1,4 +1,4 @@
-//! The model that answers, and its server: from names, keys and addresses to a client's target.
+//! Chooses the model and its server: from names, keys and addresses to the client's target.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use super::fault::Fault;
 /// Keys and addresses, by their names in `.env`.
 pub type Secrets = BTreeMap<String, String>;
 
-/// A model and the way to it.
+/// A model and its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vendor {
-    /// Whose protocol is spoken.
+    /// The protocol.
     pub kind: AdapterKind,
-    /// The model's name; none asks the server for its first one.
+    /// The model's name; None uses the first model of the server's list.
     pub model: Option<String>,
-    /// Another address than the vendor's own, ending in a slash.
+    /// An address other than the vendor's own, ending in a slash.
     pub base: Option<String>,
-    /// The key, where one is needed.
+    /// The key, if one is needed.
     key: Option<String>,
-    /// Sent as `authorization: Bearer`, for gateways.
+    /// A token that is sent as `authorization: Bearer`, for gateways.
     pub bearer: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl Vendor {
             None => None,
             Some(name) => match get(name) {
                 Some(key) => Some(key.to_owned()),
-                // Local servers want none, and the protocol wants something.
+                // Local servers need no key, but the protocol requires one.
                 None if base.is_some() || bearer.is_some() => Some("none".to_owned()),
                 None => {
                     let model = model.unwrap_or_default();
@@ -67,18 +67,18 @@ impl Vendor {
         Ok(Self { kind, model, base, key, bearer })
     }
 
-    /// A name without a vendor in it is for the operator's own server where there is one.
+    /// Returns the protocol for a model. A name without a vendor belongs to the operator's own server, if there is one.
     fn kind_of(model: &str, local_openai: bool, ollama: bool) -> AdapterKind {
         let kind = AdapterKind::from_model(model).unwrap_or(AdapterKind::Ollama);
         match kind {
-            // Other servers speak the older of the two protocols.
+            // Other servers speak the older of OpenAI's two protocols.
             AdapterKind::OpenAIResp if local_openai && !model.contains("::") => AdapterKind::OpenAI,
             AdapterKind::Ollama if local_openai && !ollama && !model.contains("::") => AdapterKind::OpenAI,
             other => other,
         }
     }
 
-    /// The server as people know it, without a password that its address may have.
+    /// Returns the server's name for people, without a password that its address may contain.
     pub fn server(&self) -> String {
         match &self.base {
             Some(base) => format!("the model server at {}", without_logins(base.trim_end_matches('/'))),
@@ -86,7 +86,7 @@ impl Vendor {
         }
     }
 
-    /// A client that asks there.
+    /// Makes a client for the server.
     pub fn client(&self, http: reqwest::Client) -> Result<Client, Fault> {
         let (base, key) = (self.base.clone(), self.key.clone());
         let resolve = move |target: ServiceTarget| -> Result<ServiceTarget, genai::resolver::Error> {
@@ -98,12 +98,12 @@ impl Vendor {
         built.map_err(|error| Fault::new(ErrorKind::Other, format!("The client cannot be made: {error}")))
     }
 
-    /// The model as the client wants it.
+    /// Returns the model's id for the client.
     pub fn iden(&self, model: &str) -> ModelIden {
         ModelIden::new(self.kind, model)
     }
 
-    /// Returns where the server lists its models.
+    /// Returns the URL of the server's list of models.
     pub fn list_url(&self) -> Option<String> {
         match (self.kind, &self.base) {
             (AdapterKind::OpenAI, Some(base)) => Some(format!("{base}models")),
@@ -112,36 +112,36 @@ impl Vendor {
         }
     }
 
-    /// Returns true if a list of models says more of one than its name: the vendors' own servers are known.
+    /// Returns true if the list of models is worth asking for: it may name a model, or the size of its context.
     pub fn lists_models(&self) -> bool {
         self.list_url().is_some() && (self.model.is_none() || self.kind == AdapterKind::OpenAI)
     }
 
-    /// Returns true if its server is Ollama, by its own protocol.
+    /// Returns true if the server is Ollama, asked in its own protocol.
     pub fn is_ollama(&self) -> bool {
         self.kind == AdapterKind::Ollama
     }
 
-    /// The bearer or key for [`Self::list_url`].
+    /// Returns the bearer or key for [`Self::list_url`].
     pub fn list_key(&self) -> &str {
         self.key.as_deref().unwrap_or("none")
     }
 }
 
-/// The first model of a server's list, in either of two forms.
+/// Returns the first model of a server's list, which has one of two forms.
 pub fn first_model(list: &serde_json::Value) -> Option<String> {
     let name = list.pointer("/data/0/id").or_else(|| list.pointer("/models/0/name"))?;
     name.as_str().map(str::to_owned)
 }
 
-/// A text without the names and passwords of the addresses in it.
+/// Removes user names and passwords from the addresses in a text.
 pub fn without_logins(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
         clean.extend([before, "://"]);
         let end = after.find(|c: char| c.is_whitespace() || "\"'<>()`".contains(c)).unwrap_or(after.len());
-        // The last one: a password may have such a sign in it, or a slash.
+        // The last `@`: a password may contain one, or a slash.
         rest = match after[..end].rfind('@') {
             Some(at) => {
                 clean.push('…');
@@ -168,13 +168,13 @@ fn slash(url: &str) -> String {
     format!("{}/", url.trim_end_matches('/'))
 }
 
-/// The vendor's own programs take the address without the version.
+/// Adds the version to an address, which the vendor's own programs take without it.
 fn anthropic_base(url: &str) -> String {
     let url = url.trim_end_matches('/');
     format!("{}/v1/", url.strip_suffix("/v1").unwrap_or(url))
 }
 
-/// `host`, `host:port` or an address.
+/// Makes an address from `host`, `host:port` or an address.
 fn ollama_base(host: &str) -> String {
     if host.contains("://") {
         return slash(host);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_enough() {
+    fn key_alone_chooses_the_vendor() {
         let claude = choose(None, &[("ANTHROPIC_API_KEY", "k"), ("OPENAI_API_KEY", "o")]);
         assert_eq!((claude.kind, claude.model.as_deref()), (AdapterKind::Anthropic, Some("claude-sonnet-5")));
         assert_eq!(choose(None, &[("GEMINI_API_KEY", "g")]).kind, AdapterKind::Gemini);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_ones_own_needs_no_key_and_no_name() {
+    fn own_server_needs_no_key_and_no_model_name() {
         let own = choose(None, &[("OPENAI_BASE_URL", "http://box:8080/v1")]);
         assert_eq!((own.kind, own.model.as_deref()), (AdapterKind::OpenAI, None));
         assert_eq!(own.list_url().as_deref(), Some("http://box:8080/v1/models"));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_an_address_is_not_shown() {
+    fn password_in_an_address_is_not_shown() {
         for base in ["http://ann:hun/t@er2@box:1/v1", "http://ann:hunter2@box:1/v1/"] {
             let own = choose(None, &[("OPENAI_BASE_URL", base)]);
             assert_eq!(own.server(), "the model server at http://…@box:1/v1");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_key_is_named() {
+    fn missing_key_is_reported() {
         let why = |wanted, pairs: &[_]| Vendor::choose(wanted, &secrets(pairs)).unwrap_err();
         assert!(why(None, &[]).text.contains("ANTHROPIC_API_KEY"));
         assert!(why(None, &[("CLAUDE_CODE_OAUTH_TOKEN", "t")]).text.contains("Claude Code alone"));

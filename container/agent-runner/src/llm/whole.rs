@@ -1,49 +1,49 @@
-//! The consequences of an answer that is cut, held back, garbled, or empty. Pure.
+//! Decides what follows an answer that is cut, filtered, garbled, or empty. Pure.
 
 use serde_json::Value;
 
 use super::ending::Ending;
 use crate::live::said::{self, NO_ANSWER, SILENT};
 
-/// How often an answer that was cut is gone on with.
+/// How often the model may continue an answer that was cut.
 const GO_ON: u32 = 3;
-/// How often a model is asked again for a call that nobody could read.
+/// How often the model is asked again after a call that cannot be parsed.
 const AGAIN: u32 = 2;
-/// Told when an answer was cut.
+/// Sent to the model after an answer that was cut.
 const CUT: &str = "[Your answer was cut off there: it is longer than an answer may be. Go on exactly where it ended, and do \
                    not repeat anything. A call of a tool that was in it was not carried out: call it again with less.]";
-/// Told when a call could not be read.
+/// Sent to the model after a call that cannot be parsed.
 const GARBLED: &str =
     "[Your call of a tool could not be read and was not carried out. Call it again, with arguments in JSON.]";
-/// What the chat hears of an answer that stayed cut.
+/// Added for the chat to an answer that stayed cut.
 const STAYED_CUT: &str = "(The answer was cut off here: it is longer than the model may answer at once. max_tokens in agent.toml \
                           sets how long that is; write “go on” for the rest.)";
 
-/// What of a turn's answers was not as it should be, so far.
+/// The incomplete answers of a turn so far.
 #[derive(Debug, Default)]
 pub struct Troubles {
-    /// What was said before it was cut.
+    /// The text of the answers that were cut.
     pub said: String,
     cuts: u32,
     garbled: u32,
     silent: bool,
-    /// A tool has said something in the chat.
+    /// True if a tool sent something to the chat.
     pub spoke: bool,
 }
 
-/// What an answer leads to.
+/// The next step after an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Ask again, after this.
+    /// Ask again, with this text.
     Ask(&'static str),
-    /// The turn's text.
+    /// End the turn with this text.
     Say(String),
-    /// Carry out its calls; without any it is the turn's last.
+    /// Carry out the answer's calls; without calls it ends the turn.
     GoOn,
 }
 
 impl Troubles {
-    /// Decides. `last` is set when the model is not asked again.
+    /// Decides on an answer. `last` is true if the model may not be asked again.
     pub fn next(&mut self, ending: &Ending, text: &str, has_calls: bool, last: bool) -> Next {
         let note = |said: &str, note: &str| Next::Say(format!("{}\n\n{note}", said.trim()));
         match ending {
@@ -80,7 +80,7 @@ impl Troubles {
     }
 }
 
-/// Returns true if a call says something in the chat.
+/// Returns true if a call sends something to the chat.
 pub fn speaks(name: &str, args: &Value) -> bool {
     said::speaks(name) || name == "shell" && args["command"].as_str().is_some_and(said::command_speaks)
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_is_right_after_a_tool_that_spoke_and_else_asked_about_once() {
+    fn empty_answer_is_asked_about_once_unless_a_tool_spoke() {
         let mut quiet = Troubles { spoke: true, ..Troubles::default() };
         assert_eq!(quiet.next(&Ending::Whole, " ", false, false), Next::GoOn);
         let mut silent = Troubles::default();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_garbled_call_is_asked_for_again_and_then_told() {
+    fn garbled_call_is_asked_for_again_and_then_reported() {
         let mut garbled = Troubles::default();
         for _ in 0..AGAIN {
             assert_eq!(garbled.next(&Ending::Garbled, "", false, false), Next::Ask(GARBLED));

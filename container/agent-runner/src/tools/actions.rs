@@ -1,4 +1,4 @@
-//! The actions of the tools: a check, a request to the host, and its answer in words.
+//! The tools' actions: each checks its arguments, sends a request to the host, and words its answer.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use super::{Call, Done, Trouble, check};
 use crate::host::{self, Refusal, find_task};
 use crate::memory;
 
-/// Characters of one thing to remember.
+/// Characters of a fact to remember.
 const MAX_FACT: usize = 4_000;
 
 type Outcome = Result<Done, Trouble>;
@@ -27,7 +27,7 @@ fn ask(call: &Call<'_>, kind: &str, request: &impl Serialize) -> Result<CommandR
     Ok(host::ask_for(&call.context.folders, kind, request, call.context.patience)?)
 }
 
-/// The chat that is named, else the run's.
+/// Returns the chat that the call names, else the run's.
 fn chat(call: &Call<'_>) -> Result<String, Trouble> {
     let chat = call.text("chatJid").or_else(|| call.context.chat.clone());
     let chat = chat.ok_or_else(|| Trouble::Usage("Which chat? Name it, or set PARLOR_CHAT_JID.".to_owned()))?;
@@ -61,7 +61,7 @@ pub(super) fn send_file(call: &Call<'_>) -> Outcome {
     Ok(Done::say(format!("Done: the file {shown}{size} is on its way.")))
 }
 
-/// The path below the group's folder, which may be written with the folder; it must be a file now.
+/// Returns a path below the group's folder. It may be given with the folder, and must be a regular file.
 fn below(group: &Path, wanted: &str) -> Result<String, Trouble> {
     let path = Path::new(wanted.trim());
     let path: PathBuf =
@@ -108,7 +108,7 @@ fn zone(call: &Call<'_>) -> Result<Option<String>, Trouble> {
     Ok(zone)
 }
 
-/// A number counts in the list; what is not in the list goes to the host as it is, which knows best.
+/// Resolves a task: a number means one in the list; an id that is not in the list is passed to the host, which decides.
 fn task_id(call: &Call<'_>) -> Result<String, Trouble> {
     let wanted = call.need("taskId")?;
     let tasks = host::tasks(&call.context.folders).map_err(Trouble::Failed)?;
@@ -157,7 +157,7 @@ pub(super) fn update_task(call: &Call<'_>) -> Outcome {
     match (&kind, &value) {
         (Some(kind), Some(value)) => check::schedule(kind, value)?,
         (Some(_), None) => return Err(Trouble::Usage("A new schedule_type needs a schedule_value.".to_owned())),
-        // Of the type that the task has, which the host knows.
+        // The value is in the form of the task's present type, which the host knows.
         (None, _) => {}
     }
     let task_id = task_id(call)?;

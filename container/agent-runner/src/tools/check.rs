@@ -1,4 +1,4 @@
-//! Errors that show before the host is asked. The host checks everything again: it is the one that decides.
+//! Finds errors before the host is asked. The host checks everything again, and its result counts.
 
 use chrono::{DateTime, NaiveDateTime};
 use chrono_tz::Tz;
@@ -12,7 +12,7 @@ fn no<T>(why: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Failed(why.into()))
 }
 
-/// Names, presence and types of a tool's arguments.
+/// Checks names, presence and types of a tool's arguments.
 pub fn shape(tool: &Tool, args: Map<String, Value>) -> Result<Map<String, Value>, Trouble> {
     let mut checked = Map::new();
     for (name, value) in args {
@@ -32,11 +32,11 @@ pub fn shape(tool: &Tool, args: Map<String, Value>) -> Result<Map<String, Value>
     }
 }
 
-/// The value as the kind has it; null is as good as left out.
+/// Converts a value to its kind; null counts as left out.
 fn typed(kind: Kind, value: Value) -> Result<Option<Value>, String> {
     match (kind, value) {
         (_, Value::Null) => Ok(None),
-        // Models write milliseconds and ids as numbers, too.
+        // Models often write milliseconds and ids as numbers.
         (Kind::Text, Value::Number(number)) => Ok(Some(number.to_string().into())),
         (Kind::Text, Value::String(text)) => {
             let bytes = serde_json::to_string(&text).map_or(usize::MAX, |json| json.len());
@@ -60,7 +60,7 @@ fn typed(kind: Kind, value: Value) -> Result<Option<Value>, String> {
     }
 }
 
-/// A task's prompt.
+/// Checks a task's prompt.
 pub fn prompt(text: &str) -> Result<(), Trouble> {
     if text.len() > MAX_PROMPT {
         return no(format!("the prompt has {} bytes: at most {MAX_PROMPT} are taken", text.len()));
@@ -68,7 +68,7 @@ pub fn prompt(text: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// A chat's id.
+/// Checks a chat's id.
 pub fn jid(text: &str) -> Result<(), Trouble> {
     if text.len() > MAX_ID || text.is_empty() || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return no(format!("chat id {:?} is not allowed: use 1 to {MAX_ID} characters without spaces", cut(text)));
@@ -80,7 +80,7 @@ fn word(text: &str) -> bool {
     (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
-/// A task's id.
+/// Checks a task's id.
 pub fn task_id(text: &str) -> Result<(), Trouble> {
     if word(text) {
         return Ok(());
@@ -88,7 +88,7 @@ pub fn task_id(text: &str) -> Result<(), Trouble> {
     no(format!("task id {:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`", cut(text)))
 }
 
-/// A group's folder.
+/// Checks a group's folder.
 pub fn folder(text: &str) -> Result<(), Trouble> {
     if !word(text) || !text.as_bytes()[0].is_ascii_alphanumeric() {
         return no(format!(
@@ -102,7 +102,7 @@ pub fn folder(text: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// One line of visible text.
+/// Checks for one line of visible text.
 pub fn line(what: &str, text: &str, max: usize) -> Result<(), Trouble> {
     if text.chars().count() > max || text.chars().any(char::is_control) {
         return no(format!("{what} {:?} is not allowed: use at most {max} characters on one line", cut(text)));
@@ -110,7 +110,7 @@ pub fn line(what: &str, text: &str, max: usize) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// A zone's name.
+/// Checks a zone's name.
 pub fn zone(name: &str) -> Result<(), Trouble> {
     if name.trim().parse::<Tz>().is_err() {
         return no(format!("time zone {:?} is not known: use an IANA name such as Europe/Berlin or UTC", cut(name)));
@@ -118,7 +118,7 @@ pub fn zone(name: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// A schedule. Whether a local time has passed is for the host to say, whose clock counts.
+/// Checks a schedule. Only the host decides whether a local time has passed: its clock counts.
 pub fn schedule(kind: &str, value: &str) -> Result<(), Trouble> {
     let value = value.trim();
     match kind {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_missing_or_of_another_type_is_named() {
+    fn arguments_of_the_wrong_shape_are_reported() {
         for (args, why) in [
             (json!({"text": "x", "colour": "red"}), "send_message has no argument \"colour\"; it has: text"),
             (json!({}), "text is missing: "),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_the_protocols_limits() {
+    fn limits_in_the_table_are_those_of_the_protocol() {
         let about = |tool: &str, arg: &str| {
             let tool = TABLE.iter().find(|known| known.name == tool).unwrap();
             tool.args.iter().find(|known| known.name == arg).unwrap().about
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_are_judged_as_the_host_does() {
+    fn schedules_are_checked_like_on_the_host() {
         for (kind, value) in [
             ("cron", "0 9 * * 1-5"),
             ("interval", "10000"),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_judged_as_the_host_does() {
+    fn names_are_checked_like_on_the_host() {
         assert!(
             jid("web:a").is_ok() && folder("a-B_9").is_ok() && task_id("T-1").is_ok() && zone("Europe/Berlin").is_ok()
         );

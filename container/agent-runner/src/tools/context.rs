@@ -1,5 +1,5 @@
-//! For whom the tools speak: what the runner tells its children by their environment, and by a file for those that get
-//! an environment of their own.
+//! The run for which the tools speak. The runner passes it to its children in their environment, and in a file for
+//! children with an environment of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,24 @@ use serde::{Deserialize, Serialize};
 
 /// The file's name in [`dir`].
 const FILE: &str = "run.json";
-/// How long the host may take to answer a command line.
+/// Time that the host may take to answer a command line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who calls. The host knows better than this, and decides: it only chooses what is offered, and fills in the chat.
+/// The calling run. It only selects the offered tools and the default chat; the host knows the caller itself, and
+/// decides.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// Where things lie.
+    /// The folders of the room.
     pub folders: Folders,
-    /// The chat of the run; none outside of one.
+    /// The run's chat; None outside of a run.
     pub chat: Option<String>,
-    /// True if the group is the owner's.
+    /// True for the main group.
     pub is_main: bool,
-    /// How long the host may take to answer.
+    /// Time that the host may take to answer.
     pub patience: Duration,
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Left {
@@ -36,13 +37,13 @@ struct Left {
     is_main: bool,
 }
 
-/// The folder of the runner's own for its children: the link `parlor-tool` and the context.
+/// Returns the runner's own folder for its children, with the link `parlor-tool` and the context.
 pub fn dir() -> PathBuf {
     std::env::temp_dir().join(format!("parlor-bin-{}", rustix::process::geteuid().as_raw()))
 }
 
-/// Leaves the run's context for children whose environment is not ours. Where nothing can be written they have to be
-/// told by their environment.
+/// Writes the context for children whose environment is not ours. If nothing can be written, they have only their
+/// environment.
 pub fn leave(input: &RunInput) {
     let left = Left { chat_jid: Some(input.chat_jid.clone()), is_main: input.is_main };
     let json = serde_json::to_vec(&left).unwrap_or_default();
@@ -52,7 +53,7 @@ pub fn leave(input: &RunInput) {
 }
 
 impl Context {
-    /// The context of this process.
+    /// Reads the context from this process's environment, and else from the file.
     pub fn load() -> Self {
         let left = read(&dir().join(FILE));
         let word = |key| std::env::var(key).ok().filter(|text| !text.is_empty());

@@ -1,4 +1,4 @@
-//! The host tools: one table that both the MCP server and the command line are made of.
+//! The host tools: one table from which both the MCP server and the command line are made.
 
 pub mod actions;
 pub mod check;
@@ -10,97 +10,97 @@ use serde_json::{Map, Value, json};
 pub use context::Context;
 pub use table::TABLE;
 
-/// One tool.
+/// A tool.
 #[derive(Debug)]
 pub struct Tool {
     /// Its name for models.
     pub name: &'static str,
     /// Its name on the command line.
     pub command: &'static str,
-    /// What it does and answers, for models and people.
+    /// Its purpose and its answer, for models and people.
     pub about: &'static str,
-    /// True if only the main group is offered it; the host holds every group to that.
+    /// True if only the main group is offered it; the host enforces this.
     pub main_only: bool,
-    /// True if it only looks.
+    /// True if it changes nothing.
     pub reads: bool,
-    /// What it takes.
+    /// Its arguments.
     pub args: &'static [Arg],
-    /// Does it.
+    /// Its action.
     pub run: Run,
 }
 
-/// The work of a tool.
+/// The action of a tool.
 pub type Run = fn(&Call<'_>) -> Result<Done, Trouble>;
 
-/// One argument of a tool.
+/// An argument of a tool.
 #[derive(Debug)]
 pub struct Arg {
     /// Its name.
     pub name: &'static str,
-    /// What it may be.
+    /// The kind of value.
     pub kind: Kind,
-    /// True if it must be there.
+    /// True if it is required.
     pub required: bool,
     /// True if only the main group is offered it.
     pub main_only: bool,
-    /// What it means.
+    /// Its meaning.
     pub about: &'static str,
-    /// How the command line gives it.
+    /// Its form on the command line.
     pub form: Form,
 }
 
-/// What an argument may be.
+/// The kind of an argument's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A text.
     Text,
     /// Yes or no.
     Flag,
-    /// One of some words.
+    /// One of these words.
     OneOf(&'static [&'static str]),
     /// A JSON object.
     Object,
 }
 
-/// How the command line gives an argument; the text is what the help calls its value.
+/// An argument's form on the command line; the help uses the text as the value's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// One word in its place.
+    /// One word at its position.
     Word(&'static str),
-    /// All words that are left.
+    /// All remaining words.
     Rest(&'static str),
     /// `--name VALUE`.
     Option(&'static str, &'static str),
-    /// `--name`, which says no.
+    /// `--name`, which means false.
     Not(&'static str),
-    /// One of `--cron`, `--every`, `--in` and `--once`, which say what kind of schedule it is and its value.
+    /// One of `--cron`, `--every`, `--in` and `--once`, which set a schedule's type and value.
     When,
 }
 
-/// What a tool is called with.
+/// A call of a tool.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// The arguments, their shape checked.
+    /// The arguments, whose shape has been checked.
     pub args: Map<String, Value>,
-    /// Who calls.
+    /// The calling run.
     pub context: &'a Context,
 }
 
-/// What a tool says when it did what was asked.
+/// The answer of a tool that succeeded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Done {
-    /// For people and models.
+    /// A text for people and models.
     pub text: String,
-    /// The same for programs, where there is more to say.
+    /// The same as data for programs, if there is more than a text.
     pub data: Option<Value>,
 }
 
-/// Why a call came to nothing.
+/// The error of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// It was called wrongly.
+    /// The usage was wrong.
     Usage(String),
-    /// It was refused, or failed.
+    /// The request was refused, or failed.
     Failed(String),
 }
 
@@ -120,25 +120,25 @@ impl Done {
 }
 
 impl Call<'_> {
-    /// An argument's text; an empty one counts as left out.
+    /// Returns an argument's text; an empty text counts as left out.
     fn text(&self, name: &str) -> Option<String> {
         self.args.get(name)?.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
     }
 
-    /// An argument that has to be there.
+    /// Returns a required argument.
     fn need(&self, name: &str) -> Result<String, Trouble> {
         self.text(name).ok_or_else(|| Trouble::Usage(format!("{name} is missing or empty.")))
     }
 }
 
 impl Tool {
-    /// Calls it: the shape of the arguments first, then what they say, then the host.
+    /// Calls the tool: checks the shape of the arguments, then their values, then asks the host.
     pub fn call(&self, args: Map<String, Value>, context: &Context) -> Result<Done, Trouble> {
         let args = check::shape(self, args)?;
         (self.run)(&Call { args, context })
     }
 
-    /// Its arguments as a JSON schema, as far as the caller is offered them.
+    /// Returns a JSON schema of the arguments that the caller is offered.
     pub fn schema(&self, is_main: bool) -> Map<String, Value> {
         let offered = || self.args.iter().filter(|arg| is_main || !arg.main_only);
         let properties: Map<String, Value> = offered().map(|arg| (arg.name.to_owned(), arg.schema())).collect();
@@ -165,7 +165,7 @@ impl Arg {
     }
 }
 
-/// The tools that a caller is offered.
+/// Returns the tools that a caller is offered.
 pub fn offered(is_main: bool) -> impl Iterator<Item = &'static Tool> {
     TABLE.iter().filter(move |tool| is_main || !tool.main_only)
 }
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_options_are_unique_and_everything_is_described() {
+    fn table_has_unique_names_and_describes_everything() {
         let mut names = HashSet::new();
         for tool in TABLE {
             assert!(names.insert(tool.name), "{}", tool.name);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_group_is_offered_less() {
+    fn offered_tools_are_fewer_for_a_plain_group() {
         let names = |is_main| offered(is_main).map(|tool| tool.name).collect::<Vec<_>>();
         assert_eq!(names(true).len(), TABLE.len());
         assert!(!names(false).contains(&"register_group") && !names(false).contains(&"refresh_groups"));

@@ -1,4 +1,4 @@
-//! The table of tools. What is offered to models, and the command line with its help, come from here.
+//! The table of tools. The tools of models and the command line with its help are made from it.
 
 use super::{Arg, Form, Kind, Tool, actions};
 

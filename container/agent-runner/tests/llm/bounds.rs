@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn older_turns_become_a_summary_and_stay_in_the_archive() {
+fn older_turns_are_summarised_and_archived() {
     let server = Server::start(Protocol::Anthropic, |request| {
         if request.system().starts_with("You condense the record") {
             return Reply::text("Ann told long stories.");
@@ -32,7 +32,7 @@ fn older_turns_become_a_summary_and_stay_in_the_archive() {
 }
 
 #[test]
-fn a_conversation_that_the_vendor_finds_too_long_is_shortened() {
+fn conversation_that_the_vendor_finds_too_long_is_shortened() {
     let server = Server::start(Protocol::OpenAi, |request| match request.number {
         0 => Reply::text("hello"),
         1 => Reply::refused(400, "context_length_exceeded", "maximum context length is 10 tokens"),
@@ -50,7 +50,7 @@ fn a_conversation_that_the_vendor_finds_too_long_is_shortened() {
 }
 
 #[test]
-fn pictures_of_a_request_are_bounded_by_their_bytes() {
+fn pictures_of_a_request_are_limited_in_bytes() {
     let server = Server::start(Protocol::Anthropic, |_| Reply::text("seen"));
     let home = home();
     let names: Vec<String> = (1..=5).map(|n| format!("{n}.png")).collect();
@@ -78,7 +78,7 @@ fn pictures_of_a_request_are_bounded_by_their_bytes() {
 }
 
 #[test]
-fn a_request_that_is_too_large_goes_without_pictures_before_anything_is_summarised() {
+fn request_that_is_too_large_loses_pictures_before_it_is_summarised() {
     for protocol in BOTH {
         let server = Server::start(protocol, |request| {
             if request.body.to_string().contains(&STANDARD.encode(b"\x89PNG one")) {
@@ -102,9 +102,9 @@ fn a_request_that_is_too_large_goes_without_pictures_before_anything_is_summaris
 }
 
 #[test]
-fn a_turn_has_an_end_even_when_the_model_finds_none() {
+fn turn_ends_even_if_the_model_never_stops_calling_tools() {
     for protocol in BOTH {
-        // It heeds the choice, as vendors do.
+        // It obeys the tool choice, as vendors do.
         let server = Server::start(protocol, |request| match &request.body["tool_choice"] {
             Value::Null => Reply::Calls("on it".into(), vec![("list_files".into(), json!({}))]),
             choice => Reply::text(format!("half is done ({})", choice["type"].as_str().or(choice.as_str()).unwrap())),
@@ -128,7 +128,7 @@ fn a_turn_has_an_end_even_when_the_model_finds_none() {
 }
 
 #[test]
-fn a_model_that_heeds_nothing_ends_all_the_same() {
+fn turn_ends_even_if_the_model_ignores_the_tool_choice() {
     let server =
         Server::saying(Protocol::Anthropic, vec![Reply::Calls("on it".into(), vec![("list_files".into(), json!({}))])]);
     let home = home();

@@ -53,7 +53,7 @@ fn settings(home: &Home, text: &str) {
     fs::write(home.path("agent/agent.toml"), text).unwrap();
 }
 
-/// The output of a single turn.
+/// Returns the output of a single turn.
 fn once(home: &Home, input: Value) -> Output {
     start(home, input).output()
 }
@@ -64,7 +64,7 @@ fn with(mut input: Value, key: &str, value: Value) -> Value {
 }
 
 #[test]
-fn a_prompt_is_answered_and_the_session_resumed_in_a_later_run() {
+fn prompt_is_answered_and_the_session_resumed_later() {
     for protocol in BOTH {
         let server = Server::start(protocol, |request| Reply::text(format!("answer {}", request.number)));
         let home = home();
@@ -93,7 +93,7 @@ fn a_prompt_is_answered_and_the_session_resumed_in_a_later_run() {
 }
 
 #[test]
-fn tools_really_work_and_their_results_go_back() {
+fn tools_are_run_and_their_results_sent_to_the_model() {
     for protocol in BOTH {
         let server = Server::start(protocol, |request| match request.number {
             0 => Reply::Calls(
@@ -124,7 +124,7 @@ fn tools_really_work_and_their_results_go_back() {
 }
 
 #[test]
-fn the_hosts_tools_reach_the_host() {
+fn host_tools_reach_the_host() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::call("send_message", json!({"text": "half way"})),
         1 => Reply::call("send_message", json!({"text": "refused"})),
@@ -160,7 +160,7 @@ fn follow_ups_reach_the_next_request_of_the_same_turn() {
 
 #[test]
 fn pictures_of_follow_ups_are_shown_during_a_turn_and_after_it() {
-    // How many of them a request shows, by what only each has.
+    // Counts the pictures in a request, by bytes that only one of them has.
     let shown = |request: &Request| {
         let body = request.body.to_string();
         [b"\x89PNG one", b"\x89PNG two", b"\x89PNG 333"].map(|bytes| body.contains(&STANDARD.encode(bytes)))
@@ -192,7 +192,7 @@ fn pictures_of_follow_ups_are_shown_during_a_turn_and_after_it() {
 }
 
 #[test]
-fn every_kind_of_error_is_told_apart() {
+fn kind_of_each_error_is_reported() {
     let cases = [
         (Reply::refused(401, "authentication_error", "bad key"), ErrorKind::Auth, false),
         (Reply::refused(400, "invalid_request_error", "Your credit balance is too low"), ErrorKind::Quota, false),
@@ -222,7 +222,7 @@ fn every_kind_of_error_is_told_apart() {
     let told = once(&home(), with(input(&server, "hi"), "secrets", nobody));
     assert_eq!(told.error_kind, Some(ErrorKind::Unreachable));
     assert!(told.error.unwrap().contains("cannot be reached"));
-    // A password in an address is told to nobody.
+    // A password in an address is never shown.
     for base in ["http://ann:hunter2@127.0.0.1:1/", "http://ann:hunter2@[oops/"] {
         let login = json!({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": base});
         let told = once(&home(), with(input(&server, "hi"), "secrets", login)).error.unwrap();
@@ -231,7 +231,7 @@ fn every_kind_of_error_is_told_apart() {
 }
 
 #[test]
-fn what_passes_is_tried_again_inside_the_turn() {
+fn temporary_refusals_are_retried_inside_the_turn() {
     for protocol in BOTH {
         let again = [
             Reply::BreaksOff,
@@ -247,7 +247,7 @@ fn what_passes_is_tried_again_inside_the_turn() {
 }
 
 #[test]
-fn a_killed_turn_is_gone_on_from() {
+fn turn_after_a_kill_continues_the_earlier_one() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::text("hello"),
         1 => Reply::Calls(
@@ -277,7 +277,7 @@ fn a_killed_turn_is_gone_on_from() {
 }
 
 #[test]
-fn a_groups_settings_count_and_what_is_wrong_in_them_is_told() {
+fn settings_of_a_group_are_used_and_wrong_ones_reported() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
     let home = home();
     settings(
@@ -305,12 +305,12 @@ fn a_groups_settings_count_and_what_is_wrong_in_them_is_told() {
 }
 
 #[test]
-fn a_server_of_ones_own_needs_only_its_address() {
+fn own_server_needs_only_its_address() {
     let server = Server::saying(Protocol::OpenAi, vec![Reply::text("local")]);
     let mut bare = input(&server, "hi");
     bare.as_object_mut().unwrap().remove("model");
     let output = Agent::start_with(&home(), &bare.to_string(), &[("HOME", "/dev/null")]).output();
-    // Without a home to write to, the turn says so instead of going on without a memory.
+    // If the home cannot be written, the turn fails instead of going on without a memory.
     assert!(output.error.is_some_and(|error| error.contains("cannot be saved")));
     let home = home();
     let own = home.path("home");
@@ -320,7 +320,7 @@ fn a_server_of_ones_own_needs_only_its_address() {
 }
 
 #[test]
-fn pictures_are_shown_and_left_out_where_the_model_sees_none() {
+fn pictures_are_sent_unless_the_model_takes_none() {
     for protocol in BOTH {
         let server = Server::start(protocol, |request| {
             let body = request.body.to_string();
@@ -340,9 +340,9 @@ fn pictures_are_shown_and_left_out_where_the_model_sees_none() {
 }
 
 #[test]
-fn the_keys_cannot_be_read_by_what_the_model_runs() {
+fn keys_cannot_be_read_by_the_models_commands() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
-        // The parent of the shell is the runner.
+        // The shell's parent is the runner.
         0 => Reply::call(
             "shell",
             json!({"command": "cat /proc/$PPID/environ /proc/$PPID/mem >/dev/null 2>err; cat err"}),
@@ -359,7 +359,7 @@ fn the_keys_cannot_be_read_by_what_the_model_runs() {
 }
 
 #[test]
-fn a_turn_costs_little_beside_the_servers_own_time() {
+fn turn_adds_little_to_the_servers_time() {
     let server = Server::start(Protocol::Anthropic, |request| Reply::text(format!("answer {}", request.number)));
     let home = home();
     let mut agent = start(&home, input(&server, "hi"));

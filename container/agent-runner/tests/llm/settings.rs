@@ -1,4 +1,4 @@
-//! What a group sets in `agent.toml`, at work: MCP servers, hooks, environment, bounds.
+//! The effects of a group's `agent.toml`: MCP servers, hooks, environment, limits.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use super::{eventually, home, input, once, settings, start, with};
 
 const MOOD: &str = include_str!("../../../../tests/harness/mcp_server.sh");
 
-/// An MCP server at an address: streamable HTTP, an answer to each request. Also gives the headers that it saw.
+/// An MCP server at a URL: streamable HTTP, one answer per request. Also returns the headers that it received.
 fn far() -> (String, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
@@ -67,7 +67,7 @@ fn serve(mut stream: &TcpStream, seen: &Mutex<String>) -> Option<()> {
 }
 
 #[test]
-fn the_groups_mcp_servers_are_called_and_end_with_the_run() {
+fn mcp_servers_of_the_group_are_called_and_end_with_the_run() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::Calls(
             String::new(),
@@ -121,7 +121,7 @@ fn the_groups_mcp_servers_are_called_and_end_with_the_run() {
 }
 
 #[test]
-fn a_server_that_ends_is_told_to_the_model_and_offered_no_more() {
+fn mcp_server_that_ends_is_reported_and_no_longer_offered() {
     let server = Server::start(Protocol::OpenAi, |request| match request.number {
         0 => Reply::call("mood__die", json!({})),
         _ => Reply::text("done"),
@@ -135,7 +135,7 @@ fn a_server_that_ends_is_told_to_the_model_and_offered_no_more() {
 }
 
 #[test]
-fn hooks_refuse_add_and_hold_and_the_environment_is_seen() {
+fn hooks_refuse_add_and_hold_and_get_the_environment() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::Calls(
             String::new(),
@@ -174,7 +174,7 @@ fn hooks_refuse_add_and_hold_and_the_environment_is_seen() {
 }
 
 #[test]
-fn what_the_operator_keeps_to_himself_is_not_used() {
+fn settings_that_the_operator_reserves_are_not_used() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
     let home = home();
     settings(
@@ -198,7 +198,7 @@ fn what_the_operator_keeps_to_himself_is_not_used() {
 }
 
 #[test]
-fn a_server_has_its_own_time_to_start_and_a_dead_one_is_not_waited_for_again() {
+fn mcp_server_has_its_start_limit_and_a_dead_one_is_skipped() {
     let server = Server::saying(Protocol::Anthropic, vec![Reply::text("hi")]);
     let home = home();
     fs::write(home.path("group/mood.sh"), MOOD).unwrap();
@@ -213,14 +213,14 @@ fn a_server_has_its_own_time_to_start_and_a_dead_one_is_not_waited_for_again() {
     assert!(server.newest().tools().iter().any(|name| name.starts_with("slow__")), "{:?}", server.newest().tools());
     assert_eq!(once(&home, input(&server, "hi")).result.as_deref(), Some("hi"), "told once");
     assert_eq!(fs::read_to_string(home.path("group/starts")).unwrap(), "x\n", "and started once");
-    // With other settings it is another one.
+    // With other settings it counts as another server.
     settings(&home, "[mcp.dead]\ncommand = 'sh'\nargs = ['mood.sh']\n");
     assert_eq!(once(&home, input(&server, "hi")).result.as_deref(), Some("hi"));
     assert!(server.newest().tools().iter().any(|name| name.starts_with("dead__")));
 }
 
 #[test]
-fn packages_that_are_fetched_outlive_the_room() {
+fn packages_that_are_downloaded_outlive_the_room() {
     let server = Server::start(Protocol::Anthropic, |request| match request.number {
         0 => Reply::call("shell", json!({"command": "echo $npm_config_cache $UV_CACHE_DIR $PIP_CACHE_DIR"})),
         _ => Reply::text(request.last()),

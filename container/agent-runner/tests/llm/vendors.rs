@@ -1,4 +1,4 @@
-//! What every vendor's server does besides answering: it refuses, cuts, holds back, thinks aloud, says nothing.
+//! A vendor's behaviour beside answering: it refuses, cuts, filters, sends thoughts, or says nothing.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use super::{home, input, once, settings, start, with};
 
 const ALL: [Protocol; 4] = [Protocol::Anthropic, Protocol::OpenAi, Protocol::Gemini, Protocol::Ollama];
 
-/// Each vendor's word for an answer that was cut, and for one that a filter held back.
+/// Each vendor's words for an answer that was cut, and for one that was filtered.
 const ENDINGS: [(Protocol, &str, &str); 4] = [
     (Protocol::Anthropic, "max_tokens", "refusal"),
     (Protocol::OpenAi, "length", "content_filter"),
@@ -19,7 +19,7 @@ const ENDINGS: [(Protocol, &str, &str); 4] = [
 ];
 
 #[test]
-fn a_refusal_for_good_ends_at_once_whatever_its_words() {
+fn permanent_refusal_ends_the_turn_whatever_its_words() {
     for protocol in ALL {
         for (status, said, kind) in [
             (404, "model 'test' not found, try pulling it first", ErrorKind::Refused),
@@ -36,7 +36,7 @@ fn a_refusal_for_good_ends_at_once_whatever_its_words() {
 }
 
 #[test]
-fn a_model_without_tools_answers_without_them_and_the_chat_is_told_once() {
+fn model_without_tools_answers_and_the_chat_is_notified_once() {
     for protocol in ALL {
         let server = Server::start(protocol, |request| {
             if request.tools().is_empty() {
@@ -73,7 +73,7 @@ fn thoughts_reach_neither_the_chat_nor_the_history() {
 }
 
 #[test]
-fn an_answer_that_was_cut_is_gone_on_with_or_told() {
+fn answer_that_was_cut_is_continued_or_reported() {
     for (protocol, cut, _) in ENDINGS {
         let server = Server::saying(protocol, vec![Reply::ended(cut, "One, "), Reply::text("two.")]);
         let output = once(&home(), input(&server, "count"));
@@ -82,19 +82,19 @@ fn an_answer_that_was_cut_is_gone_on_with_or_told() {
         let said = once(&home(), input(&server, "count")).result.unwrap();
         assert!(said.starts_with("on and on and ") && said.contains("max_tokens in agent.toml"), "{said}");
         assert!(server.requests().len() < 6, "{}", server.requests().len());
-        // Nothing but thoughts, up to the limit.
+        // Only thoughts, up to the limit.
         let server = Server::saying(protocol, vec![Reply::ended(cut, "<think>hm"), Reply::text("two.")]);
         assert_eq!(once(&home(), input(&server, "count")).result.as_deref(), Some("two."));
     }
 }
 
 #[test]
-fn half_a_call_is_never_carried_out() {
+fn call_with_half_its_arguments_is_never_carried_out() {
     for (protocol, cut, _) in ENDINGS {
         let write = |reason: &str, args| Reply::Ended(reason.into(), String::new(), vec![("write_file".into(), args)]);
         let whole = json!({"path": "cut", "content": "x"});
         let half = json!("{\"path\": \"half\", \"content\": \"x");
-        // Where a vendor sends arguments as a text, they may also be half with no word of it.
+        // Vendors that send arguments as a text may also send half of them without any sign.
         let quiet = if matches!(protocol, Protocol::Anthropic | Protocol::OpenAi) {
             write(if protocol == Protocol::Anthropic { "tool_use" } else { "tool_calls" }, half)
         } else {
@@ -110,7 +110,7 @@ fn half_a_call_is_never_carried_out() {
 }
 
 #[test]
-fn what_a_filter_holds_back_is_named() {
+fn filtered_answer_is_reported() {
     for (protocol, _, filtered) in ENDINGS {
         let server = Server::saying(protocol, vec![Reply::ended(filtered, "So far")]);
         let said = once(&home(), input(&server, "hi")).result.unwrap().to_lowercase();
@@ -121,7 +121,7 @@ fn what_a_filter_holds_back_is_named() {
 }
 
 #[test]
-fn silence_is_asked_about_once_and_then_told() {
+fn empty_answer_is_asked_about_once_and_then_reported() {
     for protocol in ALL {
         let server = Server::saying(protocol, vec![Reply::text(""), Reply::text("Here I am.")]);
         assert_eq!(once(&home(), input(&server, "hi")).result.as_deref(), Some("Here I am."), "{protocol:?}");
@@ -129,11 +129,11 @@ fn silence_is_asked_about_once_and_then_told() {
         let output = once(&home(), input(&server, "hi"));
         assert!(output.result.unwrap().contains("gave no answer"));
         assert_eq!(server.requests().len(), 2);
-        // What is said inside is an answer.
+        // Text inside the tags is an answer.
         let server = Server::saying(protocol, vec![Reply::text("<internal>nothing to say</internal>")]);
         once(&home(), input(&server, "hi"));
         assert_eq!(server.requests().len(), 1);
-        // A task may find that there is nothing to say.
+        // A task may have nothing to report.
         let server = Server::saying(protocol, vec![Reply::text("")]);
         let task = with(input(&server, "look"), "isScheduledTask", json!(true));
         assert_eq!(once(&home(), task).result, None);
@@ -141,7 +141,7 @@ fn silence_is_asked_about_once_and_then_told() {
 }
 
 #[test]
-fn ollama_is_asked_for_a_context_and_gets_every_result() {
+fn ollama_gets_a_context_size_and_every_result() {
     let server = Server::start(Protocol::Ollama, |request| match request.number {
         0 => Reply::Calls(
             String::new(),
@@ -165,8 +165,8 @@ fn ollama_is_asked_for_a_context_and_gets_every_result() {
 }
 
 #[test]
-fn a_server_that_reads_only_a_part_is_told_of_once() {
-    // Ollama behind its other protocol: nobody can ask it for more than it has.
+fn server_that_reads_only_a_part_is_reported_once() {
+    // Ollama behind its other protocol: the client cannot ask for a larger context.
     let server = Server::start(Protocol::Ollama, |_| Reply::text("well"));
     let home = home();
     settings(&home, "context_tokens = 1000\n");
@@ -179,7 +179,7 @@ fn a_server_that_reads_only_a_part_is_told_of_once() {
 }
 
 #[test]
-fn a_refused_conversation_is_kept_for_people() {
+fn refused_conversation_is_archived() {
     let server = Server::start(Protocol::OpenAi, |request| match request.number {
         0 => Reply::text("hello"),
         _ => Reply::refused(400, "invalid_request_error", "messages[1] is odd"),

@@ -1,4 +1,4 @@
-//! The real runner binary with folders of its own, and a double of the host that answers requests.
+//! The real runner binary with its own folders, and a double of the host that answers requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code)] // helpers of tests; each program uses a part
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub const RUNNER: &str = env!("CARGO_BIN_EXE_agent-runner");
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Folders of one group.
+/// The folders of one group.
 pub struct Home {
     dir: tempfile::TempDir,
 }
@@ -48,7 +48,7 @@ impl Home {
         self.follow_up_with(name, text, &[]);
     }
 
-    /// A follow-up with pictures, by their paths in the group's folder.
+    /// Adds a follow-up with pictures, by their paths in the group's folder.
     pub fn follow_up_with(&self, name: &str, text: &str, pictures: &[&str]) {
         let mut json = json!({"type": "message", "text": text});
         if !pictures.is_empty() {
@@ -63,17 +63,17 @@ impl Home {
         fs::write(self.path("ipc/input/_close"), "").unwrap();
     }
 
-    /// Puts an agent program into the group's folder.
+    /// Writes an agent program into the group's folder.
     pub fn program(&self, script: &str) {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path("group/agent");
-        // Under another name first, so that no half program is ever run.
+        // Under another name first, so that a half-written program is never run.
         fs::write(self.path("group/agent.new"), script).unwrap();
         fs::set_permissions(self.path("group/agent.new"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(self.path("group/agent.new"), path).unwrap();
     }
 
-    /// A double of the host: answers the next requests of a kind, in order of arrival, and returns them.
+    /// Starts a double of the host, which answers the next requests of a kind in order, and returns them.
     pub fn host(&self, kind: &str, answers: Vec<Value>) -> thread::JoinHandle<Vec<Value>> {
         let (dir, results) = (self.path("ipc").join(kind), self.path("ipc/results"));
         thread::spawn(move || answers.into_iter().map(|answer| answer_one(&dir, &results, &answer)).collect())
@@ -96,7 +96,7 @@ fn answer_one(dir: &Path, results: &Path, answer: &Value) -> Value {
     panic!("no request came")
 }
 
-/// A runner at work.
+/// A running agent.
 pub struct Agent {
     child: Child,
     lines: Receiver<String>,
@@ -114,7 +114,7 @@ impl Agent {
         Self::spawn(command, stdin)
     }
 
-    /// A shell script in the runner's place.
+    /// Starts a shell script in the runner's place.
     pub fn start_program(home: &Home, script: &Path, input: &Value) -> Self {
         let mut command = Command::new("sh");
         command.arg(script);
@@ -132,7 +132,7 @@ impl Agent {
         Self { child, lines }
     }
 
-    /// The next output; everything on stdout must belong to one.
+    /// Returns the next output; everything on stdout must belong to an output.
     pub fn output(&self) -> Output {
         let line = || self.lines.recv_timeout(PATIENCE).expect("the next line of an output");
         assert_eq!(line(), OUTPUT_START);
@@ -141,7 +141,7 @@ impl Agent {
         output
     }
 
-    /// The text of the next output, which must end a turn.
+    /// Returns the text of the next output, which must end a turn.
     pub fn reply(&self) -> String {
         let output = self.output();
         assert_eq!(output.turn, Some(parlor_protocol::Turn::Done), "{output:?}");
@@ -180,7 +180,7 @@ impl Drop for Agent {
     }
 }
 
-/// Waits until something is true.
+/// Waits until a condition is true.
 pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_true() {

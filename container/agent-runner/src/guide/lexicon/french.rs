@@ -1,6 +1,6 @@
 //! French words of requests, and the English ones that they stand for.
 
-/// French.
+/// French phrases and their English translations, without accents.
 pub const FRENCH: &[(&str, &str)] = &[
     ("rappelle-moi", "remind me"),
     ("rappelle moi", "remind me"),

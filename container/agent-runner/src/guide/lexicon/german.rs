@@ -1,6 +1,6 @@
 //! German words of requests, and the English ones that they stand for.
 
-/// German.
+/// German phrases and their English translations, without accents.
 pub const GERMAN: &[(&str, &str)] = &[
     // Requests.
     ("erinnere mich", "remind me"),

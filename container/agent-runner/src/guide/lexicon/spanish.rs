@@ -1,6 +1,6 @@
 //! Spanish words of requests, and the English ones that they stand for.
 
-/// Spanish.
+/// Spanish phrases and their English translations, without accents.
 pub const SPANISH: &[(&str, &str)] = &[
     ("recuerdame", "remind me"),
     ("recuerdanos", "remind us"),

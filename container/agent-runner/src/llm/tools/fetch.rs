@@ -1,4 +1,4 @@
-//! Getting a page.
+//! The tool that fetches a web page.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 
 use super::{Call, html};
 
-/// The most that is read of a page, in bytes.
+/// Most bytes of a page that are read.
 const PAGE_LIMIT: usize = 2 << 20;
-/// How long it may take.
+/// Time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(call: &Call<'_>, http: &reqwest::Client) -> Result<String, String> {

@@ -1,4 +1,4 @@
-//! Reading, writing, editing and listing files.
+//! The tools that read, write, edit and list files.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -9,9 +9,9 @@ use parlor_protocol::files::write_atomically;
 
 use super::{Call, RESULT_LIMIT};
 
-/// The largest file that is edited, in bytes.
+/// The largest file that can be edited, in bytes.
 const EDIT_LIMIT: u64 = 8 << 20;
-/// Entries of a listing.
+/// Most entries of a listing.
 const LISTED: usize = 500;
 
 pub(super) fn read(call: &Call<'_>) -> Result<String, String> {
@@ -22,7 +22,7 @@ pub(super) fn read(call: &Call<'_>) -> Result<String, String> {
     let (mut text, mut line, mut number) = (String::new(), Vec::new(), 0_u64);
     loop {
         line.clear();
-        // One line may be a whole file.
+        // A whole file may be one line.
         let read = reader.by_ref().take(1 << 20).read_until(b'\n', &mut line);
         if read.map_err(|error| shown(&path, &error))? == 0 {
             let note =
@@ -96,7 +96,7 @@ fn walk(root: &Path, below: &Path, depth: u64, lines: &mut Vec<String>) -> std::
         if kind.is_dir() {
             lines.push(format!("{}/", inside.display()));
             if depth > 1 {
-                // A folder that is closed to us is listed and not entered.
+                // A folder without read permission is listed, but not entered.
                 let _ = walk(root, &inside, depth - 1, lines);
             }
         } else if kind.is_symlink() {
@@ -110,7 +110,7 @@ fn walk(root: &Path, below: &Path, depth: u64, lines: &mut Vec<String>) -> std::
     Ok(())
 }
 
-/// Opens a regular file: a pipe would never end.
+/// Opens a regular file: a pipe would block.
 fn open(path: &Path) -> Result<File, String> {
     let meta = fs::metadata(path).map_err(|error| shown(path, &error))?;
     if !meta.is_file() {
@@ -119,7 +119,7 @@ fn open(path: &Path) -> Result<File, String> {
     File::open(path).map_err(|error| shown(path, &error))
 }
 
-/// Writes at once, and keeps the mode of what was there.
+/// Writes the file atomically, and keeps an existing file's mode.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_file_is_read_in_pages_and_a_binary_one_not_at_all() {
+    fn long_files_are_read_in_pages_and_binary_ones_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("long"), "x".repeat(3 * RESULT_LIMIT)).unwrap();
         let text = with(dir.path(), &json!({"path": "long"}), read).unwrap();

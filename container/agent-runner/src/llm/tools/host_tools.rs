@@ -1,4 +1,4 @@
-//! The host's tools for the model: those of the one table that every agent has.
+//! The host's tools for the model, from the table that all agents share.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::Spec;
 use crate::provider::Room;
 use crate::tools::{self, Context};
 
-/// How long the host may take: a model waits more easily than a script.
+/// Time that the host may take to answer: a model can wait longer than a script.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The tools; main has more of them.
+/// Returns the tools that are offered; main has more.
 pub(super) fn offered(is_main: bool) -> Vec<Spec> {
     tools::offered(is_main).map(|tool| Spec::new(tool.name, tool.about, tool.schema(is_main).into())).collect()
 }
 
 /// Carries out a call.
 pub(super) fn call(name: &str, args: &Map<String, Value>, room: &Room) -> Result<String, String> {
-    // A tool that was not offered is called all the same: the host refuses it, and says why.
+    // A tool that was not offered is still called: the host refuses it, and gives the reason.
     let tool =
         tools::TABLE.iter().find(|tool| tool.name == name).ok_or_else(|| format!("there is no tool {name:?}."))?;
     let context = Context {

@@ -1,4 +1,5 @@
-//! The readable text of an HTML page. A scanner, not a browser: what is wrong in a page costs words, never time.
+//! Extracts the readable text of an HTML page. It is a scanner, not a browser: errors in a page cost words, but never
+//! time.
 
 /// Elements whose content is not text.
 const SILENT: [&str; 7] = ["script", "style", "noscript", "template", "svg", "head", "iframe"];
@@ -31,7 +32,7 @@ const BLOCKS: [&str; 25] = [
     "dd",
 ];
 
-/// The text.
+/// Returns the page's text.
 pub(super) fn text(page: &str) -> String {
     let title = between(page, "<title", "</title>").map(|title| decode(title.trim()));
     let mut out = title.map_or_else(String::new, |title| format!("{title}\n\n"));
@@ -66,7 +67,7 @@ pub(super) fn text(page: &str) -> String {
     tidy(&out)
 }
 
-/// Returns what follows the end of an element.
+/// Returns the rest after an element's end.
 fn skip<'a>(rest: &'a str, name: &str) -> &'a str {
     let mut from = rest;
     while let Some(at) = from.find("</") {
@@ -86,7 +87,7 @@ fn between<'a>(page: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(&page[from..from + to])
 }
 
-/// Adds text with its white space made one.
+/// Adds text, with each run of white space as one space.
 fn push(out: &mut String, text: &str) {
     let decoded = decode(text);
     for char in decoded.chars() {
@@ -155,7 +156,7 @@ fn character(entity: &str) -> Option<char> {
     })
 }
 
-/// No spaces at the ends of lines, and no more than one empty line.
+/// Removes spaces at the ends of lines, and all but one of several empty lines.
 fn tidy(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut empty = 0;
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readable_part_of_a_page_is_left() {
+    fn readable_part_of_a_page_is_returned() {
         let page = "<html><head><title>A &amp; B</title><style>p{}</style></head><body><h1>Hello</h1><script>if (a<b) \
                     x('</p>')</script><p>One <b>two</b>&nbsp;three &#8364; &#x20AC; &bogus; a < b<ul><li>x<li>y</ul>\
                     <!-- no --><table><tr><td>1<td>2</table>";
@@ -186,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(page in "[<>/!a-z &;#x0-9\\-é]{0,300}") {
+        fn scanner_survives_any_text(page in "[<>/!a-z &;#x0-9\\-é]{0,300}") {
             let _ = text(&page);
         }
     }

@@ -17,15 +17,15 @@ use super::settings::Settings;
 use crate::agent_toml::AgentToml;
 use crate::provider::Room;
 
-/// The most of a result that the model is given, in bytes.
+/// Most bytes of a result that the model gets.
 pub const RESULT_LIMIT: usize = 30_000;
 
-/// A tool as the model sees it.
+/// A tool, as the model sees it.
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// Its description.
     pub about: String,
     /// Its arguments, as a JSON schema.
     pub schema: Value,
@@ -44,12 +44,12 @@ pub struct Tools {
     http: reqwest::Client,
     offered: Vec<Spec>,
     servers: Servers,
-    /// For commands.
+    /// The environment of commands.
     env: BTreeMap<String, String>,
 }
 
 impl Tools {
-    /// Returns what the group's settings leave of all tools.
+    /// Collects the tools that the group's settings allow.
     pub fn new(room: &Room, http: reqwest::Client, settings: &Settings) -> Self {
         let text = |about: &str| json!({"type": "string", "description": about});
         let number = |about: &str| json!({"type": "integer", "description": about});
@@ -121,7 +121,7 @@ impl Tools {
         Self { room: room.clone(), http, offered: all, servers: Servers::default(), env }
     }
 
-    /// Adds the tools of the group's MCP servers. What is wrong with them is noted in the settings.
+    /// Adds the tools of the group's MCP servers, and records problems in the settings.
     pub async fn start_servers(&mut self, settings: &mut AgentToml) {
         let started = Servers::start(&settings.servers, &settings.env, &self.room, &self.http).await;
         let (servers, specs, problems) = started;
@@ -132,18 +132,18 @@ impl Tools {
         }
     }
 
-    /// Returns what the model is offered.
+    /// Returns the tools that the model is offered.
     pub fn offered(&self) -> &[Spec] {
         &self.offered
     }
 
-    /// Calls a tool; the model gets a failure like any result.
+    /// Calls a tool; the model gets an error as a result.
     pub async fn call(&mut self, name: &str, args: &Value) -> String {
         if !self.offered.iter().any(|spec| spec.name == name) {
             let names: Vec<&str> = self.offered.iter().map(|spec| spec.name.as_str()).collect();
             return format!("Error: there is no tool {name:?}; there are {}.", names.join(", "));
         }
-        // An empty text stands for no arguments with some models, and one in JSON for the object itself with others.
+        // Some models send an empty text if there are no arguments; others send the object as JSON in a text.
         let parsed = args.as_str().map(|text| serde_json::from_str(if text.trim().is_empty() { "{}" } else { text }));
         let args = match parsed {
             Some(Ok(Value::Object(args))) => args,
@@ -163,7 +163,7 @@ impl Tools {
             other if self.servers.has(other) => self.servers.call(other, args).await,
             other => host_tools::call(other, &args, &self.room),
         };
-        // Tools of a server that ended are not offered any more.
+        // The tools of a server that has ended are no longer offered.
         if result.is_err() && self.servers.has(name) && self.servers.is_gone(name) {
             let servers = &self.servers;
             self.offered.retain(|spec| !servers.has(&spec.name) || !servers.is_gone(&spec.name));
@@ -195,7 +195,7 @@ impl Call<'_> {
         }
     }
 
-    /// A whole number; some models write it as a text.
+    /// Returns a whole number; some models write it as a text.
     fn number(&self, name: &str, default: u64, most: u64) -> Result<u64, String> {
         let wrong = || format!("{name} must be a whole number from 1 to {most}.");
         let number = match self.args.get(name) {
@@ -207,7 +207,7 @@ impl Call<'_> {
     }
 }
 
-/// Cuts the middle out of a long text, and says so.
+/// Cuts the middle out of a long text, and marks the cut.
 fn cut(text: String) -> String {
     if text.len() <= RESULT_LIMIT {
         return text;
@@ -227,14 +227,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_of_a_long_result_is_cut() {
+    fn long_result_loses_its_middle() {
         assert_eq!(cut("short".into()), "short");
         let long = cut("ä".repeat(RESULT_LIMIT));
         assert!(long.len() < RESULT_LIMIT + 100 && long.contains("bytes left out"));
     }
 
     #[test]
-    fn arguments_are_read_as_models_write_them() {
+    fn arguments_are_read_in_all_forms_of_models() {
         let args = json!({"a": "7", "b": 5_000, "c": 0, "t": 1});
         let call = Call { args: args.as_object().unwrap(), root: Path::new("/w") };
         assert_eq!(call.number("a", 1, 100), Ok(7));

@@ -1,4 +1,4 @@
-//! A regular expression over files.
+//! The tool that searches files with a regular expression.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,15 +9,15 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::Call;
 
-/// Matches that are shown.
+/// Most matches that are shown.
 const MATCHES: usize = 200;
-/// Files that are looked into.
+/// Most files that are searched.
 const FILES: usize = 20_000;
-/// Larger files are left out, in bytes.
+/// Files with more bytes are skipped.
 const FILE_LIMIT: u64 = 4 << 20;
-/// The most of a line that is shown, in bytes.
+/// Most bytes of a line that are shown.
 const LINE: usize = 300;
-/// How long it may take.
+/// Time limit of a search.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(call: &Call<'_>) -> Result<String, String> {
@@ -42,13 +42,13 @@ struct Search {
 }
 
 impl Search {
-    /// None when a limit was met.
+    /// Searches a folder. Returns None if a limit was reached.
     fn folder(&mut self, root: &Path, dir: &Path, depth: usize) -> Option<()> {
         let mut entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok).collect();
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let Ok(kind) = entry.file_type() else { continue };
-            // Links are not followed: they may go round in circles.
+            // Links are not followed: they may form a circle.
             if kind.is_dir() && depth < 32 && ![".git", "node_modules"].iter().any(|skip| entry.file_name() == *skip) {
                 self.folder(root, &entry.path(), depth + 1)?;
             } else if kind.is_file() {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matches_are_found_and_bounded() {
+    fn matches_are_found_and_limited() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("sub")).unwrap();
         fs::write(dir.path().join("a.txt"), "one\nTwo\n").unwrap();

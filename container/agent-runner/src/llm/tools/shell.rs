@@ -1,4 +1,4 @@
-//! A command in the room.
+//! The tool that runs a command in the room.
 
 use std::collections::BTreeMap;
 use std::path::Path;
