@@ -357,7 +357,7 @@ impl Lane {
             (LaneState::Ready(_) | LaneState::Taking(_) | LaneState::Starting(_), _) => {
                 Some("waits for its room, which is being opened".into())
             }
-            (LaneState::Free, Some(hold)) => Some(hold.told(now, zone)),
+            (LaneState::Free | LaneState::Storing(_), Some(hold)) => Some(hold.told(now, zone)),
             _ => None,
         }
     }

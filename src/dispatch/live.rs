@@ -66,6 +66,8 @@ pub(super) struct Conversation {
     pub work: Work,
     /// True if the group was main when the run started.
     pub is_main: bool,
+    /// When its group was registered: one that was removed and registered again is another group.
+    pub registered: DateTime<Utc>,
     /// The group's settings when the run started.
     pub config: ContainerConfig,
     /// True if the group keeps the sessions of this run.
@@ -114,6 +116,7 @@ impl Conversation {
             jid,
             work,
             is_main: false,
+            registered: DateTime::UNIX_EPOCH,
             config: ContainerConfig::default(),
             keeps_session,
             provider: sessions::ANY,

@@ -395,15 +395,16 @@ impl Machine {
     /// Ends runs of a group that is gone, even if another group has its chat now.
     fn stop_strays(&mut self, group: Option<&Group>) {
         for lane in LANES {
-            let of = match self.lane_ref(lane).state() {
-                LaneState::Taking(taking) => {
-                    Some((&taking.group.folder, taking.group.is_main, &taking.group.container_config))
-                }
-                _ => self.lane_ref(lane).conversation().map(|one| (&one.folder, one.is_main, &one.config)),
+            let of = if let LaneState::Taking(taking) = self.lane_ref(lane).state() {
+                let group = &taking.group;
+                Some((&group.folder, group.created_at, group.is_main, &group.container_config))
+            } else {
+                let conversation = self.lane_ref(lane).conversation();
+                conversation.map(|one| (&one.folder, one.registered, one.is_main, &one.config))
             };
             let (stray, changed) = match (group, of) {
-                (Some(group), Some((folder, is_main, config))) => (
-                    *folder != group.folder,
+                (Some(group), Some((folder, registered, is_main, config))) => (
+                    *folder != group.folder || registered != group.created_at,
                     is_main != group.is_main || !config.opens_the_same_room(&group.container_config),
                 ),
                 (Some(_), None) => (false, false),
@@ -430,12 +431,12 @@ impl Machine {
     pub(super) fn activity(&self, now: Now) -> GroupActivity {
         let lanes = [&self.chat, &self.task];
         let activity = |lane: &&Lane| {
-            let row = lane.run()?;
+            // Its end may be in the store already.
+            let row = lane.run().filter(|_| !matches!(lane.state(), LaneState::Storing(_)))?;
             let doing = match lane.state() {
                 LaneState::Starting(_) => Doing::Opening,
                 LaneState::Live(live) if live.is_idle() => Doing::Idle,
                 LaneState::Leaving(leaving) if !leaving.conversation.open => Doing::Idle,
-                LaneState::Storing(_) => Doing::Idle,
                 _ => Doing::Working,
             };
             Some(RunActivity { run: row.id, lane: row.lane, doing })

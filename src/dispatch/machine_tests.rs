@@ -15,9 +15,10 @@ use super::machine::{Ids, Machine};
 use super::slots::Load;
 use super::steps::Routes;
 use super::tests::house;
-use crate::container::run::Outcome;
+use crate::container::run::{EndReason, Outcome};
 use crate::container::turn::Settled;
 use crate::domain::clock::from_ms;
+use crate::domain::group::Group;
 use crate::domain::ids::RunId;
 use crate::domain::message::{NewMessage, Role};
 use crate::domain::run::{Lane, RunState};
@@ -256,6 +257,18 @@ fn messages_that_have_waited_enough_when_a_slow_look_is_over_are_answered() {
     hand.feed(Event::Timer);
     hand.store_all();
     assert!(hand.wants(|effect| matches!(effect, Effect::AskForSlot(Lane::Chat))));
+}
+
+#[test]
+fn a_run_ends_with_its_group_though_the_same_name_is_registered_again_at_once() {
+    let mut hand = Hand::new();
+    hand.live();
+    let (folder, now) = ("a".parse().unwrap(), hand.now.wall);
+    let again = Group { created_at: now, ..house::group("a") };
+    hand.db.write(|tx| groups::remove(tx, &folder, now).and_then(|()| groups::register(tx, &again))).unwrap();
+    hand.feed(Event::Wake);
+    hand.store_all();
+    assert!(hand.wants(|effect| matches!(effect, Effect::End(Lane::Chat, EndReason::Stopped))));
 }
 
 #[test]

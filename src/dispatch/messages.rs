@@ -119,6 +119,7 @@ impl Machine {
         let mut conversation =
             Conversation::new(taking.row.id, group.folder.clone(), self.jid.clone(), work, keeps_session);
         conversation.is_main = group.is_main;
+        conversation.registered = group.created_at;
         conversation.config = group.container_config.clone();
         conversation
     }

@@ -86,6 +86,13 @@ impl World<'_> {
             }
             3 if index > 0 => {
                 let now = self.now().wall;
+                let under_way: Vec<i64> = self.db.read(|db| {
+                    let mut rows =
+                        db.prepare_cached("SELECT seq FROM inbound WHERE jid = ?1 AND state = 'in_flight'")?;
+                    let seqs = rows.query_map([&jid], |row| row.get(0))?;
+                    Ok(seqs.collect::<Result<_, _>>()?)
+                });
+                self.orphaned.extend(under_way);
                 self.write(|tx| groups::remove(tx, &folder, now));
                 let mut group = house::group(folder.as_str());
                 group.created_at = now;

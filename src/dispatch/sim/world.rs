@@ -163,6 +163,9 @@ pub(super) struct World<'a> {
     pub(super) events: u64,
     /// The runs that each message was given to.
     pub(super) given: BTreeMap<i64, Vec<RunId>>,
+    /// Messages that a run had when their group was removed. They count as failed, so a person may try them again, and the
+    /// run may have answered before it was ended.
+    pub(super) orphaned: BTreeSet<i64>,
     /// Messages that `/stop` took back.
     pub(super) taken_back: BTreeSet<i64>,
     /// Firings that reached an agent.
@@ -215,6 +218,7 @@ impl<'a> World<'a> {
             events: 0,
             given: BTreeMap::new(),
             taken_back: BTreeSet::new(),
+            orphaned: BTreeSet::new(),
             fired: BTreeSet::new(),
             typing: Vec::new(),
             broken: None,
