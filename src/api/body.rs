@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use parlor_protocol::json;
+use parlor_protocol::limits::is_word;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -160,10 +161,12 @@ impl FromStr for Short {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fine = (1..=64).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
         let shown: String = text.chars().take(80).collect();
-        if fine { Ok(Self(text.to_owned())) } else { Err(format!("{shown:?} is no id, nor the beginning of one")) }
+        if is_word(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("{shown:?} is no id, nor the beginning of one"))
+        }
     }
 }
 

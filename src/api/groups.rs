@@ -4,6 +4,7 @@ mod view;
 
 use axum::Json as Out;
 use axum::extract::State;
+use parlor_protocol::limits::{MAX_NAME, MAX_TRIGGER};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::config::answering::{self, Keys};
 use crate::domain::group::{ContainerConfig, Group};
 use crate::domain::ids::{ChatJid, GroupFolder};
 use crate::ops::container::check;
-use crate::ops::groups::{GroupFields, NewGroup, register as register_group};
+use crate::ops::groups::{GroupChange, GroupFields, NewGroup, changed, register as register_group};
 use crate::store::{Connection, Tx, TxError, fallbacks, groups};
 
 #[derive(Deserialize, JsonSchema)]
@@ -28,13 +29,13 @@ pub(super) struct New {
     jid: String,
     /// The display name, on one line; by default the chat's id.
     #[serde(default)]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = MAX_NAME))]
     name: String,
     /// The folder; unique without regard to case, `global` is reserved.
     #[schemars(with = "GroupFolder")]
     folder: String,
-    /// The word that calls the agent, on one line; by default the assistant's name.
-    #[schemars(length(max = 64))]
+    /// What calls the agent, on one line; the assistant's name without it.
+    #[schemars(length(max = MAX_TRIGGER))]
     trigger: Option<String>,
     /// Whether only triggered messages are answered; true by default.
     requires_trigger: Option<bool>,
@@ -48,7 +49,7 @@ pub(super) struct New {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "GroupChange")]
 pub(super) struct Patch {
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = MAX_NAME))]
     name: Option<String>,
     /// Null for the assistant's name.
     #[serde(default)]
@@ -146,24 +147,17 @@ pub(super) async fn update(
 
 /// Applies the patch to the group. The result passes the same checks as a new group.
 fn apply(group: Group, patch: &Patch) -> Result<Group, Problem> {
-    let trigger = match &patch.trigger {
-        Change::Keep => group.trigger.clone(),
-        Change::Set(trigger) => trigger.clone(),
+    let config = patch.container_config.as_ref().map(|change| merged(&group.container_config, change)).transpose()?;
+    let change = GroupChange {
+        name: patch.name.as_deref(),
+        trigger: match &patch.trigger {
+            Change::Keep => None,
+            Change::Set(trigger) => Some(trigger.as_deref().unwrap_or_default()),
+        },
+        requires_trigger: patch.requires_trigger,
+        config,
     };
-    let config = match &patch.container_config {
-        None => group.container_config.clone(),
-        Some(change) => merged(&group.container_config, change)?,
-    };
-    check(&config).map_err(|e| Problem::bad("invalid_field", e.0))?;
-    let fields = GroupFields {
-        jid: group.jid.as_str(),
-        name: patch.name.as_deref().unwrap_or(&group.name),
-        folder: group.folder.as_str(),
-        trigger: trigger.as_deref(),
-        requires_trigger: Some(patch.requires_trigger.unwrap_or(group.requires_trigger)),
-    };
-    let checked = NewGroup::parse(&fields, config).map_err(|e| Problem::bad("invalid_field", e.0))?;
-    Ok(checked.apply_to(group))
+    changed(group, change).map_err(|e| Problem::bad("invalid_field", e.0))
 }
 
 pub(super) async fn remove(State(api): State<Api>, Id(folder): Id<GroupFolder>) -> Result<NoContent, Problem> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Utc};
+use parlor_protocol::limits::MAX_ID;
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
@@ -34,7 +35,7 @@ pub(super) struct Word;
 schema::by_hand!(Word, "Word", {
     "type": ["string", "integer"],
     "minLength": 1,
-    "maxLength": 256,
+    "maxLength": MAX_ID,
     "pattern": r"^[^\x01-\x1f\x7f-\x9f]+$",
     "minimum": i64::MIN,
     "maximum": u64::MAX,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parlor_protocol::limits::MAX_ID;
 use thiserror::Error;
 
 use super::attach::{Attachments, Parcel};
@@ -23,7 +24,7 @@ use crate::store::{Store, StoreError, Tx, TxResult, events, groups, inbound};
 
 /// The most bytes of a message's text.
 pub const MAX_TEXT: usize = 1 << 20;
-/// The most bytes of an id or a name.
+/// Bytes that a sender's name may have.
 pub const MAX_NAME: usize = 256;
 
 /// Why a message was not accepted.
@@ -301,9 +302,9 @@ fn check(mut new: NewMessage, files: bool) -> Result<NewMessage, IngestError> {
     }
     let quoted = new.quoted.as_ref().map(|quoted| ("id in replyTo", &quoted.id));
     for (what, value) in [("id", &new.platform_id), ("sender", &new.sender)].into_iter().chain(quoted) {
-        if value.is_empty() || value.len() > MAX_NAME {
+        if value.is_empty() || value.len() > MAX_ID {
             return Err(IngestError::Invalid(format!(
-                "the {what} has {} bytes, 1 to {MAX_NAME} are allowed",
+                "the {what} has {} bytes, 1 to {MAX_ID} are allowed",
                 value.len()
             )));
         }

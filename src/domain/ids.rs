@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use parlor_protocol::limits::{MAX_ID, MAX_WORD};
+use parlor_protocol::limits::{MAX_ID, MAX_WORD, is_word};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ulid::Ulid;
@@ -39,10 +39,6 @@ const WORD: &str = "^[A-Za-z0-9_-]{1,64}$";
 const FOLDER: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$";
 const JID: &str = r"^[^\s\x00-\x1f\x7f-\x9f]{1,256}$";
 const ULID: &str = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$";
-
-fn word(text: &str) -> bool {
-    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $pattern:expr) => {
@@ -108,7 +104,7 @@ impl ChatJid {
 impl FromStr for GroupFolder {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        if !word(text) || !text.as_bytes()[0].is_ascii_alphanumeric() {
+        if !is_word(text) || !text.as_bytes()[0].is_ascii_alphanumeric() {
             return Err(IdError::Folder(shorten(text)));
         }
         if text.eq_ignore_ascii_case("global") {
@@ -121,7 +117,7 @@ impl FromStr for GroupFolder {
 impl FromStr for TaskId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        if word(text) { Ok(Self(text.to_owned())) } else { Err(IdError::Task(shorten(text))) }
+        if is_word(text) { Ok(Self(text.to_owned())) } else { Err(IdError::Task(shorten(text))) }
     }
 }
 
@@ -185,7 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn jids_have_the_prefix_of_their_channel() {
+    fn the_forms_for_clients_have_the_protocols_limits() {
+        assert!(WORD.ends_with(&format!("{{1,{MAX_WORD}}}$")) && JID.ends_with(&format!("{{1,{MAX_ID}}}$")));
+        assert!(FOLDER.ends_with(&format!("{{0,{}}}$", MAX_WORD - 1)));
+    }
+
+    #[test]
+    fn jids_know_their_channel() {
         assert_eq!("tty:main".parse::<ChatJid>().unwrap().channel(), "tty");
         assert_eq!("12036@g.us".parse::<ChatJid>().unwrap().channel(), "");
         assert!("a b".parse::<ChatJid>().is_err());

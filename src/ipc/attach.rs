@@ -9,11 +9,12 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use parlor_protocol::MessageFile;
+use parlor_protocol::requests::SendFile;
 use rusqlite::Connection;
 use ulid::Ulid;
 
 use super::Shared;
-use super::authorize::{Denied, Permitted, authorize};
+use super::authorize::{Denied, grant};
 use super::claim::Claimed;
 use super::command::Command;
 use crate::domain::delivery::FileInfo;
@@ -40,28 +41,29 @@ enum Verdict {
 /// Copies the file that a claim names. Returns None if the claim was settled before a crash, or will be refused for
 /// any file. `taken` counts the bytes of files copied for the same batch.
 pub(super) async fn take(shared: &Arc<Shared>, claimed: &Claimed, command: &Command, taken: u64) -> Option<Taken> {
-    let Command::Message(MessageFile::File { path, .. }) = command else { return None };
-    let (claim, folder, asked) = (claimed.id, claimed.folder.clone(), command.clone());
-    let verdict = shared.store.read(move |db| judge(db, claim, &folder, asked, taken)).await;
+    let Command::Message(MessageFile::File(asked)) = command else { return None };
+    let (claim, folder, path) = (claimed.id, claimed.folder.clone(), asked.path.clone());
+    let asked = asked.clone();
+    let verdict = shared.store.read(move |db| judge(db, claim, &folder, &asked, taken)).await;
     match verdict {
         Ok(Verdict::Leave) => return None,
         Ok(Verdict::Full) => return Some(Err(too_much())),
         // If the store fails, the commit waits for it.
         Ok(Verdict::Copy) | Err(_) => {}
     }
-    let (shared, folder, path) = (Arc::clone(shared), claimed.folder.clone(), path.clone());
+    let (shared, folder) = (Arc::clone(shared), claimed.folder.clone());
     let copy = move || copy(&shared, claim, &folder, &path);
     Some(tokio::task::spawn_blocking(copy).await.unwrap_or_else(|error| Err(error.to_string())))
 }
 
-fn judge(db: &Connection, claim: Ulid, folder: &GroupFolder, command: Command, taken: u64) -> TxResult<Verdict> {
+fn judge(db: &Connection, claim: Ulid, folder: &GroupFolder, asked: &SendFile, taken: u64) -> TxResult<Verdict> {
     if ipc_files::result(db, &claim.to_string())?.is_some() {
         return Ok(Verdict::Leave);
     }
     let Some(who) = groups::by_folder(db, folder)? else { return Ok(Verdict::Leave) };
-    let chat = match authorize(db, &who, command) {
-        Ok(Permitted::File(file)) => file.into_inner().chat,
-        Ok(_) | Err(Denied::Refused(_)) => return Ok(Verdict::Leave),
+    let chat = match grant(db, &who, asked) {
+        Ok(file) => file.into_inner().chat,
+        Err(Denied::Refused(_)) => return Ok(Verdict::Leave),
         Err(Denied::Store(error)) => return Err(error),
     };
     let full = outbox::file_bytes(db, &chat)?.saturating_add(taken) >= outbox::MAX_FILE_BYTES;

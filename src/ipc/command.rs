@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use parlor_protocol::json;
 pub use parlor_protocol::limits::MAX_FILE;
+use parlor_protocol::limits::is_word;
 use parlor_protocol::{MessageFile, TaskFile};
 use serde_json::Value;
 
@@ -81,14 +82,14 @@ pub(super) fn parse(kind: Kind, bytes: &[u8], redactor: &Redactor) -> Result<Par
     if !value.is_object() {
         return Err(bad("it is not a JSON object".into()));
     }
-    let id = value.get("id").and_then(Value::as_str).filter(|id| is_result_id(id)).map(str::to_owned);
+    let id = value.get("id").and_then(Value::as_str).filter(|id| is_word(id)).map(str::to_owned);
     let asks_for_main = value.get("isMain").is_some_and(|main| main != &Value::Bool(false) && !main.is_null());
     let command = match kind {
         Kind::Message => serde_json::from_value(value).map(Command::Message),
         Kind::Task => serde_json::from_value(value).map(Command::Task),
     };
     match command {
-        Ok(Command::Task(TaskFile::RegisterGroup { .. })) if asks_for_main => {
+        Ok(Command::Task(TaskFile::RegisterGroup(_))) if asks_for_main => {
             Ok(Parsed { id, command: Command::RegisterMain })
         }
         Ok(command) => Ok(Parsed { id, command }),
@@ -127,42 +128,14 @@ fn readable_id(bytes: &[u8]) -> Option<String> {
         let rest = bytes[at + KEY.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
         let rest = rest.strip_prefix(b"\"")?;
         let id = std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()?;
-        is_result_id(id).then(|| id.to_owned())
+        is_word(id).then(|| id.to_owned())
     })
-}
-
-fn is_result_id(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-impl Command {
-    /// Returns a description for records and logs, with data quoted and cut.
-    pub(super) fn describe(&self) -> String {
-        let cut = |text: &str| format!("{:?}", text.chars().take(100).collect::<String>());
-        match self {
-            Self::Message(MessageFile::Message { chat_jid, .. }) => format!("message to chat {}", cut(chat_jid)),
-            Self::Message(MessageFile::File { chat_jid, path, .. }) => {
-                format!("file {} to chat {}", cut(path), cut(chat_jid))
-            }
-            Self::Task(file) => match file {
-                TaskFile::ScheduleTask { target_jid, .. } => format!("schedule_task for chat {}", cut(target_jid)),
-                TaskFile::PauseTask { task_id } => format!("pause_task {}", cut(task_id)),
-                TaskFile::ResumeTask { task_id } => format!("resume_task {}", cut(task_id)),
-                TaskFile::CancelTask { task_id } => format!("cancel_task {}", cut(task_id)),
-                TaskFile::RunTaskNow { task_id } => format!("run_task_now {}", cut(task_id)),
-                TaskFile::UpdateTask { task_id, .. } => format!("update_task {}", cut(task_id)),
-                TaskFile::RefreshGroups {} => "refresh_groups".into(),
-                TaskFile::RegisterGroup { jid, folder, .. } => {
-                    format!("register_group {} with folder {}", cut(jid), cut(folder))
-                }
-            },
-            Self::RegisterMain => "register_group with isMain".into(),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use parlor_protocol::requests::{ScheduleTask, SendMessage};
+
     use super::*;
 
     fn plain(kind: Kind, bytes: &[u8]) -> Result<Parsed, Unreadable> {
@@ -173,14 +146,14 @@ mod tests {
     fn secrets_are_removed_from_every_field_of_a_file() {
         let redactor = Redactor::new(&[secrecy::SecretString::from("sk-ant-\"12345678")]);
         let file = br#"{"type":"message","chatJid":"a:b","text":"it is \u0073k-ant-\"12345678.","sender":"sk-ant-\"12345678"}"#;
-        let Ok(Parsed { command: Command::Message(MessageFile::Message { text, sender, .. }), .. }) =
+        let Ok(Parsed { command: Command::Message(MessageFile::Message(SendMessage { text, sender, .. })), .. }) =
             parse(Kind::Message, file, &redactor)
         else {
             panic!("a message");
         };
         assert_eq!((text.as_str(), sender.as_deref()), ("it is [redacted].", Some("[redacted]")));
         let task = br#"{"type":"schedule_task","prompt":"use sk-ant-\"12345678","schedule_type":"once","schedule_value":"x","targetJid":"a:b"}"#;
-        let Ok(Parsed { command: Command::Task(TaskFile::ScheduleTask { prompt, .. }), .. }) =
+        let Ok(Parsed { command: Command::Task(TaskFile::ScheduleTask(ScheduleTask { prompt, .. })), .. }) =
             parse(Kind::Task, task, &redactor)
         else {
             panic!("a task");
@@ -198,7 +171,7 @@ mod tests {
         let redactor = Redactor::new(&[secrecy::SecretString::from("sk-ant-12345678")]);
         let file =
             br#"{"type":"message","chatJid":"a:b","text":"a\n\tb\u001b[31m\u0000c sk-ant-\u0007123\u001b[m45678"}"#;
-        let Ok(Parsed { command: Command::Message(MessageFile::Message { text, .. }), .. }) =
+        let Ok(Parsed { command: Command::Message(MessageFile::Message(SendMessage { text, .. })), .. }) =
             parse(Kind::Message, file, &redactor)
         else {
             panic!("a message");
@@ -219,7 +192,7 @@ mod tests {
         let task = br#"{"type":"schedule_task","prompt":"p","schedule_type":"cron","schedule_value":"0 9 * * *","context_mode":"group","targetJid":"a@g.us","createdBy":"main","timestamp":"x"}"#;
         assert!(matches!(
             plain(Kind::Task, task),
-            Ok(Parsed { command: Command::Task(TaskFile::ScheduleTask { .. }), .. })
+            Ok(Parsed { command: Command::Task(TaskFile::ScheduleTask(_)), .. })
         ));
         let pause = br#"{"type":"pause_task","taskId":"t","groupFolder":"x","isMain":true,"timestamp":"x"}"#;
         assert!(plain(Kind::Task, pause).is_ok(), "claims of identity are ignored");
@@ -263,7 +236,8 @@ mod tests {
             [(&br"cut \ud83d"[..], "cut \u{fffd}"), (b"cut \xf0\x9f", "cut \u{fffd}"), (b"two\nlines", "two\nlines")]
         {
             let file = [br#"{"type":"message","chatJid":"a:b","text":""#, text, br#""}"#].concat();
-            let Command::Message(MessageFile::Message { text, .. }) = plain(Kind::Message, &file).unwrap().command
+            let Command::Message(MessageFile::Message(SendMessage { text, .. })) =
+                plain(Kind::Message, &file).unwrap().command
             else {
                 panic!("a message");
             };

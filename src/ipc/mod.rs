@@ -1,13 +1,12 @@
 //! Requests that agents drop as files. The folder of a file is the identity of its author.
 //!
-//! The way of a file: `watch` or a sweep wakes the group's worker (`room`) → `files` finds it and renames it into
-//! `data/claimed` → `command` parses it into a typed command → `authorize` decides by the group of the folder → one
-//! of `handlers` acts in a transaction that also records the claim → the answer goes to `results/`, and the file is
-//! removed. A claim's effect happens exactly once: after a crash claimed files are handled again, and a recorded one
-//! only gets its answer.
+//! A file's way: `watch` or a sweep wakes the group's worker (`room`) → `files` finds it and renames it into
+//! `data/claimed` → `command` makes a typed request of its bytes → the rule of its verb (`verbs`) decides by the group of
+//! the folder, and `authorize` wraps the command → the verb's handler acts in a transaction that also records the claim →
+//! the answer goes to `results/`, the file is removed. Whatever happens in between, a claim's effect happens once: after a
+//! crash claimed files are handled again, and one that was recorded only gives its answer.
 //!
-//! To add a verb: a variant in the protocol, an arm in `command`'s `describe`, a typed form in `authorize`, a file in
-//! `handlers`, an arm in its `handle`.
+//! `verbs` says how a verb is added.
 //!
 //! Uses store, ops, channel (for routes) and `safe_dir`; everything below a group's IPC folder is hostile.
 
@@ -16,7 +15,6 @@ mod authorize;
 mod claim;
 mod command;
 mod files;
-mod handlers;
 mod pace;
 mod precheck;
 mod process;
@@ -27,6 +25,7 @@ mod service;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod verbs;
 mod watch;
 
 use std::collections::HashMap;
@@ -57,7 +56,7 @@ pub use service::{IpcHandle, IpcService};
 pub fn understand(task: bool, bytes: &[u8]) -> (Option<String>, Result<String, String>) {
     let kind = if task { command::Kind::Task } else { command::Kind::Message };
     match command::parse(kind, bytes, &Redactor::new([])) {
-        Ok(parsed) => (parsed.id, Ok(parsed.command.describe())),
+        Ok(parsed) => (parsed.id, Ok(verbs::of(&parsed.command).words())),
         Err(unreadable) => (unreadable.id, Err(unreadable.why)),
     }
 }

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use parlor_protocol::CommandResult;
+use parlor_protocol::{CommandResult, TaskFile};
 use rustix::io::Errno;
 use ulid::Ulid;
 
 use super::attach::{self, Taken};
-use super::authorize::{Denied, authorize};
+use super::authorize::Denied;
 use super::claim::Claimed;
 use super::command::{Command, MAX_FILE, Parsed, Unreadable, parse};
 use super::files::Files;
-use super::handlers::{Context, Details, Effect, handle};
 use super::pace::Gate;
+use super::verbs::{self, Context, Details, Effect};
 use super::{Shared, snapshot};
 use crate::config::secrets::Redactor;
 use crate::domain::ids::{DeliveryId, RunId};
@@ -171,8 +171,7 @@ impl Job {
     }
 
     fn is_refresh(&self) -> bool {
-        use parlor_protocol::TaskFile;
-        matches!(&self.parsed, Ok(Parsed { command: Command::Task(TaskFile::RefreshGroups {}), .. }))
+        matches!(&self.parsed, Ok(Parsed { command: Command::Task(TaskFile::RefreshGroups(_)), .. }))
     }
 }
 
@@ -259,7 +258,7 @@ fn act(tx: &mut Tx<'_>, job: &Job, cx: &Context) -> TxResult<Outcome> {
         Ok(parsed) => match attempt(tx, job, parsed, cx) {
             Ok(details) => Ok(details),
             Err(Denied::Store(TxError::Sqlite(error))) => return Err(error.into()),
-            Err(denied) => Err((parsed.command.describe(), denied.to_string())),
+            Err(denied) => Err((verbs::of(&parsed.command).words(), denied.to_string())),
         },
         Err(unreadable) => Err((job.file_name(), unreadable.why.clone())),
     };
@@ -281,9 +280,9 @@ fn attempt(tx: &mut Tx<'_>, job: &Job, parsed: &Parsed, cx: &Context) -> Result<
     let Some(who) = groups::by_folder(tx, &job.claimed.folder)? else {
         return Err(Denied::Refused(format!("folder {} is not a registered group's", job.claimed.folder)));
     };
-    let permitted = authorize(tx, &who, parsed.command.clone())?;
+    let permit = verbs::of(&parsed.command).permit(tx, &who)?;
     tx.execute_batch("SAVEPOINT effect").map_err(TxError::from)?;
-    match handle(tx, permitted, cx) {
+    match permit(tx, cx) {
         Ok(effect) => {
             tx.execute_batch("RELEASE effect").map_err(TxError::from)?;
             match effect {
@@ -362,7 +361,9 @@ fn log(job: &Job, end: &End, gate: &mut Gate) {
     };
     metrics::counter!("parlor_ipc_files_total", "outcome" => outcome).increment(1);
     let (what, why, end) = match (end, &job.parsed) {
-        (End::Done(Outcome { refused: Some(why), .. }), Ok(parsed)) => (parsed.command.describe(), why, "refused"),
+        (End::Done(Outcome { refused: Some(why), .. }), Ok(parsed)) => {
+            (verbs::of(&parsed.command).words(), why, "refused")
+        }
         (End::Bad(why), _) => (job.file_name(), why, "put into quarantine"),
         _ => return,
     };

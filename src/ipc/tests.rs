@@ -43,7 +43,7 @@ struct Served {
     task: JoinHandle<()>,
 }
 
-fn group(folder: &str) -> Group {
+pub(super) fn group(folder: &str) -> Group {
     Group {
         folder: folder.parse().unwrap(),
         jid: format!("web:{folder}").parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Registering groups.
+//! Registering and changing groups.
 
 use chrono::{DateTime, Utc};
 use parlor_protocol::limits::{MAX_NAME, MAX_TRIGGER};
@@ -68,7 +68,34 @@ impl NewGroup {
     }
 }
 
-/// Checks that a text is one visible line.
+/// A change of a group: None leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct GroupChange<'a> {
+    /// The name; the chat's id when empty.
+    pub name: Option<&'a str>,
+    /// The trigger; the default one when empty.
+    pub trigger: Option<&'a str>,
+    /// Whether it answers only when triggered.
+    pub requires_trigger: Option<bool>,
+    /// All of its container settings.
+    pub config: Option<ContainerConfig>,
+}
+
+/// The group with a change, checked by the same rules as a new one. Folder, chat and main stay.
+pub fn changed(group: Group, change: GroupChange<'_>) -> Result<Group, Invalid> {
+    let config = change.config.unwrap_or_else(|| group.container_config.clone());
+    container::check(&config)?;
+    let fields = GroupFields {
+        jid: group.jid.as_str(),
+        name: change.name.unwrap_or(&group.name),
+        folder: group.folder.as_str(),
+        trigger: change.trigger.or(group.trigger.as_deref()),
+        requires_trigger: Some(change.requires_trigger.unwrap_or(group.requires_trigger)),
+    };
+    Ok(NewGroup::parse(&fields, config)?.apply_to(group))
+}
+
+/// One line of visible text.
 fn line<'a>(what: &str, text: &'a str, max: usize) -> Result<&'a str, Invalid> {
     if text.chars().count() > max || text.chars().any(char::is_control) {
         let text = shorten(text);

@@ -73,8 +73,8 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // A tool that was not offered is still called: the host refuses it, and gives the reason.
-        let Some(tool) = tools::TABLE.iter().find(|tool| tool.name == request.name) else {
+        // A tool that was not offered is called all the same: the host refuses it, and says why.
+        let Some(tool) = tools::all().find(|tool| tool.name == request.name) else {
             return Err(ErrorData::invalid_params(format!("there is no tool {:?}", request.name), None));
         };
         let (context, args) = (Arc::clone(&self.context), request.arguments.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! The provider's interface: it answers the prompts of a run. Also the run's data for it, and its failures.
+//! A provider: what answers the prompts of a run, what it gets, and how it says that it failed.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,43 +10,43 @@ use parlor_protocol::{ErrorKind, ImageAttachment, Output, RunInput, Status, Turn
 use crate::process::Working;
 use crate::wire::Wire;
 
-/// The data and channels of a run. Clones share the channels.
+/// What a provider knows of its run. Clones share the channels.
 #[derive(Debug, Clone)]
 pub struct Room {
-    /// The run's input from stdin.
+    /// What came on stdin.
     pub input: Arc<RunInput>,
     /// The session's id: the one to resume, else a fresh one.
     pub session: String,
-    /// The folders of the room.
+    /// Where things lie.
     pub folders: Folders,
-    /// The agent's stdout, for texts before a turn's end.
+    /// For texts before a turn's end.
     pub wire: Wire,
-    /// The running command, so that SIGTERM ends it, too.
+    /// Where a command at work is noted, so that SIGTERM ends it too.
     pub working: Working,
 }
 
-/// An agent that answers prompts.
+/// Something that answers prompts.
 pub trait Provider {
-    /// Answers the prompts of one turn, in order. Only the outcome in the output counts; the caller adds the turn's
-    /// end and the consumed inputs. Messages that come during the turn may be taken from `mail`; the rest belongs to
-    /// the next turn.
+    /// Answers the prompts of one turn, in order. Of the output only the outcome counts; the turn's end and the
+    /// consumed inputs are added by the caller. What comes during the turn may be taken from `mail`; what is left there
+    /// is the next turn's.
     fn answer(&mut self, prompts: &[String], mail: &mut Mail<'_>) -> Output;
 }
 
-/// The run's inputs during a turn.
+/// The run's inputs while a turn is at work.
 #[derive(Debug)]
 pub struct Mail<'a> {
     inputs: &'a mut Inputs,
     /// Names of the inputs that the turn took.
     consumed: Vec<String>,
-    /// Pictures of the turn's prompts that the provider has not taken yet.
+    /// Pictures that came with the turn's prompts, until they are asked for.
     pictures: Vec<ImageAttachment>,
-    /// True if the host asked for the end meanwhile; the turn is still completed.
+    /// Set when the host asked for the end meanwhile; the turn still comes to its own.
     closed: &'a mut bool,
 }
 
 impl Mail<'_> {
-    /// Takes the waiting follow-ups. They count as consumed by this turn.
+    /// The follow-ups that wait now. They count as consumed by this turn.
     pub fn take(&mut self) -> Vec<String> {
         match self.inputs.take() {
             Some(Next::Inputs(list)) => self.note(list),
@@ -58,7 +58,7 @@ impl Mail<'_> {
         }
     }
 
-    /// Takes the pictures of the turn's prompts so far, each once.
+    /// Pictures of the prompts that the turn has had so far, each given once.
     pub fn pictures(&mut self) -> Vec<ImageAttachment> {
         std::mem::take(&mut self.pictures)
     }
@@ -74,7 +74,7 @@ impl Mail<'_> {
     }
 }
 
-/// Runs a provider: a turn for the first prompt, then a turn for all waiting follow-ups, until `_close`.
+/// Runs a provider: a turn for the first prompt, then a turn for whatever follow-ups wait, until `_close`.
 pub fn serve(mut provider: impl Provider, room: &Room, mut inputs: Inputs) -> ExitCode {
     let mut closed = false;
     let first = std::slice::from_ref(&room.input.prompt);
@@ -101,12 +101,12 @@ fn turn(provider: &mut impl Provider, room: &Room, prompts: &[String], mut mail:
     room.wire.end_turn(&Output { turn: Some(Turn::Done), consumed: mail.consumed, ..answer });
 }
 
-/// Makes the output of a failed turn.
+/// An output for a turn that failed.
 pub fn failure(reason: String) -> Output {
     Output { status: Status::Error, error: Some(reason), error_kind: Some(ErrorKind::Other), ..Output::default() }
 }
 
-/// Makes the output of a turn that would fail again, whatever the retry.
+/// The same for one that would fail again, whoever tries it.
 pub fn refused(reason: String) -> Output {
     Output { error_kind: Some(ErrorKind::Refused), ..failure(reason) }
 }

@@ -17,7 +17,7 @@ use crate::live::driver;
 use crate::llm::Llm;
 use crate::provider::{Mail, Provider, Room, failure, refused, serve};
 
-/// The provider of a run that does not name one.
+/// The provider of a run that names none.
 pub const DEFAULT: &str = "guide";
 
 /// Runs the provider of this name from the first prompt to `_close`.
@@ -36,7 +36,7 @@ pub fn run(name: &str, room: Room, inputs: Inputs) -> ExitCode {
     }
 }
 
-/// Wraps a provider that reads no `agent.toml` itself, and reports the settings that the host did not use.
+/// A provider that reads no `agent.toml` itself: of the file, it tells what the host did not follow.
 struct WithNotices<P> {
     inner: P,
     notices: Notices,
@@ -60,7 +60,7 @@ impl<P: Provider> Provider for WithNotices<P> {
     }
 }
 
-/// Answers for a provider that this runner does not have.
+/// Stands in for a provider that this runner does not have.
 struct Unknown(String);
 
 impl Provider for Unknown {
@@ -73,7 +73,7 @@ impl Provider for Unknown {
     }
 }
 
-/// Answers for a session that the provider cannot have made: it is reported as missing, without starting the program.
+/// A session that the provider cannot have made: it is as good as gone, and the provider's program is not asked.
 struct ForeignSession(String);
 
 fn foreign_session(provider: &str, room: &Room) -> Option<ForeignSession> {

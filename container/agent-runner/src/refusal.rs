@@ -298,7 +298,7 @@ const TABLE: &[Row] = &[
     all(Status::Any, Meaning::Unknown),
 ];
 
-/// The vendors' programs use these words, in small letters, for a session that does not exist.
+/// Words of the vendors' programs, in small letters, for a session that cannot be resumed because it is not there.
 const LOST: [&str; 10] = [
     // Claude Code
     "no conversation found",
@@ -316,13 +316,13 @@ const LOST: [&str; 10] = [
     "failed to find session",
 ];
 
-/// Returns true if a program's error says that the session to resume does not exist.
+/// Returns true if a program that was to resume a session says that the session is not there.
 pub fn is_lost(said: &str) -> bool {
     let said = said.to_lowercase();
     LOST.iter().any(|words| said.contains(words))
 }
 
-/// Returns the code and text of the vendor's own error, if its JSON is inside a message.
+/// The vendor's own error, where its JSON stands in a message: words for its kind, and what it says.
 pub fn inside(message: &str) -> Option<(String, String)> {
     let start = message.find('{')?;
     let value = serde_json::Deserializer::from_str(&message[start..]).into_iter::<Value>().next()?.ok()?;

@@ -119,7 +119,24 @@ fn vendors_error_is_found_inside_a_message() {
     assert_eq!(at(0, "other", body), Meaning::Conversation);
 }
 
-/// Each program's words. Whether a session was to be resumed, only the provider knows.
+/// How each program says it. Whether a session was to be resumed at all, only the provider knows.
+#[test]
+fn a_lost_session_is_known_by_the_programs_words() {
+    for said in [
+        "No conversation found with session ID: x",
+        "Error: --resume requires a valid session ID or session title when used with --print.",
+        "Session IDs must be in UUID format. Provided value \"x\" is not a UUID",
+        "no rollout found for thread id x",
+        "Invalid session identifier \"x\".",
+        "No previous sessions found for this project.",
+    ] {
+        assert!(is_lost(said), "{said}");
+    }
+    for said in ["config cannot be read", "Internal error", "model not found", ""] {
+        assert!(!is_lost(said), "{said}");
+    }
+}
+
 #[test]
 fn lost_session_is_recognised_by_the_programs_words() {
     for said in [

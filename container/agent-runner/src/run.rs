@@ -1,4 +1,4 @@
-//! The start of a run: stdin, signals, and the choice of the provider.
+//! The start of a run: stdin, signals, and the provider that the run names.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;

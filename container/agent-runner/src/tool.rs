@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::agent_toml;
 use crate::guide::when;
 use crate::provider::Room;
-use crate::tools::{Context, Form, Kind, TABLE, Tool, Trouble, context};
+use crate::tools::{self, Context, Form, Kind, Tool, Trouble, context};
 
 /// The runner becomes this command line when it is started under this name.
 pub const NAME: &str = "parlor-tool";
@@ -97,7 +97,7 @@ fn command(args: &[String]) -> Result<String, Trouble> {
 
 /// Finds a tool by its short name, or by its name for models.
 fn find(verb: &str) -> Option<&'static Tool> {
-    TABLE.iter().find(|tool| tool.command == verb || tool.name == verb)
+    tools::all().find(|tool| tool.command == verb || tool.name == verb)
 }
 
 /// The parsed command line.
@@ -221,7 +221,7 @@ fn synopsis(tool: &Tool) -> String {
 
 fn usage() -> String {
     let mut text = format!("{NAME} asks Parlor for things and waits for the answer.\n\n");
-    for tool in TABLE {
+    for tool in tools::all() {
         let _ = writeln!(text, "  {}{}", synopsis(tool), if tool.main_only { "    (main group only)" } else { "" });
     }
     text.push_str(
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn help_has_every_tool_and_every_option() {
         let help = usage();
-        for tool in TABLE {
+        for tool in tools::all() {
             assert!(help.contains(&format!("{NAME} {}", tool.command)), "{}", tool.name);
             let more = explain(tool);
             for arg in tool.args.iter().filter(|arg| arg.form != Form::When) {

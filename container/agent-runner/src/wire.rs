@@ -20,7 +20,7 @@ struct Shared {
     /// The begin of the open turn. Its lock also keeps frames whole.
     turn: Mutex<Option<Instant>>,
     changed: Condvar,
-    /// Writes an output to stdout, or to a test.
+    /// Where outputs go: to stdout, or to a test.
     write: Box<dyn Fn(&Output) + Send + Sync>,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Wire {
-    /// Returns a wire whose outputs a test receives.
+    /// A wire whose outputs a test reads.
     #[cfg(test)]
     pub fn captured() -> (Self, std::sync::mpsc::Receiver<Output>) {
         let (to, outputs) = std::sync::mpsc::channel();
@@ -45,7 +45,7 @@ impl Wire {
         (Self { shared: Arc::new(Shared { write, ..Shared::default() }) }, outputs)
     }
 
-    /// Returns a stdout that writes a heartbeat in each interval while a turn is open.
+    /// A stdout that shows a sign of life each `heartbeat` while a turn is open.
     pub fn new(heartbeat: Duration) -> Self {
         let wire = Self::default();
         let beating = wire.clone();

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Agent, Home, RUNNER, eventually};
+use support::{Agent, Home, RUNNER, eventually, page};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -134,40 +134,21 @@ fn protocol_version_is_negotiated_and_stdins_end_is_the_end() {
 #[test]
 fn each_group_is_offered_its_tools() {
     let home = Home::new();
-    assert_eq!(
-        Client::ready(&home, true).tools(),
-        [
-            "send_message(chatJid replyTo sender text!)",
-            "send_file(caption chatJid path! replyTo)",
-            "schedule_task(chatJid context_mode missed prompt! schedule_type! schedule_value! taskId timezone)",
-            "list_tasks()",
-            "pause_task(taskId!)",
-            "resume_task(taskId!)",
-            "cancel_task(taskId!)",
-            "run_task_now(taskId!)",
-            "update_task(prompt schedule_type schedule_value taskId! timezone)",
-            "list_groups()",
-            "register_group(containerConfig folder! jid! name! requiresTrigger trigger!)",
-            "refresh_groups()",
-            "remember(scope text!)",
-        ]
-    );
-    assert_eq!(
-        Client::ready(&home, false).tools(),
-        [
-            "send_message(replyTo sender text!)",
-            "send_file(caption path! replyTo)",
-            "schedule_task(context_mode missed prompt! schedule_type! schedule_value! taskId timezone)",
-            "list_tasks()",
-            "pause_task(taskId!)",
-            "resume_task(taskId!)",
-            "cancel_task(taskId!)",
-            "run_task_now(taskId!)",
-            "update_task(prompt schedule_type schedule_value taskId! timezone)",
-            "list_groups()",
-            "remember(text!)",
-        ]
-    );
+    for is_main in [true, false] {
+        assert_eq!(Client::ready(&home, is_main).tools(), documented(is_main));
+    }
+}
+
+/// The tools of the page for agents, in the same short form.
+fn documented(is_main: bool) -> Vec<String> {
+    let short = |tool: page::Tool| {
+        let offered = tool.args.iter().filter(|arg| is_main || !arg.main_only);
+        let mut args: Vec<String> =
+            offered.map(|arg| format!("{}{}", arg.name, if arg.required { "!" } else { "" })).collect();
+        args.sort();
+        format!("{}({})", tool.name, args.join(" "))
+    };
+    page::tools().into_iter().filter(|tool| is_main || !tool.main_only).map(short).collect()
 }
 
 #[test]

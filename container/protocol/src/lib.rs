@@ -14,6 +14,7 @@ pub mod inputs;
 pub mod json;
 pub mod limits;
 pub mod prompt;
+pub mod requests;
 #[cfg(feature = "io")]
 pub mod results;
 pub mod session_id;
@@ -23,6 +24,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use requests::{MessageFile, TaskFile};
 use serde::{Deserialize, Serialize};
 
 /// The line before an output on stdout; it counts only as a whole line.
@@ -230,133 +232,8 @@ pub enum InputFile {
     },
 }
 
-/// A file that an agent writes into `messages/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum MessageFile {
-    /// Sends a text to a chat.
-    #[serde(rename_all = "camelCase")]
-    Message {
-        /// The chat that gets the text.
-        chat_jid: String,
-        /// The text.
-        text: String,
-        /// A name to show as the sender, if the channel supports that.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sender: Option<String>,
-        /// The platform's id of the message to reply to (Parlor).
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reply_to: Option<String>,
-    },
-    /// Sends a file of the group's folder to a chat (Parlor).
-    #[serde(rename_all = "camelCase")]
-    File {
-        /// The chat that gets the file.
-        chat_jid: String,
-        /// The file's path below the group's folder.
-        path: String,
-        /// A text that is shown with the file.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        caption: Option<String>,
-        /// The platform's id of the message to reply to.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reply_to: Option<String>,
-    },
-}
-
-/// A file that an agent writes into `tasks/`. Its field names mix two styles, as in `NanoClaw` v1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum TaskFile {
-    /// Creates a scheduled task.
-    ScheduleTask {
-        /// The task's id; if it is absent, the host makes one.
-        #[serde(default, rename = "taskId", skip_serializing_if = "Option::is_none")]
-        task_id: Option<String>,
-        /// The prompt that the agent gets when the task is due.
-        prompt: String,
-        /// The type: `cron`, `interval` or `once`.
-        schedule_type: String,
-        /// The value: five cron fields, milliseconds, or a local time.
-        schedule_value: String,
-        /// The context: `group` or `isolated` (default).
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        context_mode: Option<String>,
-        /// The chat whose group gets the task.
-        #[serde(rename = "targetJid")]
-        target_jid: String,
-        /// An IANA time zone; the default is the host's.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        timezone: Option<String>,
-        /// The treatment of missed times: `run` (default) or `skip`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        missed: Option<String>,
-    },
-    /// Pauses a task.
-    PauseTask {
-        /// The task's id.
-        #[serde(rename = "taskId")]
-        task_id: String,
-    },
-    /// Resumes a paused task.
-    ResumeTask {
-        /// The task's id.
-        #[serde(rename = "taskId")]
-        task_id: String,
-    },
-    /// Ends a task permanently.
-    CancelTask {
-        /// The task's id.
-        #[serde(rename = "taskId")]
-        task_id: String,
-    },
-    /// Runs a task once, now, in addition to its schedule.
-    RunTaskNow {
-        /// The task's id.
-        #[serde(rename = "taskId")]
-        task_id: String,
-    },
-    /// Changes a task; absent fields are unchanged.
-    UpdateTask {
-        /// The task's id.
-        #[serde(rename = "taskId")]
-        task_id: String,
-        /// The new prompt.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        prompt: Option<String>,
-        /// The new type, which needs a new value.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        schedule_type: Option<String>,
-        /// The new value.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        schedule_value: Option<String>,
-        /// The new time zone.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        timezone: Option<String>,
-    },
-    /// Asks for fresh snapshots (main only).
-    RefreshGroups {},
-    /// Registers a group (main only).
-    RegisterGroup {
-        /// The chat's id.
-        jid: String,
-        /// The group's name.
-        name: String,
-        /// The group's folder name.
-        folder: String,
-        /// The group's trigger.
-        trigger: String,
-        /// True (default) if the group answers only messages with the trigger.
-        #[serde(default, rename = "requiresTrigger", skip_serializing_if = "Option::is_none")]
-        requires_trigger: Option<bool>,
-        /// Further settings, of which only `additionalMounts` and `timeout` are used.
-        #[serde(default, rename = "containerConfig", skip_serializing_if = "Option::is_none")]
-        container_config: Option<serde_json::Value>,
-    },
-}
-
-/// The words in a refusal of a task whose id exists. An agent that chose the id itself and repeats a request may
-/// treat it as success.
+/// What a refusal says of a task whose id is taken: for an agent that chose the id itself and asks again, this is
+/// success.
 pub const EXISTS_ALREADY: &str = "exists already";
 
 /// The host's answer in `results/<id>.json`.

@@ -46,14 +46,19 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_TRIGGER: usize = 64;
 /// Characters of a sender's name that a message shows.
 pub const MAX_SENDER: usize = 64;
-/// Bytes of a folder's name and of a task's id: both become file names.
+/// Bytes of a folder's name, of a task's id and of a request's id: all become names of files.
 pub const MAX_WORD: usize = 64;
 /// Bytes of a cron expression.
 pub const MAX_CRON: usize = 256;
 /// Milliseconds of an interval: from ten seconds to ten years.
 pub const INTERVAL_MS: RangeInclusive<u64> = 10_000..=315_360_000_000;
 
-/// Visitor methods that ignore values other than counts.
+/// Returns true if a text may be a task's id or a request's id: 1 to [`MAX_WORD`] letters, digits, `_` or `-`.
+pub fn is_word(text: &str) -> bool {
+    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// Values that are no count.
 macro_rules! nothing {
     () => {
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -168,7 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_up_to_one_above_the_limit() {
+    fn words_are_short_and_plain() {
+        let longest = "x".repeat(MAX_WORD);
+        assert!(["a", "-", "A-b_9", &longest].into_iter().all(is_word));
+        assert!(!["", "a b", "a.b", "../x", "ä", "a\n", &format!("{longest}x")].into_iter().any(is_word));
+    }
+
+    #[test]
+    fn names_end_one_above_the_limit() {
         let list = |n: usize| parse(&format!(r#""consumed":[{}]"#, vec![r#""a""#; n].join(","))).consumed.len();
         assert_eq!((list(0), list(MAX_CONSUMED), list(MAX_CONSUMED + 1)), (0, MAX_CONSUMED, MAX_CONSUMED + 1));
         assert_eq!(list(MAX_CONSUMED * 10), MAX_CONSUMED + 1);

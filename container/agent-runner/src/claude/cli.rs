@@ -75,7 +75,7 @@ fn settings(chosen: &Chosen) -> String {
     json!({ "hooks": chosen.hooks(&format!("'{}' archive", brief::own_program())) }).to_string()
 }
 
-/// Sets the working folder and the environment of a call; `config` is the folder where the CLI keeps its files.
+/// Sets the folder and the environment of a call; `config` is where the CLI keeps its things.
 pub fn prepare(command: &mut Command, room: &Room, chosen: &Chosen, config: &Path) {
     command.current_dir(&room.folders.group);
     command.envs(&chosen.common.env).env("CLAUDE_CONFIG_DIR", config);

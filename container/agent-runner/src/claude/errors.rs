@@ -21,7 +21,7 @@ pub struct Clues {
     pub resumed: bool,
 }
 
-/// A wait as long as this was named by the vendor, and is not the CLI's own pause.
+/// A vendor that named a wait as long as this meant it.
 const NAMED_WAIT_MS: u64 = 5_000;
 
 /// Sorts a failure by these facts and by the CLI's words.

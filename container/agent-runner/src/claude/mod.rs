@@ -1,7 +1,7 @@
 //! The provider `claude`: Claude Code, one live process per run, which speaks lines of JSON in both directions.
 //!
-//! [`session`] decides, without I/O; [`events`], [`errors`] and [`prompt`] parse and write the lines; [`cli`] builds
-//! the command line, [`chosen`] has the group's settings, [`memo`] the facts kept from earlier runs.
+//! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
+//! streams; [`cli`] knows how it is called, [`chosen`] what the group wants, [`memo`] what was learned in earlier runs.
 
 mod chosen;
 mod cli;
@@ -29,13 +29,13 @@ use crate::provider::Room;
 
 const TITLE: &str = "Claude Code";
 
-/// The driver's view of Claude Code; its session decides.
+/// See the module.
 pub struct Claude {
     program: PathBuf,
     config: PathBuf,
     chosen: Chosen,
     memo: Memo,
-    /// The conversation's cost before the process was started, in US dollars.
+    /// The cost of the conversation before the process was started.
     total: f64,
     session: Session,
 }
@@ -123,8 +123,8 @@ impl Vendor for Claude {
         self.session.has_pending()
     }
 
-    /// Stores the conversation's total before the host gets the cost, so that no cost is counted twice. A failed turn
-    /// costs something, too.
+    /// Keeps the conversation's total before the host has the cost, so that no cost is counted twice. A failed turn costs,
+    /// too.
     fn complete(&mut self, _: &Room, output: &mut Output) {
         if let (Some((id, total)), Some(_)) = (self.session.spent(), output.cost_usd) {
             self.memo.keep_total(id, total);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// Makes a line for the CLI from a message. A text alone is passed as a string, and not as a content block.
+/// A message as a line for the CLI. A text alone is given as such, and not as a block of content.
 pub fn line(uuid: &str, mut content: Vec<Value>) -> String {
     let content = match content.as_mut_slice() {
         [only] if only["type"] == "text" => only["text"].take(),
@@ -18,12 +18,12 @@ pub fn line(uuid: &str, mut content: Vec<Value>) -> String {
     format!("{message}\n")
 }
 
-/// Makes a content block from a text.
+/// A text as a block of content.
 pub fn text(text: &str) -> Value {
     json!({ "type": "text", "text": text })
 }
 
-/// Makes a content block from a picture.
+/// A picture as a block of content.
 pub fn picture(media_type: &str, data: &str) -> Value {
     json!({ "type": "image", "source": { "type": "base64", "media_type": media_type, "data": data } })
 }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_becomes_one_line() {
+    fn a_line_is_one_line() {
         let alone = line("u", vec![text("two\nlines")]);
         assert_eq!(alone.matches('\n').count(), 1);
         assert!(alone.ends_with('\n') && alone.contains(r#""uuid":"u""#), "{alone}");

@@ -17,14 +17,14 @@ use crate::live::{Message, Pending, Sorted, Step, Words, said};
 /// The state of the CLI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// No CLI runs, or it is on its way out.
+    /// There is none, or it is on its way out.
     Off,
-    /// The CLI accepts messages, and opens its conversation.
+    /// It takes messages, and opens its conversation.
     Opening,
     Open,
 }
 
-/// A conversation with Claude Code.
+/// See the module.
 #[derive(Debug)]
 pub struct Session {
     pending: Pending,
@@ -37,7 +37,7 @@ pub struct Session {
     counted: Option<String>,
     clues: Clues,
     words: Words,
-    /// True if a tool sent something to the chat in this turn.
+    /// A tool said something in the chat in this turn.
     spoke: bool,
     /// True if the turn's answer was empty once.
     asked: bool,
@@ -72,7 +72,7 @@ impl Session {
         self.resume.as_deref()
     }
 
-    /// Returns true if a message waits for an answer.
+    /// Returns true if something waits for an answer.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -82,12 +82,12 @@ impl Session {
         self.stage == Stage::Open
     }
 
-    /// Returns the conversation of the last result, failed or not, and its cost so far, in US dollars.
+    /// Returns which conversation the last result was of, failed or not, and what it had cost by then, in US dollars.
     pub fn spent(&self) -> Option<(&str, f64)> {
         self.counted.as_deref().map(|id| (id, self.total))
     }
 
-    /// A CLI was started; `total` is the cost from which it goes on counting.
+    /// A CLI was started; `total` is what it counts from.
     pub fn started(&mut self, total: f64) -> Vec<Step> {
         self.stage = Stage::Opening;
         (self.total, self.counted) = (total, None);
@@ -102,7 +102,7 @@ impl Session {
         vec![Step::Put(Box::new(why.output(self.pending.fail(), None)))]
     }
 
-    /// Adds messages. The CLI gets them at once, whatever it does.
+    /// Messages for the CLI, which gets them at once, whatever it does.
     pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
         self.pending.add(messages);
         self.flush()
@@ -116,7 +116,7 @@ impl Session {
         self.pending.unwritten().into_iter().map(line).collect()
     }
 
-    /// Handles an event of the CLI.
+    /// The CLI told something.
     pub fn event(&mut self, event: Event, now: DateTime<Utc>) -> Vec<Step> {
         match event {
             Event::Taken { uuid } => drop(self.pending.taken(&uuid)),
@@ -165,8 +165,8 @@ impl Session {
         }
         (self.spoke, self.asked) = (false, false);
         let cost = self.cost(&result);
-        // Claude Code resumes an interrupted conversation with a turn of its own. Its result does not answer a message
-        // that still waits, not even the first.
+        // Claude Code resumes a conversation that was broken off with a turn of its own: its result does not answer a
+        // message that still waits, be it the first.
         let consumed = self.pending.settle();
         let output = Output {
             result: text,
@@ -193,14 +193,14 @@ impl Session {
             reason.push_str("Claude Code failed without a reason");
         }
         if !self.has_pending() {
-            // The failed turn answered no message. If the cause persists, the next message will meet it again. The
-            // cost is counted with the next result.
+            // Nobody asked: something of its own accord went wrong, and the next message will meet it again if it lasts.
+            // What it cost is counted with the next result.
             self.clues = Clues::default();
             return Vec::new();
         }
         let cost_usd = self.cost(result);
-        // All written messages fail with it, and the CLI is ended: the host sends the messages in its queue again, and
-        // they must not be answered twice.
+        // All that was written fails with it, and the CLI goes: what it still has in its queue comes back from the host,
+        // and must not be answered twice.
         self.stage = Stage::Off;
         let failed = self.sorted(&reason, now).output(self.pending.fail(), result.usage.clone());
         vec![Step::Put(Box::new(Output { cost_usd, ..failed })), Step::End]

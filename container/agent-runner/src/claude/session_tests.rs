@@ -193,7 +193,7 @@ fn cost_of_a_failed_turn_belongs_to_its_conversation() {
 }
 
 #[test]
-fn message_while_the_cli_exits_goes_to_the_next_cli() {
+fn what_comes_while_a_cli_goes_is_the_next_ones_alone() {
     let mut s = Session::new(None);
     assert!(give(&mut s, "u0", None).is_empty(), "there is no CLI yet");
     let written = s.started(0.0);
@@ -207,9 +207,9 @@ fn message_while_the_cli_exits_goes_to_the_next_cli() {
 }
 
 proptest! {
-    /// Whatever the CLI does, each input is reported as consumed at most once, and only if it was taken before.
+    /// Whatever the CLI does, each input is told as consumed at most once; and one that is answered was taken before.
     #[test]
-    fn input_is_settled_once_and_never_too_early(steps in proptest::collection::vec((0u8..6, 0usize..8), 0..60)) {
+    fn no_input_is_settled_twice_or_too_early(steps in proptest::collection::vec((0u8..6, 0usize..8), 0..60)) {
         let mut s = session();
         let (mut given, mut taken_now, mut settled) = (0, Vec::new(), Vec::<String>::new());
         for (what, which) in steps {

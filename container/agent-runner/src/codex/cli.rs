@@ -132,10 +132,10 @@ fn config(room: &Room, chosen: &Chosen) -> Map<String, Value> {
     config
 }
 
-/// Writes the files that the CLI reads at its start, and returns the command that starts it.
+/// Writes what the CLI reads at its start, and returns the command that starts it.
 ///
 /// # Errors
-/// If the CLI's folder cannot be written.
+/// When its folder cannot be written.
 pub fn command(program: &Path, room: &Room, chosen: &Chosen, home: &Path) -> io::Result<Command> {
     std::fs::create_dir_all(home)?;
     let guide = prompt::guide(room, chosen.common.system_prompt.as_deref());

@@ -10,7 +10,7 @@ use crate::refusal::{self, Meaning, Refusal, with_remedy};
 /// Longest wait, in seconds, that is accepted from a vendor.
 const LONGEST_WAIT: f64 = 86_400.0;
 
-/// Sorts a failure. `resets_at` is when a used-up limit of the subscription starts anew.
+/// Sorts a failure. `resets_at` is when the subscription's limit, if one is used up, begins anew.
 pub fn sort(fault: &Fault, resets_at: Option<i64>, now: DateTime<Utc>) -> Sorted {
     let meaning = meaning(fault);
     let kind = meaning.kind();
@@ -40,7 +40,7 @@ pub fn is_final(fault: &Fault) -> bool {
     !matches!(meaning(fault).kind(), ErrorKind::Overloaded | ErrorKind::Unreachable | ErrorKind::Other)
 }
 
-/// Returns the seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
+/// The seconds in the vendor's `Please try again in 7.2s`, or in `1m30s`.
 fn named_wait(message: &str) -> Option<f64> {
     let (_, mut rest) = message.split_once("try again in ")?;
     let mut seconds = None;

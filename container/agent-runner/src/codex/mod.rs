@@ -1,7 +1,7 @@
 //! The provider `codex`: `OpenAI`'s Codex, one live process per run (`codex app-server`), driven by JSON-RPC in lines.
 //!
-//! [`session`] decides, without I/O; [`events`], [`errors`], [`requests`] and [`prompt`] parse and write the lines,
-//! [`meter`] counts tokens, [`cli`] builds the command line, [`chosen`] has the group's settings.
+//! [`session`] decides, and knows no I/O; [`events`], [`errors`], [`requests`] and [`prompt`] read and write what goes
+//! over the streams, [`meter`] counts tokens; [`cli`] knows how it is called, [`chosen`] what the group wants.
 
 mod chosen;
 mod cli;
@@ -28,7 +28,7 @@ use crate::provider::Room;
 
 const TITLE: &str = "Codex";
 
-/// The driver's view of Codex; its session decides.
+/// See the module.
 pub struct Codex {
     program: PathBuf,
     home: PathBuf,

@@ -6,17 +6,17 @@ use crate::live::brief;
 use crate::memory;
 use crate::provider::Room;
 
-/// Makes an input item from a text.
+/// A text as an item of input.
 pub fn text(text: &str) -> Value {
     json!({ "type": "text", "text": text, "text_elements": [] })
 }
 
-/// Makes an input item from a picture.
+/// A picture as an item of input.
 pub fn picture(media_type: &str, data: &str) -> Value {
     json!({ "type": "image", "url": format!("data:{media_type};base64,{data}") })
 }
 
-/// Returns the facts about the agent's room, and the memory files that the other providers read, too.
+/// Returns what it knows of its room, and the memories: those that other providers read, too.
 pub fn guide(room: &Room, system_prompt: Option<&str>) -> String {
     let group = &room.folders.group;
     let mut parts = vec![format!(
@@ -46,7 +46,7 @@ mod tests {
     use crate::wire::Wire;
 
     #[test]
-    fn picture_becomes_a_data_url() {
+    fn a_picture_is_an_address_that_holds_it() {
         let url = "data:image/png;base64,Zm9v";
         assert_eq!(picture("image/png", "Zm9v"), json!({ "type": "image", "url": url }));
     }

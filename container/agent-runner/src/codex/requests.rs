@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// The id of the greeting, which each process gets once, as it gets the next two.
+/// Numbers of the requests of which each process gets one.
 pub const GREETING: u64 = 1;
 /// The id of the request that names the folders of skills.
 pub const SKILLS: u64 = 2;
@@ -71,7 +71,7 @@ pub fn opening(setup: &Setup, resume: Option<&str>) -> Vec<String> {
     lines
 }
 
-/// Makes the request for a message: it begins a turn, or joins the current one.
+/// A message: it begins a turn, or joins the one at work.
 pub fn message(number: u64, thread: &str, setup: &Setup, id: &str, content: &[Value]) -> String {
     let mut params = json!({ "threadId": thread, "input": content, "clientUserMessageId": id });
     if let Some(effort) = &setup.effort {

@@ -19,14 +19,14 @@ use crate::refusal;
 /// The state of the CLI.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// No CLI runs, or it is on its way out.
+    /// There is none, or it is on its way out.
     Off,
     Opening,
-    /// The CLI has this thread open.
+    /// It has this thread open.
     Open(String),
 }
 
-/// A conversation with Codex.
+/// See the module.
 #[derive(Debug)]
 pub struct Session {
     setup: Setup,
@@ -34,7 +34,7 @@ pub struct Session {
     stage: Stage,
     /// The thread that the next CLI resumes.
     resume: Option<String>,
-    /// The thread's model, as the CLI reports it.
+    /// The model of the thread, as the CLI says.
     model: Option<String>,
     /// The number of the next request that writes a message.
     next: u64,
@@ -44,7 +44,7 @@ pub struct Session {
     /// When a used-up limit of the subscription starts anew.
     resets_at: Option<i64>,
     words: Words,
-    /// True if a tool sent something to the chat in this turn.
+    /// A tool said something in the chat in this turn.
     spoke: bool,
     /// True if the turn's answer was empty once.
     asked: bool,
@@ -74,7 +74,7 @@ impl Session {
         self.model.as_deref()
     }
 
-    /// Returns true if a message waits for an answer.
+    /// Returns true if something waits for an answer.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -107,7 +107,7 @@ impl Session {
         vec![self.failure(why)]
     }
 
-    /// Adds messages. The CLI gets them as soon as its thread is open.
+    /// Messages for the CLI, which gets them as soon as its thread is open.
     pub fn give(&mut self, messages: Vec<Message>) -> Vec<Step> {
         self.pending.add(messages);
         self.flush()
@@ -126,7 +126,7 @@ impl Session {
 
     /// Handles a line of the CLI.
     pub fn event(&mut self, line: Line, now: DateTime<Utc>) -> Vec<Step> {
-        // The events of sub-agents are ignored; their tokens are counted.
+        // What sub-agents do is theirs; their tokens are counted.
         let foreign = line.thread.is_some() && self.is_ready() && line.thread.as_deref() != self.thread();
         match line.event {
             Event::Started { turn } => self.meter.begin(&turn),
@@ -142,7 +142,7 @@ impl Session {
             Event::Spoke => (self.answer, self.spoke) = (None, true),
             Event::LimitReached { resets_at } => self.resets_at = Some(resets_at),
             Event::Trouble { fault, again: true } if errors::is_final(&fault) => return self.failed(&fault, now),
-            // If the CLI does not retry, the end of the turn follows.
+            // Without another try the turn's end follows.
             Event::Trouble { fault, .. } => self.words.note(&fault.message),
             Event::Ended { fault: Some(fault), .. } => return self.failed(&fault, now),
             Event::Ended { fault: None, text } => return self.ended_well(text),
@@ -183,7 +183,7 @@ impl Session {
         if !self.pending.taken(id) {
             return Vec::new();
         }
-        // A text from before this message answers an earlier one, and would otherwise be lost.
+        // What was said before this message answers an earlier one, and would otherwise be heard by nobody.
         self.answer.take().map(Step::Say).into_iter().collect()
     }
 
@@ -198,7 +198,7 @@ impl Session {
             text = Some(said::NO_ANSWER.to_owned());
         }
         (self.spoke, self.asked) = (false, false);
-        // The turn that ended may have begun without a message.
+        // This may be the end of a turn that no message began.
         let consumed = self.pending.settle();
         let (usage, cost_usd) = self.meter.take(self.setup.price);
         let output = Output {
@@ -224,7 +224,7 @@ impl Session {
     fn failed(&mut self, fault: &Fault, now: DateTime<Utc>) -> Vec<Step> {
         self.answer = None;
         if !self.has_pending() {
-            // The failed turn answered no message. If the cause persists, the next message will meet it again.
+            // Nobody asked: the next message will meet it again if it lasts.
             return Vec::new();
         }
         self.stage = Stage::Off;
@@ -232,7 +232,7 @@ impl Session {
         vec![self.failure(sorted), Step::End]
     }
 
-    /// The CLI refused a request that every conversation needs.
+    /// The CLI refuses what every conversation needs.
     fn broken(&mut self, why: &str, now: DateTime<Utc>) -> Vec<Step> {
         let steps = self.failed(&Fault { message: format!("Codex refused: {why}"), ..Fault::default() }, now);
         self.stage = Stage::Off;

@@ -139,10 +139,10 @@ fn failed_turn_fails_all_messages_and_ends_the_cli() {
     assert_eq!(steps[1], Step::End);
     // Later events belong to no message.
     assert_eq!(session.event(line(Event::Ended { fault: Some(fault("x", None)), text: None }), now()), []);
-    // Messages that come while the CLI exits go to the next one.
+    // What comes while it goes is the next one's alone.
     assert_eq!(session.give(message("after", Some("2.json"))), []);
     assert_eq!((session.ended("killed by signal 15", ""), session.has_pending()), (Vec::new(), true));
-    // The next CLI resumes the same thread as before.
+    // The next CLI resumes what was there before.
     session.started();
     let greeted = Line { thread: None, event: Event::Answered { id: requests::GREETING, result: Ok(json!({})) } };
     assert!(matches!(session.event(greeted, now()).last(), Some(Step::Write(line)) if line.contains("thread/resume")));

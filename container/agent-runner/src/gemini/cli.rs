@@ -48,11 +48,11 @@ pub fn arguments(room: &Room, chosen: &AgentToml) -> Vec<String> {
     args
 }
 
-/// Writes the files that the CLI reads at its start, and returns the command that starts it; its folder `.gemini` is in
-/// `home`.
+/// Writes what the CLI reads at its start, and returns the command that starts it; `home` is where its folder `.gemini`
+/// is.
 ///
 /// # Errors
-/// If the settings cannot be written.
+/// When its settings cannot be written.
 pub fn command(program: &Path, room: &Room, chosen: &AgentToml, home: &Path) -> io::Result<Command> {
     let dir = home.join(".gemini");
     write_settings(&dir, &settings(room))?;

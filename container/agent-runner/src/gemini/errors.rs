@@ -14,7 +14,7 @@ const WAITS: [&str; 2] = ["suggested retry after ", "please retry in "];
 /// Longest wait, in seconds.
 const LONGEST_WAIT_S: f64 = 31_536_000.0;
 
-/// Sorts the CLI's error of a request; `resuming` is true if the request was to load an earlier session.
+/// Sorts what the CLI says of a request; `resuming` tells whether it was to read in an earlier session.
 pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
     let wait = wait(&fault.message.to_lowercase());
     let meaning = refusal::meaning(Refusal {
@@ -40,7 +40,7 @@ pub fn sort(fault: &Fault, resuming: bool, now: DateTime<Utc>) -> Sorted {
     Sorted { kind, text: format!("Gemini CLI says{status}: {}.{hint}", shorten(&fault.message)), retry_at }
 }
 
-/// Returns the vendor's wait, in seconds.
+/// Seconds that the vendor wants to be left alone.
 fn wait(low: &str) -> Option<f64> {
     let rest = WAITS.iter().find_map(|words| low.split_once(words).map(|(_, rest)| rest))?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());

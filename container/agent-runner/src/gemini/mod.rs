@@ -1,7 +1,7 @@
 //! The provider `gemini`: Google's Gemini CLI, one live process per run, driven over the Agent Client Protocol.
 //!
-//! [`session`] decides, without I/O; [`events`], [`errors`] and [`prompt`] parse and write the lines; [`cli`] builds
-//! the command line, [`chosen`] has the group's settings, [`keep`] repairs its session files.
+//! [`session`] decides, and knows no I/O; [`events`], [`errors`] and [`prompt`] read and write what goes over the
+//! streams; [`cli`] knows how it is called, [`chosen`] what the group wants, [`keep`] where it keeps its sessions.
 
 mod chosen;
 mod cli;
@@ -26,7 +26,7 @@ use crate::provider::Room;
 
 const TITLE: &str = "Gemini CLI";
 
-/// The driver's view of the Gemini CLI; its session decides.
+/// See the module.
 pub struct Gemini {
     program: PathBuf,
     /// The folder that contains the CLI's `.gemini`; it belongs to the group and outlives the room.
@@ -42,14 +42,14 @@ impl Vendor for Gemini {
         variable: "PARLOR_GEMINI",
         remedy: "Make Parlor's image with `PARLOR_IMAGE_WITH=gemini` in .env and `parlor image build full`, or install Gemini CLI \
                  in the image that CONTAINER_IMAGE names.",
-        // The CLI does not exit at the end of stdin while an MCP server runs, and ours always runs. It writes its
-        // session down before it answers.
+        // The end of its stdin does not end it while an MCP server runs, and ours always does. What was said it has written
+        // down before it answered.
         exit: None,
     };
 
     fn new(room: &Room, program: PathBuf) -> Self {
         let mut chosen = chosen::read(&room.input);
-        // A dead server would keep the CLI waiting for ten minutes.
+        // One that is dead would keep the CLI waiting for ten minutes.
         servers::keep_live(&mut chosen, room);
         let setup = Setup {
             cwd: room.folders.group.display().to_string(),
@@ -106,8 +106,7 @@ impl Vendor for Gemini {
         self.session.event(events::parse(line), now)
     }
 
-    /// One dead server of the group is enough for the CLI to wait ten minutes: the next CLI gets no servers of the
-    /// group.
+    /// One dead server of the group's is enough for the CLI to wait for ten minutes: the next one does without.
     fn stuck(&mut self, _: DateTime<Utc>) -> Vec<Step> {
         let others = chosen::without_servers(&mut self.chosen);
         self.session.stuck(others.then(|| chosen::servers(&self.chosen, &brief::own_program())))

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// Makes a request.
+/// A request.
 pub fn request(id: u64, method: &str, params: &Value) -> String {
     format!("{}\n", json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
 }
@@ -24,14 +24,14 @@ pub fn reply(id: &Value, method: &str, params: &Value) -> String {
     format!("{line}\n")
 }
 
-/// Makes a content block from a text.
+/// A text as a block of content.
 pub fn text(text: &str) -> Value {
-    // The CLI would read such a beginning as a command.
+    // Such a beginning would make it a command of the CLI.
     let mark = if text.trim_start().starts_with(['/', '$']) { "The message is:\n" } else { "" };
     json!({ "type": "text", "text": format!("{mark}{text}") })
 }
 
-/// Makes a content block from a picture.
+/// A picture as a block of content.
 pub fn picture(media_type: &str, data: &str) -> Value {
     json!({ "type": "image", "mimeType": media_type, "data": data })
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_is_never_a_command_of_the_cli() {
+    fn no_message_is_a_command_of_the_cli() {
         for command in ["/memory show", " $x"] {
             let told = text(command)["text"].as_str().unwrap().to_owned();
             assert!(told.starts_with("The message is") && told.ends_with(command), "{told}");

@@ -12,7 +12,7 @@ use super::events::{Event, Fault};
 use super::prompt;
 use crate::live::{Message, Pending, Sorted, Step, Words, said};
 
-/// The settings of a session.
+/// What a session is opened with.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// The working directory. The place of the CLI's session files depends on it.
@@ -27,7 +27,7 @@ pub struct Setup {
     pub counts: bool,
 }
 
-/// The state of the CLI, with the number of the request that it has not answered.
+/// What the CLI is at; with the number of the request that it has not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// No CLI runs, or it is on its way out.
@@ -63,11 +63,11 @@ pub struct Session {
     resume: Option<String>,
     /// The session that this CLI has open.
     open: String,
-    /// The messages of the current prompt count as taken.
+    /// What the prompt at work holds is taken.
     pending: Pending,
     heard: Heard,
     words: Words,
-    /// True if the turn's answer was empty once.
+    /// The turn's answer was empty once.
     asked: bool,
 }
 
@@ -92,7 +92,7 @@ impl Session {
         self.resume.as_deref()
     }
 
-    /// Returns true if a message waits for an answer.
+    /// Returns true if something waits for an answer.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }

@@ -1,5 +1,6 @@
 //! Lists the chats that the host knows, and registers new groups for them.
 
+use parlor_protocol::requests::RegisterGroup;
 use parlor_protocol::{GroupSnapshot, TaskFile};
 
 use super::lang::Lang;
@@ -33,14 +34,14 @@ pub fn register(room: &Room, jid: &str, folder: &str) -> String {
     let known = host::groups(&room.folders).unwrap_or_default();
     let name = known.groups.into_iter().find(|group| group.jid == jid).map(|group| group.name);
     let trigger = format!("@{}", room.input.assistant_name.as_deref().unwrap_or("Andy"));
-    let group = TaskFile::RegisterGroup {
+    let group = TaskFile::RegisterGroup(RegisterGroup {
         jid: jid.to_owned(),
         name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| folder.to_owned()),
         folder: folder.to_owned(),
         trigger: trigger.clone(),
         requires_trigger: None,
         container_config: None,
-    };
+    });
     match host::ask(&room.folders, "tasks", &group) {
         Ok(_) => format!("Done: {jid} is a group now, with the folder {folder}. In it, write {trigger} to begin."),
         Err(refusal) => refused(Lang::En, &refusal),

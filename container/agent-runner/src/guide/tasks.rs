@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use parlor_protocol::prompt::Message;
+use parlor_protocol::requests::{CancelTask, PauseTask, ResumeTask, RunTaskNow, ScheduleTask};
 use parlor_protocol::{EXISTS_ALREADY, TaskFile, TaskSnapshot};
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ pub fn schedule(room: &Room, guide: &Voice, when: &When, prompt: String, id: Opt
         Err(problem) => return texts::problem(lang, &problem),
     };
     let what = quoted(lang, &prompt);
-    let task = TaskFile::ScheduleTask {
+    let task = TaskFile::ScheduleTask(ScheduleTask {
         task_id: id.map(str::to_owned),
         prompt,
         schedule_type: schedule.kind.to_owned(),
@@ -52,7 +53,7 @@ pub fn schedule(room: &Room, guide: &Voice, when: &When, prompt: String, id: Opt
         target_jid: room.input.chat_jid.clone(),
         timezone: Some(schedule.zone.clone()),
         missed: None,
-    };
+    });
     match host::ask(&room.folders, "tasks", &task) {
         Ok(result) => {
             let rhythm = match schedule.kind {
@@ -145,22 +146,22 @@ pub fn change(room: &Room, guide: &Voice, change: Change, wanted: &str) -> Strin
     let task_id = task.id.clone();
     let (request, done_words, undo) = match change {
         Change::Pause => (
-            TaskFile::PauseTask { task_id: task_id.clone() },
+            TaskFile::PauseTask(PauseTask { task_id: task_id.clone() }),
             by_lang!(lang, "is paused", "ist pausiert", "está en pausa", "est suspendu"),
             Some(Undo::Resume(task_id)),
         ),
         Change::Resume => (
-            TaskFile::ResumeTask { task_id: task_id.clone() },
+            TaskFile::ResumeTask(ResumeTask { task_id: task_id.clone() }),
             by_lang!(lang, "is active again", "ist wieder aktiv", "está activo de nuevo", "est de nouveau actif"),
             Some(Undo::Pause(task_id)),
         ),
         Change::Cancel => (
-            TaskFile::CancelTask { task_id },
+            TaskFile::CancelTask(CancelTask { task_id }),
             by_lang!(lang, "is cancelled", "ist gelöscht", "está cancelado", "est annulé"),
             Some(Undo::recreate(vec![task.clone()])),
         ),
         Change::Run => (
-            TaskFile::RunTaskNow { task_id },
+            TaskFile::RunTaskNow(RunTaskNow { task_id }),
             by_lang!(lang, "runs now", "läuft jetzt", "se ejecuta ahora", "s'exécute maintenant"),
             None,
         ),
@@ -212,7 +213,7 @@ pub fn cancel_all(room: &Room, guide: &Voice) -> String {
     }
     let (mut ended, mut failure) = (Vec::new(), None);
     for task in own {
-        match host::ask(&room.folders, "tasks", &TaskFile::CancelTask { task_id: task.id.clone() }) {
+        match host::ask(&room.folders, "tasks", &TaskFile::CancelTask(CancelTask { task_id: task.id.clone() })) {
             Ok(_) => ended.push(task),
             Err(refusal) => failure = Some(refused(lang, &refusal)),
         }
@@ -261,9 +262,9 @@ pub fn undo(room: &Room, guide: &Voice) -> String {
             )
             .to_owned();
         }
-        Some(Undo::Cancel(task_id)) => ask(&TaskFile::CancelTask { task_id }),
-        Some(Undo::Resume(task_id)) => ask(&TaskFile::ResumeTask { task_id }),
-        Some(Undo::Pause(task_id)) => ask(&TaskFile::PauseTask { task_id }),
+        Some(Undo::Cancel(task_id)) => ask(&TaskFile::CancelTask(CancelTask { task_id })),
+        Some(Undo::Resume(task_id)) => ask(&TaskFile::ResumeTask(ResumeTask { task_id })),
+        Some(Undo::Pause(task_id)) => ask(&TaskFile::PauseTask(PauseTask { task_id })),
         Some(Undo::Recreate(tasks)) => tasks.into_iter().try_for_each(|task| recreate(room, task)),
         Some(Undo::Forget(fact)) => return super::room::forget(&room.folders.group, guide, &fact),
         Some(Undo::Remember(fact)) => return super::room::remember(&room.folders.group, guide, &fact),
@@ -290,7 +291,7 @@ fn recreate(room: &Room, task: TaskSnapshot) -> Result<(), Refusal> {
         }
         _ => (task.schedule_value, host::zone().name().to_owned()),
     };
-    let request = TaskFile::ScheduleTask {
+    let request = TaskFile::ScheduleTask(ScheduleTask {
         task_id: None,
         prompt: task.prompt,
         schedule_type: task.schedule_type,
@@ -299,11 +300,11 @@ fn recreate(room: &Room, task: TaskSnapshot) -> Result<(), Refusal> {
         target_jid: room.input.chat_jid.clone(),
         timezone: Some(zone),
         missed: None,
-    };
+    });
     let made = host::ask(&room.folders, "tasks", &request)?;
     match made.details.get("taskId").and_then(Value::as_str) {
         Some(id) if task.status == "paused" => {
-            host::ask(&room.folders, "tasks", &TaskFile::PauseTask { task_id: id.to_owned() }).map(drop)
+            host::ask(&room.folders, "tasks", &TaskFile::PauseTask(PauseTask { task_id: id.to_owned() })).map(drop)
         }
         _ => Ok(()),
     }

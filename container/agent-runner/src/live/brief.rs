@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_is_too_long_is_cut_with_a_note() {
+    fn a_memory_that_does_not_fit_is_cut_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("CLAUDE.md");
         assert_eq!(memory(&file), None);

@@ -1,4 +1,5 @@
-//! The loop around a vendor's program: it starts, feeds, and ends the process, and carries out the [`Vendor`]'s steps.
+//! The loop around a vendor's program: it starts, feeds, and ends the process, and passes on what the [`Vendor`]
+//! decides.
 //!
 //! ```text
 //! None ──start──▶ Opening ──is ready──▶ Running ──_close, nothing waits──▶ Leaving
@@ -6,7 +7,7 @@
 //!   │               ▼                      ▼                                ▼
 //!   └───── gone ─── Dying ◀────────────────┴────────────────────────────────┘
 //! ```
-//! A process that ends by itself leads from each state to None. The output of a process in Dying is ignored.
+//! A process that ends by itself leads from each state to None. One in Dying is not heard any more.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use super::{Live, Message, Signal, Sorted, Step, Vendor, brief, watch_inputs};
 use crate::agent_toml::{AgentToml, Notices};
 use crate::provider::{Room, failure};
 
-/// Time limits of a process.
+/// How long a process may take.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// To open its conversation.
@@ -32,7 +33,7 @@ struct Limits {
 }
 
 const OPEN_LIMIT: Duration = Duration::from_secs(120);
-/// Time to open a conversation, in addition to the time that the group's servers may take to start.
+/// The time to open a conversation that is left when the group's servers took as long as they may.
 const OPEN_REST: Duration = Duration::from_secs(60);
 
 /// Runs a vendor's program from the first prompt to `_close`.
@@ -57,13 +58,13 @@ pub fn run<V: Vendor>(room: Room, inputs: Inputs) -> ExitCode {
 enum Child {
     #[default]
     None,
-    /// It has to open its conversation by the deadline.
+    /// It is to have its conversation open by then.
     Opening {
         live: Live,
         until: Instant,
     },
     Running(Live),
-    /// Its stdin is closed; it has to exit by the deadline.
+    /// Its stdin is closed; by then it is to be gone.
     Leaving {
         live: Live,
         until: Instant,
@@ -87,7 +88,7 @@ impl Child {
         }
     }
 
-    /// Ends the process, whose further output is ignored.
+    /// Ends the process.
     fn kill(&mut self) {
         if let Some(live) = self.live() {
             live.end();
@@ -100,9 +101,9 @@ struct Driver<V> {
     vendor: V,
     room: Room,
     child: Child,
-    /// True if the host wants the run to end.
+    /// The host wants the run to end.
     closing: bool,
-    /// Number of problems of the settings that the chat has received; None before the first answer.
+    /// How many problems of the settings the chat has heard of; None before the first answer.
     told: Option<usize>,
     limits: Limits,
     to: Sender<Signal>,
@@ -249,7 +250,7 @@ impl<V: Vendor> Driver<V> {
     }
 }
 
-/// Makes a message's content. The pictures are in the group's folder; the text names those that cannot be shown.
+/// The content of a message. The pictures lie in the group's folder; the text names those that cannot be shown.
 fn content<V: Vendor>(mut text: String, images: &[ImageAttachment], group: &Path) -> Vec<Value> {
     let mut pictures = Vec::new();
     for image in images {

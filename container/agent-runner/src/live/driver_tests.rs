@@ -1,4 +1,4 @@
-//! Tests of the driver with a real process: a shell script, and a vendor that understands its few words.
+//! The driver with a real process: a shell script, whose few words a vendor of the tests understands.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,14 +15,13 @@ use crate::live::{Pending, Program, Words};
 use crate::process::Working;
 use crate::wire::Wire;
 
-/// A vendor whose program is a script. It writes each message to it as a line `INPUT TEXT`. The script answers with
-/// lines of one word and a rest: `open`, `taken ID`, `answer TEXT`, `fail WHY`, `say TEXT`, `ask`, `wrong WHY` (a
-/// setting).
+/// A vendor whose program is a script. Each message is a line `INPUT TEXT` to it; it answers with lines of one word
+/// and a rest: `open`, `taken ID`, `answer TEXT`, `fail WHY`, `say TEXT`, `ask`, `wrong WHY` (a setting).
 struct Script {
     file: PathBuf,
     settings: AgentToml,
     pending: Pending,
-    /// None if there is no process, or it is on its way out.
+    /// None while there is no process, or one is on its way out.
     open: Option<bool>,
     words: Words,
 }
@@ -137,7 +136,7 @@ impl Vendor for Script {
     }
 }
 
-/// A run of a script, seen from the host's side.
+/// A run of a script, with the host's side of it.
 struct Run {
     dir: tempfile::TempDir,
     to: Sender<Signal>,
@@ -154,13 +153,13 @@ impl Drop for Run {
     }
 }
 
-/// Longer than anything here takes.
+/// Nothing here takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Limits for tests that are not about them.
+/// What a limit is where a test is not about it.
 const LONG: Limits = Limits { open: PATIENCE, exit: Some(PATIENCE) };
 
 impl Run {
-    /// Starts the script with the prompt `first`.
+    /// Starts it with the prompt `first`.
     fn start(script: &str, limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("script");
@@ -201,14 +200,14 @@ impl Run {
         self.outputs.recv_timeout(PATIENCE).expect("an output")
     }
 
-    /// Returns the text of an output that ends a successful turn, and the inputs that it answers.
+    /// The text of an output that ends a turn well, and the inputs that it answers.
     fn answer(&self) -> (String, Vec<String>) {
         let output = self.output();
         assert_eq!((output.status, output.turn), (Status::Success, Some(Turn::Done)), "{output:?}");
         (output.result.unwrap(), output.consumed)
     }
 
-    /// Waits for the end of the driver, which must put out nothing more.
+    /// Waits for the end of the driver; nothing more may come out.
     fn end(mut self) {
         self.driver.take().unwrap().join().unwrap();
         assert_eq!(self.outputs.try_recv().ok(), None);
@@ -228,7 +227,7 @@ fn eventually(what: &str, is_true: impl Fn() -> bool) {
     }
 }
 
-/// Answers each message with its last word, and writes a file at the end of stdin.
+/// Answers each message with its last word, and writes a file when its stdin ends.
 const ECHO: &str = "echo open
 while read -r id text; do echo taken $id; echo answer ${text##* }; done
 echo left >left";
@@ -238,7 +237,7 @@ fn told(text: &str, consumed: &[&str]) -> (String, Vec<String>) {
 }
 
 #[test]
-fn messages_are_answered_and_the_program_exits_at_the_close() {
+fn messages_are_answered_and_at_the_close_the_program_ends_by_itself() {
     let run = Run::start(ECHO, LONG);
     assert_eq!(run.answer(), told("first", &[]));
     run.give(&["second"]);
@@ -252,7 +251,7 @@ fn messages_are_answered_and_the_program_exits_at_the_close() {
 }
 
 #[test]
-fn program_that_does_not_exit_is_ended() {
+fn a_program_that_does_not_exit_is_ended() {
     let script = "echo open; read -r id text; echo taken $id; echo answer $text; while :; do sleep 0.05; done";
     for exit in [Some(Duration::from_millis(200)), None] {
         let run = Run::start(script, Limits { exit, ..LONG });
@@ -263,8 +262,8 @@ fn program_that_does_not_exit_is_ended() {
 }
 
 #[test]
-fn program_that_does_not_open_is_ended_and_the_next_gets_new_messages() {
-    // The first process ignores SIGTERM, so that the next message comes while it exits.
+fn a_program_that_opens_no_conversation_is_ended_and_the_next_one_gets_what_came_since() {
+    // The first is deaf to SIGTERM, so that the next message comes while it goes.
     let script = "trap '' TERM
 if mkdir once 2>/dev/null; then echo waiting for a server; while :; do sleep 0.05; done; fi
 echo open; while read -r id text; do echo taken $id; echo answer ${text##* }; done";
@@ -279,8 +278,8 @@ echo open; while read -r id text; do echo taken $id; echo answer ${text##* }; do
 }
 
 #[test]
-fn failed_program_is_ignored_and_settles_no_later_message() {
-    // It goes on writing for as long as a gentle end takes.
+fn a_failed_program_is_not_heard_any_more_and_settles_nothing_that_came_since() {
+    // It goes on to talk for as long as a gentle end takes.
     let script = "echo open
 if mkdir once 2>/dev/null; then
     trap 'touch dying' TERM
@@ -300,8 +299,8 @@ while read -r id text; do echo taken $id; echo answer ${text##* }; done";
 }
 
 #[test]
-fn turn_settles_only_messages_taken_before_its_end() {
-    // Takes two of three messages, answers them, and then takes the third.
+fn a_turn_settles_what_was_taken_and_the_rest_is_the_next_turns() {
+    // Takes the first two of three messages, and the third after their answer.
     let script = "echo open; read -r a text; read -r b text; read -r c text
 echo taken $b; echo answer of its own accord; echo taken $a; echo say meanwhile; echo answer both
 while [ ! -e go ]; do sleep 0.02; done
@@ -320,7 +319,7 @@ echo taken $c; echo answer third; cat >/dev/null";
 }
 
 #[test]
-fn question_of_the_runner_is_one_more_message() {
+fn a_question_of_the_runner_is_one_more_message() {
     let script = "echo open; read -r a text; echo taken $a; echo ask; read -r b text
 echo taken $b; echo answer asked $text; cat >/dev/null";
     let run = Run::start(script, LONG);
@@ -330,14 +329,14 @@ echo taken $b; echo answer asked $text; cat >/dev/null";
 }
 
 #[test]
-fn exit_in_mid_turn_is_a_failure_unless_idle() {
+fn an_end_in_the_middle_of_a_turn_is_a_failure_and_between_turns_it_is_none() {
     let script = "echo open; read -r id text
 case $text in *first) echo out of memory >&2; exit 3;; esac
 echo taken $id; echo answer ${text##* }";
     let run = Run::start(script, LONG);
     let failed = run.output();
     assert_eq!(failed.error.as_deref(), Some("The script ended with exit code 3: out of memory"));
-    // This process ends after its answer.
+    // This one ends after its answer.
     run.give(&["second"]);
     assert_eq!(run.answer(), told("second", &["second"]));
     run.close();
@@ -345,7 +344,7 @@ echo taken $id; echo answer ${text##* }";
 }
 
 #[test]
-fn program_that_cannot_be_started_fails_each_message_for_good() {
+fn a_program_that_cannot_be_started_fails_each_message_for_good() {
     let run = Run::start("", LONG);
     assert_eq!(run.output().error_kind, Some(ErrorKind::Refused));
     run.give(&["a", "b"]);
@@ -357,7 +356,7 @@ fn program_that_cannot_be_started_fails_each_message_for_good() {
 }
 
 #[test]
-fn problems_of_settings_are_reported_once_and_again_if_there_are_more() {
+fn what_is_wrong_with_the_settings_is_told_once_and_again_when_there_is_more() {
     let script = "echo open
 while read -r id text; do
     case $text in *second) ;; *first) echo wrong this;; *) echo wrong that;; esac
@@ -374,7 +373,7 @@ done";
 }
 
 #[test]
-fn first_message_has_the_task_the_earlier_try_and_the_pictures() {
+fn a_task_a_repeated_try_and_pictures_are_told() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.png"), b"foo").unwrap();
     let image = |path: &str| ImageAttachment { relative_path: path.into(), media_type: "image/png".into() };
@@ -394,7 +393,7 @@ fn first_message_has_the_task_the_earlier_try_and_the_pictures() {
 }
 
 #[test]
-fn open_limit_grows_with_the_servers_start_limits() {
+fn servers_that_start_slowly_make_the_limit_longer() {
     let limit = |text: &str| open_limit(&AgentToml::parse(text, &RunInput::default()), OPEN_LIMIT);
     assert_eq!(limit(""), Duration::from_secs(120));
     assert_eq!(limit("[mcp.slow]\ncommand = 'x'\nstart_timeout = 90\n"), Duration::from_secs(150));

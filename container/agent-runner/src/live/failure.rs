@@ -1,26 +1,26 @@
-//! A failed turn: its kind, its reason, and its output.
+//! A turn that failed: its kind, its reason, and the output that says so.
 
 use parlor_protocol::{ErrorKind, Output, Status, Turn};
 use serde_json::Value;
 
-/// A failure with its kind.
+/// A failure, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sorted {
-    /// The kind. From it the host decides whether another try helps.
+    /// The kind, by which the host decides whether another try helps.
     pub kind: ErrorKind,
-    /// The reason, with a remedy if there is one.
+    /// The reason, and a remedy where there is one.
     pub text: String,
-    /// The time of the next try, RFC 3339.
+    /// When to try again, RFC 3339.
     pub retry_at: Option<String>,
 }
 
 impl Sorted {
-    /// A failure without a time for the next try.
+    /// A failure for which nobody named a time.
     pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), retry_at: None }
     }
 
-    /// Returns the output that ends a turn with this failure; `consumed` are the inputs that fail with the turn.
+    /// The output that ends a turn with it; `consumed` are the inputs that fail with the turn.
     pub fn output(self, consumed: Vec<String>, usage: Option<Value>) -> Output {
         Output {
             status: Status::Error,

@@ -1,6 +1,6 @@
 //! The common parts of providers that drive a vendor's program: a [`Vendor`] decides, the [`driver`] acts.
 //!
-//! A provider keeps its own protocol and decisions; this module has the rest.
+//! A provider keeps its own protocol and its decisions; here is what all of them do alike.
 
 pub mod brief;
 pub mod driver;
@@ -23,7 +23,7 @@ pub use self::signal::{Signal, watch_inputs};
 pub use self::vendor::{Step, Vendor};
 pub use self::words::Words;
 
-/// Adds the model's name to a turn's usage if the program did not: the host knows its price.
+/// Says in a turn's usage which model it was, where the program did not: the host knows its price.
 pub fn name_model(output: &mut Output, model: Option<&str>) {
     if let (Some(serde_json::Value::Object(usage)), Some(model)) = (&mut output.usage, model) {
         usage.entry("model").or_insert_with(|| model.into());

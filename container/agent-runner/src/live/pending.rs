@@ -1,4 +1,4 @@
-//! Messages that are not answered yet.
+//! Messages that have no answer yet.
 
 use parlor_protocol::Turn;
 use serde_json::Value;
@@ -7,16 +7,16 @@ use uuid::Uuid;
 /// A message for the agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// A unique id: a UUID, which every program accepts.
+    /// An id that no other message has: a UUID, the form that every program takes.
     pub id: String,
-    /// The input's file name. The run's first prompt and the runner's own questions have none.
+    /// The input's file name. The run's first prompt has none, nor has a question of the runner itself.
     pub name: Option<String>,
     /// Texts and pictures, in the program's own form.
     pub content: Vec<Value>,
 }
 
 impl Message {
-    /// A message with a new id.
+    /// A message with an id of its own.
     pub fn new(name: Option<String>, content: Vec<Value>) -> Self {
         Self { id: Uuid::new_v4().to_string(), name, content }
     }
@@ -26,15 +26,15 @@ impl Message {
 struct Entry {
     id: String,
     name: Option<String>,
-    /// None after the message was written.
+    /// None once it was written.
     content: Option<Vec<Value>>,
     taken: bool,
 }
 
-/// Messages from their arrival until they are answered or fail, in order.
+/// Messages from the moment that they come until they are answered or fail, in their order.
 ///
 /// A turn's end settles the messages that the program had taken into its conversation by then, and no others: a turn
-/// without a message does not answer it.
+/// that a message had no part in does not answer it.
 #[derive(Debug, Default)]
 pub struct Pending(Vec<Entry>);
 
@@ -50,28 +50,28 @@ impl Pending {
         self.0.extend(messages.into_iter().map(entry));
     }
 
-    /// Returns the messages to write now, each once: ids and contents.
+    /// The messages to be written now, each given once: their ids and contents.
     pub fn unwritten(&mut self) -> Vec<(String, Vec<Value>)> {
         self.0.iter_mut().filter_map(|one| Some((one.id.clone(), one.content.take()?))).collect()
     }
 
-    /// Records that a message is part of the conversation now; returns false if there is no such message.
+    /// Notes that a message is part of the conversation now; false if there is no such message.
     pub fn taken(&mut self, id: &str) -> bool {
         let found = self.0.iter_mut().find(|one| one.id == id);
         found.map(|one| one.taken = true).is_some()
     }
 
-    /// Returns true if a turn's end would settle a message.
+    /// Returns true if a turn's end would settle something.
     pub fn has_taken(&self) -> bool {
         self.0.iter().any(|one| one.taken)
     }
 
-    /// Removes the messages that were taken, and returns the names of their inputs.
+    /// Removes the messages that were taken, and returns their inputs' names.
     pub fn settle(&mut self) -> Vec<String> {
         self.0.extract_if(.., |one| one.taken).filter_map(|one| one.name).collect()
     }
 
-    /// Removes all messages, and returns the names of their inputs: the host sends the inputs of a failed turn again.
+    /// Removes all messages, and returns their inputs' names: the host brings back the inputs of a failed turn.
     pub fn fail(&mut self) -> Vec<String> {
         std::mem::take(&mut self.0).into_iter().filter_map(|one| one.name).collect()
     }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn settle_removes_only_taken_messages() {
+    fn only_what_was_taken_is_settled() {
         let mut pending = Pending::default();
         pending.add(vec![message("a", None), message("b", Some("1.json"))]);
         assert_eq!(pending.unwritten(), [("a".to_owned(), vec!["a".into()]), ("b".to_owned(), vec!["b".into()])]);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn message_ids_are_unique() {
+    fn no_two_messages_have_the_same_id() {
         let (one, other) = (Message::new(None, Vec::new()), Message::new(None, Vec::new()));
         let lengths: Vec<usize> = one.id.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12], "{}", one.id);

@@ -15,7 +15,7 @@ use crate::process::{self, Working};
 const LINE_LIMIT: u64 = 64 << 20;
 /// Bytes of stderr that are kept to explain a failure.
 const STDERR_KEPT: usize = 4096;
-/// Time that its streams may stay open after the process ended, because a background process holds them.
+/// How long its streams may stay open after the process ended, because something in the background holds them.
 const GRACE: Duration = Duration::from_millis(300);
 
 /// A vendor's program at work.
@@ -90,7 +90,7 @@ fn attend(mut child: Child, working: &Working, to: &Sender<Signal>) {
         });
     }
     let how = process::collect(&mut child, working);
-    // The wait ends early when both readers' senders are dropped.
+    // Ends when both readers' senders are dropped, too.
     let _ = over.recv_timeout(GRACE);
     let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let _ = to.send(Signal::Ended { how, said });

@@ -1,4 +1,4 @@
-//! A vendor's program: its path, and the answer of a room that does not have it.
+//! A vendor's program: its place, and the answers of a room that does not have it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ pub struct Program {
     pub title: &'static str,
     /// Its name in the PATH.
     pub name: &'static str,
-    /// The environment variable with another path.
+    /// The variable that names another file.
     pub variable: &'static str,
-    /// The way to get an image that has it: a sentence for the chat.
+    /// How to get an image that has it: a sentence for the chat.
     pub remedy: &'static str,
-    /// Time to exit after its stdin was closed. None if it would not exit: then it is ended at once.
+    /// How long it may take to exit after its stdin was closed. None if it would not: then it is ended at once.
     pub exit: Option<Duration>,
 }
 
@@ -31,7 +31,7 @@ pub struct Program {
 pub const EXIT_LIMIT: Duration = Duration::from_secs(10);
 
 impl Program {
-    /// Finds the program: the variable's path, else in the PATH.
+    /// Finds the program: where the variable says, else in the PATH.
     pub fn find(&self) -> Option<PathBuf> {
         if let Some(path) = std::env::var_os(self.variable) {
             return Some(path.into());
@@ -40,7 +40,7 @@ impl Program {
         std::env::split_paths(&path).map(|dir| dir.join(self.name)).find(|file| file.is_file())
     }
 
-    /// Returns the program's own folder: the variable's path, else a folder of the agent's home.
+    /// Returns where it keeps its things: where the variable says, else in a folder of the agent's home.
     pub fn config_dir(variable: &str, folder: &str) -> PathBuf {
         std::env::var_os(variable).map_or_else(
             || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/home/node"), PathBuf::from).join(folder),
@@ -48,7 +48,7 @@ impl Program {
         )
     }
 
-    /// Answers every message if the image does not have the program: trying again would not help.
+    /// Answers for a program that the image does not have: trying again would not make it appear.
     pub fn missing(&self, room: &Room, signals: &Receiver<Signal>) -> ExitCode {
         let refuse = |consumed| {
             room.wire.begin_turn();
@@ -67,8 +67,8 @@ impl Program {
         ExitCode::SUCCESS
     }
 
-    /// Returns the failure of a turn whose program could not be started. Most reasons persist, so another try would
-    /// not help.
+    /// The failure of a turn for which the program could not be started. Most of the reasons persist, so another try
+    /// would not help.
     pub fn not_started(&self, path: &Path, error: &io::Error) -> Sorted {
         const ENOEXEC: i32 = 8;
         let stays = matches!(

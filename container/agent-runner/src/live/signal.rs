@@ -5,14 +5,14 @@ use std::{io, thread};
 
 use parlor_protocol::inputs::{Input, Inputs, Next};
 
-/// An event for the driver.
+/// Something that happened.
 #[derive(Debug)]
 pub enum Signal {
     /// The process wrote a line to stdout.
     Line(String),
     /// The process is gone.
     Ended {
-        /// The end in words: exit code or signal.
+        /// How, in words.
         how: String,
         /// The end of its stderr.
         said: String,
@@ -23,10 +23,10 @@ pub enum Signal {
     Close,
 }
 
-/// Sends a signal for each batch of the host's follow-ups, and for its close, which is the last.
+/// Sends a signal for the host's follow-ups and for its close, which is the last.
 ///
 /// # Errors
-/// If the watching thread cannot be started.
+/// When the watching thread cannot be started.
 pub fn watch_inputs(mut inputs: Inputs, to: Sender<Signal>) -> io::Result<()> {
     let watch = move || {
         loop {

@@ -1,4 +1,4 @@
-//! A vendor's program, as the driver sees it.
+//! A vendor's program, as its driver knows it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,13 +13,13 @@ use super::program::Program;
 use crate::agent_toml::AgentToml;
 use crate::provider::Room;
 
-/// Decides what to do in a conversation with a vendor's program, in that program's protocol.
+/// Decides on a conversation with a vendor's program, in the protocol of that program.
 ///
-/// It has neither clock nor pipes: the [`driver`](super::driver) reports events to it, and carries out the steps that
-/// it returns. It touches only the program's files, and only where a method says so.
+/// It has neither clock nor pipes: the [`driver`](super::driver) tells it about events, and takes the steps that it
+/// returns. The only files that it touches are those of the program, and only where a method says so.
 ///
-/// It holds each message until it is answered or has failed. Messages that come while no process runs, or while one
-/// is on its way out, wait for the next one to be [`started`](Self::started), and are not written before that.
+/// It holds each message until that is answered or has failed. What comes while no process runs, or while one is on its
+/// way out, waits for the next one to be [`started`](Self::started), and is not written before that.
 pub trait Vendor: Sized {
     /// The program.
     const PROGRAM: Program;
@@ -27,28 +27,28 @@ pub trait Vendor: Sized {
     /// Reads the group's settings and prepares for a conversation with the program at this path.
     fn new(room: &Room, program: PathBuf) -> Self;
 
-    /// Makes a part of a message from a text.
+    /// A text as a part of a message.
     fn text(text: &str) -> Value;
 
-    /// Makes a part of a message from a picture; `data` is base64.
+    /// A picture as a part of a message; `data` is base64.
     fn picture(media_type: &str, data: &str) -> Value;
 
-    /// Returns the group's settings, as far as the program follows them by now.
+    /// The group's settings, as far as the program follows them by now.
     fn settings(&self) -> &AgentToml;
 
-    /// Returns the program's own folder, which outlives the room.
+    /// The program's own folder, which outlives the room.
     fn folder(&self) -> PathBuf;
 
     /// Writes the files that the program reads, and returns the command that starts it.
     ///
     /// # Errors
-    /// If something is missing that the program needs, such as a key.
+    /// When something is missing that the program needs, such as a key.
     fn command(&mut self, room: &Room) -> Result<Command, Sorted>;
 
     /// A process was started.
     fn started(&mut self) -> Vec<Step>;
 
-    /// No process can be started: all waiting messages fail.
+    /// No process can be started: everything that waits fails.
     fn not_started(&mut self, why: Sorted) -> Vec<Step>;
 
     /// Messages came.
@@ -60,7 +60,7 @@ pub trait Vendor: Sized {
     /// The process did not open its conversation in time; the driver ends it.
     fn stuck(&mut self, now: DateTime<Utc>) -> Vec<Step>;
 
-    /// The process has exited. `how` describes its end in words, `said` is the end of its stderr.
+    /// The process is gone. `how` says in words how it ended, `said` is the end of its stderr.
     fn ended(&mut self, how: &str, said: &str, now: DateTime<Utc>) -> Vec<Step>;
 
     /// Returns true if the process has its conversation open.
@@ -69,18 +69,18 @@ pub trait Vendor: Sized {
     /// Returns true if a message waits for its answer.
     fn has_pending(&self) -> bool;
 
-    /// Completes the output that ends a turn, and may record it in the program's folder before the host reads it.
+    /// Completes the output that ends a turn, and may keep a record of it in the program's folder before the host reads it.
     fn complete(&mut self, _room: &Room, _output: &mut Output) {}
 }
 
-/// An action for the driver.
+/// Something to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Write this line, which has its own line end, to the process.
+    /// Write this line, which brings its own line end, to the process.
     Write(String),
     /// Give the agent this question of the runner itself, as one more message.
     Ask(&'static str),
-    /// Put out a text in the middle of a turn.
+    /// Put out a text of a turn that goes on.
     Say(String),
     /// Put out the output that ends a turn.
     Put(Box<Output>),

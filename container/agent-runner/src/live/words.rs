@@ -1,6 +1,6 @@
-//! The text that a program writes beside its protocol: it may explain a failure.
+//! The text that a program wrote beside its protocol: it may explain a failure.
 
-/// Characters that are kept.
+/// The most that is kept, in characters.
 const KEPT: usize = 1000;
 
 /// The last words of a program.
@@ -8,7 +8,7 @@ const KEPT: usize = 1000;
 pub struct Words(String);
 
 impl Words {
-    /// Adds a text, and keeps the end of all texts.
+    /// Adds a text, and keeps the end of all of them.
     pub fn note(&mut self, text: &str) {
         if text.trim().is_empty() {
             return;
@@ -20,18 +20,18 @@ impl Words {
         }
     }
 
-    /// Forgets everything: a turn succeeded, or another process begins.
+    /// Forgets everything: a turn went well, or another process begins.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Returns the reason for ending a program that did not open its conversation in time.
+    /// Returns why a program was ended that did not open its conversation in time.
     pub fn stuck(&self, program: &str) -> String {
         let words = self.or("it said nothing");
         format!("{program} did not open a conversation in time and was ended: {words}")
     }
 
-    /// Returns why a turn has no answer: its program ended in the middle of it. `said` is the end of its stderr.
+    /// Returns why a turn has no answer whose program ended in the middle of it; `said` is the end of its stderr.
     pub fn ended(&mut self, program: &str, how: &str, said: &str) -> String {
         self.note(said);
         format!("{program} ended with {how}: {}", self.or("it gave no reason"))
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn end_of_the_text_explains_a_failure() {
+    fn the_end_of_what_was_said_explains_a_failure() {
         let mut words = Words::default();
         words.note(" \n");
         assert!(words.stuck("X").ends_with("was ended: it said nothing"));

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDateTime};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
-use parlor_protocol::limits::{INTERVAL_MS, MAX_CRON, MAX_ID, MAX_PROMPT, MAX_STRING, MAX_WORD};
+use parlor_protocol::limits::{INTERVAL_MS, MAX_CRON, MAX_ID, MAX_PROMPT, MAX_STRING, MAX_WORD, is_word};
 use serde_json::{Map, Value};
 
 use super::{Kind, Tool, Trouble};
@@ -76,13 +76,9 @@ pub fn jid(text: &str) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn word(text: &str) -> bool {
-    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-/// Checks a task's id.
+/// A task's id.
 pub fn task_id(text: &str) -> Result<(), Trouble> {
-    if word(text) {
+    if is_word(text) {
         return Ok(());
     }
     no(format!("task id {:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`", cut(text)))
@@ -90,7 +86,7 @@ pub fn task_id(text: &str) -> Result<(), Trouble> {
 
 /// Checks a group's folder.
 pub fn folder(text: &str) -> Result<(), Trouble> {
-    if !word(text) || !text.as_bytes()[0].is_ascii_alphanumeric() {
+    if !is_word(text) || !text.as_bytes()[0].is_ascii_alphanumeric() {
         return no(format!(
             "group folder {:?} is not allowed: use 1 to {MAX_WORD} letters, digits, `_` or `-`, starting with a letter or digit",
             cut(text)
@@ -178,12 +174,12 @@ fn cut(text: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::TABLE;
+    use super::super::all;
     use super::*;
     use parlor_protocol::limits::{MAX_NAME, MAX_TRIGGER};
 
     fn shaped(name: &str, args: &Value) -> Result<Map<String, Value>, Trouble> {
-        let tool = TABLE.iter().find(|tool| tool.name == name).unwrap();
+        let tool = all().find(|tool| tool.name == name).unwrap();
         shape(tool, args.as_object().unwrap().clone())
     }
 
@@ -208,7 +204,7 @@ mod tests {
     #[test]
     fn limits_in_the_table_are_those_of_the_protocol() {
         let about = |tool: &str, arg: &str| {
-            let tool = TABLE.iter().find(|known| known.name == tool).unwrap();
+            let tool = all().find(|known| known.name == tool).unwrap();
             tool.args.iter().find(|known| known.name == arg).unwrap().about
         };
         for (tool, arg, limit) in [

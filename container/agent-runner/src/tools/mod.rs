@@ -1,14 +1,21 @@
-//! The host tools: one table from which both the MCP server and the command line are made.
+//! The host tools, of which both the MCP server and the command line are made. A tool's row and its action stand together
+//! in the file of its subject.
+//!
+//! To add a tool: its row, its action, and its name in `TOOLS` of that file.
 
-pub mod actions;
 pub mod check;
 pub mod context;
-pub mod table;
+mod groups;
+mod memory;
+mod messages;
+mod parts;
+mod tasks;
 
 use serde_json::{Map, Value, json};
 
 pub use context::Context;
-pub use table::TABLE;
+
+use crate::host::Refusal;
 
 /// A tool.
 #[derive(Debug)]
@@ -29,8 +36,11 @@ pub struct Tool {
     pub run: Run,
 }
 
-/// The action of a tool.
-pub type Run = fn(&Call<'_>) -> Result<Done, Trouble>;
+/// The action of a tool: a check, a request to the host, and its answer in words.
+pub type Run = fn(&Call<'_>) -> Outcome;
+
+/// How a call ended.
+pub type Outcome = Result<Done, Trouble>;
 
 /// An argument of a tool.
 #[derive(Debug)]
@@ -104,6 +114,12 @@ pub enum Trouble {
     Failed(String),
 }
 
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        Self::Failed(refusal.to_string())
+    }
+}
+
 impl Trouble {
     /// The reason.
     pub fn reason(&self) -> &str {
@@ -165,9 +181,27 @@ impl Arg {
     }
 }
 
-/// Returns the tools that a caller is offered.
+/// Every tool.
+pub fn all() -> impl Iterator<Item = &'static Tool> {
+    [messages::TOOLS, tasks::TOOLS, groups::TOOLS, memory::TOOLS].into_iter().flatten()
+}
+
+/// The tools that a caller is offered.
 pub fn offered(is_main: bool) -> impl Iterator<Item = &'static Tool> {
-    TABLE.iter().filter(move |tool| is_main || !tool.main_only)
+    all().filter(move |tool| is_main || !tool.main_only)
+}
+
+/// The tools of a file as a caller is offered them, in short: `name(needed! optional)`.
+#[cfg(test)]
+fn in_short(tools: &[Tool], is_main: bool) -> Vec<String> {
+    let short = |tool: &Tool| {
+        let mut args: Vec<String> = (tool.args.iter().filter(|arg| is_main || !arg.main_only))
+            .map(|arg| format!("{}{}", arg.name, if arg.required { "!" } else { "" }))
+            .collect();
+        args.sort();
+        format!("{}({})", tool.name, args.join(" "))
+    };
+    tools.iter().filter(|tool| is_main || !tool.main_only).map(short).collect()
 }
 
 #[cfg(test)]
@@ -179,7 +213,7 @@ mod tests {
     #[test]
     fn table_has_unique_names_and_describes_everything() {
         let mut names = HashSet::new();
-        for tool in TABLE {
+        for tool in all() {
             assert!(names.insert(tool.name), "{}", tool.name);
             assert!(tool.command == tool.name || names.insert(tool.command), "{}", tool.command);
             assert!(tool.about.ends_with('.'), "{}", tool.name);
@@ -196,9 +230,9 @@ mod tests {
     #[test]
     fn offered_tools_are_fewer_for_a_plain_group() {
         let names = |is_main| offered(is_main).map(|tool| tool.name).collect::<Vec<_>>();
-        assert_eq!(names(true).len(), TABLE.len());
+        assert_eq!(names(true).len(), all().count());
         assert!(!names(false).contains(&"register_group") && !names(false).contains(&"refresh_groups"));
-        let send = TABLE.iter().find(|tool| tool.name == "send_message").unwrap();
+        let send = all().find(|tool| tool.name == "send_message").unwrap();
         assert!(send.schema(true)["properties"].get("chatJid").is_some());
         assert!(send.schema(false)["properties"].get("chatJid").is_none());
         assert_eq!(send.schema(false)["required"], json!(["text"]));

@@ -18,9 +18,8 @@ pub(super) fn offered(is_main: bool) -> Vec<Spec> {
 
 /// Carries out a call.
 pub(super) fn call(name: &str, args: &Map<String, Value>, room: &Room) -> Result<String, String> {
-    // A tool that was not offered is still called: the host refuses it, and gives the reason.
-    let tool =
-        tools::TABLE.iter().find(|tool| tool.name == name).ok_or_else(|| format!("there is no tool {name:?}."))?;
+    // A tool that was not offered is called all the same: the host refuses it, and says why.
+    let tool = tools::all().find(|tool| tool.name == name).ok_or_else(|| format!("there is no tool {name:?}."))?;
     let context = Context {
         folders: room.folders.clone(),
         chat: Some(room.input.chat_jid.clone()),

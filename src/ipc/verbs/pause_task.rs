@@ -1,0 +1,44 @@
+//! `pause_task`: stops a task from firing until it is resumed.
+
+use parlor_protocol::requests::PauseTask;
+use rusqlite::Connection;
+
+use super::rules::own_task;
+use super::{Context, Effect, Verb, of_task, quoted};
+use crate::domain::group::Group;
+use crate::domain::ids::TaskId;
+use crate::ipc::authorize::{Authorized, Denied};
+use crate::ops::tasks;
+use crate::store::{Tx, TxResult};
+
+impl Verb for PauseTask {
+    type Command = TaskId;
+
+    fn words(&self) -> String {
+        format!("pause_task {}", quoted(&self.task_id))
+    }
+
+    fn rule(&self, db: &Connection, who: &Group) -> Result<TaskId, Denied> {
+        own_task(db, who, &self.task_id)
+    }
+
+    fn handle(tx: &mut Tx<'_>, command: Authorized<Self>, cx: &Context) -> TxResult<Effect> {
+        Ok(of_task(&tasks::pause(tx, &command.into_inner(), cx.now)?, cx.zone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::ipc::verbs::testing::{DUE, Desk};
+
+    #[tokio::test]
+    async fn a_group_pauses_its_own_tasks() {
+        let desk = Desk::new().await;
+        desk.only_for_own_tasks("pause_task").await;
+        desk.schedule("a", "t").await;
+        let paused = desk.ask("a", json!({"type": "pause_task", "taskId": "t"})).await.unwrap();
+        assert_eq!((&paused["status"], &paused["nextRun"]), (&json!("paused"), &json!(DUE)));
+    }
+}
