@@ -5,7 +5,7 @@
 //! outbox`. A due task goes `scheduler → dispatch → actor`, and then as a message.
 //!
 //! Layers, each of which may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch
-//! scheduler ipc api import backup channel::{ingest, outbound}`; below them `ops`, which uses `store` too; 2 `store
+//! scheduler ipc api import backup channel::{intake, delivery}`; below them `ops`, which uses `store` too; 2 `store
 //! channel container agent`; 1 `config policy safe_dir`; 0 `domain host_log` and the protocol's types.
 //! `tests/layers.rs` checks the `use crate::` lines against this.
 
@@ -29,6 +29,7 @@ pub mod ipc;
 pub mod lifecycle;
 pub mod ops;
 pub mod policy;
+pub mod retention;
 pub mod safe_dir;
 pub mod scheduler;
 pub mod store;

@@ -10,7 +10,7 @@ use super::body::{Id, Json};
 use super::problem::Problem;
 use super::router::Api;
 use super::{loose, openapi, upload};
-use crate::channel::ingest::Accepted;
+use crate::channel::intake::ingest::Accepted;
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::ChatJid;
 use crate::domain::message::{NewMessage, Quoted, Role};

@@ -44,7 +44,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::channel::ingest::Ingest;
+use crate::channel::intake::ingest::Ingest;
 use crate::config::settings::Settings;
 use crate::container::engine::ContainerEngine;
 use crate::dispatch::{DispatchHandle, GroupActivity};

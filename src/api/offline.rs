@@ -14,8 +14,8 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{ApiDeps, Limits, Work, router};
-use crate::channel::attach::Attachments;
-use crate::channel::ingest::{Ingest, Policy};
+use crate::channel::intake::attach::Attachments;
+use crate::channel::intake::ingest::{Ingest, Policy};
 use crate::config::allowlists::{self, Watched};
 use crate::config::settings::Settings;
 use crate::dispatch::GroupActivity;

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::channel::ingest::IngestError;
+use crate::channel::intake::ingest::IngestError;
 use crate::store::StoreError;
 
 /// Every error code with its status. The document and docs/API.md are tested against this list.

@@ -17,7 +17,7 @@ use super::body::{Id, Json, Limit, Params, Short};
 use super::openapi::{NoContent, Operation, Status};
 use super::problem::Problem;
 use super::router::Api;
-use crate::container::run_log;
+use crate::container::run::run_log;
 use crate::dispatch::Doing;
 use crate::domain::ids::{GroupFolder, RunId};
 use crate::domain::run::RunState;

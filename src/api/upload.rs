@@ -20,8 +20,8 @@ use super::body;
 use super::messages::{self, Body};
 use super::problem::Problem;
 use super::router::Api;
-use crate::channel::attach::{MAX_FILES, Parcel};
-use crate::channel::ingest::Accepted;
+use crate::channel::intake::attach::{MAX_FILES, Parcel};
+use crate::channel::intake::ingest::Accepted;
 use crate::domain::ids::ChatJid;
 
 /// The largest number of concurrent uploads; their files wait beside the database.

@@ -1,16 +1,9 @@
 //! Channels: the trait, the registry, incoming messages (`ingest`) and outgoing texts (`outbound`).
 
-pub mod attach;
-mod fence;
-pub mod ingest;
+pub mod delivery;
+pub mod intake;
 pub mod local;
-pub mod outbound;
-pub mod pace;
-mod pictures;
-mod post;
 pub mod receive;
-pub mod retention;
-pub mod split;
 pub mod typing;
 
 use std::fmt;
@@ -21,7 +14,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use self::ingest::Ingest;
+use self::intake::ingest::Ingest;
 use crate::domain::ids::{ChatJid, DeliveryId};
 use crate::store::outbox::Route;
 

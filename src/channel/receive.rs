@@ -9,7 +9,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::ingest::Ingest;
+use super::intake::ingest::Ingest;
 use super::{Channel, ReceiveError, Registry};
 
 /// Pauses after failures in a row; the last one repeats.
@@ -90,8 +90,8 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::channel::attach::Attachments;
-    use crate::channel::ingest::Policy;
+    use crate::channel::intake::attach::Attachments;
+    use crate::channel::intake::ingest::Policy;
     use crate::channel::{Capabilities, DeliverError, Part, PartKey, Receipt, Target};
     use crate::config::allowlists::Watched;
     use crate::domain::clock::SystemClock;

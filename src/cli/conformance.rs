@@ -12,8 +12,8 @@ use super::{Done, Failure, failed};
 use crate::config::settings::Settings;
 use crate::conformance::checks::{Check, Level, Verdict, holds, judge};
 use crate::conformance::{self, Options};
-use crate::container::cli_engine::CliOptions;
-use crate::container::detect::detect;
+use crate::container::engine::cli_engine::CliOptions;
+use crate::container::engine::detect::detect;
 use crate::domain::words;
 
 /// Runs an image through the protocol between host and agent, and says what holds.

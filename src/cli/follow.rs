@@ -13,7 +13,7 @@ use super::client::{Client, ClientError, segment};
 use super::output::{say, text, write};
 use super::{Done, Failure};
 use crate::config::home::Home;
-use crate::container::run_log;
+use crate::container::run::run_log;
 use crate::domain::ids::{GroupFolder, RunId};
 
 /// The interval of polling a live run.

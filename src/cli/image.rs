@@ -11,11 +11,11 @@ use super::client::{Client, ClientError};
 use super::output::{has_progress, say, say_json};
 use super::{Done, Failure};
 use crate::config::settings::Settings;
-use crate::container::build::BuildStep;
-use crate::container::cli_engine::CliOptions;
-use crate::container::detect::detect;
+use crate::container::engine::cli_engine::CliOptions;
+use crate::container::engine::detect::detect;
 use crate::container::engine::{ContainerEngine, EngineError};
-use crate::container::full::{self, FullImage};
+use crate::container::image::build::BuildStep;
+use crate::container::image::full::{self, FullImage};
 use crate::container::image::{self, Inputs, Step};
 use crate::lifecycle::Signals;
 

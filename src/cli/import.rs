@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Done;
 use super::output::{harmless, has_progress, say, say_json};
 use crate::config::settings::Settings;
-use crate::container::user;
+use crate::container::engine::user;
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::import::{self, Kind, Options, Outcome, Report, Step};
 use crate::safe_dir::Owner;

@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Offline;
 use crate::config::settings::Settings;
 use crate::config::{self, Overrides};
-use crate::container::broken_off;
+use crate::container::image::broken_off;
 
 pub use chat::leave_to_editor;
 pub use client::{Client, ClientError, EventStream, ServerEvent};

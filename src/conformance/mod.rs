@@ -19,8 +19,8 @@ use secrecy::SecretString;
 
 use crate::config::settings::Settings;
 use crate::container::engine::{ContainerEngine, EngineError};
-use crate::container::orphans;
-use crate::container::outcome::EndReason;
+use crate::container::run::orphans;
+use crate::container::run::outcome::EndReason;
 use house::House;
 use room::{Ended, Room};
 use seen::{Closing, Long, Requests, Seen, Signalled, Why};

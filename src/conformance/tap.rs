@@ -12,10 +12,10 @@ use parlor_protocol::{OUTPUT_END, OUTPUT_START, Status};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use zeroize::Zeroizing;
 
+use crate::container::engine::image_store::ImageStore;
+use crate::container::engine::spec::RunSpec;
 use crate::container::engine::{Attached, Capabilities, ContainerEngine, EngineError};
-use crate::container::image_store::ImageStore;
-use crate::container::output::{self, Decoder, Frame, Warning};
-use crate::container::spec::RunSpec;
+use crate::container::run::output::{self, Decoder, Frame, Warning};
 
 /// The sizes of the pieces of stdin, repeated in this order.
 const PIECES: [usize; 7] = [1, 2, 3, 5, 7, 11, 13];

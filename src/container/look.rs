@@ -13,8 +13,8 @@ use parlor_protocol::{CLOSE_SENTINEL, RunInput};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::engine::spec::{Mount, MountSource, Network, RunSpec, User};
 use super::engine::{ContainerEngine, EngineError, Exit};
-use super::spec::{Mount, MountSource, Network, RunSpec, User};
 
 /// The time limit of the room; engines on slow disks need seconds.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,33 +1,7 @@
 //! Containers: engines behind one trait, and one run's life from spec to outcome.
 
-pub mod argv;
-mod bounds;
-pub mod broken_off;
-pub mod build;
-mod capture;
-mod cli;
-pub mod cli_engine;
-mod cli_images;
-pub mod detect;
-pub mod docker;
 pub mod engine;
-pub mod full;
-mod host;
 pub mod image;
-pub mod image_store;
-pub mod inputs;
 pub mod look;
-pub mod masks;
 pub mod mounts;
-pub mod orphans;
-pub mod outcome;
-pub mod output;
-pub mod podman;
-mod rootfs;
 pub mod run;
-pub mod run_log;
-pub mod runner;
-pub mod spec;
-pub mod timers;
-pub mod turn;
-pub mod user;

@@ -6,8 +6,8 @@ use super::fallback::Answering;
 use super::jobs::{Answer, Job};
 use super::slots::Ticket;
 use super::start::StartRequest;
+use crate::container::run::turn::Settled;
 use crate::container::run::{EndReason, Outcome};
-use crate::container::turn::Settled;
 use crate::domain::ids::{GroupFolder, RunId};
 use crate::domain::run::Lane as LaneKind;
 

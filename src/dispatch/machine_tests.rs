@@ -15,8 +15,8 @@ use super::machine::{Ids, Machine};
 use super::slots::Load;
 use super::steps::Routes;
 use super::tests::house;
+use crate::container::run::turn::Settled;
 use crate::container::run::{EndReason, Outcome};
-use crate::container::turn::Settled;
 use crate::domain::clock::from_ms;
 use crate::domain::group::Group;
 use crate::domain::ids::RunId;
@@ -128,7 +128,7 @@ impl Hand {
 
     /// The agent answers its prompt.
     fn answers(&mut self) {
-        let output = crate::container::output::parse(br#"{"status":"success","result":"yes"}"#).unwrap();
+        let output = crate::container::run::output::parse(br#"{"status":"success","result":"yes"}"#).unwrap();
         let settled = Some(Settled { prompt: true, ..Settled::default() });
         let output = AgentOutput::Output { output: Box::new(output), settled, open: false };
         self.feed(Event::Outputs(Lane::Chat, vec![output]));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use parlor::container::output::{Decoder, Frame};
+use parlor::container::run::output::{Decoder, Frame};
 use parlor_protocol::{Output, Turn};
 
 use crate::Effort;

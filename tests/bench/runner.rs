@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use parlor::container::runner::Runner;
+use parlor::container::image::runner::Runner;
 use parlor_protocol::OUTPUT_START;
 
 use crate::Effort;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use parlor::container::broken_off;
-use parlor::container::image_store::{Build, ImageStore};
+use parlor::container::engine::image_store::{Build, ImageStore};
+use parlor::container::image::broken_off;
 use tokio::sync::Notify;
 
 use super::engine_here::Bench;

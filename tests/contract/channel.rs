@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parlor::channel::delivery::outbound::Outbound;
+use parlor::channel::delivery::pace::Pace;
+use parlor::channel::delivery::split::parts;
 use parlor::channel::local::Local;
-use parlor::channel::outbound::Outbound;
-use parlor::channel::pace::Pace;
-use parlor::channel::split::parts;
 use parlor::channel::{Channel, DeliverError, Part, PartKey, Registry, Target};
 use parlor::domain::clock::{Clock, SharedClock, SystemClock};
 use parlor::domain::delivery::{Delivery, DeliveryKind, DeliveryState, NewDelivery};

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parlor::container::cli_engine::{CliEngine, CliOptions, Flavor};
-use parlor::container::detect::detect;
+use parlor::container::engine::cli_engine::{CliEngine, CliOptions, Flavor};
+use parlor::container::engine::detect::detect;
+use parlor::container::engine::spec::{Mount, MountSource, Network, RunSpec};
 use parlor::container::engine::{ContainerEngine, EngineError, Exit, Refusal};
 use parlor::container::image::{Image, Inputs, silent};
-use parlor::container::orphans;
-use parlor::container::spec::{Mount, MountSource, Network, RunSpec};
+use parlor::container::run::orphans;
 
 use super::builds::a_build_that_is_broken_off_leaves_no_process_and_no_container;
 use super::engine_here::{Bench, Done, Run, Which, bind, with};

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use parlor::container::cli_engine::{CliEngine, CliOptions, Flavor};
+use parlor::container::engine::cli_engine::{CliEngine, CliOptions, Flavor};
+use parlor::container::engine::spec::{Mount, MountSource, Network, RunSpec, User};
+use parlor::container::engine::user::user_for;
 use parlor::container::engine::{Attached, Client, ContainerEngine, Exit};
 use parlor::container::image::{Image, Inputs, silent};
-use parlor::container::spec::{Mount, MountSource, Network, RunSpec, User};
-use parlor::container::user::user_for;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use ulid::Ulid;

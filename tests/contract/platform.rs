@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parlor::channel::Registry;
-use parlor::channel::outbound::Outbound;
-use parlor::channel::pace::Pace;
+use parlor::channel::delivery::outbound::Outbound;
+use parlor::channel::delivery::pace::Pace;
 use parlor::domain::clock::{Clock, SystemClock};
 use parlor::domain::delivery::{DeliveryKind, DeliveryState, NewDelivery};
 use parlor::domain::ids::DeliveryId;

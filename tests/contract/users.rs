@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::sync::Arc;
 
 use parlor::container::engine::Exit;
-use parlor::container::spec::{RunSpec, User};
+use parlor::container::engine::spec::{RunSpec, User};
 
 use super::engine_here::{Bench, Which, bind};
 

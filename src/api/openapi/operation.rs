@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::Schemas;
 use crate::api::problem::CODES;
-use crate::channel::attach::MAX_FILES;
+use crate::channel::intake::attach::MAX_FILES;
 
 /// A refusal that many operations share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

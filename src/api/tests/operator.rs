@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::start;
-use crate::container::run_log;
+use crate::container::run::run_log;
 use crate::domain::ids::RunId;
 use crate::domain::run::{Lane, RunState};
 use crate::store::runs::{self, Run};

@@ -308,7 +308,7 @@ async fn files_that_no_message_names_are_swept() {
     fs::create_dir(waiting.join("bare")).unwrap();
     let (groups, store) = (api.settings.home.groups(), api.store.clone());
     let clock = std::sync::Arc::new(crate::domain::clock::SystemClock);
-    crate::channel::attach::Attachments::new(&store, clock, groups, None, 1).sweep(&store).await.unwrap();
+    crate::channel::intake::attach::Attachments::new(&store, clock, groups, None, 1).sweep(&store).await.unwrap();
     assert_eq!(names(&folder(&api)), [kept.clone(), "own.txt".into()]);
     assert!(names(&waiting).is_empty());
     let jid = "web:lab".parse().unwrap();

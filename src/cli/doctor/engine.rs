@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use super::{Finding, rooms};
 use crate::config::settings::Settings;
 use crate::config::{provider, secrets};
-use crate::container::cli_engine::CliOptions;
-use crate::container::detect::detect;
 use crate::container::engine::ContainerEngine;
-use crate::container::full::FullImage;
+use crate::container::engine::cli_engine::CliOptions;
+use crate::container::engine::detect::detect;
+use crate::container::engine::user;
+use crate::container::image::full::FullImage;
 use crate::container::image::{Image, Inputs};
-use crate::container::user;
 use crate::domain::group::ContainerConfig;
 
 pub(super) async fn all(settings: &Settings) -> Vec<Finding> {

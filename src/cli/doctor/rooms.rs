@@ -10,9 +10,9 @@ use crate::config::proxies::{self, is_loopback, with_host};
 use crate::config::secrets;
 use crate::config::settings::Settings;
 use crate::container::engine::ContainerEngine;
+use crate::container::engine::user;
 use crate::container::image::{self, Image, Inputs};
 use crate::container::look::{LookError, look};
-use crate::container::user;
 use crate::domain::clock::{Clock, SystemClock};
 
 /// Runs a container on the installation's folders, if there is an image, and checks what it sees.

@@ -11,9 +11,9 @@ use crate::config::provider;
 use crate::config::settings::Settings;
 use crate::conformance::seen::Why;
 use crate::conformance::{self, Options};
-use crate::container::cli_engine::CliOptions;
-use crate::container::detect::detect;
-use crate::container::full::FullImage;
+use crate::container::engine::cli_engine::CliOptions;
+use crate::container::engine::detect::detect;
+use crate::container::image::full::FullImage;
 use crate::container::image::{self, Image, Inputs};
 
 /// The time limit of the answer.

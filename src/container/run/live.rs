@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Redact;
-use crate::container::run_log;
+use crate::container::run::run_log;
 use crate::domain::ids::RunId;
 
 /// The most bytes of a line that are held; a longer line is written in parts.

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Plan, Redact};
-use crate::container::capture::Capture;
 use crate::container::engine::{ContainerEngine, EngineError};
-use crate::container::run_log::{self, Record};
+use crate::container::run::capture::Capture;
+use crate::container::run::run_log::{self, Record};
 use crate::domain::clock::SharedClock;
 
 /// Writes the log of a run that the engine did not start.

@@ -3,13 +3,22 @@
 //! The task never waits for anything but the engine: outputs that the group's actor has no time for stay in the pipe,
 //! and orders and timers are handled meanwhile. `state.rs` has the phases of a run.
 
+pub(in crate::container) mod bounds;
+pub(in crate::container) mod capture;
 mod ending;
+pub mod inputs;
 mod live;
 mod log;
+pub mod orphans;
+pub mod outcome;
+pub mod output;
 mod pace;
 pub(crate) mod pump;
+pub mod run_log;
 pub(crate) mod state;
 mod task;
+pub mod timers;
+pub mod turn;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,13 +26,13 @@ use std::sync::Arc;
 use parlor_protocol::{ImageAttachment, InputFile, Output, RunInput};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-pub use super::bounds::Redact;
-use super::engine::{ContainerEngine, EngineError};
-use super::inputs::Inputs;
-pub use super::outcome::{Cause, EndReason, Outcome};
-use super::spec::RunSpec;
-use super::timers::Limits;
-use super::turn::Settled;
+pub use self::bounds::Redact;
+use self::inputs::Inputs;
+pub use self::outcome::{Cause, EndReason, Outcome};
+use self::timers::Limits;
+use self::turn::Settled;
+use crate::container::engine::spec::RunSpec;
+use crate::container::engine::{ContainerEngine, EngineError};
 use crate::domain::clock::SharedClock;
 use crate::domain::ids::RunId;
 

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::live::Live;
 use super::pace::{self, Pace};
-use crate::container::capture::{Capture, Tail};
-use crate::container::output::{self, Decoder, Frame};
+use crate::container::run::capture::{Capture, Tail};
+use crate::container::run::output::{self, Decoder, Frame};
 
 /// The most bytes of outputs between one run and the store.
 pub(super) const IN_TRANSIT: usize = 64 << 20;

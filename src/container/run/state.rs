@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use super::pump::{self, Pumped};
 use super::{EndReason, Item, Order, Outcome, Redact};
-use crate::container::bounds;
 use crate::container::engine::Exit;
-use crate::container::outcome::{Facts, classify};
-use crate::container::timers::{Due, Limits, Timers};
-use crate::container::turn::Turns;
+use crate::container::run::bounds;
+use crate::container::run::outcome::{Facts, classify};
+use crate::container::run::timers::{Due, Limits, Timers};
+use crate::container::run::turn::Turns;
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,11 +15,11 @@ use super::live::Live;
 use super::pump::{self, Forward, Kept, KeptErr, Pumped};
 use super::state::{Effect, End, Event, Phase, State};
 use super::{EndReason, Item, Order, Outcome, Plan, RunEvent, ending, log};
-use crate::container::capture::{Capture, Tail};
 use crate::container::engine::{Attached, Client, ContainerEngine, EngineError, Exit, Refusal};
-use crate::container::outcome::KILLED;
-use crate::container::output;
-use crate::container::run_log::Record;
+use crate::container::run::capture::{Capture, Tail};
+use crate::container::run::outcome::KILLED;
+use crate::container::run::output;
+use crate::container::run::run_log::Record;
 use crate::domain::clock::SharedClock;
 use crate::domain::text;
 

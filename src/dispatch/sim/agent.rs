@@ -12,8 +12,8 @@ use super::rng::Rng;
 use crate::container::engine::{EngineError, Exit, Refusal};
 use crate::container::run::pump::Pumped;
 use crate::container::run::state::{Effect, End, Event, Phase, State};
+use crate::container::run::timers::Limits;
 use crate::container::run::{EndReason, Item, Order, Outcome, Redact};
-use crate::container::timers::Limits;
 use crate::dispatch::event::AgentOutput;
 use crate::domain::ids::{RunId, TaskId};
 

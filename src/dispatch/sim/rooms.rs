@@ -5,7 +5,7 @@ use super::world::{At, MIN, MS, Opening, REST, S, Said, What, World};
 use crate::container::run::Order;
 use crate::container::run::state as run;
 use crate::container::run::state::Phase;
-use crate::container::timers::Limits;
+use crate::container::run::timers::Limits;
 use crate::dispatch::event::{Event, Opened};
 use crate::dispatch::fallback::Answering;
 use crate::dispatch::start::StartRequest;

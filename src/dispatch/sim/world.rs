@@ -14,7 +14,7 @@ use super::agent::{Asked, Room};
 use super::rng::Rng;
 use crate::config::settings::Settings;
 use crate::container::run::Outcome;
-use crate::container::timers::Limits;
+use crate::container::run::timers::Limits;
 use crate::dispatch::desk::Desk;
 use crate::dispatch::event::{AgentOutput, Event};
 use crate::dispatch::hold::Now;

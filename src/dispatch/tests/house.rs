@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::channel::local::Local;
+use crate::container::engine::image_store::{Build, ImageStore, Lines, NamedImage};
+use crate::container::engine::spec::{RunSpec, User};
 use crate::container::engine::{Attached, Capabilities, Client, EngineError, Exit};
-use crate::container::image_store::{Build, ImageStore, Lines, NamedImage};
-use crate::container::spec::{RunSpec, User};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::message::{NewMessage, Role};
 use crate::ipc::{IpcDeps, IpcService};

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::tasks::cut;
 use super::{PlannedGroup, PlannedMessage, Rules, shown, time};
-use crate::channel::ingest::{MAX_NAME, MAX_TEXT, Policy, Verdict, judge};
+use crate::channel::intake::ingest::{MAX_NAME, MAX_TEXT, Policy, Verdict, judge};
 use crate::domain::group::Group;
 use crate::domain::message::{InboundState, NewMessage, Role};
 use crate::import::report::{Kind, Outcome, Report};
