@@ -4,10 +4,10 @@
 //! outbound → channel`. An IPC file travels `watcher → command → authorize → handler → store, scheduler wake or
 //! outbox`. A due task goes `scheduler → dispatch → actor`, and then as a message.
 //!
-//! Layers, each of which may use those below it: 4 `main app cli lifecycle`; below them `conformance`; 3 `dispatch
-//! scheduler ipc api import backup channel::{intake, delivery}`; below them `ops`, which uses `store` too; 2 `store
-//! channel container agent`; 1 `config policy safe_dir`; 0 `domain host_log` and the protocol's types.
-//! `tests/layers.rs` checks the `use crate::` lines against this.
+//! Layers, each of which may use those below it: 4 `main app cli`; below them `conformance`; 3 `dispatch scheduler ipc api
+//! import backup retention channel::{intake, delivery, receive, typing}`; below them `ops`, which uses `store` too; 2 `store
+//! channel container agent`; 1 `config policy safe_dir`; 0 `domain host_log lifecycle` and the protocol's types.
+//! `tests/layers.rs` checks every path to another module against this.
 
 // The print macros panic if the output is closed; `cli::output` writes with errors handled.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]

@@ -21,6 +21,7 @@ mod machine;
 mod machine_tests;
 mod messages;
 mod opening;
+mod orders;
 mod outputs;
 mod prompt;
 mod ready;

@@ -87,8 +87,9 @@ impl World<'_> {
             3 if index > 0 => {
                 let now = self.now().wall;
                 let under_way: Vec<i64> = self.db.read(|db| {
-                    let mut rows =
-                        db.prepare_cached("SELECT seq FROM inbound WHERE jid = ?1 AND state = 'in_flight'")?;
+                    let mut rows = db.prepare_cached(
+                        "SELECT seq FROM inbound WHERE jid = ?1 AND state IN ('pending', 'in_flight')",
+                    )?;
                     let seqs = rows.query_map([&jid], |row| row.get(0))?;
                     Ok(seqs.collect::<Result<_, _>>()?)
                 });

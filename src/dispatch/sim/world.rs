@@ -163,8 +163,8 @@ pub(super) struct World<'a> {
     pub(super) events: u64,
     /// The runs that each message was given to.
     pub(super) given: BTreeMap<i64, Vec<RunId>>,
-    /// Messages that a run had when their group was removed. They count as failed, so a person may try them again, and the
-    /// run may have answered before it was ended.
+    /// Messages that were open when their group was removed. They count as failed, so a person may try them again, and a
+    /// run or a job under way may have answered them meanwhile.
     pub(super) orphaned: BTreeSet<i64>,
     /// Messages that `/stop` took back.
     pub(super) taken_back: BTreeSet<i64>,
